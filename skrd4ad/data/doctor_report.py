@@ -1,0 +1,105 @@
+"""What the preflight found, as values, JSON-ready form and text."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+Severity = Literal["error", "warning", "note"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
+MAX_EXAMPLES = 5
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing to know about a class, with examples."""
+
+    severity: Severity
+    """An error makes training or its figures wrong; a warning deserves a look; a note explains."""
+    code: str
+    class_name: str
+    message: str
+    paths: tuple[Path, ...] = ()
+    """At most ``MAX_EXAMPLES`` of the files concerned."""
+    count: int = 0
+    """Number of all files concerned."""
+
+
+@dataclass(frozen=True)
+class ClassSummary:
+    """What a class holds. Sizes are (width, height) in pixels."""
+
+    dataset: str
+    name: str
+    layout: str
+    train_good: int
+    test_good: int
+    test_defects: dict[str, int]
+    """Images by defect type."""
+    masks: int
+    min_size: Size | None
+    """Of the image with the fewest pixels; None when no image can be read."""
+    max_size: Size | None
+    modes: dict[str, int]
+    """Images by stored mode."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Result of a preflight; findings are sorted by severity, then class."""
+
+    classes: tuple[ClassSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing speaks against training."""
+        return not any(f.severity == "error" for f in self.findings)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        findings = [asdict(f) | {"paths": [str(p) for p in f.paths]} for f in self.findings]
+        return {"ok": self.ok, "classes": [asdict(c) for c in self.classes], "findings": findings}
+
+    def to_text(self) -> str:
+        """Form for people, one line a class and a finding."""
+        lines = [_class_line(c) for c in self.classes]
+        for finding in self.findings:
+            lines += ["", f"{finding.severity.upper()} {finding.class_name}: {finding.message} [{finding.code}]"]
+            lines += [f"    {path}" for path in finding.paths]
+            if finding.count > len(finding.paths) > 0:
+                lines.append(f"    and {finding.count - len(finding.paths)} more")
+        counts = Counter(f.severity for f in self.findings)
+        total = ", ".join(plural(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found"
+        verdict = "Ready to train" if self.ok else "Not ready: training or its figures would be wrong"
+        return "\n".join([*lines, "", f"{verdict} ({total})."])
+
+
+def plural(count: int, noun: str) -> str:
+    """``1 image``, ``2 images``."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def finding(severity: Severity, code: str, class_name: str, message: str, *, paths: Iterable[Path] = ()) -> Finding:
+    """Finding with the first of the paths as examples, and their number."""
+    everything = tuple(paths)
+    return Finding(severity, code, class_name, message, everything[:MAX_EXAMPLES], len(everything))
+
+
+def _class_line(summary: ClassSummary) -> str:
+    defects = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.test_defects.items()))
+    title = f"{summary.dataset}/{summary.name} (layout {summary.layout})"
+    parts = [
+        f"{title}: {plural(summary.train_good, 'good image')} to train on",
+        f"test: {summary.test_good} good, {plural(sum(summary.test_defects.values()), 'defect')}"
+        + (f" ({defects})" if defects else ""),
+        plural(summary.masks, "mask") if summary.masks else "no masks",
+    ]
+    if summary.min_size and summary.max_size:
+        low, high = (f"{width} x {height}" for width, height in (summary.min_size, summary.max_size))
+        parts.append(low if low == high else f"{low} to {high}")
+    if summary.modes:
+        parts.append(", ".join(f"{mode} {count}" for mode, count in sorted(summary.modes.items())))
+    return "; ".join(parts)

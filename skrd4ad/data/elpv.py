@@ -1,0 +1,91 @@
+"""ELPV: electroluminescence images of real solar cells, read from the PyPI package ``elpv-dataset``."""
+
+import hashlib
+import importlib.util
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from skrd4ad.errors import DataError
+from skrd4ad.types import GOOD, DatasetClass, Sample, Split
+
+LICENCE = "CC BY-NC-SA 4.0"
+NOTE = (
+    "Cells whose graders did not agree (defect probability between 0 and 1) are left out; good cells are split "
+    "75 % train / 25 % test by a hash of the file name, defective cells are all test."
+)
+TRAIN_SHARE = 0.75
+DEFECT_TYPE = "defective"
+CELL_TYPES: tuple[Literal["mono", "poly"], ...] = ("mono", "poly")
+_REINSTALL = "Reinstall it with: pip install --force-reinstall elpv-dataset"
+
+
+class _Cell(NamedTuple):
+    path: Path
+    probability: float
+    cell_type: str
+
+
+def elpv_classes() -> list[DatasetClass]:
+    """The classes ``solar_cell_mono`` and ``solar_cell_poly``; images are 300x300 grey PNG, without masks.
+
+    Raises:
+        DataError: the package is not installed, or its labels or images are damaged.
+    """
+    root = _data_folder()
+    cells = _read_labels(root / "labels.csv")
+    return [
+        DatasetClass(
+            dataset="elpv",
+            name=f"solar_cell_{cell_type}",
+            root=root,
+            layout="elpv",
+            samples=tuple(_sample(c) for c in cells if c.cell_type == cell_type and c.probability in (0.0, 1.0)),
+            licence=LICENCE,
+            note=NOTE,
+        )
+        for cell_type in CELL_TYPES
+    ]
+
+
+def split_of_good(file_name: str) -> Split:
+    """Split of a good cell: depends on nothing but its file name."""
+    digest = hashlib.sha256(file_name.encode()).digest()
+    return "train" if int.from_bytes(digest[:8], "big") < TRAIN_SHARE * 2**64 else "test"
+
+
+def _data_folder() -> Path:
+    # found, not imported: the package's own loader would read every image into memory
+    spec = importlib.util.find_spec("elpv_dataset")
+    if spec is None or not spec.submodule_search_locations:
+        raise DataError("The data set elpv needs the package elpv-dataset. Install it with: pip install elpv-dataset")
+    return Path(next(iter(spec.submodule_search_locations))) / "data"
+
+
+def _read_labels(csv: Path) -> list[_Cell]:
+    try:
+        lines = csv.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"The labels {csv} of the package elpv-dataset cannot be read. {_REINSTALL}") from error
+    cells = [_cell(csv, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
+    if missing := {*CELL_TYPES} - {c.cell_type for c in cells}:
+        kinds = " and no ".join(sorted(missing))
+        raise DataError(f"The labels {csv} of the package elpv-dataset list no {kinds} cells. {_REINSTALL}")
+    return cells
+
+
+def _cell(csv: Path, number: int, line: str) -> _Cell:
+    expected = "expected: an image of the package, a probability from 0 to 1, mono or poly"
+    try:
+        name, probability, cell_type = line.split()
+        cell = _Cell(csv.parent / name, float(probability), cell_type)
+    except ValueError as error:
+        raise DataError(f"Line {number} of {csv} is {line!r}; {expected}. {_REINSTALL}") from error
+    if not 0 <= cell.probability <= 1 or cell_type not in CELL_TYPES or not cell.path.is_file():
+        raise DataError(f"Line {number} of {csv} is {line!r}; {expected}. {_REINSTALL}")
+    return cell
+
+
+def _sample(cell: _Cell) -> Sample:
+    if cell.probability == 0:
+        return Sample(path=cell.path, split=split_of_good(cell.path.name), label=0, defect_type=GOOD)
+    return Sample(path=cell.path, split="test", label=1, defect_type=DEFECT_TYPE)

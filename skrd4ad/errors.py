@@ -1,0 +1,58 @@
+"""Every error that this package raises on purpose.
+
+The tree::
+
+    SkrdError
+    ├── ConfigError            a setting is outside what is allowed
+    ├── DataError              a data set cannot be used
+    │   ├── ImageError         one file is not a usable image
+    │   └── LayoutError        a folder has no layout that is known
+    ├── WeightsError           a teacher's weights cannot be found, fetched or trusted
+    ├── CheckpointError        a model folder or a checkpoint file cannot be read or written
+    ├── TrainingError          training cannot start or go on
+    │   └── TrainingCancelled  the user asked it to stop
+    └── StorageError           the database or the workspace cannot be used
+
+A message says what was given, what is allowed, and what to do. Errors of lower layers (Pillow, torch, SQLAlchemy)
+are translated where they cross into this package, with ``raise … from``.
+"""
+
+
+class SkrdError(Exception):
+    """Base of all errors whose message is meant for the user."""
+
+
+class ConfigError(SkrdError):
+    """A setting is outside what is allowed; the message lists every wrong setting at once."""
+
+
+class DataError(SkrdError):
+    """A data set cannot be used."""
+
+
+class ImageError(DataError):
+    """One file is not a usable image; the rest of a batch goes on without it."""
+
+
+class LayoutError(DataError):
+    """A folder holds no data set in a layout that is known."""
+
+
+class WeightsError(SkrdError):
+    """A teacher's weights cannot be found, fetched or trusted."""
+
+
+class CheckpointError(SkrdError):
+    """A model folder or a checkpoint file cannot be read or written."""
+
+
+class TrainingError(SkrdError):
+    """Training cannot start or go on."""
+
+
+class TrainingCancelled(TrainingError):
+    """The user asked a running training to stop; its last epoch is kept and can be resumed."""
+
+
+class StorageError(SkrdError):
+    """The database or the workspace folder cannot be used."""

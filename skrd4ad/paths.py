@@ -1,0 +1,46 @@
+"""Where things live: the workspace, the model folders, and the folders a user of the app may read."""
+
+import os
+from pathlib import Path
+
+from skrd4ad.errors import DataError
+
+
+def workspace() -> Path:
+    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing."""
+    home = Path(os.environ.get("SKRD4AD_HOME") or "workspace").expanduser().resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+def checkpoints() -> Path:
+    """Folder of the model folders (``SKRD4AD_CHECKPOINTS``, default ``./checkpoints``); not made here."""
+    return Path(os.environ.get("SKRD4AD_CHECKPOINTS") or "checkpoints").expanduser().resolve()
+
+
+def data_roots() -> list[Path]:
+    """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``).
+
+    The default is the workspace and the user's home folder. The command line reads any path its user may read.
+    """
+    given = os.environ.get("SKRD4AD_DATA_ROOTS")
+    if given is None:
+        return [workspace(), Path.home().resolve()]
+    return [Path(part).expanduser().resolve() for part in given.split(os.pathsep) if part]
+
+
+def inside_data_roots(path: str | Path) -> Path:
+    """``path`` with links resolved, if it lies under a data root.
+
+    Raises:
+        DataError: it lies elsewhere. The message does not tell whether it exists.
+    """
+    resolved = Path(path).expanduser().resolve()
+    roots = data_roots()
+    if any(resolved.is_relative_to(root) for root in roots):
+        return resolved
+    allowed = ", ".join(str(root) for root in roots)
+    raise DataError(
+        f"The folder {path} is outside the folders this app may read ({allowed}). "
+        "Move the data there, or start the app with SKRD4AD_DATA_ROOTS naming its folder."
+    )

@@ -1,0 +1,107 @@
+"""The values that travel between the layers. Plain, frozen, without behaviour beyond what they hold."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+GOOD = "good"
+"""Defect type of a part without a defect; also the folder name of such parts in the MVTec layout."""
+
+Split = Literal["train", "test"]
+Verdict = Literal["OK", "NG"]
+Progress = Callable[[int, int], None]
+"""Called as ``progress(done, total)`` by everything that takes over a second."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a data set; its label comes from its folder or CSV row, never from its mask."""
+
+    path: Path
+    split: Split
+    label: int
+    """0 good, 1 defect."""
+    defect_type: str
+    """``good``, or the name of the defect's folder."""
+    mask_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class DatasetClass:
+    """One class of a data set: what kind of part it shows, and its images."""
+
+    dataset: str
+    """Name of the data set: folder name, ``elpv`` or ``synthetic``."""
+    name: str
+    root: Path
+    layout: str
+    samples: tuple[Sample, ...]
+    licence: str = ""
+    note: str = ""
+    """One sentence a reader of results must know, such as "synthetic images"."""
+
+    @property
+    def train(self) -> tuple[Sample, ...]:
+        """Good images to learn from."""
+        return tuple(s for s in self.samples if s.split == "train" and s.label == 0)
+
+    @property
+    def test(self) -> tuple[Sample, ...]:
+        """Images to evaluate on, good and defective."""
+        return tuple(s for s in self.samples if s.split == "test")
+
+    @property
+    def defect_types(self) -> tuple[str, ...]:
+        """Sorted names of the defects in the test images."""
+        return tuple(sorted({s.defect_type for s in self.test if s.label == 1}))
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any test image has a mask."""
+        return any(s.mask_path is not None for s in self.test)
+
+
+@dataclass(frozen=True)
+class Region:
+    """A connected part of an anomaly map at or above a threshold, in pixels of the map it was found in."""
+
+    area: int
+    peak: float
+    mean: float
+    box: tuple[int, int, int, int]
+    """x0, y0, x1, y1; x1 and y1 are exclusive."""
+    centroid: tuple[float, float]
+    """x, y."""
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """What a model says of one image, in raw units; a verdict needs a calibration."""
+
+    anomaly_map: NDArray[np.float32]
+    """(S, S), S the model's image size: sum of the levels, blurred."""
+    level_maps: NDArray[np.float32]
+    """(L, S, S): one map a feature level, finest first, before the blur; they sum to the map before its blur."""
+    score: float
+    """Maximum of ``anomaly_map``."""
+
+
+@dataclass(frozen=True, eq=False)
+class EvaluationSet:
+    """Scores and maps of a test set, the input of every metric. All arrays in the order of the samples."""
+
+    labels: NDArray[np.int64]
+    """(N,): 0 good, 1 defect."""
+    scores: NDArray[np.float32]
+    """(N,)."""
+    defect_types: tuple[str, ...]
+    maps: NDArray[np.float32] | None = None
+    """(N, S, S)."""
+    masks: NDArray[np.bool_] | None = None
+    """(N, S, S); all false for good images. None when no defect has a mask."""
+    has_mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
+    """(N,): whether the pixels of the image are labelled: good images, and defects with a mask."""
