@@ -1,0 +1,1 @@
+"""Teachers, the student (bottleneck and decoder), and the published checkpoint layout."""

@@ -1,0 +1,125 @@
+"""The student's decoder: restores the teacher's features from the embedding, coarsest level first.
+
+Its blocks mirror a ResNet's, with 2x2 transposed convolutions of stride 2 where that has strided ones. Parameter
+names are those of the published RD4AD code, so that its checkpoints load.
+"""
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from skrd4ad.models.student_design import EXPANSION, StudentDesign
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions with a shortcut; with ``upsample`` the first is the transposed one."""
+
+    def __init__(self, in_channels: int, planes: int, *, upsample: nn.Module | None = None) -> None:
+        super().__init__()
+        self.conv1 = _conv3x3(in_channels, planes) if upsample is None else _deconv2x2(in_channels, planes)
+        self.bn1 = nn.BatchNorm2d(planes)
+        self.conv2 = _conv3x3(planes, planes)
+        self.bn2 = nn.BatchNorm2d(planes)
+        self.relu = nn.ReLU(inplace=True)
+        self.upsample = upsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, h, w) → (B, planes, h, w), or twice the sides with ``upsample``; never negative."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out = out + (x if self.upsample is None else self.upsample(x))
+        restored: Tensor = self.relu(out)
+        return restored
+
+
+class BottleneckBlock(nn.Module):
+    """1x1, 3x3, 1x1 convolutions with a shortcut; with ``upsample`` the middle one is the transposed one."""
+
+    def __init__(self, in_channels: int, planes: int, *, base_width: int, upsample: nn.Module | None = None) -> None:
+        super().__init__()
+        width = planes * base_width // 64
+        out_channels = planes * EXPANSION["bottleneck"]
+        self.conv1 = _conv1x1(in_channels, width)
+        self.bn1 = nn.BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width) if upsample is None else _deconv2x2(width, width)
+        self.bn2 = nn.BatchNorm2d(width)
+        self.conv3 = _conv1x1(width, out_channels)
+        self.bn3 = nn.BatchNorm2d(out_channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.upsample = upsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, in, h, w) → (B, 4 planes, h, w), or twice the sides with ``upsample``; never negative."""
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.relu(self.bn2(self.conv2(out)))
+        out = self.bn3(self.conv3(out))
+        out = out + (x if self.upsample is None else self.upsample(x))
+        restored: Tensor = self.relu(out)
+        return restored
+
+
+class Decoder(nn.Module):
+    """Three stages that restore f3, f2, f1, with 0, 1 or 2 non-corresponding skip connections.
+
+    The teacher's f_l never enters the stage that restores f_l: it enters the next one, which restores f_(l-1).
+    A stage after the first takes what the stage before restored. Without its skip it takes it as it is, which for
+    the ResNets is RD4AD; with its skip it takes ReLU(restored + teacher's).
+    """
+
+    def __init__(self, design: StudentDesign, *, skips: int) -> None:
+        super().__init__()
+        self.skips = skips
+        c1, c2, c3 = design.teacher_channels
+        t1, t2, t3 = design.decoder_channels
+        n1, n2, n3 = design.decoder_blocks
+        self.layer1 = _stage(design.embedding_channels, t3, n3, design)
+        self.layer2 = _stage(c3, t2, n2, design)
+        self.layer3 = _stage(c2, t1, n1, design)
+        self.head1 = _head(t3, c3, design)
+        self.head2 = _head(t2, c2, design)
+        self.head3 = _head(t1, c1, design)
+
+    def forward(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
+        """Restored features.
+
+        Args:
+            embedding: (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
+            features: the teacher's [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
+
+        Returns:
+            [g1, g2, g3], each with the shape of its teacher feature.
+        """
+        _, f2, f3 = features
+        g3 = self.head1(self.layer1(embedding))
+        g2 = self.head2(self.layer2(F.relu(g3 + f3) if self.skips >= 1 else g3))
+        g1 = self.head3(self.layer3(F.relu(g2 + f2) if self.skips >= 2 else g2))
+        return [g1, g2, g3]
+
+
+def _stage(in_channels: int, out_channels: int, blocks: int, design: StudentDesign) -> nn.Sequential:
+    upsample = nn.Sequential(_deconv2x2(in_channels, out_channels), nn.BatchNorm2d(out_channels))
+    layers = [_block(in_channels, out_channels, design, upsample)]
+    layers += [_block(out_channels, out_channels, design, None) for _ in range(blocks - 1)]
+    return nn.Sequential(*layers)
+
+
+def _block(in_channels: int, out_channels: int, design: StudentDesign, upsample: nn.Module | None) -> nn.Module:
+    planes = out_channels // EXPANSION[design.decoder_block]
+    if design.decoder_block == "basic":
+        return BasicBlock(in_channels, planes, upsample=upsample)
+    return BottleneckBlock(in_channels, planes, base_width=design.base_width, upsample=upsample)
+
+
+def _head(trunk_channels: int, teacher_channels: int, design: StudentDesign) -> nn.Module:
+    return nn.Conv2d(trunk_channels, teacher_channels, 1) if design.signed else nn.Identity()
+
+
+def _conv1x1(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 1, bias=False)
+
+
+def _conv3x3(in_channels: int, out_channels: int) -> nn.Conv2d:
+    return nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False)
+
+
+def _deconv2x2(in_channels: int, out_channels: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(in_channels, out_channels, 2, stride=2, bias=False)

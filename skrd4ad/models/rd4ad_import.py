@@ -1,0 +1,96 @@
+"""Reading checkpoints of the original RD4AD and SK-RD4AD code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from skrd4ad.config import NETS, ModelConfig
+from skrd4ad.errors import CheckpointError
+from skrd4ad.models.skrd import Student
+from skrd4ad.models.student_design import student_design
+from skrd4ad.models.tensor_files import is_state_dict, read_tensor_file
+
+_PARTS = ("bn", "decoder")
+_COUNTER = "num_batches_tracked"
+
+
+def read_rd4ad(path: Path, config: ModelConfig) -> dict[str, Tensor]:
+    """State dict of a student from a checkpoint of the original code.
+
+    Args:
+        path: ``.pth`` or ``.pt`` with ``{'bn': …, 'decoder': …}``, or ``.safetensors`` with the names
+            ``bn.…`` and ``decoder.…``.
+        config: of the model that the checkpoint is for; the file does not tell its ``res``.
+
+    Returns:
+        State dict of ``build_student(config)``.
+
+    Raises:
+        CheckpointError: the file is missing, damaged, holds Python objects or no bottleneck, or is another net's.
+    """
+    flat = _flat_names(read_tensor_file(path, error=CheckpointError), path)
+    # some published files carry a memory bank of an earlier method, which RD4AD never reads
+    given = {name: tensor for name, tensor in flat.items() if "memory" not in name}
+    if problems := _mismatches(given, config.net):
+        raise CheckpointError(_wrong_net(path, given, net=config.net, problems=problems))
+    return {
+        name: _counter(given.get(name)) if name.endswith(_COUNTER) else given[name].to(like.dtype)
+        for name, like in _expected(config.net).items()
+    }
+
+
+def _flat_names(content: dict[str, Any], path: Path) -> dict[str, Tensor]:
+    """``bn.…`` and ``decoder.…`` to tensors, whichever way the file nests them."""
+    if is_state_dict(content):
+        flat = {name.removeprefix("module."): tensor for name, tensor in content.items()}
+        parts = {name.partition(".")[0] for name in flat}
+    else:
+        parts = {part for part in _PARTS if is_state_dict(content.get(part))}
+        flat = {
+            f"{part}.{name.removeprefix('module.')}": tensor for part in parts for name, tensor in content[part].items()
+        }
+    missing = [part for part in _PARTS if part not in parts]
+    if not missing:
+        return {name: tensor for name, tensor in flat.items() if name.startswith(("bn.", "decoder."))}
+    if parts & {"layer1", "layer2", "layer3"} or missing == ["bn"]:
+        raise CheckpointError(
+            f"{path} holds only the decoder: the bottleneck (bn) is missing. The original code writes such files with "
+            "--seg 1. The two were trained together, so this model can never be restored from it. Train it again, "
+            "or find the file that holds both: a dictionary with 'bn' and 'decoder'."
+        )
+    raise CheckpointError(
+        f"{path} is no RD4AD checkpoint: expected a dictionary with 'bn' and 'decoder', "
+        f"found {', '.join(sorted(map(str, content))[:5])}."
+    )
+
+
+def _expected(net: str) -> dict[str, Tensor]:
+    """Names and shapes of a student, without values."""
+    with torch.device("meta"):
+        return Student(student_design(net), skips=0).state_dict()
+
+
+def _mismatches(given: dict[str, Tensor], net: str) -> list[str]:
+    """Up to three differences in words; none when the tensors are those of this net's student."""
+    expected = {name: like for name, like in _expected(net).items() if not name.endswith(_COUNTER)}
+    problems = [f"{name} is missing" for name in expected if name not in given]
+    problems += [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(like.shape)}"
+        for name, like in expected.items()
+        if name in given and given[name].shape != like.shape
+    ]
+    problems += [f"{name} is not known" for name in given if name not in expected and not name.endswith(_COUNTER)]
+    return problems[:3]
+
+
+def _wrong_net(path: Path, given: dict[str, Tensor], *, net: str, problems: list[str]) -> str:
+    other = next((name for name in NETS if name != net and not _mismatches(given, name)), None)
+    remedy = f"Its shapes fit --net {other}." if other else "Its shapes fit no --net that is known."
+    return f"{path} is no checkpoint of {net}: {'; '.join(problems)}. {remedy}"
+
+
+def _counter(given: Tensor | None) -> Tensor:
+    """Batch norm's step counter; old files lack it, and it has no meaning outside of training."""
+    return torch.zeros((), dtype=torch.long) if given is None else given.long().reshape(())

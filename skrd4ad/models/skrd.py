@@ -1,0 +1,81 @@
+"""SK-RD4AD: a frozen teacher, and a student that restores its features from a compressed embedding."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from skrd4ad.config import ModelConfig
+from skrd4ad.models.bottleneck import OCBE
+from skrd4ad.models.decoder import Decoder
+from skrd4ad.models.student_design import StudentDesign, student_design
+from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.types import Progress
+
+
+class Student(nn.Module):
+    """What is trained: bottleneck (``bn``) and decoder (``decoder``), named as in the published checkpoints."""
+
+    def __init__(self, design: StudentDesign, *, skips: int) -> None:
+        super().__init__()
+        self.bn = OCBE(design)
+        self.decoder = Decoder(design, skips=skips)
+        self._initialise()
+
+    def forward(self, features: list[Tensor]) -> list[Tensor]:
+        """[f1, f2, f3] → [g1, g2, g3], same shapes."""
+        restored: list[Tensor] = self.decoder(self.bn(features), features)
+        return restored
+
+    def _initialise(self) -> None:
+        """Kaiming-normal convolutions without bias; transposed convolutions and heads keep PyTorch's default."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+
+class SKRD4AD(nn.Module):
+    """Teacher and student together, from raw pixels to both sets of features."""
+
+    def __init__(self, teacher: Teacher, student: Student) -> None:
+        super().__init__()
+        self.teacher = teacher
+        self.student = student
+
+    def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Teacher features and restored features of images.
+
+        Args:
+            images: (B, 3, S, S) RGB, uint8 or float, 0..255.
+
+        Returns:
+            [f1, f2, f3] and [g1, g2, g3], finest first, level by level of the same shape.
+        """
+        features = self.teacher(images)
+        return features, self.student(features)
+
+
+def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
+    """Untrained student; the same seed gives the same weights, and the global random state is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        if seed is not None:
+            torch.manual_seed(seed)
+        return Student(student_design(config.net), skips=config.skips)
+
+
+def build_model(
+    config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, progress: Progress | None = None
+) -> SKRD4AD:
+    """Teacher with its weights and an untrained student.
+
+    Args:
+        config: what the model is made of.
+        weights: weights file of the teacher to use instead of the usual places.
+        seed: of the student's first weights.
+        progress: called with bytes done and total while the teacher's weights are downloaded.
+
+    Raises:
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    teacher = build_teacher(config.net, weights=weights, progress=progress)
+    return SKRD4AD(teacher, build_student(config, seed=seed))

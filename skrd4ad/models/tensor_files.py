@@ -1,0 +1,64 @@
+"""Reading files of tensors without ever running what is in them."""
+
+import pickle
+import struct
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from skrd4ad.errors import SkrdError
+
+SUFFIXES = (".pth", ".pt", ".safetensors")
+
+# what torch.load lets through for files that are cut short, text, or of another program
+_DAMAGED = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, struct.error)
+
+
+def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
+    """Content of a ``.pth``, ``.pt`` or ``.safetensors`` file, on the CPU.
+
+    Args:
+        path: the file.
+        error: class of the error to raise.
+
+    Returns:
+        Its top-level dictionary; values are tensors, or dictionaries of tensors.
+
+    Raises:
+        SkrdError: of the class given; the file is missing, damaged, or holds more than tensors.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise error(f"{path} is not a file of tensors; allowed: {', '.join(SUFFIXES)}.")
+    try:
+        content = _read(path)
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror or cause}.") from cause
+    except pickle.UnpicklingError as cause:
+        raise error(
+            f"{path} is damaged or holds Python objects besides tensors. Objects are never loaded, because loading "
+            "them can run any code. Save the state dict instead: torch.save(model.state_dict(), FILE)."
+        ) from cause
+    except (SafetensorError, *_DAMAGED) as cause:
+        raise error(f"{path} is damaged or cut short ({type(cause).__name__}). Copy or download it again.") from cause
+    if not isinstance(content, dict) or not content:
+        raise error(f"{path} holds no state dict (a dictionary from names to tensors).")
+    return content
+
+
+def is_state_dict(value: object) -> bool:
+    """Whether a value is a dictionary from names to tensors, with at least one entry."""
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
+    )
+
+
+def _read(path: Path) -> Any:
+    if path.suffix.lower() == ".safetensors":
+        return load_file(path)
+    return torch.load(path, map_location="cpu", weights_only=True)
