@@ -1,0 +1,1 @@
+"""Pure functions from labels, scores and maps to numbers."""

@@ -1,0 +1,50 @@
+"""AUPRO as the original RD4AD and SK-RD4AD code computes it; comparable with their figures, not with MVTec's."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.metrics.aupro import PooledPixels, pool_pixels, rates_above
+
+_STEPS = 200
+_FPR_LIMIT = 0.3
+
+
+def aupro_paper_protocol(
+    maps: NDArray[np.float32], masks: NDArray[np.bool_], *, labelled: NDArray[np.bool_] | None = None
+) -> float | None:
+    """Mean over the defect images of a per-image AUPRO with 200 thresholds and a rescaled FPR axis.
+
+    Arguments as for :func:`skrd4ad.metrics.aupro.pool_pixels`; an image is a defect image when its mask is not empty.
+    The thresholds step evenly from the lowest to below the highest value of the image's own map; the FPR is taken over
+    the defect-free pixels of that image; only points with FPR < 0.3 are kept, and their FPR is divided by its maximum.
+
+    An image has no such figure, and is left out of the mean, when its map is constant, when its mask covers it, or when
+    the kept points do not span an axis: fewer than two of them, or none with an FPR above 0. The original code fails
+    on such images. 0 to 1; None when no image has a figure.
+
+    Raises:
+        DataError: a shape or type is wrong, or a map holds a number that is not finite.
+    """
+    used = np.ones(len(maps), bool) if labelled is None else labelled
+    figures = []
+    for i in np.flatnonzero(used):
+        if masks[i].any():
+            figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1]))
+            if figure is not None:
+                figures.append(figure)
+    return float(np.mean(figures)) if figures else None
+
+
+def _image_figure(pool: PooledPixels) -> float | None:
+    if not pool.defined:
+        return None
+    lowest = float(min(pool.defect_free[0], pool.inside[0]))
+    highest = float(max(pool.defect_free[-1], pool.inside[-1]))
+    if lowest == highest:
+        return None
+    fpr, pro = rates_above(pool, np.arange(lowest, highest, (highest - lowest) / _STEPS))
+    kept = fpr < _FPR_LIMIT
+    fpr, pro = fpr[kept][::-1], pro[kept][::-1]
+    if fpr.size < 2 or fpr[-1] == 0:
+        return None
+    return float(np.trapezoid(pro, fpr / fpr[-1]))

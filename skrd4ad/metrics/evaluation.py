@@ -1,0 +1,104 @@
+"""All metrics of a test set, as a whole and by defect type."""
+
+from dataclasses import asdict, dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.errors import DataError
+from skrd4ad.metrics.aupro import aupro, pixel_auroc, pixel_average_precision, pixel_f1_max, pool_pixels
+from skrd4ad.metrics.aupro_paper import aupro_paper_protocol
+from skrd4ad.metrics.ranking import auroc, average_precision, f1_max
+from skrd4ad.types import EvaluationSet
+
+
+@dataclass(frozen=True, kw_only=True)
+class Metrics:
+    """Figures of a test set, each 0 to 1, None where it is undefined: one class only, no maps, or no masks."""
+
+    image_auroc: float | None
+    image_ap: float | None
+    image_f1_max: float | None
+    pixel_auroc: float | None = None
+    pixel_ap: float | None = None
+    pixel_f1_max: float | None = None
+    aupro: float | None = None
+    """Pooled and exact, FPR up to 0.30."""
+    aupro_005: float | None = None
+    """Pooled and exact, FPR up to 0.05."""
+    aupro_paper: float | None = None
+    """The original code's protocol; see :mod:`skrd4ad.metrics.aupro_paper`."""
+    n_good: int
+    n_defect: int
+    n_masks: int
+    """Defect images whose pixels are labelled; only they and the good images enter the pixel metrics."""
+    n_regions: int = 0
+    """8-connected regions in these masks, at the size of the maps."""
+
+    def to_dict(self) -> dict[str, float | int | None]:
+        """JSON-ready form, keyed by the names of the fields."""
+        return asdict(self)
+
+
+def evaluate(data: EvaluationSet) -> Metrics:
+    """All metrics of a test set.
+
+    Raises:
+        DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
+    """
+    _require_consistent(data)
+    return _metrics_of(data, np.ones(len(data.labels), bool))
+
+
+def by_defect_type(data: EvaluationSet) -> dict[str, Metrics]:
+    """All metrics of each defect type against all good images, keyed by type in sorted order.
+
+    The pixel metrics of a type pool the pixels of the good images and of that type's images, so the pixels of the good
+    images are sorted once a type: about 0.3 s a type for 100 good images of 256x256.
+
+    Raises:
+        DataError: as for :func:`evaluate`.
+    """
+    _require_consistent(data)
+    good, types = data.labels == 0, np.array(data.defect_types)
+    return {str(name): _metrics_of(data, good | (types == name)) for name in np.unique(types[~good])}
+
+
+def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
+    labels, scores = data.labels[chosen], data.scores[chosen]
+    masked = chosen & (data.labels == 1) & data.has_mask if data.masks is not None else np.zeros_like(chosen)
+    best = f1_max(labels, scores)
+    metrics = Metrics(
+        image_auroc=auroc(labels, scores),
+        image_ap=average_precision(labels, scores),
+        image_f1_max=best.f1 if best else None,
+        n_good=int(np.sum(labels == 0)),
+        n_defect=int(np.sum(labels == 1)),
+        n_masks=int(masked.sum()),
+    )
+    if data.maps is None or data.masks is None or metrics.n_masks == 0:
+        return metrics
+    pool = pool_pixels(data.maps, data.masks, labelled=chosen & data.has_mask)
+    best_pixel = pixel_f1_max(pool)
+    return replace(
+        metrics,
+        pixel_auroc=pixel_auroc(pool),
+        pixel_ap=pixel_average_precision(pool),
+        pixel_f1_max=best_pixel.f1 if best_pixel else None,
+        aupro=aupro(pool),
+        aupro_005=aupro(pool, fpr_limit=0.05),
+        aupro_paper=aupro_paper_protocol(data.maps, data.masks, labelled=masked),
+        n_regions=pool.n_regions,
+    )
+
+
+def _require_consistent(data: EvaluationSet) -> None:
+    n = len(data.labels)
+    lengths = {"scores": len(data.scores), "defect types": len(data.defect_types)}
+    if data.maps is not None:
+        lengths["maps"] = len(data.maps)
+    if data.masks is not None:
+        lengths["masks"] = len(data.masks)
+        lengths["flags of labelled pixels (has_mask)"] = len(data.has_mask)
+    if wrong := [f"{count} {name}" for name, count in lengths.items() if count != n]:
+        raise DataError(f"There are {n} labels but {', '.join(wrong)}; give one of each an image.")

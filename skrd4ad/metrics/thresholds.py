@@ -1,0 +1,56 @@
+"""Thresholds that keep a promise about good parts, from good images that the model has not learnt from."""
+
+import math
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.metrics.ranking import finite_scores
+
+
+@dataclass(frozen=True)
+class ConformalThreshold:
+    """A threshold and what it promises: a part is rejected when its score is above it, not when it is equal."""
+
+    threshold: float
+    n: int
+    """Held-out good images it was taken from."""
+    target: float
+    """False-reject rate that was asked for."""
+    certified_rate: float
+    """False-reject rate that holds for new good parts, averaged over draws of the held-out images: the target, or
+    1 / (n + 1) where n images cannot certify less."""
+    method: str = "split-conformal"
+
+
+def conformal_threshold(scores: ArrayLike, *, false_reject_rate: float) -> ConformalThreshold:
+    """Split-conformal quantile: the ceil((n + 1)(1 - rate))-th smallest score of held-out good images.
+
+    ``scores``: (n,) image scores of good images that were kept from training. Their maximum is used when n is too
+    small for the rate. The promise supposes that new good parts come from the same process as the held-out ones.
+
+    Raises:
+        ConfigError: the rate is not above 0 and below 1.
+        DataError: there are no scores, or one is not finite.
+    """
+    if not 0 < false_reject_rate < 1:
+        raise ConfigError(f"The false-reject rate is {false_reject_rate!r}; allowed: above 0, below 1 (0.01 is 1 %).")
+    held_out = np.sort(finite_scores(scores))
+    n = held_out.size
+    if n == 0:
+        raise DataError(
+            "There are 0 held-out good images; a threshold needs at least one. "
+            "Train with a hold-out share above 0 (for example 0.1), or give good images the model has not seen."
+        )
+    # a Fraction of the decimal as written: 100 * 0.29 is 28.999… in floats, and would move the rank by one
+    allowed_above = math.floor((n + 1) * Fraction(str(float(false_reject_rate))))
+    rank = min(n + 1 - allowed_above, n)
+    return ConformalThreshold(
+        threshold=float(held_out[rank - 1]),
+        n=n,
+        target=float(false_reject_rate),
+        certified_rate=max(float(false_reject_rate), 1 / (n + 1)),
+    )
