@@ -1,0 +1,371 @@
+// The map viewer in the browser; analysis.js and drawing.js stand before this text in the same module. Python packs one
+// payload (envelope.py); from then on threshold, opacity, views and zoom need no server. Python hears of a threshold when
+// its control is released.
+
+const VIEWERS = new WeakMap();
+const STEPS_PER_DECADE = 1000;
+const MAX_ZOOM = 32;
+
+export default function ({ data, parentElement, setStateValue }) {
+  let viewer = VIEWERS.get(parentElement);
+  if (!viewer) {
+    viewer = new Viewer(parentElement.querySelector(".viewer"));
+    VIEWERS.set(parentElement, viewer);
+  }
+  viewer.report = (choice) => setStateValue("choice", choice);
+  viewer.update(unpack(data));
+}
+
+function unpack(bytes) {
+  const start = 4 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
+  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
+  head.blob = (name) => { // a copy, because a Float32Array must start at a multiple of four bytes
+    const [offset, length] = head.blobs[name];
+    return bytes.slice(start + offset, start + offset + length);
+  };
+  return head;
+}
+
+function formatNumber(value) { // three significant figures, as theme.format_number
+  if (value === 0) return "0";
+  const rounded = Number(value.toPrecision(3)), exponent = Math.floor(Math.log10(Math.abs(rounded)));
+  return exponent < -6 ? value.toExponential(2) : rounded.toFixed(Math.max(0, 2 - exponent));
+}
+
+function along(value, slider) { // where the thumb's centre stands for a value; the thumb is 16 CSS pixels wide
+  return `calc(${Math.min(1, Math.max(0, value / slider.max))} * (100% - 16px) + 8px)`;
+}
+
+class Viewer {
+  constructor(root) {
+    this.root = root;
+    this.find = (name) => root.querySelector("." + name);
+    for (const name of ["stage", "layers", "picture", "heat", "lines", "fit", "readout", "slider", "opacity"]) {
+      this[name] = this.find(name);
+    }
+    this.head = null;
+    this.view = "overlay";
+    this.heatView = "overlay"; // where Space goes back to
+    this.zoom = { scale: 1, x: 0, y: 0 };
+    this.listen();
+    new ResizeObserver(() => this.place()).observe(this.stage);
+  }
+
+  // ---- data ----
+
+  update(head) {
+    const before = this.head;
+    this.head = head;
+    if (before?.limit !== head.limit) this.trial = head.limit; // else it stays from image to image
+    if (before?.opacity !== head.opacity) this.opacity.value = Math.round(100 * head.opacity);
+    this.table = new Uint32Array(head.blob("heat").buffer);
+    this.solid = this.table.map((rgba) => rgba | 0xff000000);
+    this.stage.style.setProperty("--aspect", `${head.width} / ${head.height}`);
+    this.offerViews();
+    if (before?.id !== head.id) this.load(head);
+    else if (this.analysis) this.refresh();
+  }
+
+  async load(head) {
+    delete this.root.dataset.ready;
+    const bitmap = await createImageBitmap(new Blob([head.blob("image")], { type: "image/jpeg" }));
+    if (this.head.id !== head.id) return; // the user went on to another image meanwhile
+    Object.assign(this.picture, { width: bitmap.width, height: bitmap.height });
+    this.picture.getContext("2d").drawImage(bitmap, 0, 0);
+    bitmap.close();
+    this.analysis = new Analysis(new Float32Array(head.blob("map").buffer), head.map.width, head.map.height);
+    this.levels = head.levels && head.blob("levels");
+    this.truthLine = head.mask && truthOutline(head.blob("mask"), head.mask);
+    this.find("truth").hidden = !head.mask;
+    this.zoom.scale = 1;
+    this.readout.value = "";
+    this.refresh();
+    this.place();
+    this.root.dataset.ready = head.id;
+  }
+
+  offerViews() {
+    const names = [["overlay", "Overlay"], ["image", "Image"], ["map", "Map"]];
+    (this.head.levels?.names ?? []).forEach((name, i) => names.push([`level-${i + 1}`, name]));
+    const wanted = JSON.stringify(names);
+    if (wanted === this.offered) return;
+    this.offered = wanted;
+    if (!names.some(([value]) => value === this.view)) this.view = this.heatView = "overlay";
+    const group = this.find("views");
+    group.querySelectorAll("label").forEach((label) => label.remove());
+    for (const [value, text] of names) {
+      const label = document.createElement("label"), span = document.createElement("span");
+      const input = document.createElement("input");
+      Object.assign(input, { type: "radio", name: "view", value, checked: value === this.view });
+      span.textContent = text;
+      label.append(input, span);
+      group.append(label);
+    }
+  }
+
+  get level() { // index of the level that is shown, or -1
+    return this.view.startsWith("level-") ? Number(this.view.slice(6)) - 1 : -1;
+  }
+
+  // ---- what is shown ----
+
+  refresh() { // new data, limit or range
+    const { limit, top } = this.head, { slider } = this;
+    this.step = 10 ** Math.floor(Math.log10(Math.abs(limit) || Math.abs(top) || 1)) / STEPS_PER_DECADE;
+    const high = Math.max(top, this.analysis.peak, limit * 1.25, this.trial);
+    Object.assign(slider, { min: 0, max: Math.ceil((high * 1.02) / this.step), step: 1 });
+    this.find("tick").style.setProperty("--at", along(limit / this.step, slider));
+    this.draw();
+  }
+
+  draw() { // everything that hangs on the threshold
+    this.analysis.scan(this.trial);
+    this.outline = this.analysis.outline();
+    this.scale = heatScale(this.trial, this.head.top);
+    this.drawHeat();
+    this.drawLines();
+    this.tell();
+  }
+
+  drawHeat() {
+    const { heat, level, view } = this;
+    this.tellOpacity();
+    const { width, height } = level < 0 ? this.head.map : this.head.levels;
+    heat.style.visibility = view === "image" ? "hidden" : "visible";
+    if (!this.pixels || heat.width !== width || heat.height !== height) {
+      Object.assign(heat, { width, height });
+      this.pixels = new ImageData(width, height);
+    }
+    const out = new Uint32Array(this.pixels.data.buffer);
+    if (level < 0) paintScores(out, this.analysis.values, view === "map" ? this.solid : this.table, this.scale);
+    else paintLevel(out, this.levels.subarray(level * out.length, (level + 1) * out.length), this.solid);
+    heat.getContext("2d").putImageData(this.pixels, 0, 0);
+  }
+
+  drawLines() {
+    if (!this.box || !this.analysis) return;
+    const { lines, stage, head, box, zoom } = this, ratio = window.devicePixelRatio;
+    const width = Math.round(stage.clientWidth * ratio), height = Math.round(stage.clientHeight * ratio);
+    if (lines.width !== width || lines.height !== height) Object.assign(lines, { width, height });
+    const drawn = new Lines(lines, {
+      left: box.left * zoom.scale + zoom.x,
+      top: box.top * zoom.scale + zoom.y,
+      width: box.width * zoom.scale,
+      height: box.height * zoom.scale,
+    }, ratio);
+    if (this.find("show-outlines").checked) drawn.stroke(this.outline, head.map);
+    if (this.truthLine && this.find("show-truth").checked) {
+      drawn.stroke(this.truthLine, head.mask, { colour: TRUTH, dash: [5, 4] });
+    }
+    if (this.find("show-boxes").checked) drawn.boxes(this.analysis.regions, head.map);
+  }
+
+  tell() { // numbers and words
+    const { analysis, head, trial, root, slider } = this;
+    const atLimit = trial === head.limit, regions = analysis.regions.length;
+    Object.assign(root.dataset, { threshold: trial, above: analysis.above, regions });
+    const shown = Math.round(trial / this.step);
+    if (Number(slider.value) !== shown) slider.value = shown;
+    slider.style.setProperty("--fill", along(shown, slider));
+    slider.setAttribute("aria-valuetext", formatNumber(trial) + (atLimit ? ", the model's limit" : ""));
+    this.find("value").value = formatNumber(trial);
+    this.find("reset").disabled = atLimit;
+    this.tellVerdict(analysis.peak > trial ? "NG" : "OK", atLimit);
+    const share = formatNumber((100 * analysis.above) / analysis.values.length);
+    const many = regions === 1 ? "1 region" : `${regions} regions`;
+    this.find("found").textContent = regions ? `${many} above, ${share} % of the area` : "Nothing above the threshold";
+    this.tellLegend();
+  }
+
+  tellVerdict(name, atLimit) {
+    const look = this.head.verdicts[name], rejected = name === "NG", badge = this.find("verdict");
+    const score = formatNumber(this.analysis.peak), limit = formatNumber(this.trial);
+    const ink = rejected ? this.head.onReject : "inherit";
+    this.find("word").textContent = look.word;
+    this.find("reason").textContent = `${score}, ${atLimit ? "limit" : "if the limit were"} ${limit}`;
+    const shape = { clipPath: look.shape, background: rejected ? this.head.onReject : look.colour };
+    Object.assign(this.find("shape").style, shape);
+    Object.assign(badge.style, { borderColor: look.colour, background: rejected ? look.colour : "transparent", color: ink });
+    badge.dataset.verdict = name;
+  }
+
+  tellOpacity() {
+    const { opacity } = this;
+    this.heat.style.opacity = this.view === "overlay" ? opacity.value / 100 : 1;
+    this.find("percent").value = opacity.value + " %";
+    opacity.style.setProperty("--fill", along(opacity.value, opacity));
+  }
+
+  tellLegend() {
+    const { head, trial, scale } = this, level = this.level >= 0;
+    const table = this.view === "overlay" || this.view === "image" ? this.table : this.solid;
+    const strip = new ImageData(1, 256), out = new Uint32Array(strip.data.buffer);
+    for (let y = 0; y < 256; y++) out[y] = table[Math.round(((255 - y) * (table.length - 1)) / 255)];
+    this.find("strip").getContext("2d").putImageData(strip, 0, 0);
+    const top = formatNumber(level ? head.levels.top : Math.max(head.top, trial));
+    const middle = level ? "" : formatNumber(trial), limitMark = this.find("mark-limit");
+    this.find("legend-top").textContent = top;
+    this.find("legend-middle").textContent = middle;
+    this.find("mark-trial").hidden = level;
+    limitMark.hidden = level || trial === head.limit;
+    limitMark.style.top = `${100 * (1 - scale.position(head.limit))}%`;
+    const words = `Colours from 0 to ${top}` + (middle && `, threshold ${middle} in the middle`);
+    this.find("legend").setAttribute("aria-label", words);
+  }
+
+  // ---- place, zoom, point ----
+
+  place() { // the picture as large as it fits
+    if (!this.head) return;
+    const { clientWidth, clientHeight } = this.stage, { width, height } = this.head;
+    const fit = Math.min(clientWidth / width, clientHeight / height);
+    const left = (clientWidth - width * fit) / 2, top = (clientHeight - height * fit) / 2;
+    this.box = { left, top, width: width * fit, height: height * fit };
+    Object.assign(this.layers.style, { width: `${this.box.width}px`, height: `${this.box.height}px` });
+    this.move();
+  }
+
+  move() {
+    const { zoom, stage, box } = this;
+    if (zoom.scale <= 1.001) zoom.scale = 1;
+    zoom.x = Math.min(0, Math.max(stage.clientWidth * (1 - zoom.scale), zoom.x));
+    zoom.y = Math.min(0, Math.max(stage.clientHeight * (1 - zoom.scale), zoom.y));
+    const x = box.left * zoom.scale + zoom.x, y = box.top * zoom.scale + zoom.y;
+    this.layers.style.transform = `translate(${x}px, ${y}px) scale(${zoom.scale})`;
+    stage.classList.toggle("zoomed", zoom.scale > 1);
+    this.fit.hidden = zoom.scale === 1;
+    const enlarged = (box.width * zoom.scale * window.devicePixelRatio) / this.picture.width;
+    this.picture.classList.toggle("sharp", enlarged > 8); // single pixels are worth seeing
+    this.drawLines();
+  }
+
+  unzoom() {
+    this.zoom.scale = 1;
+    this.move();
+  }
+
+  onStage(event) { // CSS pixels from the stage's inner corner
+    const place = this.stage.getBoundingClientRect();
+    return [event.clientX - place.left - this.stage.clientLeft, event.clientY - place.top - this.stage.clientTop];
+  }
+
+  point(event) {
+    if (!this.box || !this.analysis) return;
+    const [sx, sy] = this.onStage(event), { zoom, box, head, level } = this;
+    const u = ((sx - zoom.x) / zoom.scale - box.left) / box.width;
+    const v = ((sy - zoom.y) / zoom.scale - box.top) / box.height;
+    if (u < 0 || v < 0 || u >= 1 || v >= 1) {
+      this.readout.value = "";
+      return;
+    }
+    const plane = level < 0 ? head.map : head.levels, size = plane.width * plane.height;
+    const i = Math.floor(v * plane.height) * plane.width + Math.floor(u * plane.width);
+    const score = level < 0 ? this.analysis.values[i] : (this.levels[level * size + i] / 255) * plane.top;
+    const x = Math.floor(u * head.width), y = Math.floor(v * head.height);
+    this.readout.value = `${formatNumber(score)} at x ${x}, y ${y}`;
+  }
+
+  wheel(event) {
+    const { zoom } = this;
+    if (!this.box || (zoom.scale === 1 && event.deltaY > 0)) return; // lets the page scroll on
+    event.preventDefault();
+    const [x, y] = this.onStage(event);
+    const scale = Math.min(MAX_ZOOM, Math.max(1, zoom.scale * Math.exp(-event.deltaY / 400)));
+    zoom.x = x - ((x - zoom.x) * scale) / zoom.scale;
+    zoom.y = y - ((y - zoom.y) * scale) / zoom.scale;
+    zoom.scale = scale;
+    this.move();
+    this.point(event);
+  }
+
+  // ---- controls ----
+
+  listen() {
+    const { root, slider, opacity } = this;
+    slider.addEventListener("input", () => this.setTrial(Number(slider.value) * this.step));
+    slider.addEventListener("change", () => this.tellPython());
+    opacity.addEventListener("input", () => this.tellOpacity());
+    this.find("reset").addEventListener("click", () => {
+      this.setTrial(this.head.limit);
+      this.tellPython();
+      slider.focus(); // the button is disabled now and would lose the focus
+    });
+    this.find("views").addEventListener("change", (event) => this.show(event.target.value));
+    this.find("shows").addEventListener("change", () => this.drawLines());
+    this.fit.addEventListener("click", () => this.unzoom());
+    root.addEventListener("keydown", (event) => this.key(event));
+    root.addEventListener("keyup", () => this.keyed && this.tellPython());
+    root.addEventListener("focusout", () => this.keyed && this.tellPython());
+    this.listenToStage();
+  }
+
+  listenToStage() {
+    const { stage, zoom } = this;
+    let grip = null;
+    stage.addEventListener("dblclick", () => this.unzoom());
+    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
+    stage.addEventListener("pointerleave", () => (this.readout.value = ""));
+    stage.addEventListener("pointerdown", (event) => {
+      if (event.button !== 0 || zoom.scale === 1 || event.target === this.fit) return;
+      stage.setPointerCapture(event.pointerId);
+      grip = [event.clientX - zoom.x, event.clientY - zoom.y];
+      stage.classList.add("dragging");
+    });
+    stage.addEventListener("pointermove", (event) => {
+      if (grip) {
+        zoom.x = event.clientX - grip[0];
+        zoom.y = event.clientY - grip[1];
+        this.move();
+      }
+      this.point(event);
+    });
+    for (const end of ["pointerup", "pointercancel"]) {
+      stage.addEventListener(end, () => {
+        grip = null;
+        stage.classList.remove("dragging");
+      });
+    }
+  }
+
+  setTrial(value) {
+    if (!this.analysis) return;
+    const inRange = Math.min(this.slider.max * this.step, Math.max(0, value));
+    const onGrid = Number((Math.round(inRange / this.step) * this.step).toPrecision(12));
+    // the limit itself is seldom on the grid of the slider; its own place stands for it
+    const isLimit = Math.round(this.head.limit / this.step) === Math.round(onGrid / this.step);
+    this.trial = isLimit ? this.head.limit : onGrid;
+    this.draw();
+  }
+
+  show(view) {
+    this.view = view;
+    if (view !== "image") this.heatView = view;
+    this.find("views").querySelector(`input[value="${view}"]`).checked = true;
+    this.drawHeat();
+    this.tellLegend();
+  }
+
+  key(event) {
+    if (!this.analysis || event.ctrlKey || event.metaKey || event.altKey) return;
+    const onSlider = event.target === this.slider, own = onSlider || event.target === this.stage;
+    const arrow = own ? { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key] : undefined;
+    const way = arrow ?? { "+": 1, "=": 1, "-": -1, "−": -1 }[event.key];
+    if (way) { // the third significant figure; ten of them with Shift
+      this.setTrial(this.trial + way * this.step * (arrow && event.shiftKey ? 100 : 10));
+      this.keyed = true;
+    } else if (event.key === " " && own) {
+      this.show(this.view === "image" ? this.heatView : "image");
+    } else if (event.key === "0" && own) {
+      this.unzoom();
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  tellPython() {
+    this.keyed = false;
+    this.report({ threshold: this.trial, limit: this.head.limit });
+  }
+}

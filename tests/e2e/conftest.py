@@ -1,0 +1,102 @@
+"""A real Chromium and a real Streamlit server for the tests that drive the app."""
+
+import contextlib
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page
+
+ROOT = Path(__file__).parents[2]
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+START_SECONDS = 60
+Serve = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
+    """The system's Chromium where there is one, otherwise Playwright's own."""
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    return {**browser_type_launch_args, "args": CHROMIUM_FLAGS, **({"executable_path": found} if found else {})}
+
+
+@contextlib.contextmanager
+def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Iterator[str]:
+    """Address of a Streamlit server that runs ``script`` until the end of the block.
+
+    Args:
+        script: The app, or any script.
+        env: Added to the environment, such as SKRD4AD_HOME.
+        cwd: Where the server starts; its ``.streamlit/config.toml`` is read.
+    """
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = {
+        "server.port": port,
+        "server.address": "127.0.0.1",
+        "server.headless": "true",
+        "browser.gatherUsageStats": "false",
+    }
+    command = [sys.executable, "-m", "streamlit", "run", str(script)]
+    command += [f"--{name}={value}" for name, value in options.items()]
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    environment = {**os.environ, "PYTHONPATH": path, **(env or {})}
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
+        server = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            url = f"http://127.0.0.1:{port}"
+            if not _is_healthy(server, url):
+                log.seek(0)
+                raise RuntimeError(f"The server did not start:\n{log.read()[-4000:]}")
+            yield url
+        finally:
+            server.terminate()
+            try:
+                server.wait(10)
+            except subprocess.TimeoutExpired:
+                server.kill()
+                server.wait()
+
+
+def _is_healthy(server: subprocess.Popen, url: str) -> bool:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and server.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+            if answer.status == 200:
+                return True
+        time.sleep(0.05)
+    return False
+
+
+@pytest.fixture(scope="session")
+def serve() -> Serve:
+    """``with serve(script, env=…, cwd=…) as url``: a Streamlit server on a free port of this machine."""
+    return _serve
+
+
+@pytest.fixture(scope="session")
+def settled() -> Callable[[Page], None]:
+    """``settled(page)`` waits until the script has run."""
+
+    def wait(page: Page) -> None:
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
+
+    return wait
