@@ -1,0 +1,73 @@
+"""Anomaly maps and scores from a trained model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
+from skrd4ad.data.images import resize_image
+from skrd4ad.engine.checkpoint import ModelInfo, load_model
+from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.types import Prediction
+
+
+@dataclass(frozen=True, eq=False)
+class Maps:
+    """Predictions of a batch of B images at the model's image size S."""
+
+    levels: NDArray[np.float32]
+    """(B, L, S, S), finest level first, not blurred."""
+    maps: NDArray[np.float32]
+    """(B, S, S)."""
+    scores: NDArray[np.float32]
+    """(B,)."""
+
+
+def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int) -> Maps:
+    """Maps and scores from teacher and restored features."""
+    levels = level_maps(features, restored, size=size)
+    maps = anomaly_map(levels)
+    return Maps(levels=levels.numpy(), maps=maps.numpy(), scores=image_score(maps).numpy())
+
+
+class Predictor:
+    """A trained model ready to look at images. Safe to share between threads: nothing in it changes."""
+
+    def __init__(self, model: SKRD4AD, info: ModelInfo) -> None:
+        self.model = model.eval()
+        self.info = info
+
+    @staticmethod
+    def load(folder: Path, *, weights: Path | None = None) -> "Predictor":
+        """Predictor of a model folder.
+
+        Args:
+            folder: model folder.
+            weights: weights file of the teacher to use instead of the usual places.
+
+        Raises:
+            CheckpointError: this is no model folder, or it is damaged.
+            WeightsError: the teacher's weights cannot be found, fetched or trusted.
+        """
+        return Predictor(*load_model(folder, weights=weights))
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the images and maps."""
+        return self.info.model.image_size
+
+    def batch(self, images: Tensor) -> Maps:
+        """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+        with torch.inference_mode():
+            features, restored = self.model(images)
+            return maps_of(features, restored, size=self.image_size)
+
+    def predict(self, image: NDArray[np.uint8]) -> Prediction:
+        """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""
+        pixels = torch.from_numpy(resize_image(image, self.image_size)).permute(2, 0, 1)[None]
+        found = self.batch(pixels)
+        return Prediction(anomaly_map=found.maps[0], level_maps=found.levels[0], score=float(found.scores[0]))
