@@ -1,0 +1,33 @@
+"""Names the process that owns a job, and tells whether it still lives."""
+
+import socket
+from datetime import datetime, timedelta
+
+import psutil
+
+SILENCE = timedelta(seconds=60)
+"""A process on another host that said nothing for so long is taken for dead."""
+START_TOLERANCE = 2.0
+"""Seconds by which two readings of one process's start may differ: the clock of the machine may be corrected."""
+
+
+def this_process() -> str:
+    """This process as ``host:pid:start time`` (seconds since 1970), which tells apart equal pids."""
+    process = psutil.Process()
+    return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
+
+
+def is_alive(owner: str, *, heartbeat_at: datetime, now: datetime) -> bool:
+    """Whether the process ``owner`` lives: asked of the system on this host, judged by its heartbeat on another."""
+    host, pid, started = owner.rsplit(":", 2)
+    if host != socket.gethostname():
+        return now - heartbeat_at <= SILENCE
+    try:
+        process = psutil.Process(int(pid))
+        # a killed process whose parent has not taken notice yet is a zombie: it has a pid but does nothing
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return not ended and abs(process.create_time() - float(started)) <= START_TOLERANCE
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return now - heartbeat_at <= SILENCE

@@ -1,0 +1,1 @@
+"""The database: runs, jobs and models."""

@@ -1,0 +1,58 @@
+"""Brings a database to the schema of this version."""
+
+import threading
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine
+
+from skrd4ad.errors import StorageError
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+# Alembic hands its environment to env.py through a global of its own, so two threads must not migrate at once.
+_one_at_a_time = threading.Lock()
+
+
+def migration_config(connection: Connection, folder: Path = MIGRATIONS) -> Config:
+    """Alembic's settings for the migrations in ``folder``, to run inside the transaction of ``connection``."""
+    config = Config()
+    config.set_main_option("script_location", str(folder).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def migrate(reader: Engine, writer: Engine) -> None:
+    """Bring the database to the newest schema; nothing is written when it is there already.
+
+    Args:
+        reader: engine on the database.
+        writer: engine on the same database whose transactions hold the write lock from their start, so that of
+            several processes that open a fresh database one makes the tables and the others wait.
+
+    Raises:
+        StorageError: the database was made by a newer version.
+    """
+    with reader.connect() as connection:
+        if _is_current(connection):
+            return
+    with _one_at_a_time, writer.begin() as connection:
+        # asked again, now under the lock: another process may have done the work meanwhile
+        if not _is_current(connection):
+            command.upgrade(migration_config(connection), "head")
+
+
+def _is_current(connection: Connection) -> bool:
+    script = ScriptDirectory.from_config(migration_config(connection))
+    found = set(MigrationContext.configure(connection).get_current_heads())
+    known = {revision.revision for revision in script.walk_revisions()}
+    if found - known:
+        raise StorageError(
+            f"The database {connection.engine.url.database} was made by a newer version of this program "
+            f"(schema {', '.join(sorted(found))}; this version knows up to {', '.join(script.get_heads())}). "
+            "Update the program, or set SKRD4AD_HOME to another folder."
+        )
+    return found == set(script.get_heads())

@@ -1,0 +1,140 @@
+"""The tables of the workspace database. Every change here needs a migration (see ``migrations/env.py``)."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeDecorator
+
+
+def utc_now() -> datetime:
+    """Now, with its time zone (UTC)."""
+    return datetime.now(UTC)
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite keeps no time zone, so it is taken off on the way in and put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Moment in UTC, without its zone for SQLite.
+
+        Raises:
+            ValueError: the moment has no time zone, so nobody can tell when it was.
+        """
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value} has no time zone; give a moment with one, such as datetime.now(UTC).")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Moment with its zone, UTC."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+class Base(DeclarativeBase):
+    """Common metadata; constraints have names so that later migrations can refer to them."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  (read by SQLAlchemy, never changed)
+        datetime: UtcDateTime,
+        dict[str, Any]: JSON(none_as_null=True),
+    }
+
+
+class Job(Base):
+    """A piece of work in the background: its request, its latest progress and how it ended."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (Index(None, "state", "created_at"), Index(None, "created_at"))
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(32))
+    title: Mapped[str] = mapped_column(Text)
+    state: Mapped[str] = mapped_column(String(16))
+    """queued, running, done, failed, cancelled or interrupted."""
+    wish: Mapped[str] = mapped_column(String(16))
+    """What its user wants of it: run, pause or cancel. The owner reads it, so any process may set it."""
+    request: Mapped[dict[str, Any]]
+    """All that is needed to submit the same work again."""
+    progress: Mapped[dict[str, Any]]
+    """Latest snapshot."""
+    result: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+    """Reason of a failure, in words for people."""
+    details: Mapped[str | None] = mapped_column(Text)
+    """Traceback of a failure."""
+    owner: Mapped[str] = mapped_column(String(255))
+    """Process that runs it, ``host:pid:start time``."""
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime]
+    """When the owner last said that it lives."""
+
+
+class JobPoint(Base):
+    """One point of a job's live curve; points are only ever appended."""
+
+    __tablename__ = "job_points"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
+    step: Mapped[int]
+    """Epoch, or another count that grows."""
+    values: Mapped[dict[str, Any]]
+
+
+class Run(Base):
+    """One training: what was asked, where its model folder is, how it ended."""
+
+    __tablename__ = "runs"
+    __table_args__ = (Index(None, "dataset", "class_name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    dataset: Mapped[str] = mapped_column(Text)
+    class_name: Mapped[str] = mapped_column(Text)
+    config: Mapped[dict[str, Any]]
+    """``{"model": …, "train": …}``."""
+    state: Mapped[str] = mapped_column(String(16))
+    """running, done, failed, cancelled or interrupted."""
+    folder: Mapped[str] = mapped_column(Text)
+    """Path of the model folder."""
+    started_at: Mapped[datetime] = mapped_column(index=True)
+    finished_at: Mapped[datetime | None]
+    metrics: Mapped[dict[str, Any] | None]
+    error: Mapped[str | None] = mapped_column(Text)
+
+
+class TrainedModel(Base):
+    """A model folder that was seen on disk."""
+
+    __tablename__ = "models"
+    __table_args__ = (Index(None, "dataset", "class_name"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    folder: Mapped[str] = mapped_column(Text, unique=True)
+    dataset: Mapped[str] = mapped_column(Text)
+    class_name: Mapped[str] = mapped_column(Text)
+    net: Mapped[str] = mapped_column(String(64))
+    res: Mapped[int]
+    created_at: Mapped[datetime]
+    digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of ``model.safetensors``, in hexadecimal."""
+    metrics: Mapped[dict[str, Any] | None]
+    seen_at: Mapped[datetime]
