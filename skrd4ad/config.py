@@ -64,7 +64,7 @@ class TrainConfig:
         ConfigError: naming every setting that is out of range.
     """
 
-    epochs: int = 30
+    epochs: int = 60
     learning_rate: float = 0.005
     batch_size: int = 16
     seed: int = 111
@@ -114,18 +114,21 @@ class Preset:
     """A named pair of settings."""
 
     title: str
+    about: str
     model: ModelConfig
     train: TrainConfig
 
 
 PRESETS = {
     "fast": Preset(
-        title="Fast on a CPU: EfficientNet-Lite0, 30 epochs",
+        title="Fast on a CPU",
+        about="EfficientNet-Lite0 as the teacher, 60 epochs: minutes on two cores.",
         model=ModelConfig(),
         train=TrainConfig(),
     ),
     "paper": Preset(
-        title="As published: Wide ResNet-50-2, 200 epochs",
+        title="As published",
+        about="Wide ResNet-50-2 as the teacher, 200 epochs: meant for a GPU.",
         model=ModelConfig(net="wide_res50"),
         train=TrainConfig(epochs=200, selection="last"),
     ),

@@ -3,13 +3,23 @@
 import os
 from pathlib import Path
 
-from skrd4ad.errors import DataError
+from skrd4ad.errors import DataError, StorageError
 
 
 def workspace() -> Path:
-    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing."""
+    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
     home = Path(os.environ.get("SKRD4AD_HOME") or "workspace").expanduser().resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The workspace folder {home} cannot be made: {error.strerror}. Set SKRD4AD_HOME to a folder that can be "
+            "written."
+        ) from error
     return home
 
 

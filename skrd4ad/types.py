@@ -12,7 +12,8 @@ GOOD = "good"
 """Defect type of a part without a defect; also the folder name of such parts in the MVTec layout."""
 
 Split = Literal["train", "test"]
-Verdict = Literal["OK", "NG"]
+Verdict = Literal["OK", "REVIEW", "NG"]
+"""OK up to the lower threshold, NG above the upper one, REVIEW between them: a person decides."""
 Progress = Callable[[int, int], None]
 """Called as ``progress(done, total)`` by everything that takes over a second."""
 
@@ -67,7 +68,7 @@ class DatasetClass:
 
 @dataclass(frozen=True)
 class Region:
-    """A connected part of an anomaly map at or above a threshold, in pixels of the map it was found in."""
+    """A connected part of an anomaly map above a threshold, in pixels of the map it was found in."""
 
     area: int
     peak: float
@@ -105,3 +106,5 @@ class EvaluationSet:
     """(N, S, S); all false for good images. None when no defect has a mask."""
     has_mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     """(N,): whether the pixels of the image are labelled: good images, and defects with a mask."""
+    ignored: NDArray[np.bool_] | None = None
+    """(S, S): pixels that the model's calibration ignores; they enter no pixel metric."""

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from skrd4ad.data.dataset import iter_images, load_masks
 from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.scoring import ignored_pixels, surface_of
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.evaluation import Metrics, by_defect_type, evaluate
 from skrd4ad.types import DatasetClass, EvaluationSet, Progress, Sample
@@ -33,6 +35,10 @@ class Evaluation:
     test_selected: bool
     """The model's epoch was chosen on the test set."""
     image_size: int
+    calibration: int | None = None
+    """Version of the model's calibration; it changes figures only where it ignores pixels."""
+    ignores_pixels: bool = False
+    """Pixels that the calibration ignores were left out of scores, maps and pixel metrics."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: the metrics at the top, then their breakdown and their protocol."""
@@ -45,13 +51,22 @@ class Evaluation:
             "vanished": list(self.vanished),
             "vanished_regions": self.vanished_regions,
             "test_selected": self.test_selected,
+            "calibration": self.calibration,
             "protocol": (
-                "Raw scores. AUPRO: pooled test set, exact thresholds, 8-connected regions, FPR to 0.30 (aupro) and "
-                "0.05 (aupro_005); aupro_paper: the original code's per-image, 200-threshold form. "
+                f"{self._scores_in_words()} AUPRO: pooled test set, exact thresholds, 8-connected regions, FPR to 0.30 "
+                "(aupro) and 0.05 (aupro_005); aupro_paper: the original code's per-image, 200-threshold form. "
                 + ("Epoch selected on this test set." if self.test_selected else "Nothing was fitted on test images.")
             ),
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+    def _scores_in_words(self) -> str:
+        if not self.ignores_pixels:
+            return "Raw scores."
+        return (
+            f"Raw scores without the pixels that calibration version {self.calibration} ignores; they are left out of "
+            "scores, maps and pixel metrics."
+        )
 
 
 def evaluate_model(
@@ -80,15 +95,22 @@ def evaluate_model(
             f"The class {data.name} of {data.dataset} has no test images; evaluation needs images in test/good, and in "
             "a folder for each type of defect."
         )
-    scored = score_samples(predictor, samples, progress=progress, check=check)
+    calibration, surface = predictor.info.calibration, surface_of(predictor.info)
+    maps, scores = score_samples(predictor, samples, progress=progress, check=check)
+    size = predictor.image_size
+    ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
+    if ignored is not None:
+        maps[:, ignored] = 0
+        scores = maps.max(axis=(1, 2))
     masks = load_masks(samples, predictor.image_size) if data.has_masks else None
     collected = EvaluationSet(
         labels=np.array([s.label for s in samples], np.int64),
-        scores=scored[1],
+        scores=scores,
         defect_types=tuple(s.defect_type for s in samples),
-        maps=scored[0],
+        maps=maps,
         masks=masks.masks if masks else None,
         has_mask=masks.has_mask if masks else np.zeros(len(samples), bool),
+        ignored=ignored,
     )
     return Evaluation(
         dataset=data.dataset,
@@ -97,11 +119,18 @@ def evaluate_model(
         by_defect=by_defect_type(collected),
         samples=samples,
         data=collected,
-        vanished=tuple(str(path.relative_to(data.root)) for path in masks.vanished) if masks else (),
+        vanished=tuple(_below(path, data.root) for path in masks.vanished) if masks else (),
         vanished_regions=masks.vanished_regions if masks else 0,
         test_selected=predictor.info.test_selected,
         image_size=predictor.image_size,
+        calibration=None if calibration is None else calibration.version,
+        ignores_pixels=ignored is not None,
     )
+
+
+def _below(path: Path, root: Path) -> str:
+    """Path as a reader knows it: relative to the class, unless a split file names an image elsewhere."""
+    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 def score_samples(

@@ -1,5 +1,6 @@
 """The teacher's features of the training images, computed once: nothing is augmented, so they never change."""
 
+import math
 import os
 import shutil
 import tempfile
@@ -24,13 +25,13 @@ BUDGET_VARIABLE = "SKRD4AD_CACHE_MB"
 class FeatureCache:
     """Features of N images: a list over levels, each (N, C, h, w) float32, in memory or in memory-mapped files.
 
-    Use it as a context manager, so that files are removed.
+    Use it as a context manager, so that memory and disk are free again afterwards.
     """
 
-    def __init__(self, levels: list[Tensor], folder: Path | None = None) -> None:
+    def __init__(self, levels: list[Tensor], *, mapped: bool) -> None:
         self._levels = levels
-        self.folder = folder
-        """Where the memory-mapped files are; None when the features are in memory."""
+        self.mapped = mapped
+        """Whether the features are in memory-mapped files."""
 
     def __len__(self) -> int:
         return len(self._levels[0])
@@ -40,8 +41,6 @@ class FeatureCache:
 
     def __exit__(self, *_: object) -> None:
         self._levels = []
-        if self.folder is not None:
-            shutil.rmtree(self.folder, ignore_errors=True)
 
     def batch(self, places: Tensor) -> list[Tensor]:
         """Features of the images at ``places``, (B,) int64: [(B, C, h, w), …], finest level first."""
@@ -63,18 +62,22 @@ def cache_features(
         samples: at least one image.
         image_size: side the images are resized to.
         on_image: called with the number of images done so far.
-        budget: bytes that may stay in memory; more goes to memory-mapped files in the workspace. The default is
-            ``SKRD4AD_CACHE_MB``, or a third of the memory that is free now.
+        budget: bytes that may stay in memory; more goes to memory-mapped files in the workspace, which have no name,
+            so that nothing stays behind even when the process is killed. The default is ``SKRD4AD_CACHE_MB``, or a
+            third of the memory that is free now.
 
     Raises:
+        ConfigError: ``SKRD4AD_CACHE_MB`` is no whole number of megabytes.
         ImageError: an image cannot be read.
+        StorageError: the workspace folder cannot be made.
         TrainingError: the features fit neither in memory nor on the disk.
     """
     with torch.inference_mode():
         shapes = [f.shape[1:] for f in teacher(torch.zeros((1, 3, image_size, image_size), dtype=torch.uint8))]
     needed = 4 * len(samples) * sum(shape.numel() for shape in shapes)
-    folder = None if needed <= (memory_budget() if budget is None else budget) else _cache_folder(needed)
-    cache = FeatureCache([_empty(level, len(samples), shape, folder) for level, shape in enumerate(shapes)], folder)
+    mapped = needed > (memory_budget() if budget is None else budget)
+    sizes = [(len(samples), *shape) for shape in shapes]
+    cache = FeatureCache(_on_disk(sizes) if mapped else [torch.empty(size) for size in sizes], mapped=mapped)
     try:
         for places, images in iter_images(samples, image_size, batch=BATCH):
             with torch.inference_mode():
@@ -97,26 +100,37 @@ def memory_budget() -> int:
     given = os.environ.get(BUDGET_VARIABLE)
     if given is None:
         return int(psutil.virtual_memory().available / 3)
-    if not given.isdigit():
+    if not given.isdecimal():
         raise ConfigError(f"{BUDGET_VARIABLE} is {given!r}; allowed: a whole number of megabytes, 0 or more.")
     return int(given) * 2**20
 
 
-def _empty(level: int, n: int, shape: torch.Size, folder: Path | None) -> Tensor:
-    if folder is None:
-        return torch.empty((n, *shape))
-    array: np.memmap = np.memmap(folder / f"level{level + 1}.f32", dtype=np.float32, mode="w+", shape=(n, *shape))
-    return torch.from_numpy(array)
-
-
-def _cache_folder(needed: int) -> Path:
-    place = workspace() / "cache"
-    place.mkdir(exist_ok=True)
-    free = shutil.disk_usage(place).free
-    if needed > 0.9 * free:
+def _on_disk(sizes: Sequence[tuple[int, ...]]) -> list[Tensor]:
+    needed = sum(4 * math.prod(size) for size in sizes)
+    try:
+        place = workspace() / "cache"
+        place.mkdir(exist_ok=True)
+        free = shutil.disk_usage(place).free
+        if needed <= 0.9 * free:
+            return [_mapped(size, place) for size in sizes]
+    except OSError as error:
         raise TrainingError(
             f"The teacher's features of the training images need {needed / 2**30:.1f} GB, more than fits in memory, "
-            f"and {place} has {free / 2**30:.1f} GB free. Free some space, set SKRD4AD_HOME to a larger disk, choose a "
-            "smaller image size or net, or train on fewer images."
-        )
-    return Path(tempfile.mkdtemp(prefix="features-", dir=place))
+            f"and cannot be written to the workspace: {error}. Set SKRD4AD_HOME to another folder."
+        ) from error
+    raise TrainingError(
+        f"The teacher's features of the training images need {needed / 2**30:.1f} GB, more than fits in memory, "
+        f"and {place} has {free / 2**30:.1f} GB free. Free some space, set SKRD4AD_HOME to a larger disk, choose a "
+        "smaller image size or net, or train on fewer images."
+    )
+
+
+def _mapped(size: tuple[int, ...], place: Path) -> Tensor:
+    with tempfile.TemporaryFile(dir=place) as file:
+        # the blocks are taken now: a disk that is full later would end the process, not raise an error
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, 4 * math.prod(size))
+        else:
+            file.truncate(4 * math.prod(size))
+        array: np.memmap = np.memmap(file, dtype=np.float32, mode="r+", shape=size)
+    return torch.from_numpy(array)

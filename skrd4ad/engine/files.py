@@ -1,13 +1,19 @@
 """Writing that is either done or not: a temporary name, flushed to the disk, then renamed."""
 
+import fcntl
 import json
 import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+from torch import Tensor
 
 from skrd4ad.errors import CheckpointError
 
@@ -52,7 +58,60 @@ def new_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise CheckpointError(f"The file {target} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        # not only missing: with a file where the folder should be, unlinking fails too, and would hide the reason
+        with suppress(OSError):
+            temporary.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one holder at a time, over all threads and processes: for reading a file and writing it again.
+
+    Raises:
+        CheckpointError: there is no such folder.
+    """
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise CheckpointError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a folder when it is missing, and try whether files can be made in it.
+
+    Raises:
+        CheckpointError: they cannot.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise CheckpointError(
+            f"The folder {folder} cannot be written: {error.strerror or error}. Choose another folder for the models."
+        ) from error
+
+
+def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file.
+
+    Raises:
+        CheckpointError: the place cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        # the library leaves files that only their owner may read; a new file tells what is usual here
+        target.touch()
+        mode = target.stat().st_mode
+        save_file(plain, target, metadata=None if metadata is None else dict(metadata))
+        target.chmod(mode)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"The file {target} cannot be written: {error}.") from error
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:
@@ -73,7 +132,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
     if not isinstance(values, dict):
         raise CheckpointError(f"{path} is damaged: expected a JSON object.")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from skrd4ad.engine.checkpoint import ModelInfo
 
-_METRICS = (
+METRIC_TITLES = (
     ("image_auroc", "Image AUROC"),
     ("image_ap", "Image AP"),
     ("image_f1_max", "Image F1-max"),
@@ -23,7 +23,7 @@ _METRICS = (
 def model_card(info: ModelInfo) -> str:
     """Markdown text: what the model is, what it was trained on, how it is calibrated, what was measured."""
     parts = [
-        f"# {info.class_name} ({info.dataset})",
+        f"# {_one_line(info.class_name)} ({_one_line(info.dataset)})",
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
         "## Data",
@@ -72,11 +72,26 @@ def _calibration_text(info: ModelInfo) -> str:
     calibration = info.calibration
     if calibration is None:
         return "None: no good images were held out, so this model gives scores but no verdicts."
-    return (
-        f"A part is NG when its score is above {calibration.image_threshold:.4g}: {calibration.method} on "
-        f"{calibration.n} held-out good images for a false-reject rate of {calibration.target_false_reject_rate:.2%}. "
-        f"{calibration.n} images can certify {calibration.certified_false_reject_rate:.2%}."
+    text = f"A part is NG when its score is above {calibration.image_threshold:.4g}"
+    if calibration.review_threshold is not None:
+        text += f", and for REVIEW above {calibration.review_threshold:.4g}"
+    text += f": {calibration.method} on {_one_line(calibration.data)}"
+    if calibration.target_false_reject_rate is not None:
+        text += f" for a false-reject rate of {calibration.target_false_reject_rate:.2%}"
+    text += "."
+    if calibration.certified_false_reject_rate is not None:
+        text += f" {calibration.n} images can certify {calibration.certified_false_reject_rate:.2%}."
+    if calibration.min_area > 1:
+        text += f" Regions of fewer than {calibration.min_area} pixels of the map do not count."
+    if calibration.ignore is not None:
+        text += f" The regions in {calibration.ignore} are ignored."
+    note = f" {_one_line(calibration.note)}" if calibration.note else ""
+    version = (
+        f"Version {calibration.version} of {info.calibration_versions}, {calibration.created_at}, "
+        f"by {_one_line(calibration.who)}.{note}"
     )
+    badge = "**Test-fitted: the thresholds were chosen on test images, so figures on these images are optimistic.**"
+    return "\n\n".join([*([badge] if calibration.test_fitted else []), text, version])
 
 
 def _metrics_text(info: ModelInfo) -> str:
@@ -84,11 +99,16 @@ def _metrics_text(info: ModelInfo) -> str:
     if metrics is None:
         return "Nothing yet."
     badge = "**Test-selected: the epoch was chosen on the test set, so these figures are optimistic.**\n\n"
-    rows = [(title, f"{metrics[name]:.3f}") for name, title in _METRICS if metrics.get(name) is not None]
+    rows = [(title, f"{metrics[name]:.3f}") for name, title in METRIC_TITLES if metrics.get(name) is not None]
     counts = f"{metrics['n_good']} good and {metrics['n_defect']} defective test images. {metrics['protocol']}"
     return (badge if info.test_selected else "") + f"{_table(rows)}\n\n{counts}"
 
 
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
 def _table(rows: list[Any]) -> str:
-    lines = [f"| {name} | {value} |" for name, value in rows]
+    # a class, licence or note may hold what would break the table
+    lines = [f"| {name} | {_one_line(str(value)).replace('|', '&#124;')} |" for name, value in rows]
     return "\n".join(["| | |", "| --- | --- |", *lines])

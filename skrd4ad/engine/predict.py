@@ -11,8 +11,9 @@ from torch import Tensor
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.data.images import resize_image
 from skrd4ad.engine.checkpoint import ModelInfo, load_model
+from skrd4ad.engine.reference import pooled
 from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.types import Prediction
+from skrd4ad.types import Prediction, Progress
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,13 +26,20 @@ class Maps:
     """(B, S, S)."""
     scores: NDArray[np.float32]
     """(B,)."""
+    embeddings: NDArray[np.float32]
+    """(B, C): the teacher's coarsest features, averaged over the image; what kind of part it shows."""
 
 
 def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int) -> Maps:
     """Maps and scores from teacher and restored features."""
     levels = level_maps(features, restored, size=size)
     maps = anomaly_map(levels)
-    return Maps(levels=levels.numpy(), maps=maps.numpy(), scores=image_score(maps).numpy())
+    return Maps(
+        levels=levels.numpy(),
+        maps=maps.numpy(),
+        scores=image_score(maps).numpy(),
+        embeddings=pooled(features[-1]),
+    )
 
 
 class Predictor:
@@ -42,18 +50,19 @@ class Predictor:
         self.info = info
 
     @staticmethod
-    def load(folder: Path, *, weights: Path | None = None) -> "Predictor":
+    def load(folder: Path, *, weights: Path | None = None, progress: Progress | None = None) -> "Predictor":
         """Predictor of a model folder.
 
         Args:
             folder: model folder.
             weights: weights file of the teacher to use instead of the usual places.
+            progress: called with bytes done and total while the teacher's weights are downloaded.
 
         Raises:
             CheckpointError: this is no model folder, or it is damaged.
             WeightsError: the teacher's weights cannot be found, fetched or trusted.
         """
-        return Predictor(*load_model(folder, weights=weights))
+        return Predictor(*load_model(folder, weights=weights, progress=progress))
 
     @property
     def image_size(self) -> int:

@@ -1,16 +1,17 @@
 """The state of a training between two epochs, on disk: what ``--resume`` goes on from."""
 
+import glob
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from skrd4ad.engine.files import new_file
+from skrd4ad.engine.files import new_file, write_tensors
 from skrd4ad.errors import CheckpointError
 
 SUFFIX = ".training.safetensors"
@@ -41,7 +42,17 @@ def state_file(run: Path) -> Path:
 def unfinished_runs(parent: Path) -> list[Path]:
     """Runs below ``<out>/<dataset>/<class>/`` that were begun and not completed, newest first."""
     files = sorted(parent.glob(f"*{SUFFIX}"), reverse=True) if parent.is_dir() else []
-    return [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
+    runs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
+    # a process may die after its model folder is there and before its state is gone
+    return [run for run in runs if not run.exists()]
+
+
+def remove_state(path: Path) -> None:
+    """Remove the training state of a run that is complete, with what interrupted writes of it left behind."""
+    for file in [path, *path.parent.glob(f".{glob.escape(path.name)}.*")]:
+        # the model is safe already, so a file that cannot be removed is only a file too many
+        with suppress(OSError):
+            file.unlink()
 
 
 def save_state(
@@ -65,8 +76,7 @@ def save_state(
     for place, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{place}.{name}": tensor for name, tensor in moments.items()}
     with new_file(path) as temporary:
-        contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-        save_file(contiguous, temporary, metadata={"record": json.dumps(asdict(record))})
+        write_tensors(temporary, tensors, metadata={"record": json.dumps(asdict(record))})
 
 
 def read_record(path: Path) -> Record:
@@ -88,17 +98,17 @@ def restore_state(
     """
     record, tensors = _read(path, tensors=True)
     parts: dict[str, dict[str, Tensor]] = {"student": {}, "best": {}, "adam": {}}
-    for name, tensor in tensors.items():
-        part, _, rest = name.partition(".")
-        parts[part][rest] = tensor
     moments: dict[int, dict[str, Tensor]] = {}
-    for name, tensor in parts["adam"].items():
-        place, _, moment = name.partition(".")
-        moments.setdefault(int(place), {})[moment] = tensor
     try:
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        for name, tensor in parts["adam"].items():
+            place, _, moment = name.partition(".")
+            moments.setdefault(int(place), {})[moment] = tensor
         student.load_state_dict(parts["student"])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-    except (RuntimeError, ValueError) as error:
+    except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} is the state of another network: {error}.") from error
     return record, parts["best"]
 
@@ -110,5 +120,6 @@ def _read(path: Path, *, tensors: bool) -> tuple[Record, dict[str, Tensor]]:
             return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(
-            f"The training state {path} cannot be read ({error}); delete it and train anew."
+            f"The training state {path} cannot be read ({error}). Delete it and resume again: an older state is taken "
+            "then, or the training begins anew."
         ) from error

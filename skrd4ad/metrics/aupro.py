@@ -67,28 +67,37 @@ class ProCurve:
 
 
 def pool_pixels(
-    maps: NDArray[np.float32], masks: NDArray[np.bool_], *, labelled: NDArray[np.bool_] | None = None
+    maps: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    *,
+    labelled: NDArray[np.bool_] | None = None,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> PooledPixels:
     """Pool the pixels of a test set and weigh those inside masks by region.
 
     ``maps``: (N, H, W) float32, finite. ``masks``: (N, H, W) bool, true inside defects, all false for good images.
     ``labelled``: (N,) bool, whether the pixels of an image are labelled; images where it is false are left out, all
-    are used when it is None. Needs 4 bytes for every pixel outside masks and about 30 for every pixel inside.
+    are used when it is None. ``ignored``: (H, W) bool, pixels that are left out of all images; what is left of a region
+    counts as the region, or as several. Needs 4 bytes for every pixel outside masks and about 30 for every one inside.
 
     Raises:
         DataError: a shape or type differs from these, or a map holds a number that is not finite.
     """
     chosen = _chosen_images(maps, masks, labelled)
-    n_inside = [int(np.count_nonzero(masks[i])) for i in chosen]
-    defect_free = np.empty(len(chosen) * maps.shape[1] * maps.shape[2] - sum(n_inside), np.float32)
+    kept = np.ones(maps.shape[1:], bool) if ignored is None else ~ignored
+    if kept.shape != maps.shape[1:]:
+        raise DataError(f"The ignored pixels have shape {kept.shape}; allowed: {maps.shape[1:]}, that of a map.")
+    n_kept = int(np.count_nonzero(kept))
+    n_inside = [int(np.count_nonzero(masks[i] & kept)) for i in chosen]
+    defect_free = np.empty(len(chosen) * n_kept - sum(n_inside), np.float32)
     inside = np.empty(sum(n_inside), np.float32)
     weights = np.empty(sum(n_inside), np.float64)
     n_regions = free_end = inside_end = 0
     for i, count in zip(chosen, n_inside, strict=True):
-        scores, mask = maps[i], masks[i]
+        scores, mask = maps[i], masks[i] & kept
         _require_finite(scores, image=int(i))
-        free_start, free_end = free_end, free_end + mask.size - count
-        defect_free[free_start:free_end] = scores[~mask]
+        free_start, free_end = free_end, free_end + n_kept - count
+        defect_free[free_start:free_end] = scores[kept & ~mask]
         if count:
             inside_start, inside_end = inside_end, inside_end + count
             inside[inside_start:inside_end] = scores[mask]

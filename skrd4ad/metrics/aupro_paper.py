@@ -10,7 +10,11 @@ _FPR_LIMIT = 0.3
 
 
 def aupro_paper_protocol(
-    maps: NDArray[np.float32], masks: NDArray[np.bool_], *, labelled: NDArray[np.bool_] | None = None
+    maps: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    *,
+    labelled: NDArray[np.bool_] | None = None,
+    ignored: NDArray[np.bool_] | None = None,
 ) -> float | None:
     """Mean over the defect images of a per-image AUPRO with 200 thresholds and a rescaled FPR axis.
 
@@ -29,7 +33,7 @@ def aupro_paper_protocol(
     figures = []
     for i in np.flatnonzero(used):
         if masks[i].any():
-            figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1]))
+            figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1], ignored=ignored))
             if figure is not None:
                 figures.append(figure)
     return float(np.mean(figures)) if figures else None

@@ -78,7 +78,7 @@ def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
     )
     if data.maps is None or data.masks is None or metrics.n_masks == 0:
         return metrics
-    pool = pool_pixels(data.maps, data.masks, labelled=chosen & data.has_mask)
+    pool = pool_pixels(data.maps, data.masks, labelled=chosen & data.has_mask, ignored=data.ignored)
     best_pixel = pixel_f1_max(pool)
     return replace(
         metrics,
@@ -87,7 +87,7 @@ def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
         pixel_f1_max=best_pixel.f1 if best_pixel else None,
         aupro=aupro(pool),
         aupro_005=aupro(pool, fpr_limit=0.05),
-        aupro_paper=aupro_paper_protocol(data.maps, data.masks, labelled=masked),
+        aupro_paper=aupro_paper_protocol(data.maps, data.masks, labelled=masked, ignored=data.ignored),
         n_regions=pool.n_regions,
     )
 

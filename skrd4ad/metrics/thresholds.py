@@ -6,6 +6,7 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import betaincinv
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.ranking import finite_scores
@@ -18,6 +19,8 @@ class ConformalThreshold:
     threshold: float
     n: int
     """Held-out good images it was taken from."""
+    rank: int
+    """Its place among their scores in ascending order, from 1."""
     target: float
     """False-reject rate that was asked for."""
     certified_rate: float
@@ -51,6 +54,31 @@ def conformal_threshold(scores: ArrayLike, *, false_reject_rate: float) -> Confo
     return ConformalThreshold(
         threshold=float(held_out[rank - 1]),
         n=n,
+        rank=rank,
         target=float(false_reject_rate),
-        certified_rate=max(float(false_reject_rate), 1 / (n + 1)),
+        certified_rate=max(float(false_reject_rate), smallest_certifiable(n)),
     )
+
+
+def smallest_certifiable(n: int) -> float:
+    """Smallest false-reject rate that n held-out good images can certify: 1 / (n + 1)."""
+    return 1 / (n + 1)
+
+
+def false_reject_interval(n: int, rank: int, *, confidence: float = 0.95) -> tuple[float, float]:
+    """Where the true false-reject rate lies of one threshold, the ``rank``-th smallest of n held-out good scores.
+
+    The certified rate is an average over all draws of n images; one draw may be lucky or not. Exact for scores without
+    ties, whatever their distribution: the rate follows Beta(n + 1 - rank, rank). Equal tails. With ties the rate is
+    no larger.
+
+    Raises:
+        ConfigError: the rank is not 1 to n, or the confidence not between 0 and 1.
+    """
+    if not 1 <= rank <= n:
+        raise ConfigError(f"The rank is {rank!r} of {n} scores; allowed: 1 to {n}.")
+    if not 0 < confidence < 1:
+        raise ConfigError(f"The confidence is {confidence!r}; allowed: above 0, below 1.")
+    tail = (1 - confidence) / 2
+    low, high = (float(betaincinv(n + 1 - rank, rank, share)) for share in (tail, 1 - tail))
+    return low, high

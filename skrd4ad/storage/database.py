@@ -109,13 +109,7 @@ def open_database(url: str | None = None) -> Database:
 
 def _target(given: str | None) -> URL:
     if given is None:
-        try:
-            home = workspace()
-        except OSError as error:
-            raise StorageError(
-                f"The workspace folder cannot be made: {error}. Set SKRD4AD_HOME to a folder that can be written."
-            ) from error
-        return URL.create("sqlite", database=str(home / "skrd4ad.db"))
+        return URL.create("sqlite", database=str(workspace() / "skrd4ad.db"))
     try:
         target = make_url(given)
     except ArgumentError as error:

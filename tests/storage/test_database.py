@@ -217,7 +217,7 @@ def test_a_database_that_cannot_be_written_is_reported(home: Path) -> None:
 def test_a_workspace_that_cannot_be_made_is_reported(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (home / "file").touch()
     monkeypatch.setenv("SKRD4AD_HOME", str(home / "file" / "inside"))
-    with pytest.raises(StorageError, match=r"workspace folder cannot be made.*Set SKRD4AD_HOME"):
+    with pytest.raises(StorageError, match=r"workspace folder .* cannot be made.*Set SKRD4AD_HOME"):
         open_database()
 
 

@@ -1,0 +1,113 @@
+import json
+from typing import Any
+
+import pytest
+
+from skrd4ad.config import LOSS_OF_L2, NETS, PRESETS, ModelConfig, TrainConfig, from_dict, to_dict
+from skrd4ad.errors import ConfigError
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"net": "vgg"}, "efficientnet_lite0, res18, res34, res50, wide_res50"),
+        ({"net": None}, "net is None"),
+        ({"res": 0}, "res is 0"),
+        ({"res": 4}, "2 \\(one skip\\)"),
+        ({"image_size": 0}, "image size is 0"),
+        ({"image_size": 96}, "multiples of 64"),
+        ({"image_size": 2048}, "64 to 1024"),
+        ({"image_size": 256.0}, "image size is 256.0"),
+        ({"image_size": "256"}, "image size is '256'"),
+        ({"image_size": True}, "image size is True"),
+        ({"net": "res18", "image_size": 80}, "multiples of 32"),
+    ],
+)
+def test_a_wrong_model_setting_is_named_with_what_is_allowed(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(ConfigError, match=named):
+        ModelConfig(**settings)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"epochs": 0},
+        {"epochs": 1.5},
+        {"epochs": True},
+        {"learning_rate": 0},
+        {"learning_rate": 1.1},
+        {"learning_rate": float("nan")},
+        {"batch_size": 1},
+        {"seed": -1},
+        {"seed": 2**32},
+        {"loss": "l1"},
+        {"rate": -0.1},
+        {"rate": float("inf")},
+        {"holdout": 0.51},
+        {"holdout": -0.1},
+        {"holdout": float("nan")},
+        {"evaluate_every": 0},
+        {"selection": "best"},
+    ],
+)
+def test_a_wrong_training_setting_is_named_with_its_value(settings: dict[str, Any]) -> None:
+    (name, value) = next(iter(settings.items()))
+    with pytest.raises(ConfigError, match=f"{name.replace('_', ' ')} is {value!r}; allowed:"):
+        TrainConfig(**settings)
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    with pytest.raises(ConfigError, match=r"epochs is 0.*batch size is 1.*seed is -1"):
+        TrainConfig(epochs=0, batch_size=1, seed=-1)
+
+
+def test_choosing_on_nothing_held_out_is_refused_with_the_remedy() -> None:
+    with pytest.raises(ConfigError, match="choose selection 'last'"):
+        TrainConfig(holdout=0)
+    assert TrainConfig(holdout=0, selection="last").holdout == 0
+
+
+@pytest.mark.parametrize(("res", "skips"), [(1, 0), (2, 1), (3, 2)])
+def test_res_counts_from_one_and_skips_from_zero(res: int, skips: int) -> None:
+    assert ModelConfig(res=res).skips == skips
+
+
+@pytest.mark.parametrize("net", NETS)
+def test_every_net_takes_the_published_size(net: str) -> None:
+    assert ModelConfig(net=net, image_size=256).image_size == 256
+
+
+def test_a_resnet_takes_sizes_that_the_default_net_does_not() -> None:
+    assert ModelConfig(net="res18", image_size=96).image_size == 96
+
+
+def test_the_defaults_are_those_of_the_paper_where_it_gives_them() -> None:
+    config = TrainConfig()
+    assert (config.learning_rate, config.batch_size, config.seed, config.rate) == (0.005, 16, 111, 0.005)
+    assert (config.loss, config.group_consistency) == ("cosine", True)
+    assert ModelConfig().res == 3
+    assert PRESETS["paper"].train.epochs == 200
+    assert PRESETS["paper"].model.net == "wide_res50"
+    assert {L2: LOSS_OF_L2[L2] for L2 in (0, 1, 2)} == {0: "cosine", 1: "mse", 2: "mixed"}
+
+
+@pytest.mark.parametrize("preset", PRESETS.values(), ids=list(PRESETS))
+def test_no_preset_chooses_the_epoch_on_the_test_set(preset: Any) -> None:
+    assert preset.train.selection != "test"
+
+
+@pytest.mark.parametrize(
+    "config", [ModelConfig(net="res34", res=1, image_size=128), TrainConfig(epochs=7, loss="mse", selection="last")]
+)
+def test_json_and_back_is_the_same_config(config: ModelConfig | TrainConfig) -> None:
+    assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_unknown_settings_are_named_with_the_known_ones() -> None:
+    with pytest.raises(ConfigError, match=r"Unknown settings: colour, size; allowed: image_size, net, res"):
+        from_dict(ModelConfig, {"net": "res18", "size": 1, "colour": 2})
+
+
+def test_values_from_json_are_validated_too() -> None:
+    with pytest.raises(ConfigError, match="res is 9"):
+        from_dict(ModelConfig, {"res": 9})
