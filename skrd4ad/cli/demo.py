@@ -1,0 +1,57 @@
+"""``skrd4ad demo``: write the synthetic data set."""
+
+import argparse
+from pathlib import Path
+
+from skrd4ad.cli.arguments import Parser, command, whole
+from skrd4ad.cli.output import DONE, Output
+from skrd4ad.data.synthetic import SYNTHETIC_CLASSES, write_synthetic
+from skrd4ad.types import DatasetClass
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "demo",
+        about="Write synthetic parts with exact defect masks, in the layout of MVTec AD.",
+        example="demo parts --classes machined_disc --train 60",
+        run=run,
+    )
+    parser.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or one that demo wrote")
+    parser.add_argument("--classes", nargs="+", choices=SYNTHETIC_CLASSES, metavar="C", help="default: all")
+    parser.add_argument("--size", type=whole(64, 1024), default=256, metavar="N", help="side (default: %(default)s)")
+    parser.add_argument("--train", type=whole(1), default=120, metavar="N", help="good images (default: %(default)s)")
+    parser.add_argument(
+        "--test-good", type=whole(0), default=30, metavar="N", help="good test images (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--per-defect", type=whole(0), default=12, metavar="N", help="of each type of defect (default: %(default)s)"
+    )
+    parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the drawings (default: %(default)s)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the images."""
+    output = Output(as_json=arguments.json)
+    with output.progress("drawing") as show:
+        classes = write_synthetic(
+            arguments.folder,
+            classes=arguments.classes,
+            train=arguments.train,
+            test_good=arguments.test_good,
+            per_defect=arguments.per_defect,
+            size=arguments.size,
+            seed=arguments.seed,
+            progress=show,
+        )
+    counts = [_counts(cls) for cls in classes]
+    for row in counts:
+        output.say(f"{row['class']}: {row['train']} to train on, {row['test']} to test")
+    output.say(f"Written to {arguments.folder}")
+    output.document({"folder": str(arguments.folder.absolute()), "classes": counts})
+    return DONE
+
+
+def _counts(cls: DatasetClass) -> dict[str, str | int | list[str]]:
+    return {"class": cls.name, "train": len(cls.train), "test": len(cls.test), "defects": list(cls.defect_types)}

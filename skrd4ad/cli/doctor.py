@@ -1,0 +1,38 @@
+"""``skrd4ad doctor``: look at a data set before training."""
+
+import argparse
+
+from skrd4ad.cli.arguments import Parser, add_data, chosen_classes, command, whole
+from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.data.doctor import examine
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "doctor",
+        about="Examine a data set before training. Exit code 1 when training or its figures would be wrong.",
+        example="doctor --data parts --class bottle",
+        run=run,
+    )
+    add_data(parser)
+    parser.add_argument("--class", dest="class_name", default="all", metavar="C", help="one class (default: all)")
+    parser.add_argument(
+        "--image-size",
+        type=whole(1, 4096),
+        default=256,
+        metavar="N",
+        help="side in pixels that training would resize to (default: %(default)s)",
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Report what is wrong with the data."""
+    output = Output(as_json=arguments.json)
+    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
+    with output.progress("examining images") as show:
+        report = examine(classes, image_size=arguments.image_size, progress=show)
+    output.say(report.to_text())
+    output.document(report.to_dict())
+    return DONE if report.ok else NO

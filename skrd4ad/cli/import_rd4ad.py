@@ -1,0 +1,56 @@
+"""``skrd4ad import-rd4ad``: a model folder from a checkpoint of the original code."""
+
+import argparse
+from pathlib import Path
+
+from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.output import DONE, Output
+from skrd4ad.config import NETS, ModelConfig
+from skrd4ad.engine.rd4ad import import_rd4ad
+from skrd4ad.paths import checkpoints
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "import-rd4ad",
+        about="Make a model folder from a checkpoint of the original RD4AD or SK-RD4AD code. The model gives the same "
+        "maps and scores. It has no thresholds, because the file holds no scores of good parts.",
+        example="import-rd4ad bottle.pth --net wide_res50 --res 3 --dataset mvtec --class bottle",
+        run=run,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint with bn and decoder (.pth)")
+    parser.add_argument("--net", choices=NETS, required=True, help="teacher it was trained with")
+    parser.add_argument(
+        "--res",
+        type=int,
+        choices=(1, 2, 3),
+        required=True,
+        help="skip connections plus one, which the file does not tell: 1 for RD4AD, 3 for SK-RD4AD as published",
+    )
+    parser.add_argument("--image-size", type=int, default=256, metavar="N", help="default: %(default)s")
+    parser.add_argument("--dataset", default="imported", metavar="NAME", help="what it was trained on, for the record")
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="its class (default: the file's name)")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_weights(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import the checkpoint."""
+    output = Output(as_json=arguments.json)
+    model = ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size)
+    with output.progress("importing") as show:
+        info = import_rd4ad(
+            arguments.file,
+            model=model,
+            out=arguments.out or checkpoints(),
+            dataset=arguments.dataset,
+            class_name=arguments.class_name,
+            weights=arguments.weights,
+            progress=show,
+        )
+    output.note("The model has no thresholds, so it gives scores but no verdicts; predict --threshold T sets one.")
+    output.say(str(info.folder))
+    output.document({"folder": str(info.folder), "dataset": info.dataset, "class": info.class_name})
+    return DONE

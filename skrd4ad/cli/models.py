@@ -1,0 +1,68 @@
+"""``skrd4ad models``: which models there are."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.output import DONE, Output
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.paths import checkpoints
+from skrd4ad.services.catalogue import list_models
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "models",
+        about="List the trained models. A damaged model folder is listed with its error.",
+        example="models --out checkpoints",
+        run=run,
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """List the models."""
+    output = Output(as_json=arguments.json)
+    root = arguments.out or checkpoints()
+    usable, broken = list_models(root)
+    for info in usable:
+        output.say(f"{info.dataset}/{info.title}{_figure(info)}\n  {info.folder}")
+    for model in broken:
+        output.say(f"damaged: {model.reason}\n  {model.folder}")
+    if not usable and not broken:
+        output.note(f"There are no models in {root}; `skrd4ad train` makes one.")
+    entries = [_entry(info) for info in usable]
+    entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
+    output.document({"models": entries})
+    return DONE
+
+
+def _figure(info: ModelInfo) -> str:
+    value = (info.metrics or {}).get("image_auroc")
+    badge = " (test-selected)" if info.test_selected else ""
+    return "" if value is None else f" · image AUROC {value:.3f}{badge}"
+
+
+def _entry(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "folder": str(info.folder),
+        "title": info.title,
+        "dataset": info.dataset,
+        "class": info.class_name,
+        "net": info.model.net,
+        "res": info.model.res,
+        "image_size": info.model.image_size,
+        "created_at": info.created_at,
+        "origin": info.origin,
+        "digest": info.digest,
+        "threshold": None if info.calibration is None else info.calibration.image_threshold,
+        "calibration": None if info.calibration is None else info.calibration.version,
+        "calibration_versions": info.calibration_versions,
+        "test_fitted": info.calibration is not None and info.calibration.test_fitted,
+        "test_selected": info.test_selected,
+        "metrics": info.metrics,
+        "error": None,
+    }

@@ -1,0 +1,161 @@
+"""What commands write: results to standard output, everything else to standard error."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from skrd4ad.engine.model_card import METRIC_TITLES
+from skrd4ad.engine.progress import Observer, TrainProgress
+from skrd4ad.errors import ConfigError, SkrdError
+
+DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+QUIET_SECONDS = 10.0
+"""Between two lines of progress where standard error is no terminal."""
+
+
+class ShowProgress(Protocol):
+    """Shows how far something is; usable wherever ``progress(done, total)`` is wanted."""
+
+    def __call__(self, done: int, total: int, text: str = "") -> None:
+        """``text`` says what is done now; the bar's title stands when it is empty."""
+
+
+class Output:
+    """Text for people, or exactly one JSON document for programs, on standard output."""
+
+    def __init__(self, *, as_json: bool) -> None:
+        self.as_json = as_json
+
+    def say(self, text: str) -> None:
+        """A result for people; nothing with ``--json``."""
+        if not self.as_json:
+            print(text, flush=True)
+
+    def note(self, text: str) -> None:
+        """A remark, on standard error."""
+        print(text, file=sys.stderr, flush=True)
+
+    def document(self, values: Mapping[str, Any]) -> None:
+        """The JSON document; nothing without ``--json``."""
+        if self.as_json:
+            print(json.dumps(values, indent=2, allow_nan=False), flush=True)
+
+    @contextmanager
+    def progress(self, title: str) -> Iterator[ShowProgress]:
+        """A bar on standard error when it is a terminal, otherwise a line now and then."""
+        if not sys.stderr.isatty():
+            yield _quiet_lines(title)
+            return
+        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
+        # results that go elsewhere than to the terminal must not pass through the bar's console
+        to_terminal = sys.stdout.isatty()
+        bar = Progress(
+            *columns,
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+            redirect_stdout=to_terminal,
+        )
+        with bar:
+            task = bar.add_task(title, total=None)
+
+            def show(done: int, total: int, text: str = "") -> None:
+                bar.update(task, completed=done, total=total or None, description=text or title)
+
+            yield show
+
+
+def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: str = "Interrupted.") -> int:
+    """Exit code of a command; errors meant for the user become one message, never a traceback.
+
+    Args:
+        command: does the work and returns the exit code.
+        as_json: whether an error is also written as ``{"error": …}`` on standard output.
+        when_interrupted: what to say after Ctrl-C.
+    """
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text
+    output = Output(as_json=as_json)
+    try:
+        try:
+            code = command()
+            sys.stdout.flush()
+            return code
+        except ConfigError as error:
+            return _failed(output, str(error), WRONG_USE)
+        except SkrdError as error:
+            return _failed(output, str(error), NO)
+        except KeyboardInterrupt:
+            return _failed(output, when_interrupted, INTERRUPTED)
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            return _failed(output, f"{error.filename or 'A file'}: {error.strerror or error}.", NO)
+    except BrokenPipeError:
+        # nobody reads the results any more; the interpreter must not fail on them once more when it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return NO
+
+
+def observer_of(show: ShowProgress, *, epoch: Callable[[dict[str, Any]], None] = lambda _entry: None) -> Observer:
+    """Observer of a training that shows its progress."""
+
+    def report(progress: TrainProgress) -> None:
+        if progress.phase == "weights":
+            show(progress.done, progress.total, "fetching the teacher's weights (bytes)")
+        elif progress.phase == "reading":
+            show(progress.done, progress.total, "reading images")
+        elif progress.phase == "training":
+            show(progress.epoch * progress.total + progress.done, progress.epochs * progress.total, _training(progress))
+        else:
+            show(progress.done, progress.total, "evaluating")
+
+    return Observer(report=report, epoch=epoch)
+
+
+def metrics_text(metrics: Mapping[str, Any]) -> str:
+    """Figures of an evaluation, one line each; those that are undefined are left out."""
+    lines = [f"  {title:<24}{metrics[key]:.4f}" for key, title in METRIC_TITLES if metrics.get(key) is not None]
+    lines.append(f"  {metrics['n_good']} good and {metrics['n_defect']} defective test images")
+    if metrics.get("test_selected"):
+        lines.append("  test-selected: the epoch was chosen on this test set, so the figures are optimistic")
+    return "\n".join(lines)
+
+
+def _training(progress: TrainProgress) -> str:
+    parts = [f"epoch {progress.epoch + 1}/{progress.epochs}"]
+    if progress.loss is not None:
+        parts.append(f"loss {progress.loss:.4f}")
+    if progress.holdout_score is not None:
+        parts.append(f"held out {progress.holdout_score:.4f}")
+    if progress.images_per_second is not None:
+        parts.append(f"{progress.images_per_second:.0f} images/s")
+    if progress.eta_seconds is not None:
+        parts.append(f"{progress.eta_seconds:.0f} s left")
+    return ", ".join(parts)
+
+
+def _quiet_lines(title: str) -> ShowProgress:
+    last = time.monotonic()
+
+    def show(done: int, total: int, text: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last >= QUIET_SECONDS:
+            last = now
+            print(f"{text or title}: {done} of {total}", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _failed(output: Output, message: str, code: int) -> int:
+    output.note(message)
+    output.document({"error": message})
+    return code

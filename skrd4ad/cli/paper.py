@@ -1,0 +1,225 @@
+"""The published command line, ``main.py``: train and evaluate every class of a data set, and print the figures."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.cli.arguments import Parser, add_weights, chosen_classes, whole
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command
+from skrd4ad.cli.paper_figures import print_scores, table, write_overlays
+from skrd4ad.cli.records import run_database
+from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
+from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.engine.evaluate import score_samples
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.errors import ConfigError
+from skrd4ad.services.training import TrainingRequest, train_class
+from skrd4ad.storage.database import Database
+from skrd4ad.types import DatasetClass
+
+ABOUT = """\
+The command line of the published code. Trains a model for each class, evaluates it once, after training, on the test
+images, and prints the figures of each class and their mean. MVTec AD, VisA and VAD are told apart by their layout.
+
+By default every good image is learnt from, as published: such a model has scores but no thresholds. The epoch kept is
+the last one; --paper_mode keeps the best on the test set, as the published code does, and marks the figures.
+`python -m skrd4ad train` is the command for everyday use."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One training: a class with a seed."""
+
+    data: DatasetClass
+    seed: int
+    title: str
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the published command; returns its exit code, as :func:`skrd4ad.cli.main`.
+
+    Args:
+        argv: arguments without the program's name; default those of the process.
+    """
+    given = sys.argv[1:] if argv is None else list(argv)
+    return run_command(
+        lambda: _run(given),
+        as_json=False,
+        when_interrupted="Interrupted. The same command with --resume goes on after the last full epoch.",
+    )
+
+
+def _run(argv: list[str]) -> int:
+    try:
+        arguments = _parser().parse_args(argv)
+    except SystemExit as end:  # after --help
+        return int(end.code or 0)
+    _refuse_unpublished(arguments)
+    output = Output(as_json=False)
+    rows: list[tuple[str, dict[str, Any]]] = []
+    with run_database(output) as database:
+        for job in _jobs(arguments):
+            output.say(f"{job.data.dataset}/{job.title}: {len(job.data.train)} good images to learn from")
+            rows.append((job.title, _train(job, arguments, output, database)))
+    output.say(table(rows))
+    if arguments.paper_mode:
+        output.say("test-selected: the epochs were chosen on the test images, so the figures are optimistic.")
+    return DONE
+
+
+def _parser() -> Parser:
+    parser = Parser(
+        prog="main.py",
+        description=ABOUT,
+        epilog="example:\n  python main.py --epochs 200 --res 3 --learning_rate 0.005 --batch_size 16 --seed 111 "
+        "--class all --seg 1 --print_epoch 10 --data_path D --save_path S --print_loss 1 --net wide_res50 --L2 0",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    published = parser.add_argument_group("published options")
+    add = published.add_argument
+    add("--data_path", required=True, metavar="D", help="folder of the data set")
+    add("--save_path", type=Path, default=Path("checkpoints"), metavar="S", help="model folders (default: checkpoints)")
+    add("--class", "--class_", dest="class_name", default="all", metavar="C", help="a class, or all (default)")
+    add("--epochs", type=int, default=200, metavar="N", help="default: 200")
+    add("--res", type=int, choices=(1, 2, 3), default=3, help="0, 1 or 2 skip connections (default: 3, which is 2)")
+    add("--learning_rate", type=float, default=0.005, metavar="R", help="default: 0.005")
+    add("--batch_size", type=int, default=16, metavar="N", help="default: 16")
+    add(
+        "--seed",
+        type=int,
+        nargs="+",
+        default=[111],
+        metavar="N",
+        help="default: 111; of several, a named class is trained with each, and all classes with the first",
+    )
+    add("--net", choices=NETS, default="wide_res50", help="teacher (default: wide_res50)")
+    add("--L2", type=int, choices=tuple(LOSS_OF_L2), default=0, help="loss: 0 cosine (default), 1 MSE, 2 half of each")
+    add("--layerloss", default=1, type=int, choices=(0, 1), help="1 (default): with the group consistency loss")
+    add("--rate", type=float, default=0.005, metavar="R", help="its weight (default: 0.005), also with --class all")
+    add(
+        "--seg",
+        default=1,
+        type=int,
+        choices=(0, 1),
+        help="1 (default): pixel metrics where there are masks; 0: image metrics only",
+    )
+    add(
+        "--print_loss",
+        default=1,
+        type=int,
+        choices=(0, 1),
+        help="1 (default): print the loss every --print_epoch epochs",
+    )
+    add(
+        "--print_epoch",
+        type=whole(1),
+        default=10,
+        metavar="N",
+        help="default: 10; the test set is evaluated at the end",
+    )
+    add(
+        "--print_max",
+        default=1,
+        type=int,
+        choices=(0, 1),
+        help="1 (default): print all figures of each class when it is done",
+    )
+    add("--print_canshu", default=0, type=int, choices=(0, 1), help="1: print the score of each test image")
+    add("--vis", default=0, type=int, choices=(0, 1), help="1: write overlays of the test images")
+    add("--img_path", type=Path, metavar="DIR", help="folder of the overlays (default: overlays in --save_path)")
+    add("--score_num", type=int, default=1, metavar="1", help="only 1: the score is the highest value of the map")
+    add("--cut", type=int, default=0, metavar="0", help="only 0: nothing is augmented")
+    ours = parser.add_argument_group("further options")
+    add_weights(parser)
+    ours.add_argument("--holdout", type=float, default=0.0, metavar="SHARE", help="good images kept for thresholds")
+    ours.add_argument("--paper_mode", action="store_true", help="keep the best epoch on the test set, as published")
+    ours.add_argument("--image_size", type=int, default=256, metavar="N", help="default: 256")
+    ours.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
+    ours.add_argument("--resume", action="store_true", help="go on with unfinished trainings of the same settings")
+    return parser
+
+
+def _refuse_unpublished(arguments: argparse.Namespace) -> None:
+    wrong = []
+    if arguments.score_num != 1:
+        wrong.append(
+            f"--score_num is {arguments.score_num}; allowed: 1. The published figures take the highest value of the map"
+        )
+    if arguments.cut != 0:
+        wrong.append(f"--cut is {arguments.cut}; allowed: 0. The published method does not augment images")
+    if wrong:
+        raise ConfigError("; ".join(wrong) + ".")
+
+
+def _jobs(arguments: argparse.Namespace) -> list[_Job]:
+    found = chosen_classes(arguments.data_path, layout=arguments.layout, class_name=arguments.class_name)
+    classes = found if arguments.seg else [_without_masks(data) for data in found]
+    seeds = arguments.seed[:1] if arguments.class_name == "all" else arguments.seed
+    several = len(seeds) > 1
+    return [_Job(d, s, f"{d.name} (seed {s})" if several else d.name) for d in classes for s in seeds]
+
+
+def _without_masks(data: DatasetClass) -> DatasetClass:
+    return replace(data, samples=tuple(replace(sample, mask_path=None) for sample in data.samples))
+
+
+def _train(job: _Job, arguments: argparse.Namespace, output: Output, database: Database | None) -> dict[str, Any]:
+    """Train, evaluate and print; returns the metrics, empty when there are no test images."""
+    request = _request(job, arguments)
+
+    def epoch_done(entry: dict[str, Any]) -> None:
+        epoch = entry["epoch"]
+        if arguments.print_loss and (epoch % arguments.print_epoch == 0 or epoch in (1, arguments.epochs)):
+            output.say(f"epoch [{epoch}/{arguments.epochs}], loss: {entry['loss']:.4f}")
+
+    with output.progress(f"training {job.title}") as show:
+        info = train_class(
+            job.data,
+            request,
+            out=arguments.save_path,
+            database=database,
+            resume=arguments.resume,
+            observer=observer_of(show, epoch=epoch_done),
+        )
+    output.say(f"model: {info.folder}")
+    if info.metrics is None:
+        output.note(f"{job.title} has no test images, so there are no figures.")
+    elif arguments.print_max:
+        output.say(metrics_text(info.metrics))
+    if job.data.test and (arguments.vis or arguments.print_canshu):
+        predictor = Predictor.load(info.folder, weights=arguments.weights)
+        with output.progress("scoring the test images") as show:
+            maps, scores = score_samples(predictor, job.data.test, progress=show)
+        if arguments.print_canshu:
+            print_scores(job.data, scores, output)
+        if arguments.vis:
+            folder = (arguments.img_path or arguments.save_path / "overlays") / job.title
+            write_overlays(job.data, maps, calibration=info.calibration, folder=folder)
+            output.say(f"overlays: {folder}")
+    return info.metrics or {}
+
+
+def _request(job: _Job, arguments: argparse.Namespace) -> TrainingRequest:
+    return TrainingRequest(
+        source=arguments.data_path,
+        class_name=job.data.name,
+        model=ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size),
+        train=TrainConfig(
+            epochs=arguments.epochs,
+            learning_rate=arguments.learning_rate,
+            batch_size=arguments.batch_size,
+            seed=job.seed,
+            loss=LOSS_OF_L2[arguments.L2],
+            group_consistency=bool(arguments.layerloss),
+            rate=arguments.rate,
+            holdout=arguments.holdout,
+            selection="test" if arguments.paper_mode else "last",
+            evaluate_every=arguments.print_epoch,
+        ),
+        layout=arguments.layout,
+        weights=None if arguments.weights is None else str(arguments.weights),
+    )

@@ -1,0 +1,120 @@
+"""``skrd4ad predict``: look at images with a model."""
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.data.archives import ZipEntry, list_zip, read_zip
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.tiling import LARGER, Tiling
+from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.services.input_files import distinct, expand_inputs, output_names
+from skrd4ad.services.inspection import inspect_images, to_record, write_outputs
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "predict",
+        about="Score images and find defects in them. For each image the raw map (NAME_map.npy, float32), an overlay "
+        "and a mask (NAME_overlay.png, NAME_mask.png) are written. An image that cannot be read gets an entry with "
+        "its error; the exit code is 1 only when none could be read. An image unlike the training images (out of "
+        "focus, wrong light, wrong part) gets a refusal beside its verdict.",
+        example="predict --model checkpoints/mvtec/bottle/RUN photos --out results --json",
+        run=run,
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    parser.add_argument("inputs", type=Path, nargs="*", metavar="IMAGE|FOLDER", help="images, and folders of images")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
+    parser.add_argument(
+        "--zip", dest="zips", type=Path, action="append", default=[], metavar="FILE.zip", help="images in a ZIP file"
+    )
+    parser.add_argument(
+        "--tiled",
+        choices=get_args(Tiling),
+        default="auto",
+        help="see large images in tiles at the scale of the training images: auto when the shorter side is over "
+        f"{LARGER} times theirs and tiles look more like them than the whole image does (default: auto)",
+    )
+    parser.add_argument(
+        "--mm-per-pixel",
+        type=_scale,
+        metavar="X",
+        help="scale of the images: regions get area_mm2, box_mm, centroid_mm",
+    )
+    parser.add_argument("--threshold", type=float, metavar="T", help="NG above this score (default: the model's)")
+    add_weights(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Inspect the images."""
+    output = Output(as_json=arguments.json)
+    images = _images(arguments)
+    records: list[dict[str, Any]] = []
+    with output.progress("loading the model") as show:
+        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+    if predictor.info.calibration is None and arguments.threshold is None:
+        output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
+    with output.progress("inspecting") as show:
+        found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
+        for done, (inspection, name) in enumerate(zip(found, images.names, strict=True), start=1):
+            read = inspection.error is None
+            files = write_outputs(inspection, arguments.out, name=name) if read else {}
+            record = to_record(inspection, mm_per_pixel=arguments.mm_per_pixel)
+            records.append(record | {"files": {kind: str(file) for kind, file in files.items()}})
+            output.say(_line(record))
+            show(done, len(images.names))
+    calibration = predictor.info.calibration if arguments.threshold is None else None
+    version = None if calibration is None else calibration.version
+    output.document({"model": str(arguments.model), "calibration": version, "images": records})
+    return DONE if any(record["error"] is None for record in records) else NO
+
+
+@dataclass(frozen=True)
+class _Images:
+    """What to inspect: files, and then the images of ZIP files."""
+
+    paths: list[Path]
+    zips: list[tuple[Path, list[ZipEntry]]]
+    names: list[str]
+    """Of the results, one an image."""
+
+    def sources(self) -> Iterator[tuple[str, Path | bytes | ImageError]]:
+        """Each image with its name, read when it is its turn."""
+        yield from ((str(path), path) for path in self.paths)
+        for file, entries in self.zips:
+            yield from ((f"{file}/{entry.name}", content) for entry, content in read_zip(file, entries))
+
+
+def _images(arguments: argparse.Namespace) -> _Images:
+    paths = expand_inputs(arguments.inputs, leave_out=arguments.out)
+    zips = [(file, list_zip(file)) for file in arguments.zips]
+    if not paths and not any(entries for _, entries in zips):
+        raise ConfigError("There is nothing to inspect; name images, folders of images, or --zip FILE.zip with images.")
+    packed = [f"{file.stem}/{PurePosixPath(e.name).with_suffix('')}" for file, entries in zips for e in entries]
+    return _Images(paths, zips, distinct([*output_names(paths), *packed]))
+
+
+def _scale(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not (math.isfinite(value) and value > 0):
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0")
+    return value
+
+
+def _line(record: dict[str, Any]) -> str:
+    if record["error"] is not None:
+        return f"unreadable  {record['error']}"
+    regions = f"  {len(record['regions'])} regions" if record["regions"] else ""
+    tiled = f"  {record['view']}" if record["view"].startswith("tiled") else ""
+    refusal = f"  {record['refusal']}" if record["refusal"] else ""
+    return f"{record['verdict'] or '-':<8}{record['score']:.4f}  {record['path']}{regions}{tiled}{refusal}"

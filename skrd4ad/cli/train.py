@@ -1,0 +1,144 @@
+"""``skrd4ad train``: from good images to a model folder."""
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
+from skrd4ad.cli.records import run_database
+from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Selection, TrainConfig
+from skrd4ad.data.doctor import examine
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.errors import DataError
+from skrd4ad.paths import checkpoints
+from skrd4ad.services.training import TrainingRequest, train_class
+from skrd4ad.types import DatasetClass
+
+_MODEL_OPTIONS = ("net", "res", "image_size")
+_TRAIN_OPTIONS = ("epochs", "batch_size", "learning_rate", "loss", "rate", "seed", "holdout", "selection")
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "train",
+        about="Train on the good images of a class, evaluate on its test images, and print the model folder. With "
+        '--json the document is {"models": [{"folder", "class", "metrics", …}]}, also for one class.',
+        example="train --data elpv --class solar_cell_mono",
+        run=run,
+    )
+    add_data(parser)
+    parser.add_argument("--class", dest="class_name", required=True, metavar="C", help="a class, or all")
+    parser.add_argument("--preset", choices=PRESETS, default="fast", help="; ".join(_presets()))
+    change = parser.add_argument_group("settings in place of the preset's")
+    change.add_argument("--net", choices=NETS, help="teacher")
+    change.add_argument("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
+    change.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
+    change.add_argument("--epochs", type=int, metavar="N")
+    change.add_argument("--batch-size", type=int, metavar="N")
+    change.add_argument("--learning-rate", type=float, metavar="R")
+    change.add_argument("--loss", choices=get_args(Loss))
+    change.add_argument("--no-group-consistency", action="store_true", help="without the group consistency loss")
+    change.add_argument("--rate", type=float, metavar="R", help="weight of the group consistency loss")
+    change.add_argument("--seed", type=int, metavar="N")
+    change.add_argument("--holdout", type=float, metavar="SHARE", help="share of the good images for the thresholds")
+    change.add_argument(
+        "--selection",
+        choices=get_args(Selection),
+        help="epoch to keep: the last, the best on held-out good images, or the best on the test set (figures are then "
+        "marked test-selected)",
+    )
+    add_weights(parser)
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with the newest unfinished training of the same data and settings"
+    )
+    parser.add_argument("--no-evaluate", action="store_true", help="do not evaluate on the test images")
+    parser.add_argument("--skip-doctor", action="store_true", help="train even when the doctor finds errors")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train each class."""
+    output = Output(as_json=arguments.json)
+    model, config = _settings(arguments)
+    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
+    if not arguments.skip_doctor:
+        _examine(classes, output, image_size=model.image_size)
+    entries: list[dict[str, Any]] = []
+    with run_database(output) as database:
+        for data in classes:
+            request = TrainingRequest(
+                source=arguments.data,
+                class_name=data.name,
+                model=model,
+                train=config,
+                layout=arguments.layout,
+                weights=None if arguments.weights is None else str(arguments.weights),
+                evaluate=not arguments.no_evaluate,
+            )
+            with output.progress(f"training {data.name}") as show:
+                info = train_class(
+                    data,
+                    request,
+                    out=arguments.out or checkpoints(),
+                    database=database,
+                    resume=arguments.resume,
+                    observer=observer_of(show),
+                )
+            _say(info, output)
+            entries.append(_entry(info))
+    output.document({"models": entries})
+    return DONE
+
+
+def _presets() -> list[str]:
+    return [f"{name}: {preset.title}, {preset.about}" for name, preset in PRESETS.items()]
+
+
+def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
+    preset = PRESETS[arguments.preset]
+    given = {name: value for name, value in vars(arguments).items() if value is not None}
+    model = replace(preset.model, **{name: given[name] for name in _MODEL_OPTIONS if name in given})
+    changes = {name: given[name] for name in _TRAIN_OPTIONS if name in given}
+    if arguments.no_group_consistency:
+        changes["group_consistency"] = False
+    return model, replace(preset.train, **changes)
+
+
+def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:
+    with output.progress("examining images") as show:
+        report = examine(classes, image_size=image_size, progress=show)
+    for finding in report.findings:
+        if finding.severity == "warning":
+            output.note(f"warning: {finding.class_name}: {finding.message}")
+    if not report.ok:
+        errors = [f for f in report.findings if f.severity == "error"]
+        lines = [f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors]
+        raise DataError(
+            "Training or its figures would be wrong:\n"
+            + "\n".join(lines)
+            + "\n`skrd4ad doctor` says more; --skip-doctor trains all the same."
+        )
+
+
+def _say(info: ModelInfo, output: Output) -> None:
+    output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
+    if info.metrics is not None:
+        output.say(metrics_text(info.metrics))
+
+
+def _entry(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "folder": str(info.folder),
+        "dataset": info.dataset,
+        "class": info.class_name,
+        "selected_epoch": info.selected_epoch,
+        "test_selected": info.test_selected,
+        "training_seconds": info.training_seconds,
+        "threshold": None if info.calibration is None else info.calibration.image_threshold,
+        "metrics": info.metrics,
+    }

@@ -1,0 +1,223 @@
+"""Training as a user asks for it: check the data, train, evaluate, record what came out; here or in the background."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
+from skrd4ad.engine.checkpoint import ModelInfo, folder_name, save_metrics
+from skrd4ad.engine.evaluate import evaluate_model
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.train import Observer, TrainProgress, train
+from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
+from skrd4ad.paths import checkpoints
+from skrd4ad.services.catalogue import class_of
+from skrd4ad.services.jobs import JobHandle, queue
+from skrd4ad.storage import runs
+from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.trained_models import save_model as remember_model
+from skrd4ad.types import DatasetClass
+
+KIND = "train"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRequest:
+    """One class to train on, and how. Its JSON form is all that is needed to ask for the same again."""
+
+    source: str
+    """``elpv``, ``synthetic`` or a folder."""
+    class_name: str
+    model: ModelConfig
+    train: TrainConfig
+    layout: str = "auto"
+    weights: str | None = None
+    """Weights file of the teacher, instead of the usual places."""
+    evaluate: bool = True
+    """Evaluate on the test set afterwards, when there is one."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {**asdict(self), "model": to_dict(self.model), "train": to_dict(self.train)}
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "TrainingRequest":
+        """Request from its JSON form.
+
+        Raises:
+            ConfigError: a setting is missing, unknown or out of range.
+        """
+        try:
+            return TrainingRequest(
+                **{
+                    **values,
+                    "model": from_dict(ModelConfig, values["model"]),
+                    "train": from_dict(TrainConfig, values["train"]),
+                }
+            )
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"The training request is damaged: {error}.") from error
+
+
+def train_class(
+    data: DatasetClass,
+    request: TrainingRequest,
+    *,
+    out: Path,
+    database: Database | None,
+    resume: bool = False,
+    observer: Observer | None = None,
+    job_id: str | None = None,
+) -> ModelInfo:
+    """Train on one class, evaluate on its test set, and record the run and the model.
+
+    Args:
+        data: the class that the request names.
+        request: how to train.
+        out: folder of the model folders.
+        database: where the run is recorded; None records nothing.
+        resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
+        observer: is told of the progress, and may stop the training.
+        job_id: background job it belongs to.
+
+    Raises:
+        SkrdError: what the training or the evaluation could not do; the run is recorded as failed. A model that was
+            trained before its evaluation failed stays, and is recorded.
+    """
+    observer = observer or Observer()
+    run_id = None if database is None else _begin_run(database, data, request, out=out, job_id=job_id)
+    try:
+        info = train(
+            data,
+            model=request.model,
+            config=request.train,
+            out=out,
+            source=request.source,
+            weights=_weights(request),
+            resume=resume,
+            observer=observer,
+        )
+        if database is not None:
+            record_model(database, info)
+        if request.evaluate and data.test:
+            info = _evaluate(data, request, info, observer)
+    except BaseException as error:
+        if database is not None and run_id is not None:
+            _end_run(database, run_id, error)
+        raise
+    if database is not None and run_id is not None:
+        with database.write() as session:
+            runs.end_run(session, run_id, "done", folder=info.folder, metrics=info.metrics)
+        record_model(database, info)
+    return info
+
+
+def record_model(database: Database, info: ModelInfo) -> None:
+    """Store in the database that a model folder exists.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with database.write() as session:
+        remember_model(
+            session,
+            folder=info.folder,
+            dataset=info.dataset,
+            class_name=info.class_name,
+            net=info.model.net,
+            res=info.model.res,
+            created_at=datetime.fromisoformat(info.created_at),
+            digest=info.digest,
+            metrics=info.metrics,
+        )
+
+
+def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
+    """Put a training at the end of the background queue; returns the id of its job.
+
+    Raises:
+        StorageError: the job cannot be stored.
+    """
+
+    def work(handle: JobHandle) -> Mapping[str, Any]:
+        data = class_of(request.source, layout=request.layout, class_name=request.class_name)
+        database = open_database()
+        try:
+            info = train_class(
+                data,
+                request,
+                out=checkpoints(),
+                database=database,
+                resume=resume,
+                observer=_observer_of(handle),
+                job_id=handle.id,
+            )
+        finally:
+            database.close()
+        return {"folder": str(info.folder), "metrics": info.metrics}
+
+    title = f"{request.class_name} · {request.model.net} · {request.train.epochs} epochs"
+    return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
+
+
+def resume_training(job_id: str) -> str:
+    """Submit the request of a job that was interrupted, cancelled or failed again, to go on from its last epoch.
+
+    Raises:
+        ConfigError: the job was no training, or its request is damaged.
+        StorageError: there is no such job.
+    """
+    job = queue().get(job_id)
+    if job.kind != KIND or job.active:
+        raise ConfigError(
+            f"The job {job.title!r} ({job.kind}, {job.state}) cannot be resumed; only a training that ended."
+        )
+    return submit_training(TrainingRequest.from_dict(job.request), resume=True)
+
+
+def _observer_of(handle: JobHandle) -> Observer:
+    return Observer(
+        report=lambda progress: handle.report(asdict(progress)),
+        check=handle.check,
+        epoch=lambda entry: handle.point(
+            entry["epoch"], {name: value for name, value in entry.items() if name != "epoch" and value is not None}
+        ),
+    )
+
+
+def _weights(request: TrainingRequest) -> Path | None:
+    return None if request.weights is None else Path(request.weights)
+
+
+def _evaluate(data: DatasetClass, request: TrainingRequest, info: ModelInfo, observer: Observer) -> ModelInfo:
+    epochs = request.train.epochs
+
+    def progress(done: int, total: int) -> None:
+        observer.report(TrainProgress(phase="finishing", done=done, total=total, epoch=epochs, epochs=epochs))
+
+    predictor = Predictor.load(info.folder, weights=_weights(request))
+    evaluation = evaluate_model(predictor, data, progress=progress, check=observer.check)
+    return save_metrics(info.folder, evaluation.to_dict())
+
+
+def _begin_run(
+    database: Database, data: DatasetClass, request: TrainingRequest, *, out: Path, job_id: str | None
+) -> int:
+    with database.write() as session:
+        return runs.add_run(
+            session,
+            dataset=data.dataset,
+            class_name=data.name,
+            config={"model": to_dict(request.model), "train": to_dict(request.train)},
+            folder=out / folder_name(data.dataset) / folder_name(data.name),
+            job_id=job_id,
+        )
+
+
+def _end_run(database: Database, run_id: int, error: BaseException) -> None:
+    cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
+    reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
+    with database.write() as session:
+        runs.end_run(session, run_id, "cancelled" if cancelled else "failed", error=reason)

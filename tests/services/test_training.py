@@ -1,0 +1,250 @@
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.checkpoint import find_models, read_info
+from skrd4ad.engine.train import Observer
+from skrd4ad.errors import ConfigError, DataError, SkrdError, StorageError, TrainingCancelled
+from skrd4ad.services.jobs import queue, reset_queue
+from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
+from skrd4ad.storage import runs
+from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.trained_models import all_models
+from skrd4ad.types import DatasetClass
+
+LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", f"{tmp_path}:{tiny_data}")
+    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    reset_queue()
+    yield tmp_path
+    reset_queue()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def database(world: Path) -> Iterator[Database]:
+    opened = open_database()
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def request_(tiny_data: Path) -> TrainingRequest:
+    return TrainingRequest(
+        source=str(tiny_data),
+        class_name="machined_disc",
+        model=ModelConfig(image_size=64),
+        train=TrainConfig(epochs=2, batch_size=4, holdout=0.25),
+    )
+
+
+@pytest.fixture
+def data(tiny_data: Path) -> DatasetClass:
+    return open_dataset(tiny_data)[0]
+
+
+def recorded(database: Database) -> list[Any]:
+    with database.read() as session:
+        return [(run.state, run.error, run.folder) for run in runs.latest_runs(session)]
+
+
+def known_models(database: Database) -> list[tuple[str, bool]]:
+    with database.read() as session:
+        return [(model.folder, model.metrics is not None) for model in all_models(session)]
+
+
+class StopAfterOneEpoch(Observer):
+    """Asks for an end at the first check after the first epoch."""
+
+    def __init__(self) -> None:
+        stop: list[bool] = []
+
+        def check() -> None:
+            if stop:
+                raise TrainingCancelled("Stopped on request.")
+
+        super().__init__(check=check, epoch=lambda _entry: stop.append(True))
+
+
+def test_a_request_survives_its_json_form(request_: TrainingRequest) -> None:
+    asked = replace(request_, weights="w.pth", layout="mvtec", evaluate=False)
+    assert TrainingRequest.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"model": None},
+        {"train": {"epochs": 0}},
+        {"model": {"net": "resnet99"}},
+        {"colour": "red"},
+    ],
+)
+def test_a_damaged_request_is_refused(request_: TrainingRequest, change: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError):
+        TrainingRequest.from_dict({**request_.to_dict(), **change})
+
+
+def test_a_request_without_a_class_is_refused(request_: TrainingRequest) -> None:
+    values = request_.to_dict()
+    del values["class_name"]
+    with pytest.raises(ConfigError, match="The training request is damaged"):
+        TrainingRequest.from_dict(values)
+
+
+def test_a_training_records_its_run_and_its_model(
+    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path
+) -> None:
+    info = train_class(data, request_, out=world / "models", database=database)
+    assert recorded(database) == [("done", None, str(info.folder))]
+    assert known_models(database) == [(str(info.folder), True)]
+    assert info.metrics is not None
+    assert read_info(info.folder).metrics == info.metrics
+    assert 0 <= info.metrics["image_auroc"] <= 1
+
+
+def test_a_training_without_a_database_or_an_evaluation_makes_only_the_model(
+    data: DatasetClass, request_: TrainingRequest, world: Path
+) -> None:
+    info = train_class(data, replace(request_, evaluate=False), out=world / "models", database=None)
+    assert info.metrics is None
+    assert list(find_models(world / "models")) == [info.folder]
+
+
+@pytest.mark.parametrize(
+    ("error", "state", "reason"),
+    [
+        (DataError("No images."), "failed", "No images."),
+        (ValueError("odd"), "failed", "ValueError: odd"),
+        (TrainingCancelled("Stopped."), "cancelled", "Stopped."),
+        (KeyboardInterrupt(), "cancelled", "KeyboardInterrupt: "),
+    ],
+)
+def test_a_failure_is_recorded_and_goes_on_upwards(
+    database: Database,
+    data: DatasetClass,
+    request_: TrainingRequest,
+    world: Path,
+    error: BaseException,
+    state: str,
+    reason: str,
+) -> None:
+    def stop() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        train_class(data, request_, out=world / "models", database=database, observer=Observer(check=stop))
+    assert [(found, why) for found, why, _ in recorded(database)] == [(state, reason)]
+    assert known_models(database) == []
+
+
+def test_a_model_whose_evaluation_failed_stays_and_is_known(
+    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise DataError("The test images cannot be read.")
+
+    monkeypatch.setattr("skrd4ad.services.training.evaluate_model", fail)
+    with pytest.raises(DataError):
+        train_class(data, request_, out=world / "models", database=database)
+    (folder,) = find_models(world / "models")
+    assert known_models(database) == [(str(folder), False)]
+    assert recorded(database)[0][:2] == ("failed", "The test images cannot be read.")
+
+
+def test_a_resumed_training_trains_only_what_is_left(
+    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path
+) -> None:
+    out = world / "models"
+    with pytest.raises(TrainingCancelled):
+        train_class(data, request_, out=out, database=database, observer=StopAfterOneEpoch())
+    assert list(find_models(out)) == []
+    epochs: list[int] = []
+    info = train_class(
+        data,
+        request_,
+        out=out,
+        database=database,
+        resume=True,
+        observer=Observer(epoch=lambda entry: epochs.append(entry["epoch"])),
+    )
+    assert epochs == [2]
+    assert [entry["epoch"] for entry in info.history] == [1, 2]
+    assert sorted(state for state, _, _ in recorded(database)) == ["cancelled", "done"]
+
+
+def test_a_background_training_leaves_its_model_its_curve_and_its_figures(request_: TrainingRequest) -> None:
+    job = queue().wait(submit_training(request_), LONG)
+    assert (job.state, job.error) == ("done", None)
+    assert job.result is not None
+    assert read_info(Path(job.result["folder"])).metrics == job.result["metrics"]
+    assert [point["step"] for point in queue().points(job.id)] == [1, 2]
+    assert TrainingRequest.from_dict(job.request) == request_
+    database = open_database()
+    try:
+        assert [state for state, _, _ in recorded(database)] == ["done"]
+    finally:
+        database.close()
+
+
+def test_a_background_training_reads_nothing_outside_the_data_roots(
+    request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(world))
+    job = queue().wait(submit_training(request_), LONG)
+    assert job.state == "failed"
+    assert job.error is not None
+    assert "outside the folders" in job.error
+
+
+def test_a_job_whose_data_is_gone_fails_with_a_reason(request_: TrainingRequest, world: Path, tiny_data: Path) -> None:
+    copy = Path(shutil.copytree(tiny_data, world / "data"))
+    (copy / "machined_disc").rename(copy / "renamed")
+    job = queue().wait(submit_training(replace(request_, source=str(copy))), LONG)
+    assert (job.state, job.error) == (
+        "failed",
+        f"The class machined_disc is not in {copy} any more; there are: renamed.",
+    )
+
+
+def test_a_job_that_ended_early_goes_on_from_its_last_epoch(
+    request_: TrainingRequest, data: DatasetClass, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrainingCancelled):
+        train_class(data, request_, out=world / "models", database=None, observer=StopAfterOneEpoch())
+
+    def fail(*_: object, **__: object) -> None:
+        raise SkrdError("A power cut.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("skrd4ad.services.training.train", fail)
+        lost = queue().wait(submit_training(request_), LONG)
+    assert lost.state == "failed"
+    again = queue().wait(resume_training(lost.id), LONG)
+    assert again.state == "done"
+    assert [point["step"] for point in queue().points(again.id)] == [2]
+
+
+def test_only_a_training_that_ended_can_be_resumed(request_: TrainingRequest) -> None:
+    other = queue().submit(kind="evaluate", title="figures", request={}, work=lambda _: {})
+    queue().wait(other, LONG)
+    with pytest.raises(ConfigError, match="'figures'"):
+        resume_training(other)
+    with pytest.raises(StorageError):
+        resume_training("nobody")
