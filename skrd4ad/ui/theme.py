@@ -3,13 +3,13 @@
 Streamlit's own widgets take the same colours from ``.streamlit/config.toml``; a test holds both together.
 """
 
-import math
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
 
 import plotly.graph_objects as go
 
+from skrd4ad.services.numbers import format_number
 from skrd4ad.types import Verdict
 
 
@@ -93,19 +93,6 @@ ON_REJECT = "#ffffff"
 
 CHART_COLOURS_LIGHT = ("#0b6b70", "#cb4a0c", "#5b6670", "#b47a00", "#7a4fa3", "#2f6db5")
 CHART_COLOURS_DARK = ("#3db8bd", "#f0793f", "#aab4ba", "#e0a92e", "#b99ae0", "#7fb0ea")
-
-
-def format_number(value: float) -> str:
-    """A number with three significant figures: ``0.82`` reads "0.820", ``1234`` reads "1230", ``3e-9`` "3.00e-09"."""
-    if not math.isfinite(value):
-        return "–"
-    if value == 0:
-        return "0"
-    mantissa, _, exponent = f"{value:.2e}".partition("e")
-    places = 2 - int(exponent)
-    if places > 8:
-        return f"{mantissa}e{exponent}"
-    return f"{float(f'{mantissa}e{exponent}'):.{max(places, 0)}f}"
 
 
 def verdict_shape(verdict: ShownVerdict, *, size: float = 0.8, colour: str | None = None) -> str:

@@ -1,0 +1,33 @@
+"""SK-RD4AD Studio: ``streamlit run app.py``."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.ui.frame import PAGES, mark_framed, sidebar
+
+ASSETS = Path(__file__).parent / "assets"
+ICONS = {
+    "overview": ":material/dashboard:",
+    "train": ":material/model_training:",
+    "inspect": ":material/frame_inspect:",
+    "calibrate": ":material/tune:",
+}
+
+
+def home() -> None:
+    """The bare address leads to the first page, which keeps an address of its own."""
+    st.switch_page("pages/overview.py")
+
+
+st.set_page_config(page_title="SK-RD4AD Studio", page_icon=str(ASSETS / "icon.png"), layout="wide")
+st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
+page = st.navigation(
+    [
+        st.Page(home, title="SK-RD4AD Studio", default=True, visibility="hidden"),
+        *(st.Page(f"pages/{name}.py", title=title, icon=ICONS[name]) for name, title in PAGES.items()),
+    ]
+)
+mark_framed()
+sidebar()
+page.run()

@@ -1,0 +1,104 @@
+from skrd4ad.ui.frame import ensure_frame
+
+ensure_frame("overview")
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.services.catalogue import EMBEDDED_SOURCES, BrokenModel, list_models
+from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
+from skrd4ad.ui.job_cards import watch_jobs
+
+FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
+
+
+def inspect_with(info: ModelInfo) -> None:
+    choose_model(info.folder)
+    st.switch_page("pages/inspect.py")
+
+
+def welcome(models: list[ModelInfo]) -> None:
+    with st.container(border=True):
+        # an imported model has neither a limit nor images to show
+        ready = next((info for info in models if info.calibration is not None and info.data.get("source")), None)
+        if ready is not None:
+            st.markdown(
+                f"**See a defect now.** The model for {ready.class_name.replace('_', ' ')} is trained and has its "
+                "limit; open it on images it has never seen."
+            )
+            if st.button("Inspect its images", type="primary", icon=":material/frame_inspect:"):
+                inspect_with(ready)
+        elif models:
+            st.markdown("**Inspect images of your own** with one of the models below.")
+            if st.button("Inspect images", type="primary", icon=":material/frame_inspect:"):
+                inspect_with(models[0])
+        else:
+            st.markdown("**No model yet.** Train one from good images; the embedded solar cells need no download.")
+            if st.button("Train a model", type="primary", icon=":material/model_training:"):
+                st.switch_page("pages/train.py")
+
+
+def figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def model_table(models: list[ModelInfo], broken: list[BrokenModel]) -> None:
+    st.subheader("Models", anchor=False)
+    if not models:
+        st.caption("There are none. `skrd4ad import-rd4ad` brings in a checkpoint of the original code.")
+    else:
+        figures = [info.metrics or {} for info in models]
+        table = pd.DataFrame(
+            {
+                "Class": [info.class_name for info in models],
+                "Data set": [info.dataset for info in models],
+                "Network": [info.model.net for info in models],
+                "Skips": [info.model.skips for info in models],
+                **{name: [figure(at.get(metric)) for at in figures] for name, metric in FIGURES.items()},
+                "Epoch chosen": ["on the test set" if info.test_selected else "without test images" for info in models],
+                "Made": [info.created_at[:10] for info in models],
+            }
+        )
+        chosen = st.dataframe(
+            table,
+            hide_index=True,
+            key="models",
+            column_config={name: st.column_config.TextColumn(alignment="right") for name in FIGURES},
+            on_select="rerun",
+            selection_mode="single-row",
+        )
+        st.caption(
+            "Figures on each data set's own test images, 0 to 1 (– where there are no masks). "
+            "Select a row to inspect with that model."
+        )
+        if chosen["selection"]["rows"]:
+            inspect_with(models[chosen["selection"]["rows"][0]])
+    warn_of_broken(broken)
+
+
+def data_sets() -> None:
+    st.subheader("Data sets", anchor=False)
+    for source in EMBEDDED_SOURCES:
+        st.markdown(f"**{source.title}**  \n{source.about}")
+    st.markdown(
+        "**Your own**  \nA folder of good images, or a data set in the layout of MVTec AD, VisA or VAD, on this server."
+    )
+    if st.button("Train on a data set", icon=":material/model_training:"):
+        st.switch_page("pages/train.py")
+
+
+def body() -> None:
+    models, broken = list_models()
+    welcome(models)
+    model_table(models, broken)
+    left, right = halves("overview", 2, 3)
+    with left:
+        data_sets()
+    with right:
+        st.subheader("Jobs", anchor=False)
+        watch_jobs("Nothing runs, and nothing was trained in this workspace yet.")
+
+
+page("overview", "Find defects with nothing but good parts to learn from: what there is, and what is going on.")
+shielded(body)

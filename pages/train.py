@@ -1,0 +1,41 @@
+from skrd4ad.ui.frame import ensure_frame
+
+ensure_frame("train")
+
+import streamlit as st
+
+from skrd4ad.services.training import TrainingRequest, submit_training
+from skrd4ad.ui.doctor_view import show_report
+from skrd4ad.ui.frame import halves, page, shielded
+from skrd4ad.ui.job_cards import watch_jobs
+from skrd4ad.ui.pickers import pick_classes, pick_settings, pick_source
+
+
+def choose_and_start() -> None:
+    source, layout = pick_source()
+    if source is None:
+        return
+    chosen = pick_classes(source, layout)
+    model, train = pick_settings()
+    if not chosen:
+        st.info("Choose at least one class.")
+        return
+    ready = show_report(chosen, image_size=model.image_size)
+    count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
+    if st.button(f"Start {count}", type="primary", disabled=not ready, icon=":material/play_arrow:", width="stretch"):
+        for data in chosen:
+            submit_training(
+                TrainingRequest(source=source, layout=layout, class_name=data.name, model=model, train=train)
+            )
+        st.rerun()
+
+
+page("train", "Teach a student what good parts look like. Training runs in the background; leave and come back.")
+left, right = halves("train", 2, 3)
+with left:
+    shielded(choose_and_start)
+with right:
+    st.subheader("Jobs", anchor=False)
+    shielded(
+        lambda: watch_jobs("Nothing was trained yet. Choose a class and start; you may leave this page meanwhile.")
+    )

@@ -1,0 +1,63 @@
+"""What is kept between the reruns of a page: loaded models, data sets and reports."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.data.doctor import Report
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.services.catalogue import classes_of, preflight
+from skrd4ad.types import DatasetClass, Progress
+
+KEPT_REPORTS = 64
+
+
+def predictor_of(info: ModelInfo) -> Predictor:
+    """The model of a folder with what is known of it now, its calibration above all.
+
+    The network is loaded once for all users as long as its file does not change.
+    """
+    return Predictor(_predictor(str(info.folder), info.digest).model, info)
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model …")
+def _predictor(folder: str, digest: str) -> Predictor:  # noqa: ARG001 - a new digest is a new model
+    return Predictor.load(Path(folder))
+
+
+@st.cache_data(max_entries=32, ttl="2m", show_spinner="Reading the data set …")
+def dataset_classes(source: str, layout: str) -> list[DatasetClass]:
+    """Classes of a data set; read again after two minutes."""
+    return classes_of(source, layout=layout)
+
+
+def doctor_report(data: Sequence[DatasetClass], *, image_size: int, progress: Progress) -> Report:
+    """The doctor's report on classes, kept as long as their files do not change.
+
+    Streamlit's own cache would record what ``progress`` draws and fail to draw it again in the next session.
+    """
+    reports = _reports()
+    key = (image_size, _state_of_files(data))
+    if key not in reports:
+        if len(reports) >= KEPT_REPORTS:
+            reports.clear()
+        reports[key] = preflight(data, image_size=image_size, progress=progress)
+    return reports[key]
+
+
+@st.cache_resource(show_spinner=False)
+def _reports() -> dict[tuple[int, str], Report]:
+    return {}
+
+
+def _state_of_files(data: Sequence[DatasetClass]) -> str:
+    digest = hashlib.sha256()
+    for each in data:
+        digest.update(f"{each.dataset}/{each.name}/{each.layout}".encode())
+        for path in (path for sample in each.samples for path in (sample.path, sample.mask_path) if path is not None):
+            state = path.stat() if path.exists() else None
+            digest.update(f"{path}:{state and (state.st_mtime_ns, state.st_size)}".encode())
+    return digest.hexdigest()

@@ -1,0 +1,166 @@
+"""What surrounds every page: the way in, the model that was chosen, and the jobs that run."""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.errors import SkrdError
+from skrd4ad.services.catalogue import BrokenModel, list_models
+from skrd4ad.services.job_view import JobView
+from skrd4ad.services.jobs import queue
+from skrd4ad.ui.theme import format_number
+from skrd4ad.ui.words import duration, progress_of
+
+POLL_SECONDS = 1.0
+SHOWN_JOBS = 3
+_FRAMED, _GOAL, _MODEL = "_framed", "_goal", "_model"
+
+STYLE = Path(__file__).with_name("style.css")
+
+PAGES = {"overview": "Overview", "train": "Train", "inspect": "Inspect", "calibrate": "Calibrate"}
+"""Pages by the name of their file."""
+
+
+def ensure_frame(page: str) -> None:
+    """First line of every page: a page that was opened without ``app.py`` goes through it.
+
+    Streamlit opens the file of a deep link by itself on the first visit of a fresh server.
+    """
+    if not st.session_state.get(_FRAMED):
+        st.session_state[_GOAL] = page
+        st.switch_page("app.py")
+
+
+def mark_framed() -> None:
+    """Called by ``app.py`` before it runs a page; goes on to the page that ``ensure_frame`` left, if there is one."""
+    st.session_state[_FRAMED] = True
+    if goal := st.session_state.pop(_GOAL, None):
+        st.switch_page(f"pages/{goal}.py")
+
+
+def page(name: str, about: str) -> None:
+    """Title of a page, and one line of what it is for."""
+    st.html(STYLE)
+    st.title(PAGES[name], anchor=False)
+    st.caption(about)
+
+
+def shielded(body: Callable[[], None]) -> None:
+    """Run the body of a page; what goes wrong by the user's data or settings becomes a message, never a traceback."""
+    try:
+        body()
+    except SkrdError as error:
+        show_error(error)
+
+
+def show_error(error: SkrdError) -> None:
+    """An error in words. Nothing on the page is lost: widgets keep what was entered."""
+    st.error(str(error), icon=":material/error:")
+
+
+def warn_of_broken(broken: Sequence[BrokenModel]) -> None:
+    """Name the model folders that cannot be used, and why."""
+    for model in broken:
+        st.warning(f"A model folder cannot be used. {model.reason}", icon=":material/warning:")
+
+
+def halves(name: str, left: int, right: int) -> list[DeltaGenerator]:
+    """Two columns of the given shares, which stand below each other on a narrow page."""
+    with st.container(key=f"halves-{name}"):
+        return list(st.columns([left, right], gap="large"))
+
+
+def choose_model(folder: Path) -> None:
+    """Make a model the chosen one on every page."""
+    st.session_state[_MODEL] = str(folder)
+
+
+def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
+    """The chosen model, or the first there is."""
+    chosen = st.session_state.get(_MODEL)
+    return next((info for info in models if str(info.folder) == chosen), models[0] if models else None)
+
+
+def sidebar() -> None:
+    """The chosen model with its limit, and the running job with its progress."""
+    with st.sidebar:
+        models, _ = list_models()
+        if (info := chosen_model(models)) is not None:
+            _model_choice(models, info)
+        shielded(_watch_jobs)
+
+
+def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
+    labels = model_labels(models)
+    folder = str(info.folder)
+    chosen = st.selectbox(
+        "Model",
+        list(labels),
+        index=list(labels).index(folder),
+        format_func=labels.__getitem__,
+        key=f"model-{folder}",
+    )
+    if chosen != folder:
+        choose_model(Path(chosen))
+        st.rerun()
+    st.caption(
+        f"{info.model.net}, {info.model.skips} skips  \n"
+        + (
+            "No limit yet: scores without verdicts"
+            if info.calibration is None
+            else f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
+        )
+    )
+
+
+def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
+    """Models by their folders in as few words as tell them apart: class, then day and time, then the folder."""
+    kinds = [
+        [info.class_name for info in models],
+        [f"{info.class_name} · {datetime.fromisoformat(info.created_at):%d %b %H:%M}" for info in models],
+        [f"{info.dataset}/{info.class_name}/{info.folder.name}" for info in models],
+    ]
+    counts = [Counter(labels) for labels in kinds]
+    return {
+        str(info.folder): next(
+            (labels[place] for labels, count in zip(kinds, counts, strict=True) if count[labels[place]] == 1),
+            str(info.folder),
+        )
+        for place, info in enumerate(models)
+    }
+
+
+def _watch_jobs() -> None:
+    active = bool(queue().active())
+
+    @st.fragment(run_every=POLL_SECONDS if active else None)
+    def watch() -> None:
+        # a tick runs the fragment alone, without the shield around the sidebar
+        shielded(lambda: _job_lines(were_active=active))
+
+    watch()
+
+
+def _job_lines(*, were_active: bool) -> None:
+    jobs = queue().active()
+    if were_active and not jobs:
+        st.rerun()
+    if jobs:
+        st.caption("Jobs")
+    for job in jobs[:SHOWN_JOBS]:
+        _job_line(job)
+    if len(jobs) > SHOWN_JOBS:
+        st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")
+
+
+def _job_line(job: JobView) -> None:
+    share, words = progress_of(job)
+    st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}")
+    eta = job.progress.get("eta_seconds")
+    if job.state == "running" and eta and not job.paused:
+        st.caption(f"about {duration(eta)} left")

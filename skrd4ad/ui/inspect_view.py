@@ -1,0 +1,243 @@
+"""The work in the middle of the Inspect page: one part large, its regions beside it, all parts below."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.data.images import read_mask
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.errors import DataError, ImageError
+from skrd4ad.services.inspection import (
+    Inspection,
+    image_row,
+    inspect_images,
+    mask_of,
+    overlay_of,
+    png_bytes,
+)
+from skrd4ad.types import GOOD
+from skrd4ad.ui.cache import predictor_of
+from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
+from skrd4ad.ui.components.map_viewer import map_viewer
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.inspect_sources import Item
+from skrd4ad.ui.theme import format_number, verdict_badge
+from skrd4ad.ui.words import duration
+
+_SCORED, _SELECTED = "_scored", "_selected"
+SLOW_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is kept of every image; the maps of the one that is shown are computed again."""
+
+    tile: GalleryItem
+    row: dict[str, object]
+
+
+def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
+    """Score the images, show them as a gallery, and one of them large."""
+    limit = _limit(info)
+    scored = _score_all(info, items, limit)
+    by_id = {item.id: item for item in items}
+    tiles = sorted((scored[item.id].tile for item in items), key=_by_score)
+    chosen = st.session_state.get(_SELECTED)
+    shown = by_id[chosen] if chosen in by_id else by_id[tiles[0].id]
+
+    # the picture comes first on the page, but the gallery decides which one it is
+    stage = st.container()
+    picked = gallery(tiles, selected=shown.id, key="inspect-gallery")
+    if picked is not None and picked != chosen and picked in by_id:
+        st.session_state[_SELECTED] = picked
+        shown = by_id[picked]
+    with stage:
+        _show_part(info, shown, limit)
+    _downloads_of_all([scored[item.id] for item in items], info)
+
+
+def _limit(info: ModelInfo) -> float | None:
+    """A limit set by hand for a model that has none; None for the model's own."""
+    if info.calibration is not None:
+        return None
+    st.warning(
+        "This model has no limit: no good images were held out when it was trained, or it was imported. "
+        "Scores and maps are shown against a limit you set by hand, which promises nothing.",
+        icon=":material/info:",
+    )
+    return st.number_input("Limit", value=1.0, step=0.05, key=f"limit-{info.digest}")
+
+
+def _state(info: ModelInfo) -> str:
+    """Weights and calibration of a model; verdicts are kept as long as both stay."""
+    return f"{info.digest}:{info.calibration.version if info.calibration else 0}:{info.calibration_versions}"
+
+
+def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> dict[str, Scored]:
+    kept: dict[tuple[str, float | None, str], Scored] = st.session_state.setdefault(_SCORED, {})
+    missing = [item for item in items if (_state(info), limit, item.id) not in kept]
+    # always there: what follows would be drawn anew, and lose its zoom and its trial limit, when it moved up a place
+    place = st.empty()
+    if missing:
+        begun = time.monotonic()
+        found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
+        for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
+            kept[_state(info), limit, item.id] = Scored(_tile(item, inspection), _row(item, inspection))
+            left = (time.monotonic() - begun) / done * (len(missing) - done)
+            about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
+            place.progress(done / len(missing), text=f"{done} of {len(missing)} images{about}")
+        place.empty()
+    return {item.id: kept[_state(info), limit, item.id] for item in items}
+
+
+def _tile(item: Item, inspection: Inspection) -> GalleryItem:
+    return GalleryItem(
+        id=item.id,
+        name=item.name,
+        thumbnail=b"" if inspection.image is None else thumbnail(inspection.image),
+        score=inspection.score,
+        verdict=inspection.verdict,
+        truth=item.truth,
+        error=inspection.error,
+    )
+
+
+def _row(item: Item, inspection: Inspection) -> dict[str, object]:
+    return {**image_row(inspection), "truth": item.truth}
+
+
+def _by_score(tile: GalleryItem) -> tuple[bool, float]:
+    return (tile.score is None, -(tile.score or 0.0))
+
+
+def _show_part(info: ModelInfo, item: Item, limit: float | None) -> None:
+    inspection = _inspection(info, item, limit)
+    picture, beside = halves("part", 5, 3)
+    if inspection.image is None or inspection.prediction is None:
+        picture.error(inspection.error, icon=":material/broken_image:")
+        beside.caption("The other images are not affected.")
+        return
+    assert inspection.threshold is not None and inspection.heat_top is not None
+    strides = len(inspection.prediction.level_maps)
+    with picture:
+        state = map_viewer(
+            inspection.image,
+            inspection.prediction.anomaly_map,
+            image_id=f"{info.digest[:16]}:{item.id}",
+            key="inspect-viewer",
+            threshold=inspection.threshold,
+            top=inspection.heat_top,
+            level_maps=inspection.prediction.level_maps,
+            level_names=("fine", "middle", "coarse")[:strides],
+            mask=_truth_mask(item),
+        )
+    trial = None if state is None or state.threshold == inspection.threshold else state.threshold
+    if trial is not None:
+        inspection = _inspection(info, item, trial)
+    with beside:
+        _verdict(inspection, item, trial=trial is not None)
+        _regions(inspection)
+        _downloads_of_one(inspection, item)
+
+
+def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:
+    """Inspection of one image; the last ones are kept, so that a moved slider does not run the model again."""
+    return _inspected(_state(info), item.id, limit, info, item)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _inspected(state: str, item_id: str, limit: float | None, _info: ModelInfo, _item: Item) -> Inspection:  # noqa: ARG001
+    found = inspect_images(predictor_of(_info), [(_item.name, _item.source)], threshold=limit)
+    return next(iter(found))
+
+
+def _truth_mask(item: Item) -> NDArray[np.bool_] | None:
+    if item.mask is None:
+        return None
+    try:
+        return read_mask(item.mask)
+    except ImageError as error:
+        st.caption(f"The mask of this sample cannot be shown: {error}")
+        return None
+
+
+def _verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
+    assert inspection.score is not None and inspection.threshold is not None
+    if inspection.verdict is not None:
+        st.html(verdict_badge(inspection.verdict, inspection.score, inspection.threshold))
+    if trial:
+        st.caption("Against the trial limit of the slider, not the model's.")
+    st.markdown(f"**{item.name}**")
+    if item.truth is not None:
+        is_good = item.truth == GOOD
+        st.caption("The data set says: good part." if is_good else f"The data set says: defect, {item.truth}.")
+        if is_good and inspection.verdict == "NG":
+            st.caption("A false reject at this limit.")
+        if not is_good and inspection.verdict == "OK":
+            st.caption("An escape at this limit.")
+
+
+def _regions(inspection: Inspection) -> None:
+    if not inspection.regions:
+        st.caption("No region is above the limit.")
+        return
+    table = pd.DataFrame(
+        {
+            "Area, px": [region.area for region in inspection.regions],
+            "Peak": [format_number(region.peak) for region in inspection.regions],
+            "Mean": [format_number(region.mean) for region in inspection.regions],
+            "Box x, y": [f"{region.box[0]}, {region.box[1]}" for region in inspection.regions],
+            "Size": [
+                f"{region.box[2] - region.box[0]} x {region.box[3] - region.box[1]}" for region in inspection.regions
+            ],
+        }
+    )
+    st.caption(f"{len(table)} region{'s' if len(table) > 1 else ''} above the limit, in pixels of the image")
+    st.dataframe(table, hide_index=True, height=min(35 * (len(table) + 1) + 3, 250))
+
+
+def _downloads_of_one(inspection: Inspection, item: Item) -> None:
+    stem = item.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    with st.container(horizontal=True):
+        st.download_button(
+            "Overlay",
+            lambda: png_bytes(overlay_of(inspection)),
+            file_name=f"{stem}_overlay.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-overlay",
+        )
+        st.download_button(
+            "Mask",
+            lambda: _mask_file(inspection),
+            file_name=f"{stem}_mask.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-mask",
+        )
+
+
+def _mask_file(inspection: Inspection) -> bytes:
+    mask = mask_of(inspection)
+    if mask is None:
+        raise DataError("Without a limit there is no mask.")
+    return png_bytes(mask)
+
+
+def _downloads_of_all(scored: Sequence[Scored], info: ModelInfo) -> None:
+    st.download_button(
+        f"CSV of {len(scored)} image{'s' if len(scored) > 1 else ''}",
+        lambda: pd.DataFrame([each.row for each in scored]).to_csv(index=False),
+        file_name=f"{info.class_name}.csv",
+        mime="text/csv",
+        icon=":material/download:",
+        on_click="ignore",
+        key="download-csv",
+    )

@@ -1,0 +1,215 @@
+"""Choosing a data set, its classes, and the settings of a training."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Preset, Selection, TrainConfig
+from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.paths import data_roots
+from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in
+from skrd4ad.types import DatasetClass
+from skrd4ad.ui.cache import dataset_classes
+
+_FOLDER = "folder"
+_HERE = "(use this folder)"
+_LOSSES: dict[Loss, str] = {"cosine": "Cosine (published)", "mse": "Squared error", "mixed": "Half of each"}
+_SELECTIONS: dict[Selection, str] = {
+    "holdout": "Best on held-out good images",
+    "last": "The last",
+    "test": "Best on the test set (as the original code; figures are badged)",
+}
+
+
+def pick_source() -> tuple[str | None, str]:
+    """The data set and its layout; None while a folder is not chosen yet."""
+    titles = {source.source: source.title for source in EMBEDDED_SOURCES} | {_FOLDER: "Own folder"}
+    source = st.segmented_control(
+        "Data set",
+        list(titles),
+        format_func=titles.__getitem__,
+        default="elpv",
+        required=True,
+        key="train-source",
+        persist_state="session",
+    )
+    if source != _FOLDER:
+        about = next(known.about for known in EMBEDDED_SOURCES if known.source == source)
+        st.caption(about)
+        return str(source), "auto"
+    folder = pick_folder(key="train-folder")
+    layout = st.selectbox(
+        "Layout",
+        LAYOUTS,
+        format_func=lambda name: "found automatically" if name == "auto" else name,
+        key="train-layout",
+        help="MVTec AD, VisA, VAD, or a plain folder of good images with or without defects.",
+        persist_state="session",
+    )
+    return (None if folder is None else str(folder)), str(layout)
+
+
+def pick_folder(*, key: str) -> Path | None:
+    """A folder under the data roots, typed or found step by step; None while nothing was typed.
+
+    Every step is checked, so that a link does not lead out of the roots.
+
+    Raises:
+        DataError: the folder is outside the data roots, or cannot be listed.
+    """
+    roots = data_roots()
+    typed = st.text_input(
+        "Folder",
+        value=str(roots[0]),
+        key=key,
+        help="This app may read: " + ", ".join(str(root) for root in roots),
+        persist_state="session",
+    )
+    if not typed.strip():
+        st.info("Type the path of a folder on the machine this app runs on.")
+        return None
+    folder = Path(typed.strip()).expanduser()
+    while inside := folders_in(folder):
+        names = [_HERE, *(path.name for path in inside)]
+        label = f"Folders in {folder.name or folder}"
+        step = st.selectbox(label, names, key=f"{key}-step-{folder}", persist_state="session")
+        if step == _HERE:
+            break
+        folder = folder / str(step)
+    return folder
+
+
+def pick_classes(source: str, layout: str) -> list[DatasetClass]:
+    """Classes of a data set; the first is chosen at the start.
+
+    Raises:
+        DataError: the source is no data set.
+    """
+    classes = {data.name: data for data in dataset_classes(source, layout)}
+    counts = {name: f"{name} ({len(data.train)} good images)" for name, data in classes.items()}
+    names = st.multiselect(
+        "Classes",
+        list(classes),
+        default=list(classes)[:1],
+        format_func=counts.__getitem__,
+        key=f"train-classes-{source}-{layout}",
+        help="Each class gets a model of its own. Several queue up; one trains at a time.",
+        persist_state="session",
+    )
+    return [classes[name] for name in names]
+
+
+def pick_settings() -> tuple[ModelConfig, TrainConfig]:
+    """Settings from a preset, each of which can be changed.
+
+    Raises:
+        ConfigError: the settings do not fit together.
+    """
+    name = st.segmented_control(
+        "Preset",
+        list(PRESETS),
+        format_func=lambda preset: PRESETS[preset].title,
+        default="fast",
+        required=True,
+        key="train-preset",
+        persist_state="session",
+    )
+    preset = PRESETS[str(name)]
+    st.caption(preset.about)
+    with st.expander("Every setting"):
+        # keys carry the preset's name, so that another preset starts from its own values
+        net, res, image_size = _model_values(preset, str(name))
+        train = _train_settings(preset, str(name))
+    # judged once every widget is drawn: Streamlit forgets what was entered in one that a run leaves out
+    return ModelConfig(net=net, res=res, image_size=image_size), train
+
+
+def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
+    left, middle, right = st.columns(3)
+    net = left.selectbox(
+        "Teacher",
+        NETS,
+        index=NETS.index(preset.model.net),
+        key=f"net-{name}",
+        persist_state="session",
+        help="efficientnet_lite0 comes with the app; the ResNets fetch their weights once.",
+    )
+    res = middle.selectbox(
+        "Skip connections",
+        (1, 2, 3),
+        index=preset.model.res - 1,
+        format_func=lambda value: str(value - 1),
+        key=f"res-{name}",
+        persist_state="session",
+        help="0 is RD4AD, 2 is SK-RD4AD as published.",
+    )
+    step = 64 if net == "efficientnet_lite0" else 32
+    size = right.number_input(
+        "Image size, pixels",
+        64,
+        1024,
+        preset.model.image_size,
+        step,
+        key=f"size-{name}-{step}",
+        persist_state="session",
+    )
+    return str(net), int(res), int(size)
+
+
+def _train_settings(preset: Preset, name: str) -> TrainConfig:
+    base = preset.train
+    left, middle, right = st.columns(3)
+    epochs = left.number_input("Epochs", 1, 10_000, base.epochs, key=f"epochs-{name}", persist_state="session")
+    batch = middle.number_input("Images a step", 2, 1024, base.batch_size, key=f"batch-{name}", persist_state="session")
+    rate = right.number_input(
+        "Learning rate", 1e-5, 1.0, base.learning_rate, 1e-3, format="%.5f", key=f"lr-{name}", persist_state="session"
+    )
+    left, middle, right = st.columns(3)
+    seed = left.number_input("Seed", 0, 2**32 - 1, base.seed, key=f"seed-{name}", persist_state="session")
+    holdout = middle.number_input(
+        "Held out, %",
+        0.0,
+        50.0,
+        100 * base.holdout,
+        5.0,
+        key=f"holdout-{name}",
+        persist_state="session",
+        help="Share of the good training images kept from learning, for the limit and for choosing the epoch.",
+    )
+    loss = right.selectbox(
+        "Loss", list(_LOSSES), format_func=_LOSSES.__getitem__, key=f"loss-{name}", persist_state="session"
+    )
+    left, right = st.columns(2)
+    options: list[Selection] = list(_SELECTIONS)
+    selection = left.selectbox(
+        "Epoch to keep",
+        options,
+        index=options.index(base.selection),
+        format_func=_SELECTIONS.__getitem__,
+        key=f"selection-{name}",
+        persist_state="session",
+    )
+    weight = right.number_input(
+        "Weight of the group consistency",
+        0.0,
+        100.0,
+        base.rate,
+        0.005,
+        format="%.4f",
+        key=f"rate-{name}",
+        persist_state="session",
+        help="0 turns it off.",
+    )
+    return replace(
+        base,
+        epochs=int(epochs),
+        batch_size=int(batch),
+        learning_rate=float(rate),
+        seed=int(seed),
+        holdout=float(holdout) / 100,
+        loss=loss,
+        selection=selection,
+        rate=float(weight),
+        group_consistency=weight > 0,
+    )

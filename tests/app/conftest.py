@@ -1,0 +1,73 @@
+"""The app in one process with a workspace, models and data of its own."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import streamlit as st
+import torch
+from streamlit.runtime.pages_manager import PagesManager
+from streamlit.testing.v1 import AppTest
+
+from skrd4ad.services.jobs import reset_queue
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 60
+Visit = Callable[[str], AppTest]
+
+
+class AfterNavigation(PagesManager):
+    """Pages as a server knows them once app.py has run; AppTest would open a page's file without app.py every time."""
+
+    def __init__(self, *args: Any, **values: Any) -> None:
+        PagesManager.uses_pages_directory = False
+        super().__init__(*args, **values)
+
+
+@pytest.fixture(autouse=True)
+def app_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty workspace, an empty folder of models and one data root; nothing is shared between tests."""
+    for name in ("home", "models", "data"):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
+    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", AfterNavigation)
+    reset_queue()
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    yield tmp_path
+    reset_queue()
+    st.cache_data.clear()
+    st.cache_resource.clear()
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def own_data(app_world: Path, tiny_data: Path) -> Path:
+    """A copy of the tiny data set under the data root."""
+    return Path(shutil.copytree(tiny_data, app_world / "data" / "parts"))
+
+
+@pytest.fixture
+def own_model(app_world: Path, tiny_model: tuple[Path, Path], tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tiny model among the models; the data it was trained on may be read."""
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", f"{app_world / 'data'}:{tiny_data}")
+    folder, _ = tiny_model
+    return Path(shutil.copytree(folder, app_world / "models" / "parts" / "machined_disc" / "tiny"))
+
+
+@pytest.fixture
+def visit() -> Visit:
+    """``visit("train")``: the app on that page."""
+
+    def open_page(name: str) -> AppTest:
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=SECONDS).run()
+        return at.switch_page(f"pages/{name}.py").run()
+
+    return open_page

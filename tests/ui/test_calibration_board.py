@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.metrics.consequences import Costs
+from skrd4ad.ui.components.calibration_board import (
+    BoardState,
+    ScoreGroup,
+    _check,
+    _Choice,
+    _follow,
+    _Following,
+    _payload,
+    calibration_board,
+)
+from skrd4ad.ui.components.envelope import unpack
+from skrd4ad.ui.theme import VERDICTS
+
+AT = BoardState(review=0.5, reject=0.8)
+MOVED = BoardState(review=0.6, reject=0.8)
+START = _Following(sent=AT, turn=1, choice=None)
+GOOD = ScoreGroup(name="Held-out normals", kind="held-out", scores=(0.1, 1 / 3))
+
+
+def payload(*groups: ScoreGroup, following: _Following = START, **changes) -> bytes:
+    settings = {"proposal": AT, "defect_rate": 0.01, "costs": None, "unit": "€"} | changes
+    return _payload(groups or (GOOD,), following, **settings)
+
+
+def test_scores_travel_without_loss() -> None:
+    bent = ScoreGroup(name="bent", kind="defect", scores=(float(np.nextafter(0.8, 1)),))
+    header, blobs = unpack(payload(GOOD, bent))
+    assert header["groups"] == [{"name": "Held-out normals", "kind": "held-out"}, {"name": "bent", "kind": "defect"}]
+    assert np.frombuffer(blobs["0"], "<f8").tolist() == [0.1, 1 / 3]
+    assert np.frombuffer(blobs["1"], "<f8")[0] > 0.8
+
+
+def test_the_payload_says_where_the_limits_are_and_what_mistakes_cost() -> None:
+    header, _ = unpack(payload(costs=Costs(escape=100, false_reject=5), proposal=MOVED))
+    assert (header["review"], header["reject"], header["turn"]) == (0.5, 0.8, 1)
+    assert header["proposal"] == {"review": 0.6, "reject": 0.8}
+    assert header["costs"] == {"escape": 100, "falseReject": 5, "review": None}
+    assert {name: look["shape"] for name, look in header["verdicts"].items()} == {
+        name: look.shape for name, look in VERDICTS.items()
+    }
+
+
+def test_a_move_of_the_user_is_not_sent_back() -> None:
+    moved = _follow(START, asked=AT, choice=_Choice(MOVED, 1))
+    adopted = _follow(moved, asked=MOVED, choice=_Choice(MOVED, 1))
+    assert moved.shown == adopted.shown == MOVED
+    assert payload(following=moved) == payload(following=adopted) == payload()
+
+
+def test_python_overrules_a_move_by_asking_for_other_limits() -> None:
+    other = BoardState(review=None, reject=0.9)
+    adopted = _follow(_follow(START, asked=AT, choice=_Choice(MOVED, 1)), asked=MOVED, choice=_Choice(MOVED, 1))
+    overruled = _follow(adopted, asked=other, choice=_Choice(MOVED, 1))
+    assert (overruled.shown, overruled.turn) == (other, 2)
+    assert _follow(overruled, asked=other, choice=_Choice(MOVED, 1)) == overruled
+
+
+def test_a_board_that_comes_back_to_the_page_gets_the_limits_again() -> None:
+    moved = _follow(START, asked=AT, choice=_Choice(MOVED, 1))
+    back = _follow(moved, asked=MOVED, choice=None)
+    assert (back.sent, back.turn) == (MOVED, 2)
+
+
+def test_a_board_without_a_memory_does_not_take_an_old_move_for_a_new_one() -> None:
+    found = _follow(None, asked=AT, choice=_Choice(MOVED, 3))
+    assert (found.shown, found.turn) == (AT, 4)
+
+
+@pytest.mark.parametrize(
+    "choice",
+    [
+        {"review": 0.9, "reject": 0.8, "turn": 1},
+        {"review": None, "reject": float("nan"), "turn": 1},
+        {"review": float("-inf"), "reject": 0.8, "turn": 1},
+    ],
+)
+def test_limits_that_are_none_are_refused_from_the_browser(choice: dict) -> None:
+    with pytest.raises(DataError, match="load the page again"):
+        _Choice.read(choice)
+
+
+def test_a_choice_is_read_with_and_without_review() -> None:
+    assert _Choice.read(None) is None
+    assert _Choice.read({"review": None, "reject": 1, "turn": 2}) == _Choice(BoardState(review=None, reject=1.0), 2)
+
+
+@pytest.mark.parametrize(
+    ("groups", "limits", "error", "words"),
+    [
+        ([], AT, DataError, "0 good images"),
+        ([ScoreGroup(name="bent", kind="defect", scores=(1.0,))], AT, DataError, "0 good images"),
+        ([ScoreGroup(name="a", kind="held-out", scores=(float("nan"),))], AT, DataError, "finite"),
+        ([ScoreGroup(name="a", kind="others", scores=(1.0,))], AT, DataError, "held-out, new, labelled, defect"),
+        ([GOOD], BoardState(review=0.9, reject=0.8), ConfigError, "review not above reject"),
+        ([GOOD], BoardState(review=None, reject=float("inf")), ConfigError, "finite"),
+    ],
+)
+def test_wrong_input_is_refused(groups: list, limits: BoardState, error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        _check(groups, limits)
+    with pytest.raises(error, match=words):
+        calibration_board(groups, proposal=limits, limits=limits, defect_rate=0.01, costs=None, unit="€", key="refused")
+
+
+def test_a_defect_rate_that_is_none_is_refused() -> None:
+    with pytest.raises(ConfigError, match="0 to 1"):
+        calibration_board([GOOD], proposal=AT, limits=AT, defect_rate=10, costs=None, unit="€", key="refused")
