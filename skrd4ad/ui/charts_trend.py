@@ -4,9 +4,10 @@ import plotly.graph_objects as go
 
 from skrd4ad.services.numbers import format_number
 from skrd4ad.services.trend import Trend
+from skrd4ad.types import Verdict
 from skrd4ad.ui.theme import CHART_COLOURS_DARK, CHART_COLOURS_LIGHT, DARK, LIGHT, VERDICTS, chart_template
 
-SYMBOLS = {"OK": "circle", "REVIEW": "diamond", "NG": "triangle-up"}
+SYMBOLS: dict[Verdict, str] = {"OK": "circle", "REVIEW": "diamond", "NG": "triangle-up"}
 HEIGHT = 340
 
 
@@ -42,9 +43,9 @@ def trend_chart(trend: Trend, *, dark: bool) -> go.Figure:
                 x=[point.index + 1 for point in points],
                 y=[point.score for point in points],
                 customdata=[[point.name, format_number(point.score)] for point in points],
-                name=VERDICTS[points[0].verdict].word,
+                name=VERDICTS[verdict].word,
                 mode="markers",
-                marker={"symbol": symbol, "color": VERDICTS[points[0].verdict].colour, "size": 8},
+                marker={"symbol": symbol, "color": VERDICTS[verdict].colour, "size": 8},
                 hovertemplate="%{customdata[0]}: score %{customdata[1]}",
             )
     followed = [point for point in trend.points if point.average is not None]
@@ -73,10 +74,11 @@ def trend_chart(trend: Trend, *, dark: bool) -> go.Figure:
                 hoverinfo="skip",
             )
     # the words stand beside the plot, one above its line and one below, so that they cover neither parts nor each other
-    for value, text, verdict, dash, place in (
+    limits: tuple[tuple[float | None, str, Verdict, str, str], ...] = (
         (trend.image_threshold, "NG above", "NG", "solid", "bottom"),
         (trend.review_threshold, "review above", "REVIEW", "dash", "top"),
-    ):
+    )
+    for value, text, verdict, dash, place in limits:
         if value is not None:
             figure.add_hline(y=value, line={"color": VERDICTS[verdict].colour, "width": 1.2, "dash": dash})
             figure.add_annotation(

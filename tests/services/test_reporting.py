@@ -287,7 +287,7 @@ def test_a_refused_part_is_not_judged_but_shown_with_its_reason() -> None:
 def test_tiles_are_named_with_what_they_cost() -> None:
     report = report_of([replace(seen("a.png", 1.5), view="tiled 4x3 at 1:1")])
     for said in (pdf_text(report), plain(html_text(report))):
-        assert "tiled 4x3 at 1:1" in said and "each tile of a large image is one more chance" in said
+        assert "seen tiled 4x3 at 1:1" in said and "each tile of a large image is one more chance" in said
     assert not words.warnings(report_of([replace(seen("a.png", 1.5), view="resized whole")]))
 
 
