@@ -60,7 +60,8 @@ def shielded(body: Callable[[], None]) -> None:
 
 def show_error(error: SkrdError) -> None:
     """An error in words. Nothing on the page is lost: widgets keep what was entered."""
-    st.error(str(error), icon=":material/error:")
+    # two spaces keep the message's line breaks in Markdown
+    st.error(str(error).replace("\n", "  \n"), icon=":material/error:")
 
 
 def warn_of_broken(broken: Sequence[BrokenModel]) -> None:
@@ -162,5 +163,5 @@ def _job_line(job: JobView) -> None:
     share, words = progress_of(job)
     st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}")
     eta = job.progress.get("eta_seconds")
-    if job.state == "running" and eta and not job.paused:
+    if job.state == "running" and eta and not job.paused and job.wish != "cancel":
         st.caption(f"about {duration(eta)} left")

@@ -74,6 +74,7 @@ def _samples(info: ModelInfo) -> list[Item]:
         format_func=names.__getitem__,
         default=_MIXED,
         required=True,
+        wrap=True,
         key=f"inspect-which-{info.dataset}-{info.class_name}",
     )
     return [

@@ -43,7 +43,7 @@ def _cards(when_none: str, *, were_active: bool) -> None:
     ended = [job for job in latest if not job.active][:SHOWN_ENDED]
     if not jobs and not ended:
         st.info(when_none)
-    if ended:
+    if jobs and ended:
         st.subheader("Ended", anchor=False)
     for job in ended:
         was_repeated = any(other.request == job.request and other.created_at > job.created_at for other in latest)
@@ -79,7 +79,9 @@ def _figures(job: JobView) -> None:
         "The epoch with the lowest is kept, unless the settings say otherwise.",
     )
     columns[2].metric("Speed", "–" if rate is None else f"{rate:.0f} images/s")
-    columns[3].metric("Time left", "–" if eta is None or job.paused else f"about {duration(eta)}")
+    columns[3].metric(
+        "Time left", "–" if eta is None or job.paused or job.wish == "cancel" else f"about {duration(eta)}"
+    )
 
 
 def _number(value: float | None) -> str:

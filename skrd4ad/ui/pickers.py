@@ -126,8 +126,7 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
 
 
 def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
-    left, middle, right = st.columns(3)
-    net = left.selectbox(
+    net = st.selectbox(
         "Teacher",
         NETS,
         index=NETS.index(preset.model.net),
@@ -135,7 +134,8 @@ def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
         persist_state="session",
         help="efficientnet_lite0 comes with the app; the ResNets fetch their weights once.",
     )
-    res = middle.selectbox(
+    left, right = st.columns(2)
+    res = left.selectbox(
         "Skip connections",
         (1, 2, 3),
         index=preset.model.res - 1,
@@ -159,15 +159,14 @@ def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
 
 def _train_settings(preset: Preset, name: str) -> TrainConfig:
     base = preset.train
-    left, middle, right = st.columns(3)
+    left, right = st.columns(2)
     epochs = left.number_input("Epochs", 1, 10_000, base.epochs, key=f"epochs-{name}", persist_state="session")
-    batch = middle.number_input("Images a step", 2, 1024, base.batch_size, key=f"batch-{name}", persist_state="session")
-    rate = right.number_input(
+    batch = right.number_input("Images a step", 2, 1024, base.batch_size, key=f"batch-{name}", persist_state="session")
+    rate = left.number_input(
         "Learning rate", 1e-5, 1.0, base.learning_rate, 1e-3, format="%.5f", key=f"lr-{name}", persist_state="session"
     )
-    left, middle, right = st.columns(3)
-    seed = left.number_input("Seed", 0, 2**32 - 1, base.seed, key=f"seed-{name}", persist_state="session")
-    holdout = middle.number_input(
+    seed = right.number_input("Seed", 0, 2**32 - 1, base.seed, key=f"seed-{name}", persist_state="session")
+    holdout = left.number_input(
         "Held out, %",
         0.0,
         50.0,
@@ -177,12 +176,11 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         persist_state="session",
         help="Share of the good training images kept from learning, for the limit and for choosing the epoch.",
     )
-    loss = right.selectbox(
+    loss = st.selectbox(
         "Loss", list(_LOSSES), format_func=_LOSSES.__getitem__, key=f"loss-{name}", persist_state="session"
     )
-    left, right = st.columns(2)
     options: list[Selection] = list(_SELECTIONS)
-    selection = left.selectbox(
+    selection = st.selectbox(
         "Epoch to keep",
         options,
         index=options.index(base.selection),
@@ -191,7 +189,7 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         persist_state="session",
     )
     weight = right.number_input(
-        "Weight of the group consistency",
+        "Group consistency",
         0.0,
         100.0,
         base.rate,
@@ -199,7 +197,7 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         format="%.4f",
         key=f"rate-{name}",
         persist_state="session",
-        help="0 turns it off.",
+        help="Weight of this part of the loss; 0 turns it off.",
     )
     return replace(
         base,

@@ -44,17 +44,18 @@ def progress_of(job: JobView) -> tuple[float, str]:
     at = job.progress
     done, total, epoch, epochs = (int(at.get(name) or 0) for name in ("done", "total", "epoch", "epochs"))
     share = done / total if total else 0.0
-    if job.wish == "cancel":
-        return _within(share), "stopping"
-    if job.paused:
-        return _within((epoch + share) / epochs if epochs else 0.0), "paused"
     phase = at.get("phase")
+    overall = _within((epoch + share) / epochs if epochs else 0.0)
+    if job.wish == "cancel":
+        return overall, "stopping"
+    if job.paused:
+        return overall, "paused"
     if phase == "weights":
         return _within(share), f"fetching the teacher's weights, {done / 2**20:.0f} of {total / 2**20:.0f} MB"
     if phase == "reading":
         return _within(share), f"reading image {done} of {total}"
     if phase == "training":
-        return _within((epoch + share) / epochs if epochs else 0.0), f"epoch {min(epoch + 1, epochs)} of {epochs}"
+        return overall, f"epoch {min(epoch + 1, epochs)} of {epochs}"
     if phase == "finishing":
         return 1.0, f"evaluating, {done} of {total} images" if done else "evaluating"
     return 0.0, "starting"

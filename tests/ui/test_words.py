@@ -88,7 +88,7 @@ def test_a_running_job_tells_how_far_it_is(progress: dict[str, Any], share: floa
 def test_a_pause_and_an_end_that_was_asked_for_are_told() -> None:
     at = {"phase": "training", "epoch": 1, "epochs": 4, "done": 0, "total": 2}
     assert progress_of(running(**at, paused=True)) == (0.25, "paused")
-    assert progress_of(replace(running(**at), wish="cancel"))[1] == "stopping"
+    assert progress_of(replace(running(**at), wish="cancel")) == (0.25, "stopping")
 
 
 def test_every_state_has_a_word() -> None:
