@@ -7,9 +7,12 @@ from itertools import zip_longest
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
+from skrd4ad.data.archives import list_zip, read_zip
 from skrd4ad.data.images import IMAGE_SUFFIXES
 from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.errors import ImageError
 from skrd4ad.services.catalogue import class_of_model, images_in
 from skrd4ad.types import GOOD, Sample
 from skrd4ad.ui.frame import halves
@@ -17,7 +20,13 @@ from skrd4ad.ui.pickers import pick_folder
 
 SAMPLES = 24
 """Samples that are shown at first, in equal parts of good parts and every type of defect."""
-_SOURCES = {"samples": "Samples", "upload": "Upload", "directory": "Upload a folder", "server": "Server folder"}
+_SOURCES = {
+    "samples": "Samples",
+    "upload": "Upload",
+    "directory": "Upload a folder",
+    "camera": "Camera",
+    "server": "Server folder",
+}
 _MIXED = "*"
 """Stands for all types; no folder has this name, while "mixed" may be a type of defect."""
 
@@ -29,7 +38,8 @@ class Item:
     id: str
     """Changes with the content and the name."""
     name: str
-    source: Path | bytes
+    source: Path | bytes | ImageError
+    """File or bytes, or why it cannot be had."""
     truth: str | None = None
     """``good`` or the type of defect, where the data set tells."""
     mask: Path | None = None
@@ -57,6 +67,8 @@ def pick_items(info: ModelInfo) -> list[Item]:
             return _samples(info)
         if kind == "server":
             return _server_folder()
+        if kind == "camera":
+            return _photograph()
         return _uploads(directory=kind == "directory")
 
 
@@ -106,20 +118,40 @@ def mixed(samples: Sequence[Sample], n: int) -> list[Sample]:
 def _uploads(*, directory: bool) -> list[Item]:
     files = st.file_uploader(
         "A folder of images" if directory else "Images",
-        type=[suffix.lstrip(".") for suffix in IMAGE_SUFFIXES],
+        type=[suffix.lstrip(".") for suffix in (*IMAGE_SUFFIXES, ".zip")],
         accept_multiple_files="directory" if directory else True,
         key=f"inspect-upload-{directory}",
-        help="PNG, JPEG, BMP, TIFF or WebP. They stay on the machine this app runs on.",
+        help="PNG, JPEG, BMP, TIFF or WebP, or a ZIP of them. They stay on the machine this app runs on.",
     )
     if not files:
         st.caption("Nothing chosen yet. Drop photographs of parts here.")
         return []
     items = []
     for file in files:
-        content = file.getvalue()
-        digest = hashlib.sha256(content).hexdigest()
-        items.append(Item(id=f"{digest}:{file.name}", name=file.name, source=content))
+        items += _in_zip(file) if file.name.lower().endswith(".zip") else [_item(file.name, file.getvalue())]
     return _unique(items)
+
+
+def _photograph() -> list[Item]:
+    photo = st.camera_input("A photograph of the part", key="inspect-camera")
+    return [] if photo is None else [_item("photograph", photo.getvalue())]
+
+
+def _in_zip(file: UploadedFile) -> list[Item]:
+    content = file.getvalue()
+    entries = list_zip(content, name=file.name)
+    if not entries:
+        st.info(f"There are no images in {file.name}.")
+    return [
+        Item(id=f"{file.file_id}:{entry.name}", name=entry.name, source=source)
+        if isinstance(source, ImageError)
+        else _item(entry.name, source)
+        for entry, source in read_zip(content, entries, name=file.name)
+    ]
+
+
+def _item(name: str, content: bytes) -> Item:
+    return Item(id=f"{hashlib.sha256(content).hexdigest()}:{name}", name=name, source=content)
 
 
 def _server_folder() -> list[Item]:

@@ -2,43 +2,26 @@
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.data.images import read_mask
 from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.errors import DataError, ImageError
-from skrd4ad.services.inspection import (
-    Inspection,
-    image_row,
-    inspect_images,
-    mask_of,
-    overlay_of,
-    png_bytes,
-)
-from skrd4ad.types import GOOD
+from skrd4ad.errors import ImageError
+from skrd4ad.services.inspection import Inspection, image_row, inspect_images, to_record
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.inspect_batch import Scored, show_batch
+from skrd4ad.ui.inspect_details import show_files, show_regions, show_verdict
 from skrd4ad.ui.inspect_sources import Item
-from skrd4ad.ui.theme import format_number, verdict_badge
 from skrd4ad.ui.words import duration
 
 _SCORED, _SELECTED = "_scored", "_selected"
 SLOW_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What is kept of every image; the maps of the one that is shown are computed again."""
-
-    tile: GalleryItem
-    row: dict[str, object]
 
 
 def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
@@ -56,9 +39,26 @@ def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
     if picked is not None and picked != chosen and picked in by_id:
         st.session_state[_SELECTED] = picked
         shown = by_id[picked]
+    scale = _scale()
     with stage:
-        _show_part(info, shown, limit)
-    _downloads_of_all([scored[item.id] for item in items], info)
+        _show_part(info, shown, limit, mm_per_pixel=scale)
+    found = [scored[item.id] for item in items]
+    show_batch(info, items, found, limit=limit, mm_per_pixel=scale, state=_state(info))
+
+
+def _scale() -> float | None:
+    """Millimetres a pixel of the images, from the sidebar; None while it is not set."""
+    given = st.sidebar.number_input(
+        "Scale, mm per pixel",
+        min_value=0.0,
+        value=0.0,
+        step=0.01,
+        format="%.4f",
+        key="inspect-scale",
+        persist_state="session",
+        help="Of the images as they come from the camera. 0: not set, regions are given in pixels.",
+    )
+    return float(given) or None
 
 
 def _limit(info: ModelInfo) -> float | None:
@@ -87,7 +87,7 @@ def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> d
         begun = time.monotonic()
         found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
         for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
-            kept[_state(info), limit, item.id] = Scored(_tile(item, inspection), _row(item, inspection))
+            kept[_state(info), limit, item.id] = _scored(item, inspection)
             left = (time.monotonic() - begun) / done * (len(missing) - done)
             about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
             place.progress(done / len(missing), text=f"{done} of {len(missing)} images{about}")
@@ -101,21 +101,22 @@ def _tile(item: Item, inspection: Inspection) -> GalleryItem:
         name=item.name,
         thumbnail=b"" if inspection.image is None else thumbnail(inspection.image),
         score=inspection.score,
-        verdict=inspection.verdict,
+        verdict=None if inspection.refusal else inspection.verdict,
         truth=item.truth,
         error=inspection.error,
     )
 
 
-def _row(item: Item, inspection: Inspection) -> dict[str, object]:
-    return {**image_row(inspection), "truth": item.truth}
+def _scored(item: Item, inspection: Inspection) -> Scored:
+    truth = {"truth": item.truth}
+    return Scored(_tile(item, inspection), {**to_record(inspection), **truth}, {**image_row(inspection), **truth})
 
 
 def _by_score(tile: GalleryItem) -> tuple[bool, float]:
     return (tile.score is None, -(tile.score or 0.0))
 
 
-def _show_part(info: ModelInfo, item: Item, limit: float | None) -> None:
+def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None) -> None:
     inspection = _inspection(info, item, limit)
     picture, beside = halves("part", 5, 3)
     if inspection.image is None or inspection.prediction is None:
@@ -127,8 +128,8 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None) -> None:
     with picture:
         state = map_viewer(
             inspection.image,
-            inspection.prediction.anomaly_map,
-            image_id=f"{info.digest[:16]}:{item.id}",
+            inspection.prediction.anomaly_map if inspection.judged_map is None else inspection.judged_map,
+            image_id=f"{_state(info)}:{item.id}",
             key="inspect-viewer",
             threshold=inspection.threshold,
             top=inspection.heat_top,
@@ -140,9 +141,9 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None) -> None:
     if trial is not None:
         inspection = _inspection(info, item, trial)
     with beside:
-        _verdict(inspection, item, trial=trial is not None)
-        _regions(inspection)
-        _downloads_of_one(inspection, item)
+        show_verdict(inspection, item, trial=trial is not None)
+        show_regions(inspection, mm_per_pixel=mm_per_pixel)
+        show_files(inspection, item)
 
 
 def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:
@@ -164,80 +165,3 @@ def _truth_mask(item: Item) -> NDArray[np.bool_] | None:
     except ImageError as error:
         st.caption(f"The mask of this sample cannot be shown: {error}")
         return None
-
-
-def _verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
-    assert inspection.score is not None and inspection.threshold is not None
-    if inspection.verdict is not None:
-        st.html(verdict_badge(inspection.verdict, inspection.score, inspection.threshold))
-    if trial:
-        st.caption("Against the trial limit of the slider, not the model's.")
-    st.markdown(f"**{item.name}**")
-    if item.truth is not None:
-        is_good = item.truth == GOOD
-        st.caption("The data set says: good part." if is_good else f"The data set says: defect, {item.truth}.")
-        if is_good and inspection.verdict == "NG":
-            st.caption("A false reject at this limit.")
-        if not is_good and inspection.verdict == "OK":
-            st.caption("An escape at this limit.")
-
-
-def _regions(inspection: Inspection) -> None:
-    if not inspection.regions:
-        st.caption("No region is above the limit.")
-        return
-    table = pd.DataFrame(
-        {
-            "Area, px": [region.area for region in inspection.regions],
-            "Peak": [format_number(region.peak) for region in inspection.regions],
-            "Mean": [format_number(region.mean) for region in inspection.regions],
-            "Box x, y": [f"{region.box[0]}, {region.box[1]}" for region in inspection.regions],
-            "Size": [
-                f"{region.box[2] - region.box[0]} x {region.box[3] - region.box[1]}" for region in inspection.regions
-            ],
-        }
-    )
-    st.caption(f"{len(table)} region{'s' if len(table) > 1 else ''} above the limit, in pixels of the image")
-    st.dataframe(table, hide_index=True, height=min(35 * (len(table) + 1) + 3, 250))
-
-
-def _downloads_of_one(inspection: Inspection, item: Item) -> None:
-    stem = item.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
-    with st.container(horizontal=True):
-        st.download_button(
-            "Overlay",
-            lambda: png_bytes(overlay_of(inspection)),
-            file_name=f"{stem}_overlay.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-overlay",
-        )
-        st.download_button(
-            "Mask",
-            lambda: _mask_file(inspection),
-            file_name=f"{stem}_mask.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-mask",
-        )
-
-
-def _mask_file(inspection: Inspection) -> bytes:
-    mask = mask_of(inspection)
-    if mask is None:
-        raise DataError("Without a limit there is no mask.")
-    return png_bytes(mask)
-
-
-def _downloads_of_all(scored: Sequence[Scored], info: ModelInfo) -> None:
-    st.download_button(
-        f"CSV of {len(scored)} image{'s' if len(scored) > 1 else ''}",
-        lambda: pd.DataFrame([each.row for each in scored]).to_csv(index=False),
-        file_name=f"{info.class_name}.csv",
-        mime="text/csv",
-        icon=":material/download:",
-        on_click="ignore",
-        key="download-csv",
-    )
