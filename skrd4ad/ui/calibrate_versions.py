@@ -57,7 +57,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
             st.caption("A version is signed: type your name to save.")
     with right:
         st.subheader("What it records", anchor=False)
-        st.markdown("\n".join(f"- {line}" for line in _record(proposal.calibration)))
+        st.markdown("\n".join(f"- {line}" for line in _record(proposal)))
         if proposal.calibration.certified_false_reject_rate is None:
             st.caption(
                 "No promise is recorded: the limits were chosen by looking at the scores, not by a false-reject rate "
@@ -108,7 +108,8 @@ def _next_version(info: ModelInfo) -> int:
     return 1 if history is None else history.next_version
 
 
-def _record(calibration: Calibration) -> list[str]:
+def _record(proposal: Proposal) -> list[str]:
+    calibration = proposal.calibration
     lines = [
         f"**{_limits(calibration)}**",
         f"Way: {METHOD_WORDS.get(calibration.method, calibration.method)}",
@@ -126,7 +127,8 @@ def _record(calibration: Calibration) -> list[str]:
     ]
     if rates:
         lines.append(f"Expected: {', '.join(rates)}")
-    ignored = "no region is ignored" if calibration.ignore is None else f"regions ignored: {calibration.ignore}"
+    drawn = calibration.ignore is not None or proposal.new_mask is not None
+    ignored = "the drawn regions are ignored" if drawn else "no region is ignored"
     small = (
         "every region counts" if calibration.min_area <= 1 else f"regions from {calibration.min_area} map pixels count"
     )

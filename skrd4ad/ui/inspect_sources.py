@@ -23,9 +23,9 @@ SAMPLES = 24
 _SOURCES = {
     "samples": "Samples",
     "upload": "Upload",
-    "directory": "Upload a folder",
+    "directory": "Folder",
     "camera": "Camera",
-    "server": "Server folder",
+    "server": "On the server",
 }
 _MIXED = "*"
 """Stands for all types; no folder has this name, while "mixed" may be a type of defect."""

@@ -266,16 +266,20 @@ def test_the_way_back_to_the_proposal_and_the_review_band(page: Page) -> None:
     expect(page.get_by_role("button", name="Back to the proposal")).to_be_disabled()
 
 
-def test_moved_limits_survive_a_time_away_and_python_can_overrule_them(page: Page) -> None:
+def test_moved_limits_survive_a_time_away_and_python_can_overrule_them(page: Page, settled) -> None:
     runs = runs_of(page)
     handle(page, "reject").focus()
     page.keyboard.press("ArrowLeft")
     expect_report(page, runs=runs + 1)
     moved = limits(page)
-    for _ in range(2):
+    for _ in range(2):  # at once: Streamlit may or may not forget the value of the board in between
         page.locator('[data-testid="stCheckbox"]', has_text="Show").locator("label").click()
-    expect(page.locator(".board[data-ready]")).to_be_visible()
-    assert limits(page) == moved
+    expect(page.locator(".board")).to_have_attribute("data-reject", str(moved[1]))
+    settled(page)
+    for many in (0, 1):
+        page.locator('[data-testid="stCheckbox"]', has_text="Show").locator("label").click()
+        expect(page.locator(".board[data-ready]")).to_have_count(many)
+    expect(page.locator(".board")).to_have_attribute("data-reject", str(moved[1]))
     page.get_by_role("button", name="Restart").click()
     expect(page.locator(".board")).to_have_attribute("data-reject", "0.8")
 
@@ -297,7 +301,7 @@ def test_without_defects_escapes_are_unknown_and_not_zero(page: Page) -> None:
     expect(page.locator(".confusion")).to_contain_text("No defects known")
     data = shown(page)
     assert (data["escapes"], data["reviews"], data["cost"]) == ("", "", "")
-    expect(page.locator(".number").nth(1)).to_have_text("–")
+    expect(page.locator(".figures .number").nth(1)).to_have_text("–")
 
 
 def test_the_log_scale_moves_no_number(page: Page) -> None:
@@ -393,25 +397,28 @@ def test_a_drawn_region_mutes_the_score(app: Page, own: Path, tiny_data: Path, s
     app.get_by_text("What counts: smallest region").click()
     stage = app.locator(".brush .stage .picture")
     expect(stage).to_be_visible()
-    stage.scroll_into_view_if_needed()
-    app.get_by_role("radio", name="Box").check(force=True)
+    app.locator(".brush .tools label", has_text="Box").click()
+    settled(app)
+    app.locator(".brush .stage").hover()  # waits until nothing moves any more
     box = stage.bounding_box()
-    app.mouse.move(box["x"] + 0.05 * box["width"], box["y"] + 0.05 * box["height"])
+    app.mouse.move(box["x"] + 1, box["y"] + 0.15 * box["height"])
     app.mouse.down()
-    app.mouse.move(box["x"] + 0.95 * box["width"], box["y"] + 0.6 * box["height"], steps=5)
+    app.mouse.move(box["x"] + box["width"] - 1, box["y"] + box["height"] - 1, steps=5)
     app.mouse.up()
     expect(app.get_by_text("Not applied yet")).to_be_visible()
     app.get_by_role("button", name="Score again with this").click()
     expect(app.get_by_text("The scores above use this.")).to_be_visible()
     settled(app)
     assert limits(app)[1] < before
+    expect(app.get_by_text("the drawn regions are ignored")).to_be_visible()
     save_as(app, 2, settled)
     info = read_info(own)
     assert info.calibration is not None and info.calibration.ignore == "ignore-2.png"
     ignored = surface_of(info).ignored
-    assert ignored is not None and 0.4 < ignored.mean() < 0.6
+    assert ignored is not None and 0.7 < ignored.mean() < 0.95
     image = sorted((tiny_data / "machined_disc" / "test").glob("*/*.png"))[0]
     seen = next(iter(inspect_images(Predictor.load(own), [("part", image)])))
     assert seen.prediction is not None and seen.score is not None
     assert seen.score == score_under(seen.prediction.anomaly_map, surface_of(info))
-    assert seen.score <= seen.prediction.score
+    assert seen.score < seen.prediction.score
+    assert seen.judged_map is not None and seen.judged_map[-1].max() == 0

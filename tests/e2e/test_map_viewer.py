@@ -29,11 +29,15 @@ from skrd4ad.ui.components.map_viewer import map_viewer
 st.set_page_config(layout="wide")
 arrays = np.load(Path(__file__).with_name("arrays.npz"))
 name = st.radio("Part", ["bad", "good"], horizontal=True)
+highlight = st.radio("Row", [None, 0, 1, 2], horizontal=True)
+others = st.toggle("Skips", value=True)
 state = map_viewer(
     arrays["image"], arrays[name], image_id=name, key="viewer", threshold={limit}, top={top},
     level_maps=arrays["levels"], level_names=("fine", "coarse"), mask=arrays["bad"] > 0.8,
+    highlight=highlight, comparison_maps=dict(zip(("no skip", "1 skip"), arrays["others"])) if others else None,
 )
 st.code(json.dumps(state and state.threshold), language="json")
+st.text("region " + json.dumps(state and state.region))
 """
 
 
@@ -56,7 +60,8 @@ def url(serve, bad_map: np.ndarray, tmp_path_factory: pytest.TempPathFactory) ->
     good = (bad_map * (0.3 / bad_map.max())).astype(np.float32)
     image = np.random.default_rng(0).integers(60, 200, (2 * SIDE, 3 * SIDE, 3), np.uint8)
     levels = np.stack([bad_map * 0.7, bad_map * 0.3])
-    np.savez(folder / "arrays.npz", bad=bad_map, good=good, image=image, levels=levels)
+    others = np.stack([bad_map[::-1], bad_map[:, ::-1]])
+    np.savez(folder / "arrays.npz", bad=bad_map, good=good, image=image, levels=levels, others=others)
     script = folder / "viewer_app.py"
     script.write_text(SCRIPT.format(limit=LIMIT, top=TOP), encoding="utf-8")
     with serve(script) as address:
@@ -268,6 +273,170 @@ def test_a_good_part_shows_no_heat_and_no_lines_but_the_labelled(viewer_page: Pa
     assert (pixels(viewer_page.locator(".heat"))[..., 3] == 0).all()
     assert (pixels(viewer_page.locator(".lines"))[..., 3] == 0).all()
     expect(viewer_page.locator(".verdict")).to_have_attribute("data-verdict", "OK")
+
+
+def picture_of(page: Page) -> np.ndarray:
+    """The stage as it is seen, (H, W, 3)."""
+    page.mouse.move(0, 0)
+    return np.asarray(Image.open(io.BytesIO(page.locator(".stage").screenshot())).convert("RGB")).astype(int)
+
+
+def differs(page: Page, bare: np.ndarray) -> tuple[bool, bool]:
+    """Whether the left and the right of the divider differ from the bare picture; the handle itself left out."""
+    seen, handle = picture_of(page), page.locator(".divider").bounding_box()
+    left, stage = page.locator(".stage").bounding_box()["x"], seen != bare
+    from_, to = round(handle["x"] - left) - 1, round(handle["x"] + handle["width"] - left) + 1
+    return bool(stage[:, :from_].any()), bool(stage[:, to:].any())
+
+
+def divided_at(page: Page) -> int:
+    return int(page.locator(".divider").get_attribute("aria-valuenow") or "")
+
+
+def test_compare_shows_the_bare_picture_left_and_the_heat_right_of_a_divider(viewer_page: Page) -> None:
+    viewer_page.get_by_label("Outlines").uncheck()
+    viewer_page.get_by_label("Labelled").uncheck()
+    viewer_page.get_by_text("Image", exact=True).click()
+    bare = picture_of(viewer_page)
+    divider = viewer_page.get_by_role("slider", name="Divider")
+    expect(divider).to_be_hidden()
+    viewer_page.get_by_label("Outlines").check()
+    viewer_page.get_by_text("Compare", exact=True).click()
+    assert divided_at(viewer_page) == 50
+    assert differs(viewer_page, bare) == (False, True)
+
+    handle, stage = divider.bounding_box(), viewer_page.locator(".layers").bounding_box()
+    x, y = handle["x"] + handle["width"] / 2, handle["y"] + handle["height"] / 2
+    viewer_page.mouse.move(x, y)
+    viewer_page.mouse.down()
+    viewer_page.mouse.move(stage["x"] + 0.1 * stage["width"], y, steps=4)
+    viewer_page.mouse.up()
+    assert abs(divided_at(viewer_page) - 10) <= 1
+    assert differs(viewer_page, bare) == (False, True)
+    expect(viewer_page.get_by_text("region null")).to_be_visible()
+
+    divider.focus()
+    viewer_page.keyboard.press("End")
+    viewer_page.keyboard.press("ArrowLeft")
+    assert (divided_at(viewer_page), shown(viewer_page)[0]) == (98, LIMIT)
+    viewer_page.keyboard.press("Home")
+    viewer_page.keyboard.press("Shift+ArrowRight")
+    assert divided_at(viewer_page) == 10
+    viewer_page.get_by_text("Overlay", exact=True).click()
+    expect(divider).to_be_hidden()
+    assert viewer_page.locator(".heat").evaluate("c => c.style.clipPath") == ""
+
+
+def test_the_divider_stays_in_sight_when_zoomed(viewer_page: Page) -> None:
+    viewer_page.get_by_text("Compare", exact=True).click()
+    stage = viewer_page.locator(".stage").bounding_box()
+    viewer_page.mouse.move(stage["x"] + 0.8 * stage["width"], stage["y"] + 0.4 * stage["height"])
+    viewer_page.mouse.wheel(0, -600)
+    expect(viewer_page.get_by_role("button", name="Fit")).to_be_visible()
+    handle = viewer_page.locator(".divider").bounding_box()
+    assert handle["x"] + handle["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=2)
+    heat = viewer_page.locator(".heat").evaluate(
+        "c => parseFloat(c.style.clipPath.split(' ')[3]) / 100 * c.getBoundingClientRect().width"
+        " + c.getBoundingClientRect().left"
+    )
+    assert heat == pytest.approx(stage["x"] + stage["width"] / 2, abs=2)
+
+
+def at_map(page: Page, x: float, y: float) -> tuple[float, float]:
+    """Where a place of the map is on the page."""
+    box = page.locator(".layers").bounding_box()
+    return box["x"] + (x + 0.5) / SIDE * box["width"], box["y"] + (y + 0.5) / SIDE * box["height"]
+
+
+def test_a_row_marks_its_region_without_loading_or_moving_anything(viewer_page: Page, bad_map: np.ndarray) -> None:
+    regions = find_regions(bad_map, LIMIT)
+    viewer_page.get_by_text("Overlay", exact=True).hover()
+    viewer_page.mouse.move(*at_map(viewer_page, *regions[1].centroid))
+    viewer_page.mouse.wheel(0, -100)
+    placed = viewer_page.locator(".layers").evaluate("e => e.style.transform")
+    viewer_page.evaluate("createImageBitmap = () => { throw new Error('loaded again'); }")
+    before = pixels(viewer_page.locator(".lines"))
+    for number in (0, 1):
+        viewer_page.get_by_test_id("stRadio").nth(1).get_by_text(str(number), exact=True).click()
+        expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", str(number + 1))
+        expect(viewer_page.locator(".found")).to_contain_text(f"region {number + 1} marked")
+        after = pixels(viewer_page.locator(".lines"))
+        rows, columns = np.nonzero((after != before).any(axis=2))
+        x0, y0, x1, y1 = regions[number].box
+        stage = viewer_page.locator(".stage").bounding_box()
+        left, top = (value - 1 for value in at_map(viewer_page, x0 - 0.5, y0 - 0.5))
+        right, bottom = (value - 1 for value in at_map(viewer_page, x1 - 0.5, y1 - 0.5))
+        assert columns.min() == pytest.approx(max(0, left - stage["x"]), abs=4)
+        assert columns.max() == pytest.approx(right - stage["x"], abs=4)
+        assert rows.max() == pytest.approx(min(bottom - stage["y"], after.shape[0]), abs=4)
+        assert rows.min() == pytest.approx(max(0, top - stage["y"] - 16), abs=5)
+    assert viewer_page.locator(".layers").evaluate("e => e.style.transform") == placed
+    assert shown(viewer_page)[0] == LIMIT
+
+
+def test_a_click_on_a_region_reports_it_and_a_click_beside_it_takes_it_back(
+    viewer_page: Page, bad_map: np.ndarray
+) -> None:
+    regions = find_regions(bad_map, LIMIT)
+    assert len(regions) == 3
+    for number, region in enumerate(regions):
+        viewer_page.mouse.click(*at_map(viewer_page, *region.centroid))
+        expect(viewer_page.get_by_text(f"region {number}", exact=True)).to_be_visible()
+        expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", str(number + 1))
+    viewer_page.mouse.click(*at_map(viewer_page, 80, 10))
+    expect(viewer_page.get_by_text("region null")).to_be_visible()
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
+
+
+def test_a_drag_marks_nothing_and_another_threshold_unmarks(viewer_page: Page, bad_map: np.ndarray) -> None:
+    place = at_map(viewer_page, *find_regions(bad_map, LIMIT)[0].centroid)
+    viewer_page.mouse.move(*place)
+    viewer_page.mouse.wheel(0, -200)
+    viewer_page.mouse.down()
+    viewer_page.mouse.move(place[0] + 12, place[1] + 8, steps=3)
+    viewer_page.mouse.up()
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
+    viewer_page.mouse.click(place[0] + 12, place[1] + 8)
+    expect(viewer_page.get_by_text("region 0", exact=True)).to_be_visible()
+    viewer_page.get_by_role("application").focus()
+    viewer_page.keyboard.press("+")
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
+    expect(viewer_page.get_by_text("region null")).to_be_visible()
+
+
+def test_comparison_maps_are_views_on_the_scale_of_the_main_map(viewer_page: Page, bad_map: np.ndarray) -> None:
+    heat = viewer_page.locator(".heat")
+    for name, flipped in [("no skip", bad_map[::-1]), ("1 skip", bad_map[:, ::-1])]:
+        viewer_page.get_by_text(name, exact=True).click()
+        expected = heat_table("inferno")[heat_index(flipped, threshold=LIMIT, top=TOP)]
+        opaque = expected[..., 3] == 255
+        assert np.abs(pixels(heat)[opaque].astype(int) - expected[opaque]).max() <= 1
+        expect(viewer_page.locator(".legend-middle")).to_have_text(format_number(LIMIT))
+        assert heat.evaluate("c => c.style.opacity") == "0.6"
+    assert_counts_are_numpys(viewer_page, bad_map)
+    viewer_page.mouse.move(*at_map(viewer_page, 20, 30))
+    expect(viewer_page.locator(".readout")).to_contain_text(format_number(float(bad_map[30, SIDE - 1 - 20])))
+
+
+def test_comparison_maps_may_go_and_come_while_the_image_stays(viewer_page: Page) -> None:
+    viewer_page.get_by_text("no skip", exact=True).click()
+    viewer_page.get_by_text("Skips", exact=True).click()
+    expect(viewer_page.get_by_text("no skip", exact=True)).to_have_count(0)
+    expect(viewer_page.get_by_role("radio", name="Overlay")).to_be_checked()
+    viewer_page.get_by_text("Skips", exact=True).click()
+    viewer_page.get_by_text("1 skip", exact=True).click()
+    assert (pixels(viewer_page.locator(".heat"))[..., 3] == 255).any()
+
+
+def test_many_views_wrap_in_a_narrow_window(viewer_page: Page) -> None:
+    size = viewer_page.viewport_size
+    viewer_page.set_viewport_size({"width": 320, "height": 900})
+    outer, inner = (viewer_page.locator(name).bounding_box() for name in (".viewer", ".views"))
+    assert inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+    for label in viewer_page.locator(".views label").all():
+        box = label.bounding_box()
+        assert box["x"] + box["width"] <= inner["x"] + inner["width"]
+    viewer_page.set_viewport_size(size)
 
 
 def test_it_fits_its_column_and_a_window_of_900_pixels(viewer_page: Page) -> None:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,7 +39,7 @@ def test_scores_travel_without_loss() -> None:
 
 def test_the_payload_says_where_the_limits_are_and_what_mistakes_cost() -> None:
     header, _ = unpack(payload(costs=Costs(escape=100, false_reject=5), proposal=MOVED))
-    assert (header["review"], header["reject"], header["turn"]) == (0.5, 0.8, 1)
+    assert (header["limits"], header["turn"]) == ({"review": 0.5, "reject": 0.8}, 1)
     assert header["proposal"] == {"review": 0.6, "reject": 0.8}
     assert header["costs"] == {"escape": 100, "falseReject": 5, "review": None}
     assert {name: look["shape"] for name, look in header["verdicts"].items()} == {
@@ -45,11 +47,22 @@ def test_the_payload_says_where_the_limits_are_and_what_mistakes_cost() -> None:
     }
 
 
-def test_a_move_of_the_user_is_not_sent_back() -> None:
+def test_a_move_of_the_user_takes_no_turn_and_is_there_for_a_board_drawn_anew() -> None:
     moved = _follow(START, asked=AT, choice=_Choice(MOVED, 1))
     adopted = _follow(moved, asked=MOVED, choice=_Choice(MOVED, 1))
     assert moved.shown == adopted.shown == MOVED
-    assert payload(following=moved) == payload(following=adopted) == payload()
+    for following in (moved, adopted):
+        header, _ = unpack(payload(following=following))
+        assert (header["limits"], header["turn"]) == ({"review": 0.6, "reject": 0.8}, 1)
+
+
+@pytest.mark.parametrize("change", [{"name": "New"}, {"kind": "new"}, {"scores": (0.1, 0.2)}])
+def test_the_content_has_another_name_when_scores_change_and_only_then(change: dict) -> None:
+    def content(group: ScoreGroup, following: _Following = START) -> str:
+        return str(unpack(payload(group, following=following))[0]["content"])
+
+    assert content(GOOD) == content(GOOD, _follow(START, asked=AT, choice=_Choice(MOVED, 1)))
+    assert content(replace(GOOD, **change)) != content(GOOD)
 
 
 def test_python_overrules_a_move_by_asking_for_other_limits() -> None:

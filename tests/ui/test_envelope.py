@@ -53,6 +53,8 @@ def payload(**changes) -> tuple[dict, dict]:
         "top": 1.0,
         "level_maps": None,
         "level_names": (),
+        "comparison_maps": {},
+        "highlight": None,
         "mask": None,
         "colour_map": "inferno",
         "opacity": 0.6,
@@ -81,6 +83,18 @@ def test_constant_zero_levels_are_shown_as_zero() -> None:
     assert header["levels"]["top"] == 0 and set(blobs["levels"]) == {0}
 
 
+def test_comparison_maps_keep_their_order_and_their_own_sizes_without_loss() -> None:
+    rng = np.random.default_rng(0)
+    maps = {"no skip": rng.random((8, 8)).astype(np.float32), "1 skip": rng.random((4, 6)).astype(np.float32)}
+    header, blobs = payload(comparison_maps=maps)
+    assert header["others"] == [
+        {"name": "no skip", "width": 8, "height": 8},
+        {"name": "1 skip", "width": 6, "height": 4},
+    ]
+    assert blobs["other-1"] == maps["no skip"].tobytes()
+    assert blobs["other-2"] == maps["1 skip"].tobytes()
+
+
 def test_large_pictures_are_made_smaller_for_viewing() -> None:
     header, blobs = payload(image=np.zeros((40, LARGEST_SIDE * 2, 3), np.uint8))
     assert Image.open(io.BytesIO(blobs["image"])).size == (LARGEST_SIDE, 20)
@@ -98,6 +112,9 @@ def test_large_pictures_are_made_smaller_for_viewing() -> None:
         ({"colour_map": "jet"}, ConfigError),
         ({"level_maps": np.zeros((3, 4, 4)), "level_names": ("one",)}, DataError),
         ({"mask": np.zeros((4, 4, 3), bool)}, DataError),
+        ({"highlight": -1}, ConfigError),
+        ({"comparison_maps": {"no skip": np.full((4, 4), np.inf)}}, DataError),
+        ({"comparison_maps": {"no skip": np.zeros(16)}}, DataError),
     ],
 )
 def test_wrong_input_is_refused(changes: dict, error: type[Exception]) -> None:
@@ -107,6 +124,12 @@ def test_wrong_input_is_refused(changes: dict, error: type[Exception]) -> None:
 
 def test_a_choice_is_read_and_a_choice_against_another_limit_is_stale() -> None:
     choice = {"threshold": 0.7, "limit": 0.5}
-    assert _state(choice, limit=0.5) == ViewerState(threshold=0.7)
-    assert _state(choice, limit=0.6) is None
-    assert _state(None, limit=0.5) is None
+    assert _state(choice, limit=0.5, image_id="a") == ViewerState(threshold=0.7)
+    assert _state(choice, limit=0.6, image_id="a") is None
+    assert _state(None, limit=0.5, image_id="a") is None
+
+
+def test_a_region_belongs_to_the_image_it_was_clicked_in() -> None:
+    choice = {"threshold": 0.7, "limit": 0.5, "id": "a", "region": 2, "clicked": 17}
+    assert _state(choice, limit=0.5, image_id="a") == ViewerState(threshold=0.7, region=2, clicked=17)
+    assert _state(choice, limit=0.5, image_id="b") == ViewerState(threshold=0.7, region=None, clicked=17)

@@ -1,5 +1,7 @@
 """Distributions of scores with two limits that move in the browser; what they do and promise follows at once."""
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -113,7 +115,7 @@ class _Choice:
 
 @dataclass(frozen=True, kw_only=True)
 class _Following:
-    """Who moved the limits last; a user's move is not sent back to the browser."""
+    """Who moved the limits last; a board in the browser follows Python only when the turn changes."""
 
     sent: BoardState
     """Where Python set the limits last."""
@@ -146,10 +148,13 @@ def _payload(
     costs: Costs | None,
     unit: str,
 ) -> bytes:
+    scores = {str(i): np.asarray(group.scores, "<f8").tobytes() for i, group in enumerate(groups)}
+    named = json.dumps([(group.name, group.kind) for group in groups])
     header = {
         "turn": following.turn,
-        "review": following.sent.review,
-        "reject": following.sent.reject,
+        # also after a move: a board that is drawn anew must not show other limits than Python has
+        "limits": asdict(following.shown),
+        "content": hashlib.sha256(b"".join([named.encode(), *scores.values()])).hexdigest()[:16],
         "proposal": asdict(proposal),
         "defectRate": float(defect_rate),
         "costs": None
@@ -159,7 +164,7 @@ def _payload(
         "groups": [{"name": group.name, "kind": group.kind} for group in groups],
         "verdicts": {name: asdict(look) for name, look in VERDICTS.items()},
     }
-    return pack(header, {str(i): np.asarray(group.scores, "<f8").tobytes() for i, group in enumerate(groups)})
+    return pack(header, scores)
 
 
 def _check(groups: Sequence[ScoreGroup], limits: BoardState) -> None:

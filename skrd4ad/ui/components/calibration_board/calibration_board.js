@@ -3,15 +3,14 @@
 // counted here while it moves. Python hears of the limits when they are released.
 
 const BOARDS = new WeakMap();
-const SHOWN = new Map(); // by widget key: the limits before the page was drawn anew
 const NAMES = ["review", "reject"];
 const WORD = { review: "REVIEW", reject: "NG" };
 const STEPS = 250; // of an arrow, over the range of the scores
 
-export default function ({ data, key, parentElement, setStateValue }) {
+export default function ({ data, parentElement, setStateValue }) {
   let board = BOARDS.get(parentElement);
   if (!board) {
-    board = new Board(parentElement.querySelector(".board"), key);
+    board = new Board(parentElement.querySelector(".board"));
     BOARDS.set(parentElement, board);
   }
   board.report = (choice) => setStateValue("choice", choice);
@@ -40,8 +39,8 @@ function images(n, what) {
 }
 
 class Board {
-  constructor(root, key) {
-    Object.assign(this, { root, key, head: null });
+  constructor(root) {
+    Object.assign(this, { root, head: null });
     this.find = (name) => root.querySelector("." + name);
     this.plot = new Plot(this.find("chart"));
     this.listen();
@@ -51,19 +50,22 @@ class Board {
   // ---- data ----
 
   update(head) {
-    const before = this.head ?? SHOWN.get(this.key), of = (kinds) => head.groups.filter((g) => kinds.includes(g.kind));
+    const before = this.head, of = (kinds) => head.groups.filter((g) => kinds.includes(g.kind));
     this.head = head;
     this.certain = sortedScores(of(["held-out", "new"]).map((group) => group.scores));
     const labelled = sortedScores(of(["labelled"]).map((group) => group.scores));
     this.good = labelled.length ? labelled : this.certain; // as in Python: labelled good parts where there are any
     this.defects = of(["defect"]);
     this.defect = sortedScores(this.defects.map((group) => group.scores));
-    if (before?.turn !== head.turn) this.limits = { review: head.review, reject: head.reject };
-    else this.limits ??= before.limits;
+    if (before?.turn !== head.turn) this.limits = { ...head.limits }; // else the user's own are newer
     this.find("for-types").hidden = this.defects.length < 2;
     for (const name of NAMES) this.paintShape(name);
-    this.fitRange();
-    this.layOut();
+    if (before?.turn !== head.turn || before.content !== head.content) {
+      this.fitRange(); // not after a move: the scale would jump under the pointer
+      this.layOut();
+    } else {
+      this.tell();
+    }
     this.root.dataset.ready = head.turn;
   }
 
@@ -126,7 +128,6 @@ class Board {
     this.tellFigures(found, good, defect);
     this.tellConfusion(good, defect);
     const promised = this.tellPromises();
-    SHOWN.set(this.key, { turn: head.turn, limits });
     Object.assign(root.dataset, {
       review: limits.review ?? "", reject: limits.reject, falseRejects: found.falseRejects, escapes: found.escapes ?? "",
       reviews: found.reviews ?? "", cost: found.cost ?? "", good: [good.ok, good.review, good.ng].join(),
@@ -223,10 +224,9 @@ class Board {
   }
 
   listen() {
-    const { root } = this;
     for (const name of NAMES) {
       this.listenToPointer(name);
-      this.plot.limits[name].handle.addEventListener("keydown", (event) => this.key(event, name));
+      this.plot.limits[name].handle.addEventListener("keydown", (event) => this.press(event, name));
       this.plot.limits[name].handle.addEventListener("keyup", () => this.keyed && this.tellPython());
       this.plot.limits[name].handle.addEventListener("focusout", () => this.keyed && this.tellPython());
       this.find(`type-${name}`).addEventListener("change", () => this.typed(name));
@@ -242,7 +242,6 @@ class Board {
       this.layOut();
       this.tellPython();
     });
-    root.addEventListener("contextmenu", () => (this.grip = null));
   }
 
   listenToPointer(name) {
@@ -272,7 +271,7 @@ class Board {
     return event.clientX - this.find("chart").getBoundingClientRect().left;
   }
 
-  key(event, name) {
+  press(event, name) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const way = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key];
     if (!way) return;
