@@ -33,10 +33,7 @@ class Analysis {
     const { values, width, height, starts, ends, rows, parents } = this;
     const count = rows[height];
     for (let r = 0; r < count; r++) parents[r] = r;
-    const root = (r) => {
-      while (parents[r] !== r) r = parents[r] = parents[parents[r]];
-      return r;
-    };
+    const root = (r) => this.root(r);
     for (let y = 1; y < height; y++) {
       let a = rows[y - 1], b = rows[y];
       while (a < rows[y] && b < rows[y + 1]) {
@@ -59,7 +56,41 @@ class Analysis {
         }
       }
     }
+    this.byRoot = found;
     return [...found.values()].sort((a, b) => b.peak - a.peak);
+  }
+
+  root(run) {
+    const { parents } = this;
+    while (parents[run] !== run) run = parents[run] = parents[parents[run]];
+    return run;
+  }
+
+  regionAt(x, y) { // number of the region that holds a pixel of the map, or -1
+    const { starts, ends, rows } = this;
+    for (let r = rows[y]; r < rows[y + 1]; r++) {
+      if (starts[r] <= x && x < ends[r]) return this.regions.indexOf(this.byRoot.get(this.root(r)));
+    }
+    return -1;
+  }
+
+  outlineOf(number) { // of one region; others never touch it, so that they only have to be cut out of its surroundings
+    const { values, width, height, starts, ends, rows, threshold } = this, region = this.regions[number];
+    const left = Math.max(0, region.x0 - 1), right = Math.min(width, region.x1 + 1);
+    const top = Math.max(0, region.y0 - 1), bottom = Math.min(height, region.y1 + 1), across = right - left;
+    const part = new Float32Array(across * (bottom - top));
+    for (let y = top; y < bottom; y++) {
+      const line = part.subarray((y - top) * across, (y - top + 1) * across);
+      line.set(values.subarray(y * width + left, y * width + right));
+      for (let r = rows[y]; r < rows[y + 1]; r++) {
+        if (this.byRoot.get(this.root(r)) === region) continue;
+        line.fill(-Infinity, Math.max(0, starts[r] - left), Math.max(0, Math.min(ends[r], right) - left));
+      }
+    }
+    const alone = new Analysis(part, across, bottom - top), path = new Path2D();
+    alone.scan(threshold);
+    path.addPath(alone.outline(), new DOMMatrix([1, 0, 0, 1, left, top]));
+    return path;
   }
 
   outline() {

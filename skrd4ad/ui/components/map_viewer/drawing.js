@@ -41,30 +41,40 @@ class Lines {
     this.pen.clearRect(0, 0, canvas.width / ratio, canvas.height / ratio);
   }
 
-  stroke(path, plane, { colour = "#fff", dash = [] } = {}) { // path in the pixels of a plane
+  stroke(path, plane, { colour = "#fff", dash = [], wide = 1.6 } = {}) { // path in the pixels of a plane
     const { pen, place } = this, placed = new Path2D();
     const matrix = [place.width / plane.width, 0, 0, place.height / plane.height, place.left, place.top];
     placed.addPath(path, new DOMMatrix(matrix));
-    Object.assign(pen, { lineJoin: "round", lineCap: "round", lineWidth: 3.5, strokeStyle: HALO });
+    Object.assign(pen, { lineJoin: "round", lineCap: "round", lineWidth: wide + 2, strokeStyle: HALO });
     pen.setLineDash([]);
     pen.stroke(placed);
-    Object.assign(pen, { lineCap: dash.length ? "butt" : "round", lineWidth: 1.6, strokeStyle: colour });
+    Object.assign(pen, { lineCap: dash.length ? "butt" : "round", lineWidth: wide, strokeStyle: colour });
     pen.setLineDash(dash);
     pen.stroke(placed);
   }
 
   boxes(regions, plane) { // numbered by falling peak, as a table of regions is
-    const { pen, place } = this, path = new Path2D();
+    const path = new Path2D();
     for (const { x0, y0, x1, y1 } of regions) path.rect(x0, y0, x1 - x0, y1 - y0);
     this.stroke(path, plane);
+    regions.slice(0, MAX_NUMBERED).forEach((region, i) => this.number(i, region, plane));
+  }
+
+  number(i, region, plane, { ground = "rgb(16 20 24 / 85%)", ink = "#fff" } = {}) {
+    const { pen, place } = this, text = String(i + 1), left = place.left + (region.x0 / plane.width) * place.width;
+    const top = Math.max(0, place.top + (region.y0 / plane.height) * place.height - 16);
     pen.font = "600 12px sans-serif";
-    regions.slice(0, MAX_NUMBERED).forEach((region, i) => {
-      const text = String(i + 1), left = place.left + (region.x0 / plane.width) * place.width;
-      const top = Math.max(0, place.top + (region.y0 / plane.height) * place.height - 16);
-      pen.fillStyle = "rgb(16 20 24 / 85%)";
-      pen.fillRect(left, top, pen.measureText(text).width + 8, 16);
-      pen.fillStyle = "#fff";
-      pen.fillText(text, left + 4, top + 12);
-    });
+    pen.fillStyle = ground;
+    pen.fillRect(left, top, pen.measureText(text).width + 8, 16);
+    pen.fillStyle = ink;
+    pen.fillText(text, left + 4, top + 12);
+  }
+
+  emphasise(i, region, outline, plane) { // by weight, not by colour: heat has all the colours already
+    const box = new Path2D();
+    box.rect(region.x0, region.y0, region.x1 - region.x0, region.y1 - region.y0);
+    this.stroke(outline, plane, { wide: 3.2 });
+    this.stroke(box, plane, { wide: 3.2 });
+    this.number(i, region, plane, { ground: "#fff", ink: "#101418" });
   }
 }

@@ -1,10 +1,12 @@
-// The map viewer in the browser; analysis.js and drawing.js stand before this text in the same module. Python packs one
-// payload (envelope.py); from then on threshold, opacity, views and zoom need no server. Python hears of a threshold when
-// its control is released.
+// The map viewer in the browser; analysis.js, drawing.js and reveal.js stand before this text in the same module. Python
+// packs one payload (envelope.py); from then on threshold, opacity, views and zoom need no server. Python hears of a
+// threshold when its control is released, and of a region when it is clicked.
 
 const VIEWERS = new WeakMap();
 const STEPS_PER_DECADE = 1000;
 const MAX_ZOOM = 32;
+const REACH = 6; // CSS pixels around the box of a region where a click still means it
+const STILL = 4; // CSS pixels a pointer may move and still have clicked
 
 export default function ({ data, parentElement, setStateValue }) {
   let viewer = VIEWERS.get(parentElement);
@@ -43,7 +45,11 @@ class Viewer {
     for (const name of ["stage", "layers", "picture", "heat", "lines", "fit", "readout", "slider", "opacity"]) {
       this[name] = this.find(name);
     }
+    this.reveal = new Reveal(this.find("divider"), () => this.drawReveal());
     this.head = null;
+    this.others = []; // further maps, on the scale of the threshold
+    this.selected = null; // number of the region that is emphasised
+    this.clicked = 0;
     this.view = "overlay";
     this.heatView = "overlay"; // where Space goes back to
     this.zoom = { scale: 1, x: 0, y: 0 };
@@ -62,8 +68,14 @@ class Viewer {
     this.solid = this.table.map((rgba) => rgba | 0xff000000);
     this.stage.style.setProperty("--aspect", `${head.width} / ${head.height}`);
     this.offerViews();
-    if (before?.id !== head.id) this.load(head);
-    else if (this.analysis) this.refresh();
+    const same = ["id", "limit", "highlight"].every((name) => before?.[name] === head[name]);
+    if (!same || head.highlight !== null) this.selected = head.highlight; // else what was clicked stays marked
+    if (before?.id !== head.id) {
+      this.load(head);
+    } else if (this.analysis) {
+      this.takeOthers();
+      this.refresh();
+    }
   }
 
   async load(head) {
@@ -75,6 +87,7 @@ class Viewer {
     bitmap.close();
     this.analysis = new Analysis(new Float32Array(head.blob("map").buffer), head.map.width, head.map.height);
     this.levels = head.levels && head.blob("levels");
+    this.takeOthers();
     this.truthLine = head.mask && truthOutline(head.blob("mask"), head.mask);
     this.find("truth").hidden = !head.mask;
     this.zoom.scale = 1;
@@ -84,9 +97,15 @@ class Viewer {
     this.root.dataset.ready = head.id;
   }
 
+  takeOthers() {
+    const { head } = this;
+    this.others = head.others.map((plane, i) => ({ ...plane, values: new Float32Array(head.blob(`other-${i + 1}`).buffer) }));
+  }
+
   offerViews() {
-    const names = [["overlay", "Overlay"], ["image", "Image"], ["map", "Map"]];
+    const names = [["overlay", "Overlay"], ["image", "Image"], ["compare", "Compare"], ["map", "Map"]];
     (this.head.levels?.names ?? []).forEach((name, i) => names.push([`level-${i + 1}`, name]));
+    this.head.others.forEach(({ name }, i) => names.push([`other-${i + 1}`, name]));
     const wanted = JSON.stringify(names);
     if (wanted === this.offered) return;
     this.offered = wanted;
@@ -103,8 +122,16 @@ class Viewer {
     }
   }
 
-  get level() { // index of the level that is shown, or -1
-    return this.view.startsWith("level-") ? Number(this.view.slice(6)) - 1 : -1;
+  get plane() { // what heat is made of: scores on the scale of the threshold, or the bytes of a level on their own scale
+    const [kind, number] = this.view.split("-"), i = number - 1;
+    if (kind === "other") return this.others[i];
+    if (kind !== "level") return { ...this.head.map, values: this.analysis.values };
+    const { levels } = this.head, size = levels.width * levels.height;
+    return { ...levels, bytes: this.levels.subarray(i * size, (i + 1) * size) };
+  }
+
+  get onPicture() { // heat lies on the picture, which shows through
+    return !/^(map|level)/.test(this.view);
   }
 
   // ---- what is shown ----
@@ -128,17 +155,16 @@ class Viewer {
   }
 
   drawHeat() {
-    const { heat, level, view } = this;
+    const { heat } = this, { width, height, values, bytes } = this.plane;
     this.tellOpacity();
-    const { width, height } = level < 0 ? this.head.map : this.head.levels;
-    heat.style.visibility = view === "image" ? "hidden" : "visible";
+    heat.style.visibility = this.view === "image" ? "hidden" : "visible";
     if (!this.pixels || heat.width !== width || heat.height !== height) {
       Object.assign(heat, { width, height });
       this.pixels = new ImageData(width, height);
     }
     const out = new Uint32Array(this.pixels.data.buffer);
-    if (level < 0) paintScores(out, this.analysis.values, view === "map" ? this.solid : this.table, this.scale);
-    else paintLevel(out, this.levels.subarray(level * out.length, (level + 1) * out.length), this.solid);
+    if (values) paintScores(out, values, this.onPicture ? this.table : this.solid, this.scale);
+    else paintLevel(out, bytes, this.solid);
     heat.getContext("2d").putImageData(this.pixels, 0, 0);
   }
 
@@ -157,13 +183,27 @@ class Viewer {
     if (this.truthLine && this.find("show-truth").checked) {
       drawn.stroke(this.truthLine, head.mask, { colour: TRUTH, dash: [5, 4] });
     }
-    if (this.find("show-boxes").checked) drawn.boxes(this.analysis.regions, head.map);
+    const { selected, analysis } = this, region = analysis.regions[selected];
+    if (this.find("show-boxes").checked) drawn.boxes(analysis.regions, head.map);
+    if (region) drawn.emphasise(selected, region, analysis.outlineOf(selected), head.map);
+  }
+
+  drawReveal() { // in the view "Compare" heat and lines begin at the divider
+    const { box, zoom, stage, heat, lines, reveal } = this, comparing = this.view === "compare";
+    reveal.handle.hidden = this.find("divides").hidden = !comparing;
+    heat.style.clipPath = lines.style.clipPath = "";
+    if (!comparing || !box) return;
+    const left = box.left * zoom.scale + zoom.x, width = box.width * zoom.scale;
+    const x = reveal.place(Math.max(0, left), Math.min(stage.clientWidth, left + width));
+    heat.style.clipPath = `inset(0 0 0 ${(100 * (x - left)) / width}%)`;
+    lines.style.clipPath = `inset(0 0 0 ${x}px)`;
   }
 
   tell() { // numbers and words
     const { analysis, head, trial, root, slider } = this;
     const atLimit = trial === head.limit, regions = analysis.regions.length;
-    Object.assign(root.dataset, { threshold: trial, above: analysis.above, regions });
+    const marked = analysis.regions[this.selected] ? this.selected + 1 : "";
+    Object.assign(root.dataset, { threshold: trial, above: analysis.above, regions, marked });
     const shown = Math.round(trial / this.step);
     if (Number(slider.value) !== shown) slider.value = shown;
     slider.style.setProperty("--fill", along(shown, slider));
@@ -173,7 +213,8 @@ class Viewer {
     this.tellVerdict(analysis.peak > trial ? "NG" : "OK", atLimit);
     const share = formatNumber((100 * analysis.above) / analysis.values.length);
     const many = regions === 1 ? "1 region" : `${regions} regions`;
-    this.find("found").textContent = regions ? `${many} above, ${share} % of the area` : "Nothing above the threshold";
+    const found = regions ? `${many} above, ${share} % of the area` : "Nothing above the threshold";
+    this.find("found").textContent = marked ? `${found}, region ${marked} marked` : found;
     this.tellLegend();
   }
 
@@ -191,14 +232,14 @@ class Viewer {
 
   tellOpacity() {
     const { opacity } = this;
-    this.heat.style.opacity = this.view === "overlay" ? opacity.value / 100 : 1;
+    this.heat.style.opacity = this.onPicture ? opacity.value / 100 : 1;
     this.find("percent").value = opacity.value + " %";
     opacity.style.setProperty("--fill", along(opacity.value, opacity));
   }
 
   tellLegend() {
-    const { head, trial, scale } = this, level = this.level >= 0;
-    const table = this.view === "overlay" || this.view === "image" ? this.table : this.solid;
+    const { head, trial, scale } = this, level = this.view.startsWith("level");
+    const table = this.onPicture ? this.table : this.solid;
     const strip = new ImageData(1, 256), out = new Uint32Array(strip.data.buffer);
     for (let y = 0; y < 256; y++) out[y] = table[Math.round(((255 - y) * (table.length - 1)) / 255)];
     this.find("strip").getContext("2d").putImageData(strip, 0, 0);
@@ -236,6 +277,7 @@ class Viewer {
     this.fit.hidden = zoom.scale === 1;
     const enlarged = (box.width * zoom.scale * window.devicePixelRatio) / this.picture.width;
     this.picture.classList.toggle("sharp", enlarged > 8); // single pixels are worth seeing
+    this.drawReveal();
     this.drawLines();
   }
 
@@ -249,20 +291,49 @@ class Viewer {
     return [event.clientX - place.left - this.stage.clientLeft, event.clientY - place.top - this.stage.clientTop];
   }
 
-  point(event) {
-    if (!this.box || !this.analysis) return;
-    const [sx, sy] = this.onStage(event), { zoom, box, head, level } = this;
+  onPart(event) { // shares of the picture's sides, or null outside of it
+    if (!this.box || !this.analysis) return null;
+    const [sx, sy] = this.onStage(event), { zoom, box } = this;
     const u = ((sx - zoom.x) / zoom.scale - box.left) / box.width;
     const v = ((sy - zoom.y) / zoom.scale - box.top) / box.height;
-    if (u < 0 || v < 0 || u >= 1 || v >= 1) {
+    return u < 0 || v < 0 || u >= 1 || v >= 1 ? null : [u, v];
+  }
+
+  point(event) {
+    const place = this.onPart(event);
+    this.stage.classList.toggle("over", place !== null && this.regionAt(place) !== null);
+    if (!place) {
       this.readout.value = "";
       return;
     }
-    const plane = level < 0 ? head.map : head.levels, size = plane.width * plane.height;
-    const i = Math.floor(v * plane.height) * plane.width + Math.floor(u * plane.width);
-    const score = level < 0 ? this.analysis.values[i] : (this.levels[level * size + i] / 255) * plane.top;
+    const [u, v] = place, { head, plane } = this, { width, height, values, bytes } = plane;
+    const i = Math.floor(v * height) * width + Math.floor(u * width);
+    const score = values ? values[i] : (bytes[i] / 255) * plane.top;
     const x = Math.floor(u * head.width), y = Math.floor(v * head.height);
     this.readout.value = `${formatNumber(score)} at x ${x}, y ${y}`;
+  }
+
+  regionAt([u, v]) { // the region itself, else the smallest box around; small regions would be hard to hit
+    const { analysis, box, zoom } = this, { width, height } = this.head.map, x = u * width, y = v * height;
+    const inside = analysis.regionAt(Math.floor(x), Math.floor(y));
+    if (inside >= 0) return inside;
+    const reach = (REACH * width) / (box.width * zoom.scale), reachDown = (REACH * height) / (box.height * zoom.scale);
+    let nearest = null, smallest = Infinity;
+    analysis.regions.forEach(({ x0, y0, x1, y1 }, i) => {
+      const size = (x1 - x0) * (y1 - y0);
+      const within = x >= x0 - reach && x < x1 + reach && y >= y0 - reachDown && y < y1 + reachDown;
+      if (within && size < smallest) [nearest, smallest] = [i, size];
+    });
+    return nearest;
+  }
+
+  mark(region) {
+    if (region === this.selected) return;
+    this.selected = region;
+    this.clicked = Date.now();
+    this.drawLines();
+    this.tell();
+    this.tellPython();
   }
 
   wheel(event) {
@@ -301,12 +372,17 @@ class Viewer {
 
   listenToStage() {
     const { stage, zoom } = this;
-    let grip = null;
+    let grip = null, pressed = [0, 0];
+    stage.addEventListener("click", (event) => {
+      const place = this.onPart(event), moved = Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]);
+      if (place && moved <= STILL && !event.target.closest(".fit, .divider")) this.mark(this.regionAt(place));
+    });
     stage.addEventListener("dblclick", () => this.unzoom());
     stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
     stage.addEventListener("pointerleave", () => (this.readout.value = ""));
     stage.addEventListener("pointerdown", (event) => {
-      if (event.button !== 0 || zoom.scale === 1 || event.target === this.fit) return;
+      pressed = [event.clientX, event.clientY];
+      if (event.button !== 0 || zoom.scale === 1 || event.target.closest(".fit, .divider")) return;
       stage.setPointerCapture(event.pointerId);
       grip = [event.clientX - zoom.x, event.clientY - zoom.y];
       stage.classList.add("dragging");
@@ -333,7 +409,9 @@ class Viewer {
     const onGrid = Number((Math.round(inRange / this.step) * this.step).toPrecision(12));
     // the limit itself is seldom on the grid of the slider; its own place stands for it
     const isLimit = Math.round(this.head.limit / this.step) === Math.round(onGrid / this.step);
+    const before = this.trial;
     this.trial = isLimit ? this.head.limit : onGrid;
+    if (this.trial !== before) this.selected = null; // another threshold makes other regions
     this.draw();
   }
 
@@ -341,13 +419,15 @@ class Viewer {
     this.view = view;
     if (view !== "image") this.heatView = view;
     this.find("views").querySelector(`input[value="${view}"]`).checked = true;
+    this.drawReveal();
+    if (!this.analysis) return;
     this.drawHeat();
     this.tellLegend();
   }
 
   key(event) {
     if (!this.analysis || event.ctrlKey || event.metaKey || event.altKey) return;
-    const onSlider = event.target === this.slider, own = onSlider || event.target === this.stage;
+    const own = [this.slider, this.stage, this.reveal.handle].includes(event.target);
     const arrow = own ? { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key] : undefined;
     const way = arrow ?? { "+": 1, "=": 1, "-": -1, "−": -1 }[event.key];
     if (way) { // the third significant figure; ten of them with Shift
@@ -366,6 +446,7 @@ class Viewer {
 
   tellPython() {
     this.keyed = false;
-    this.report({ threshold: this.trial, limit: this.head.limit });
+    const { trial, head, selected, clicked } = this;
+    this.report({ threshold: trial, limit: head.limit, id: head.id, region: selected, clicked });
   }
 }
