@@ -9,6 +9,8 @@ from skrd4ad.types import GOOD, Region
 from skrd4ad.ui.inspect_sources import Item
 from skrd4ad.ui.theme import format_number, verdict_badge
 
+_REGIONS = "inspect-regions"
+
 
 def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
     """Verdict with score and limit, or why the image cannot be judged, and what the data set says."""
@@ -34,11 +36,17 @@ def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
             st.caption("An escape at this limit.")
 
 
-def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> int | None:
-    """Table of the regions, in pixels of the image or in mm; returns the number of the chosen row."""
+def chosen_region() -> int | None:
+    """Row of the table of regions that the user chose, from 0; the picture marks it."""
+    rows = st.session_state.get(_REGIONS, {}).get("selection", {}).get("rows", [])
+    return int(rows[0]) if rows else None
+
+
+def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
+    """Table of the regions, in pixels of the image or in mm; a chosen row is marked in the picture."""
     if not inspection.regions:
         st.caption("No region is above the limit.")
-        return None
+        return
     unit = "px" if mm_per_pixel is None else "mm"
     table = pd.DataFrame([_row(region, mm_per_pixel or 1.0, unit) for region in inspection.regions])
     count = len(table)
@@ -46,16 +54,14 @@ def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> int |
         f"{count} region{'s' if count > 1 else ''} above {format_number(inspection.pixel_threshold or 0.0)}, highest "
         f"peak first, in {'pixels of the image' if mm_per_pixel is None else 'millimetres'}"
     )
-    chosen = st.dataframe(
+    st.dataframe(
         table,
         hide_index=True,
         height=min(35 * (count + 1) + 3, 250),
-        key="inspect-regions",
+        key=_REGIONS,
         on_select="rerun",
         selection_mode="single-row",
     )
-    rows = chosen["selection"]["rows"]
-    return int(rows[0]) if rows and rows[0] < count else None
 
 
 def _row(region: Region, scale: float, unit: str) -> dict[str, str]:

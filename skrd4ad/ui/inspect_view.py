@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from skrd4ad.data.images import read_mask
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ImageError
-from skrd4ad.services.inspection import Inspection, image_row, inspect_images, to_record
+from skrd4ad.services.inspection import Inspection, counted_map, image_row, inspect_images, to_record
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.inspect_batch import Scored, show_batch
-from skrd4ad.ui.inspect_details import show_files, show_regions, show_verdict
+from skrd4ad.ui.inspect_details import chosen_region, show_files, show_regions, show_verdict
+from skrd4ad.ui.inspect_explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect_sources import Item
 from skrd4ad.ui.words import duration
 
@@ -123,12 +124,15 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         picture.error(inspection.error, icon=":material/broken_image:")
         beside.caption("The other images are not affected.")
         return
-    assert inspection.threshold is not None and inspection.heat_top is not None
+    counted = counted_map(inspection)
+    assert inspection.threshold is not None and inspection.heat_top is not None and counted is not None
     strides = len(inspection.prediction.level_maps)
+    # the viewer numbers the regions above its own limit; with a review limit the table holds more
+    same_regions = inspection.pixel_threshold == inspection.threshold
     with picture:
         state = map_viewer(
             inspection.image,
-            inspection.prediction.anomaly_map if inspection.judged_map is None else inspection.judged_map,
+            counted,
             image_id=f"{_state(info)}:{item.id}",
             key="inspect-viewer",
             threshold=inspection.threshold,
@@ -136,6 +140,8 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
             level_maps=inspection.prediction.level_maps,
             level_names=("fine", "middle", "coarse")[:strides],
             mask=_truth_mask(item),
+            comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),
+            highlight=chosen_region() if same_regions else None,
         )
     trial = None if state is None or state.threshold == inspection.threshold else state.threshold
     if trial is not None:
@@ -144,6 +150,7 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         show_verdict(inspection, item, trial=trial is not None)
         show_regions(inspection, mm_per_pixel=mm_per_pixel)
         show_files(inspection, item)
+        offer_explanations(info, inspection, state=f"{_state(info)}:{item.id}")
 
 
 def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:

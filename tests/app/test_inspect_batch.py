@@ -99,3 +99,16 @@ def test_an_image_unlike_the_training_images_gets_no_verdict(
     assert not at.exception and not at.error
     assert any("annot judge" in each.value for each in at.warning)
     assert any(each.value.startswith("Its score would be") for each in at.caption)
+
+
+def test_the_good_images_most_like_a_part_are_shown(visit, own_model: Path) -> None:
+    at = visit("inspect")
+    at.button(key="nearest").click().run()
+    assert not at.exception and not at.error
+    assert any(each.value.startswith("Training images, by the distance") for each in at.caption)
+
+
+def test_views_with_the_skips_cut_can_be_asked_for(visit, own_model: Path) -> None:
+    at = visit("inspect")
+    at.toggle(key="inspect-skips").set_value(True).run()
+    assert not at.exception and not at.error
