@@ -1,3 +1,4 @@
+from skrd4ad.services.review import waiting_images
 from skrd4ad.ui.frame import ensure_frame
 
 ensure_frame("overview")
@@ -9,6 +10,7 @@ from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.services.catalogue import EMBEDDED_SOURCES, BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.job_cards import watch_jobs
+from skrd4ad.ui.theme import format_number
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
@@ -88,10 +90,32 @@ def data_sets() -> None:
         st.switch_page("pages/train.py")
 
 
+def review_queue() -> None:
+    waiting = waiting_images()
+    if not waiting:
+        return
+    st.subheader("Waiting for review", anchor=False)
+    st.caption(f"{len(waiting)} image{'s' if len(waiting) > 1 else ''}, the longest waiting first")
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "Image": [image.name for image in waiting],
+                "Verdict": [image.verdict or "cannot judge" for image in waiting],
+                "Score": [format_number(image.score) for image in waiting],
+                "Limit": ["–" if image.threshold is None else format_number(image.threshold) for image in waiting],
+                "Model": [image.model_folder.name for image in waiting],
+            }
+        ),
+        hide_index=True,
+        height=min(35 * (len(waiting) + 1) + 3, 250),
+    )
+
+
 def body() -> None:
     models, broken = list_models()
     welcome(models)
     model_table(models, broken)
+    review_queue()
     left, right = halves("overview", 2, 3)
     with left:
         data_sets()

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text
+from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -138,3 +138,38 @@ class TrainedModel(Base):
     """SHA-256 of ``model.safetensors``, in hexadecimal."""
     metrics: Mapped[dict[str, Any] | None]
     seen_at: Mapped[datetime]
+
+
+class StoredImage(Base):
+    """An image that was kept in the workspace, by its content."""
+
+    __tablename__ = "images"
+
+    digest: Mapped[str] = mapped_column(String(64), primary_key=True)
+    """SHA-256 of its file, in hexadecimal."""
+    name: Mapped[str] = mapped_column(Text)
+    """Name it came with, the latest one."""
+    file: Mapped[str] = mapped_column(Text)
+    """Path below the workspace folder."""
+    added_at: Mapped[datetime]
+
+
+class StoredPrediction(Base):
+    """What a model said of an image, the latest time it was asked."""
+
+    __tablename__ = "predictions"
+    __table_args__ = (UniqueConstraint("image_digest", "model_digest"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"))
+    model_digest: Mapped[str] = mapped_column(String(64))
+    model_folder: Mapped[str] = mapped_column(Text)
+    calibration: Mapped[int | None]
+    """Version the verdict was made with; None for a limit by hand."""
+    threshold: Mapped[float | None]
+    score: Mapped[float]
+    verdict: Mapped[str | None] = mapped_column(String(16))
+    refusal: Mapped[str | None] = mapped_column(Text)
+    made_at: Mapped[datetime]
+    review_since: Mapped[datetime | None] = mapped_column(index=True)
+    """When a person was asked to decide; None when nobody is."""

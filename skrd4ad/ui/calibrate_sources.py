@@ -1,17 +1,15 @@
 """Which images a calibration looks at: normals that promise, and labelled images that tell of escapes."""
 
-import hashlib
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import streamlit as st
 
 from skrd4ad.data.images import IMAGE_SUFFIXES
 from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.files import new_file
 from skrd4ad.errors import DataError
-from skrd4ad.paths import workspace
 from skrd4ad.services.catalogue import class_of_model, classes_of, images_in
+from skrd4ad.services.review import keep_upload
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.frame import halves, show_error
 from skrd4ad.ui.pickers import pick_folder
@@ -91,22 +89,7 @@ def _uploaded() -> tuple[Path, ...]:
     if not files:
         st.caption("Nothing chosen yet. Drop photographs of good parts here; scoring them takes seconds.")
         return ()
-    return tuple(dict.fromkeys(kept_upload(file.getvalue(), name=file.name) for file in files))
-
-
-def kept_upload(content: bytes, *, name: str) -> Path:
-    """Where an uploaded image is kept in the workspace, by its content; written when it is not there yet.
-
-    Raises:
-        CheckpointError: it cannot be written.
-        StorageError: the workspace cannot be made.
-    """
-    suffix = PurePath(name).suffix.lower()
-    path = workspace() / "uploads" / f"{hashlib.sha256(content).hexdigest()}{suffix}"
-    if not path.is_file():
-        with new_file(path) as temporary:
-            temporary.write_bytes(content)
-    return path
+    return tuple(dict.fromkeys(keep_upload(file.getvalue(), name=file.name) for file in files))
 
 
 def _in_folder(key: str) -> tuple[Path, ...]:

@@ -9,11 +9,13 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.errors import ImageError
 from skrd4ad.services.batch_files import masks_archive
 from skrd4ad.services.inspection import Inspection, inspect_images
 from skrd4ad.services.report_html import html_text
 from skrd4ad.services.report_pdf import pdf_bytes
 from skrd4ad.services.reporting import collect_report
+from skrd4ad.services.review import ReviewRequest, send_to_review
 from skrd4ad.services.trend import trend
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
@@ -55,6 +57,7 @@ def show_batch(
         state: changes with the model's weights and calibration.
     """
     _tables(info, scored)
+    _to_review(info, items, scored)
     if info.calibration is not None and len(scored) > 1 and all(item.truth is None for item in items):
         with st.expander("Trend of the scores, in the order of the images"):
             _trend(info, scored)
@@ -84,6 +87,30 @@ def _tables(info: ModelInfo, scored: Sequence[Scored]) -> None:
             on_click="ignore",
             key="download-json",
         )
+
+
+def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored]) -> None:
+    doubtful = [
+        ReviewRequest(
+            name=item.name,
+            source=item.source,
+            **{name: each.record[name] for name in ("score", "verdict", "threshold", "calibration", "refusal")},
+        )
+        for item, each in zip(items, scored, strict=True)
+        if not isinstance(item.source, ImageError) and each.record["score"] is not None
+        if each.record["refusal"] is not None or each.record["verdict"] != "OK"
+    ]
+    count = f"{len(doubtful)} image{'' if len(doubtful) == 1 else 's'}"
+    if st.button(
+        f"Send {count} that {'is' if len(doubtful) == 1 else 'are'} not OK to review",
+        key="send-to-review",
+        icon=":material/rate_review:",
+        disabled=not doubtful,
+    ):
+        added = send_to_review(info, doubtful)
+        kept = len(doubtful) - added
+        known = f"; {kept} waited there already" if kept else ""
+        st.success(f"{added} added to the review queue{known}.", icon=":material/check_circle:")
 
 
 def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:

@@ -20,6 +20,7 @@ from skrd4ad.ui.inspect_details import chosen_region, show_files, show_regions, 
 from skrd4ad.ui.inspect_explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect_sources import Item
 from skrd4ad.ui.words import duration
+from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"
 SLOW_SECONDS = 1.0
@@ -41,8 +42,9 @@ def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
         st.session_state[_SELECTED] = picked
         shown = by_id[picked]
     scale = _scale()
+    colours = str(st.sidebar.selectbox("Colour map", COLOUR_MAPS, key="inspect-colours", persist_state="session"))
     with stage:
-        _show_part(info, shown, limit, mm_per_pixel=scale)
+        _show_part(info, shown, limit, mm_per_pixel=scale, colours=colours)
     found = [scored[item.id] for item in items]
     show_batch(info, items, found, limit=limit, mm_per_pixel=scale, state=_state(info))
 
@@ -117,7 +119,7 @@ def _by_score(tile: GalleryItem) -> tuple[bool, float]:
     return (tile.score is None, -(tile.score or 0.0))
 
 
-def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None) -> None:
+def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None, colours: str) -> None:
     inspection = _inspection(info, item, limit)
     picture, beside = halves("part", 5, 3)
     if inspection.image is None or inspection.prediction is None:
@@ -133,13 +135,14 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         state = map_viewer(
             inspection.image,
             counted,
-            image_id=f"{_state(info)}:{item.id}",
+            image_id=f"{_state(info)}:{item.id}:{colours}",
             key="inspect-viewer",
             threshold=inspection.threshold,
             top=inspection.heat_top,
             level_maps=inspection.prediction.level_maps,
             level_names=("fine", "middle", "coarse")[:strides],
             mask=_truth_mask(item),
+            colour_map=colours,
             comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),
             highlight=chosen_region() if same_regions else None,
         )

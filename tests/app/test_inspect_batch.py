@@ -112,3 +112,22 @@ def test_views_with_the_skips_cut_can_be_asked_for(visit, own_model: Path) -> No
     at = visit("inspect")
     at.toggle(key="inspect-skips").set_value(True).run()
     assert not at.exception and not at.error
+
+
+def test_images_that_are_not_ok_are_sent_to_review_and_wait_on_the_overview(visit, own_model: Path) -> None:
+    at = visit("inspect")
+    button = at.button(key="send-to-review")
+    count = int(button.label.split()[1])
+    assert count > 0
+    button.click().run()
+    assert not at.exception and not at.error
+    assert at.success[0].value == f"{count} added to the review queue."
+    at.switch_page("pages/overview.py").run()
+    assert "Waiting for review" in [each.value for each in at.subheader]
+    assert any(len(table.value) == count and "Verdict" in table.value.columns for table in at.dataframe)
+
+
+def test_another_colour_map_can_be_chosen(visit, own_model: Path) -> None:
+    at = visit("inspect")
+    at.sidebar.selectbox(key="inspect-colours").set_value("viridis").run()
+    assert not at.exception and not at.error

@@ -106,6 +106,8 @@ class Drawing:
 
     def shown(self) -> "Drawing":
         expect(self.page.locator(f'.brush[data-ready="{self.name} {self.turn}"]')).to_be_visible(timeout=30_000)
+        # the brush of the turn before may stand beside it for a moment
+        expect(self.root).to_have_count(1)
         return self
 
     def tells(self, revision: int | str) -> None:
