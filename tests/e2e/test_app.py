@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect
+from pypdf import PdfReader
 
 from skrd4ad.engine.checkpoint import read_info
 
@@ -255,6 +256,19 @@ def test_the_overlay_follows_the_threshold_without_the_server(tab: Page, place: 
     tab.get_by_role("button", name="Reset to model limit").click()
     expect(tab.get_by_text("Against the trial limit of the slider")).to_have_count(0, timeout=SLOW)
     assert heat(tab) == before
+
+
+def test_the_report_of_a_batch_is_downloaded_and_reads_back(tab: Page, place: Place, settled) -> None:
+    inspect_tiny(tab, place, settled)
+    tab.get_by_text("Report and masks of all images").click()
+    tab.get_by_role("button", name="Make the report and the masks of 12 images").click()
+    button = tab.get_by_role("button", name="Report, PDF")
+    expect(button).to_be_visible(timeout=SLOW)
+    with tab.expect_download() as found:
+        button.click()
+    text = "".join(page.extract_text() for page in PdfReader(found.value.path()).pages)
+    assert "machined_disc" in text and "12" in text
+    assert "Signature" in text
 
 
 def test_downloads_hold_what_is_shown(tab: Page, place: Place, settled) -> None:
