@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from torchvision import transforms
 
 from skrd4ad.data import decoding, images
 from skrd4ad.data.images import (
@@ -315,14 +316,12 @@ def test_mask_of_one_bit_float_and_transparency():
 
 @pytest.mark.parametrize("size", [8, 16, 40])
 def test_resize_is_that_of_torchvision_on_pillow_images(size):
-    transforms = pytest.importorskip("torchvision.transforms")
     expected = np.asarray(transforms.Resize((size, size))(Image.fromarray(RGB)))
     assert np.array_equal(resize_image(RGB, size), expected)
 
 
 @pytest.mark.parametrize("size", [4, 9, 30])
 def test_mask_resize_is_the_published_one(size):
-    transforms = pytest.importorskip("torchvision.transforms")
     mask = RNG.random((21, 33)) > 0.7
     published = transforms.Compose([transforms.Resize((size, size)), transforms.ToTensor()])
     expected = published(Image.fromarray(mask.astype(np.uint8) * 255))[0].numpy() > 0.5

@@ -202,7 +202,6 @@ def test_one_click_leads_from_the_address_of_the_app_to_a_defect(tab: Page, plac
     expect(tab.get_by_text("The data set says: defect")).to_be_visible()
 
 
-@pytest.mark.skipif(not DEMO.is_dir(), reason="the demo model was not made yet")
 def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
     open_page(tab, place, "Inspect")
     choose_model(tab, "solar_cell_mono")
