@@ -84,7 +84,7 @@ class Prediction:
     """What a model says of one image, in raw units; a verdict needs a calibration."""
 
     anomaly_map: NDArray[np.float32]
-    """(S, S), S the model's image size: sum of the levels, blurred."""
+    """(S, S), S the model's image size, or of the tiles' joint shape: sum of the levels, blurred."""
     level_maps: NDArray[np.float32]
     """(L, S, S): one map a feature level, finest first, before the blur; they sum to the map before its blur."""
     score: float
