@@ -208,7 +208,7 @@ def holdout_scores_are(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 
 @pytest.fixture
-def test_figures_are(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+def evaluations_give(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     """Prescribes image AUROCs of the evaluations during training; the list returned grows by one an evaluation."""
 
     def prescribe(*figures: float) -> list[int]:
@@ -250,9 +250,9 @@ def test_the_last_epoch_is_kept_whatever_the_held_out_score(
 
 
 def test_paper_mode_keeps_the_best_epoch_on_the_test_set_and_says_so(
-    train_disc: Train, weights_of: WeightsOf, disc: DatasetClass, test_figures_are: Callable[..., list[int]]
+    train_disc: Train, weights_of: WeightsOf, disc: DatasetClass, evaluations_give: Callable[..., list[int]]
 ) -> None:
-    calls = test_figures_are(0.5, 0.9, 0.7)
+    calls = evaluations_give(0.5, 0.9, 0.7)
     info = train_disc(epochs=3, selection="test", evaluate_every=1)
     assert (info.selected_epoch, len(calls), info.test_selected) == (2, 3, True)
     assert same(weights_of(info), weights_of(train_disc(epochs=2, selection="last")))
@@ -266,9 +266,9 @@ def test_paper_mode_keeps_the_best_epoch_on_the_test_set_and_says_so(
 
 
 def test_paper_mode_evaluates_as_often_as_asked_and_after_the_last_epoch(
-    train_disc: Train, test_figures_are: Callable[..., list[int]]
+    train_disc: Train, evaluations_give: Callable[..., list[int]]
 ) -> None:
-    calls = test_figures_are(0.9, 0.5)
+    calls = evaluations_give(0.9, 0.5)
     info = train_disc(epochs=3, selection="test", evaluate_every=2)
     assert (len(calls), info.selected_epoch) == (2, 2)
 

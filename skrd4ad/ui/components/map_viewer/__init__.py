@@ -28,7 +28,7 @@ _component = st.components.v2.component(
     # a component is one module
     js="\n".join(
         (_FOLDER / name).read_text(encoding="utf-8")
-        for name in ("analysis.js", "drawing.js", "reveal.js", "map_viewer.js")
+        for name in ("../envelope.js", "analysis.js", "drawing.js", "reveal.js", "map_viewer.js")
     ),
 )
 

@@ -18,16 +18,6 @@ export default function ({ data, parentElement, setStateValue }) {
   viewer.update(unpack(data));
 }
 
-function unpack(bytes) {
-  const start = 4 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
-  head.blob = (name) => { // a copy, because a Float32Array must start at a multiple of four bytes
-    const [offset, length] = head.blobs[name];
-    return bytes.slice(start + offset, start + offset + length);
-  };
-  return head;
-}
-
 function formatNumber(value) { // three significant figures, as theme.format_number
   if (value === 0) return "0";
   const rounded = Number(value.toPrecision(3)), exponent = Math.floor(Math.log10(Math.abs(rounded)));

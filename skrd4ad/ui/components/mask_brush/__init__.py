@@ -24,6 +24,7 @@ LABELS: dict[Colour, str] = {"ignore": "Draw the regions to ignore", "defect": "
 _FOLDER = Path(__file__).parent
 # a component is one module; the last file has its entry. The viewer's analysis draws the same outlines here.
 _SCRIPTS = (
+    "../envelope.js",
     "../map_viewer/analysis.js",
     "raster.js",
     "mask.js",

@@ -25,16 +25,6 @@ export default function ({ data, parentElement, setStateValue }) {
   brush.update(unpack(data));
 }
 
-function unpack(bytes) {
-  const start = 4 + new DataView(bytes.buffer, bytes.byteOffset).getUint32(0, true);
-  const head = JSON.parse(new TextDecoder().decode(bytes.subarray(4, start)));
-  head.blob = (name) => { // a copy, because a Float32Array must start at a multiple of four bytes
-    const [offset, length] = head.blobs[name];
-    return bytes.slice(start + offset, start + offset + length);
-  };
-  return head;
-}
-
 class Brush {
   constructor(root) {
     this.root = root;
