@@ -12,6 +12,7 @@ The tree::
     ├── TrainingError          training cannot start or go on
     │   └── TrainingCancelled  the user asked it to stop
     └── StorageError           the database or the workspace cannot be used
+        └── ConflictError      somebody else changed the same thing meanwhile
 
 A message says what was given, what is allowed, and what to do. Errors of lower layers (Pillow, torch, SQLAlchemy)
 are translated where they cross into this package, with ``raise … from``.
@@ -56,3 +57,7 @@ class TrainingCancelled(TrainingError):
 
 class StorageError(SkrdError):
     """The database or the workspace folder cannot be used."""
+
+
+class ConflictError(StorageError):
+    """Somebody else changed the same thing meanwhile; nothing was overwritten."""

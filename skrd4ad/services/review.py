@@ -12,6 +12,7 @@ from skrd4ad.errors import ImageError
 from skrd4ad.paths import workspace
 from skrd4ad.storage import reviews
 from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.label_queue import save_class_image
 from skrd4ad.types import Verdict
 
 
@@ -99,6 +100,7 @@ def _send(database: Database, info: ModelInfo, request: ReviewRequest) -> bool:
     digest = content_hash(kept)
     with database.write() as session:
         reviews.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
+        save_class_image(session, digest=digest, dataset=info.dataset, class_name=info.class_name, origin="inspect")
         return reviews.ask_for_review(
             session,
             image_digest=digest,

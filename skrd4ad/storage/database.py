@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -107,6 +108,15 @@ def open_database(url: str | None = None) -> Database:
     return database
 
 
+def workspace_database() -> Database:
+    """The workspace's database, opened once in a process and kept open; safe to share between threads.
+
+    Raises:
+        StorageError: as :func:`open_database`.
+    """
+    return _kept_open(_target(os.environ.get("SKRD4AD_DATABASE_URL")))
+
+
 def _target(given: str | None) -> URL:
     if given is None:
         return URL.create("sqlite", database=str(workspace() / "skrd4ad.db"))
@@ -126,12 +136,17 @@ def _target(given: str | None) -> URL:
     return target
 
 
+@cache
+def _kept_open(target: URL) -> Database:
+    return open_database(target.render_as_string(hide_password=False))
+
+
 def _prepare_sqlite(connection: sqlite3.Connection, _: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # the driver must not begin transactions by itself: _begin_sqlite does
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
     connection.execute("PRAGMA foreign_keys = ON")
     _switch_to_wal(connection)
-    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA synchronous = FULL")  # what a person decided survives a power cut as well
 
 
 def _switch_to_wal(connection: sqlite3.Connection) -> None:

@@ -150,8 +150,13 @@ class StoredImage(Base):
     name: Mapped[str] = mapped_column(Text)
     """Name it came with, the latest one."""
     file: Mapped[str] = mapped_column(Text)
-    """Path below the workspace folder."""
+    """Path below the workspace folder; an absolute one for an image that stays in its data set."""
     added_at: Mapped[datetime]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    """Pixels as the image is shown, after the camera's rotation; None until it was read."""
+    revision: Mapped[int] = mapped_column(default=0, server_default="0")
+    """Number of its latest annotation, 0 for none. Whoever adds one must know it: see ``annotations.add_revision``."""
 
 
 class StoredPrediction(Base):
@@ -173,3 +178,77 @@ class StoredPrediction(Base):
     made_at: Mapped[datetime]
     review_since: Mapped[datetime | None] = mapped_column(index=True)
     """When a person was asked to decide; None when nobody is."""
+
+
+class ClassImage(Base):
+    """An image among those of a class that people label."""
+
+    __tablename__ = "class_images"
+    __table_args__ = (Index(None, "image_digest"),)
+
+    dataset: Mapped[str] = mapped_column(Text, primary_key=True)
+    class_name: Mapped[str] = mapped_column(Text, primary_key=True)
+    image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"), primary_key=True)
+    origin: Mapped[str] = mapped_column(String(16))
+    """Where it came from: inspect, dataset, watch or import."""
+    split: Mapped[str | None] = mapped_column(String(16))
+    """train or test where a data set says so."""
+    known_type: Mapped[str | None] = mapped_column(Text)
+    """Label that the data set gives it: ``good`` or the name of the defect; None where it says nothing."""
+    added_at: Mapped[datetime]
+
+
+class Annotation(Base):
+    """What a person decided on an image. Rows are only ever added: the highest revision is what holds."""
+
+    __tablename__ = "annotations"
+    __table_args__ = (UniqueConstraint("image_digest", "revision"), Index(None, "reviewer"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"))
+    revision: Mapped[int]
+    """1, 2, 3, … for each image."""
+    label: Mapped[str] = mapped_column(String(16))
+    """good, defect, unsure, or none when a decision was taken back."""
+    defect_type: Mapped[str | None] = mapped_column(Text)
+    mask_file: Mapped[str | None] = mapped_column(Text)
+    """PNG below the workspace folder, 255 where the part is defective, at the size of the image; None for no mask."""
+    reviewer: Mapped[str] = mapped_column(Text)
+    comment: Mapped[str] = mapped_column(Text, default="")
+    undoes: Mapped[int | None]
+    """Revision that this one took back, for an undo."""
+    made_at: Mapped[datetime]
+
+
+class StoredCalibration(Base):
+    """A calibration that a model was given; the model folder is the truth, the row tells when and by whom."""
+
+    __tablename__ = "calibrations"
+    __table_args__ = (UniqueConstraint("model_digest", "model_folder", "version"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    model_digest: Mapped[str] = mapped_column(String(64))
+    model_folder: Mapped[str] = mapped_column(Text)
+    version: Mapped[int]
+    who: Mapped[str] = mapped_column(Text)
+    values: Mapped[dict[str, Any]]
+    """The calibration in its JSON form."""
+    made_at: Mapped[datetime]
+
+
+class WatchedFolder(Base):
+    """A folder whose new images are put into the queue of a model."""
+
+    __tablename__ = "watched_folders"
+    __table_args__ = (UniqueConstraint("folder", "model_folder"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    folder: Mapped[str] = mapped_column(Text)
+    model_folder: Mapped[str] = mapped_column(Text)
+    active: Mapped[bool]
+    owner: Mapped[str | None] = mapped_column(String(255))
+    """Process that watches it, ``host:pid:start time``."""
+    heartbeat_at: Mapped[datetime | None]
+    created_at: Mapped[datetime]
+    note: Mapped[str | None] = mapped_column(Text)
+    """Why it stopped, or what could not be read, in words for people."""

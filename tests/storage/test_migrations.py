@@ -13,7 +13,12 @@ from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.migrate import MIGRATIONS, migration_config
 from skrd4ad.storage.tables import Base
 
-TABLES = {"alembic_version", "jobs", "job_points", "runs", "models", "images", "predictions"}
+TABLES = {"alembic_version", "jobs", "job_points", "runs", "models", "images", "predictions"} | {
+    "class_images",
+    "annotations",
+    "calibrations",
+    "watched_folders",
+}
 
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
@@ -87,7 +92,7 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(home: Path, database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0002.*Update the program"):
+    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0003.*Update the program"):
         open_database()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -101,12 +106,12 @@ def test_the_template_makes_a_migration_that_runs(
     with database.write() as session:
         session.execute(text("DROP INDEX ix_runs_started_at"))
     with database.engine.connect() as connection:
-        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0003")
-    (made,) = (folder / "versions").glob("0003_*.py")
+        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0004")
+    (made,) = (folder / "versions").glob("0004_*.py")
     assert made.read_text().startswith('"""index again."""')
 
     monkeypatch.setattr(migrate.migration_config, "__defaults__", (folder,))
     database.migrate()
     with database.read() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0003"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0004"
     assert "ix_runs_started_at" in {index["name"] for index in inspect(database.engine).get_indexes("runs")}

@@ -1,0 +1,273 @@
+"""Queries on the images of a class that people label: a page of the queue, its counts, one image."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+from typing import Any, Literal
+
+from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
+from sqlalchemy.orm import Session
+
+from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
+from skrd4ad.types import Verdict
+
+Order = Literal["closest", "highest", "newest", "random"]
+Origin = Literal["inspect", "dataset", "watch", "import"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueFilter:
+    """Which images of a class are wanted; an empty field wants all."""
+
+    dataset: str
+    class_name: str
+    model_digest: str
+    """Model whose scores are shown and ordered by."""
+    reject: float | None = None
+    """Its limit; without one there are no verdicts and no closeness."""
+    review: float | None = None
+    verdicts: tuple[Verdict, ...] = ()
+    labels: tuple[Label, ...] = ()
+    """``none`` is for images that nobody has decided on."""
+    defect_types: tuple[str, ...] = ()
+    reviewers: tuple[str, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    only_sent: bool = False
+    """Only images that a person was asked to decide on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueItem:
+    """An image of a class, what the model says of it, and what people decided."""
+
+    digest: str
+    name: str
+    file: str
+    """Path below the workspace folder, or an absolute one."""
+    width: int | None
+    height: int | None
+    origin: Origin
+    split: str | None
+    known_type: str | None
+    added_at: datetime
+    score: float | None
+    """None when the model has not seen it."""
+    refusal: str | None
+    revision: int
+    label: Label
+    defect_type: str | None
+    mask_file: str | None
+    reviewer: str | None
+    comment: str
+    decided_at: datetime | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueCounts:
+    """How many images of a class there are, under a filter."""
+
+    total: int
+    labels: Mapping[Label, int]
+    masks: int
+    """Defects with a mask."""
+    unscored: int
+    """Images the model has not seen."""
+
+
+def save_class_image(
+    session: Session,
+    *,
+    digest: str,
+    dataset: str,
+    class_name: str,
+    origin: Origin,
+    split: str | None = None,
+    known_type: str | None = None,
+) -> bool:
+    """Put a stored image among those of a class; False when it is there already, and then nothing changes."""
+    if session.get(ClassImage, (dataset, class_name, digest)) is not None:
+        return False
+    session.add(
+        ClassImage(
+            dataset=dataset,
+            class_name=class_name,
+            image_digest=digest,
+            origin=origin,
+            split=split,
+            known_type=known_type,
+            added_at=utc_now(),
+        )
+    )
+    session.flush()
+    return True
+
+
+def queue_page(
+    session: Session, wanted: QueueFilter, *, order: Order = "closest", limit: int = 50, offset: int = 0
+) -> list[QueueItem]:
+    """Images under a filter.
+
+    Args:
+        session: of a ``read`` block.
+        wanted: the filter.
+        order: ``closest`` to the limit (without one: highest score), ``highest`` score, ``newest`` first, or
+            ``random``, which is the same for everybody. Images without a score come last by the first two.
+        limit: how many.
+        offset: how many to pass over.
+    """
+    query = _rows(wanted).order_by(*_order(wanted, order)).limit(limit).offset(offset)
+    return [_item(row) for row in session.execute(query)]
+
+
+def queue_digests(session: Session, wanted: QueueFilter, *, order: Order = "closest") -> list[str]:
+    """Digests of all images under a filter, in order: for the place of one image among them, and for bulk work."""
+    query = _rows(wanted).with_only_columns(StoredImage.digest).order_by(*_order(wanted, order))
+    return list(session.scalars(query))
+
+
+def queue_item(session: Session, wanted: QueueFilter, digest: str) -> QueueItem | None:
+    """One image of the class, whether or not the rest of the filter lets it through."""
+    everything = QueueFilter(
+        dataset=wanted.dataset, class_name=wanted.class_name, model_digest=wanted.model_digest, reject=wanted.reject
+    )
+    row = session.execute(_rows(everything).where(StoredImage.digest == digest)).one_or_none()
+    return None if row is None else _item(row)
+
+
+def queue_counts(session: Session, wanted: QueueFilter) -> QueueCounts:
+    """Counts under a filter, in one pass."""
+    rows = _rows(wanted).with_only_columns(
+        func.coalesce(Annotation.label, "none").label("label"),
+        func.count().label("n"),
+        func.count(Annotation.mask_file).label("masks"),
+        func.sum(case((StoredPrediction.id.is_(None), 1), else_=0)).label("unscored"),
+    )
+    found = list(session.execute(rows.group_by(func.coalesce(Annotation.label, "none"))))
+    return QueueCounts(
+        total=sum(row.n for row in found),
+        labels={row.label: row.n for row in found},
+        masks=sum(row.masks for row in found),
+        unscored=sum(int(row.unscored or 0) for row in found),
+    )
+
+
+def known_values(session: Session, *, dataset: str, class_name: str) -> tuple[list[str], list[str]]:
+    """Defect types and reviewers among the latest annotations of a class, each in order."""
+    latest = (
+        select(Annotation.defect_type, Annotation.reviewer)
+        .join(
+            StoredImage,
+            and_(StoredImage.digest == Annotation.image_digest, StoredImage.revision == Annotation.revision),
+        )
+        .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
+        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name)
+        .distinct()
+    )
+    rows = list(session.execute(latest))
+    return sorted({row[0] for row in rows if row[0]}), sorted({row[1] for row in rows if row[1]})
+
+
+def without_score(session: Session, *, dataset: str, class_name: str, model_digest: str) -> list[StoredImage]:
+    """Images of a class that a model has not seen, by digest."""
+    seen = select(StoredPrediction.image_digest).where(StoredPrediction.model_digest == model_digest)
+    query = (
+        select(StoredImage)
+        .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
+        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name, StoredImage.digest.not_in(seen))
+        .order_by(StoredImage.digest)
+    )
+    return list(session.scalars(query))
+
+
+def save_size(session: Session, digest: str, *, width: int, height: int) -> None:
+    """Store the size of an image."""
+    if (image := session.get(StoredImage, digest)) is not None:
+        image.width, image.height = width, height
+
+
+def is_absolute(file: str) -> bool:
+    """Whether an image stays in its data set, rather than in the workspace."""
+    return PurePath(file).is_absolute()
+
+
+def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPrediction, Annotation]":
+    query = (
+        select(ClassImage, StoredImage, StoredPrediction, Annotation)
+        .join(StoredImage, StoredImage.digest == ClassImage.image_digest)
+        .outerjoin(
+            StoredPrediction,
+            and_(
+                StoredPrediction.image_digest == StoredImage.digest,
+                StoredPrediction.model_digest == wanted.model_digest,
+            ),
+        )
+        .outerjoin(
+            Annotation,
+            and_(Annotation.image_digest == StoredImage.digest, Annotation.revision == StoredImage.revision),
+        )
+        .where(ClassImage.dataset == wanted.dataset, ClassImage.class_name == wanted.class_name)
+    )
+    if wanted.verdicts:
+        query = query.where(_has_verdict(wanted))
+    if wanted.labels:
+        query = query.where(func.coalesce(Annotation.label, "none").in_(wanted.labels))
+    if wanted.defect_types:
+        query = query.where(Annotation.defect_type.in_(wanted.defect_types))
+    if wanted.reviewers:
+        query = query.where(Annotation.reviewer.in_(wanted.reviewers))
+    if wanted.origins:
+        query = query.where(ClassImage.origin.in_(wanted.origins))
+    if wanted.only_sent:
+        query = query.where(StoredPrediction.review_since.is_not(None))
+    return query
+
+
+def _has_verdict(wanted: QueueFilter) -> ColumnElement[bool]:
+    """The rule of ``calibration.verdict_of``, in SQL."""
+    if wanted.reject is None:
+        return literal(False)
+    score, reject = StoredPrediction.score, wanted.reject
+    lower = reject if wanted.review is None else wanted.review
+    ranges: Mapping[Verdict, ColumnElement[bool]] = {
+        "OK": score <= lower,
+        "REVIEW": and_(score > lower, score <= reject),
+        "NG": score > reject,
+    }
+    return or_(*(ranges[verdict] for verdict in wanted.verdicts))
+
+
+def _order(wanted: QueueFilter, order: Order) -> tuple[Any, ...]:
+    score, digest = StoredPrediction.score, StoredImage.digest
+    if order == "newest":
+        return (ClassImage.added_at.desc(), digest)
+    if order == "random":  # a digest has nothing to do with what the image shows
+        return (func.substr(digest, 33), digest)
+    if order == "closest" and wanted.reject is not None:
+        return (score.is_(None), func.abs(score - wanted.reject), digest)
+    return (score.is_(None), score.desc(), digest)
+
+
+def _item(row: Sequence[Any]) -> QueueItem:
+    place, image, said, decided = row
+    return QueueItem(
+        digest=image.digest,
+        name=image.name,
+        file=image.file,
+        width=image.width,
+        height=image.height,
+        origin=place.origin,
+        split=place.split,
+        known_type=place.known_type,
+        added_at=place.added_at,
+        score=None if said is None else said.score,
+        refusal=None if said is None else said.refusal,
+        revision=image.revision,
+        label="none" if decided is None else decided.label,
+        defect_type=None if decided is None else decided.defect_type,
+        mask_file=None if decided is None else decided.mask_file,
+        reviewer=None if decided is None else decided.reviewer,
+        comment="" if decided is None else decided.comment,
+        decided_at=None if decided is None else decided.made_at,
+    )
