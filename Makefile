@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: run test lint browser demo-models clean
+.PHONY: run test lint browser postgres demo-models pictures clean
 
 run: $(VENV)/.app
 	$(BIN)/python -m streamlit run app.py
 
-test: $(VENV)/.dev browser
+test: $(VENV)/.dev browser postgres
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.dev
@@ -20,12 +20,23 @@ lint: $(VENV)/.dev
 demo-models: $(VENV)/.app
 	$(BIN)/python -m benchmarks.demo_models
 
+# the pictures of README and docs, taken from the running app
+pictures: $(VENV)/.dev browser
+	$(BIN)/python docs/make_pictures.py
+
 # Debian's Chromium where it can be installed, otherwise Playwright's own
 browser: $(VENV)/.dev
 	@if command -v chromium || command -v chromium-browser || command -v google-chrome; then :; \
 	elif command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
 	else $(BIN)/python -m playwright install chromium; fi
+
+# PostgreSQL's server for the tests of the storage, which start one of their own; Debian's where it can be installed
+postgres:
+	@if command -v initdb || ls /usr/lib/postgresql/*/bin/initdb 2>/dev/null; then :; \
+	elif command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
+	else echo "PostgreSQL's server is missing: install it (Debian's package postgresql), or put initdb on the PATH."; fi
 
 $(VENV)/.app: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

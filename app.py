@@ -12,6 +12,9 @@ ICONS = {
     "train": ":material/model_training:",
     "inspect": ":material/frame_inspect:",
     "calibrate": ":material/tune:",
+    "label": ":material/draw:",
+    "evaluate": ":material/query_stats:",
+    "models": ":material/deployed_code:",
 }
 
 

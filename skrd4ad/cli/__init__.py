@@ -4,7 +4,23 @@ import sys
 from collections.abc import Sequence
 
 import skrd4ad
-from skrd4ad.cli import calibrate, demo, doctor, evaluate, import_rd4ad, models, predict, report, train
+from skrd4ad.cli import (
+    bundle,
+    calibrate,
+    compare,
+    demo,
+    doctor,
+    evaluate,
+    export,
+    import_bundle,
+    import_rd4ad,
+    labels,
+    models,
+    predict,
+    report,
+    retrain,
+    train,
+)
 from skrd4ad.cli.arguments import Parser
 from skrd4ad.cli.output import run_command
 
@@ -22,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     given = sys.argv[1:] if argv is None else list(argv)
     interrupted = "Interrupted."
-    if given[:1] == ["train"]:
+    if given[:1] in (["train"], ["retrain"]):
         interrupted += " The same command with --resume goes on after the last full epoch."
     return run_command(lambda: _run(given), as_json="--json" in given, when_interrupted=interrupted)
 
@@ -31,7 +47,23 @@ def _run(argv: list[str]) -> int:
     parser = Parser(prog="skrd4ad", description=ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=skrd4ad.__version__)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (doctor, demo, train, calibrate, evaluate, predict, report, import_rd4ad, models):
+    for module in (
+        doctor,
+        demo,
+        train,
+        retrain,
+        calibrate,
+        evaluate,
+        compare,
+        predict,
+        report,
+        export,
+        bundle,
+        import_bundle,
+        import_rd4ad,
+        labels,
+        models,
+    ):
         module.add_parser(subparsers)
     try:
         arguments = parser.parse_args(argv)

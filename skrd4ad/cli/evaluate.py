@@ -1,4 +1,4 @@
-"""``skrd4ad evaluate``: every metric of a model on a test set."""
+"""``skrd4ad evaluate``: every metric of a model on a test set, with 95 % intervals."""
 
 import argparse
 from pathlib import Path
@@ -9,6 +9,8 @@ from skrd4ad.engine.checkpoint import ModelInfo, read_info, save_metrics
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError
+from skrd4ad.metrics.bootstrap import bootstrap
+from skrd4ad.services.evaluation_run import metrics_document
 from skrd4ad.types import DatasetClass
 
 
@@ -17,7 +19,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser = command(
         subparsers,
         "evaluate",
-        about="Measure a model on the test images of a class.",
+        about="Measure a model on the test images of a class, with bootstrap intervals.",
         example="evaluate --model checkpoints/mvtec/bottle/RUN --data mvtec --json",
         run=run,
     )
@@ -33,11 +35,13 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Evaluate the model."""
     output = Output(as_json=arguments.json)
-    data = _the_class(arguments, read_info(arguments.model))
+    data = the_class(arguments, read_info(arguments.model))
     with output.progress("evaluating") as show:
         predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
         evaluation = evaluate_model(predictor, data, progress=show)
-    metrics = evaluation.to_dict()
+    with output.progress("drawing the images again for intervals") as show:
+        intervals = bootstrap(evaluation.data, progress=show)
+    metrics = metrics_document(evaluation, intervals)
     if arguments.save:
         save_metrics(arguments.model, metrics)
     output.say(f"{data.dataset}/{data.name}\n{metrics_text(metrics)}")
@@ -54,7 +58,13 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
+def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
+    """The class that ``--data``, ``--layout`` and ``--class`` name; without ``--class`` the only one, or the model's.
+
+    Raises:
+        ConfigError: there is no class of that name, or several and none is named.
+        DataError: the data set cannot be read.
+    """
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name or "all")
     if len(classes) > 1:
         classes = [cls for cls in classes if arguments.class_name is None and cls.name == info.class_name] or classes

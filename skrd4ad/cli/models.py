@@ -21,13 +21,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         run=run,
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    parser.add_argument("--archived", action="store_true", help="list the archived models as well")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """List the models."""
     output = Output(as_json=arguments.json)
     root = arguments.out or checkpoints()
-    usable, broken = list_models(root)
+    usable, broken = list_models(root, archived=arguments.archived)
     for info in usable:
         output.say(f"{info.dataset}/{info.title}{_figure(info)}\n  {info.folder}")
     for model in broken:

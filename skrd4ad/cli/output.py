@@ -121,8 +121,14 @@ def observer_of(show: ShowProgress, *, epoch: Callable[[dict[str, Any]], None] =
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:
-    """Figures of an evaluation, one line each; those that are undefined are left out."""
-    lines = [f"  {title:<24}{metrics[key]:.4f}" for key, title in METRIC_TITLES if metrics.get(key) is not None]
+    """Figures of an evaluation, one line each, with intervals where there are any; undefined ones are left out."""
+    intervals = metrics.get("intervals") or {}
+    lines = []
+    for key, title in METRIC_TITLES:
+        if metrics.get(key) is not None:
+            limits = intervals.get(key)
+            interval = "" if limits is None else f"   95 % {limits[0]:.4f} to {limits[1]:.4f}"
+            lines.append(f"  {title:<24}{metrics[key]:.4f}{interval}")
     lines.append(f"  {metrics['n_good']} good and {metrics['n_defect']} defective test images")
     if metrics.get("test_selected"):
         lines.append("  test-selected: the epoch was chosen on this test set, so the figures are optimistic")

@@ -11,12 +11,14 @@ from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
 from skrd4ad.cli.records import run_database
 from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Selection, TrainConfig
 from skrd4ad.data.doctor import examine
-from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.checkpoint import ModelInfo, read_info
 from skrd4ad.errors import DataError
 from skrd4ad.paths import checkpoints
+from skrd4ad.services.retraining import retrain_config
 from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.types import DatasetClass
 
+DEFAULT_PRESET = "fast"
 _MODEL_OPTIONS = ("net", "res", "image_size")
 _TRAIN_OPTIONS = ("epochs", "batch_size", "learning_rate", "loss", "rate", "seed", "holdout", "selection")
 
@@ -33,8 +35,16 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     )
     add_data(parser)
     parser.add_argument("--class", dest="class_name", required=True, metavar="C", help="a class, or all")
-    parser.add_argument("--preset", choices=PRESETS, default="fast", help="; ".join(_presets()))
-    change = parser.add_argument_group("settings in place of the preset's")
+    settings = parser.add_mutually_exclusive_group()
+    settings.add_argument("--preset", choices=PRESETS, help=f"{'; '.join(_presets())} (default: {DEFAULT_PRESET})")
+    settings.add_argument(
+        "--start-from",
+        type=Path,
+        metavar="MODEL",
+        help="model folder whose student is gone on from, with the settings it was trained with, a third of its epochs "
+        "and a lower learning rate",
+    )
+    change = parser.add_argument_group("settings in place of the preset's or the model's")
     change.add_argument("--net", choices=NETS, help="teacher")
     change.add_argument("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
     change.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
@@ -79,6 +89,7 @@ def run(arguments: argparse.Namespace) -> int:
                 layout=arguments.layout,
                 weights=None if arguments.weights is None else str(arguments.weights),
                 evaluate=not arguments.no_evaluate,
+                start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
             )
             with output.progress(f"training {data.name}") as show:
                 info = train_class(
@@ -100,13 +111,21 @@ def _presets() -> list[str]:
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
-    preset = PRESETS[arguments.preset]
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    model = replace(preset.model, **{name: given[name] for name in _MODEL_OPTIONS if name in given})
+    base_model, base_train = _base_settings(arguments)
+    model = replace(base_model, **{name: given[name] for name in _MODEL_OPTIONS if name in given})
     changes = {name: given[name] for name in _TRAIN_OPTIONS if name in given}
     if arguments.no_group_consistency:
         changes["group_consistency"] = False
-    return model, replace(preset.train, **changes)
+    return model, replace(base_train, **changes)
+
+
+def _base_settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
+    if arguments.start_from is None:
+        preset = PRESETS[arguments.preset or DEFAULT_PRESET]
+        return preset.model, preset.train
+    info = read_info(arguments.start_from)
+    return info.model, retrain_config(info)
 
 
 def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:

@@ -34,10 +34,15 @@ class ZipEntry:
     """Why it is not read."""
 
 
-def list_zip(source: Path | bytes, *, name: str | None = None) -> list[ZipEntry]:
+def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, ...] = ()) -> list[ZipEntry]:
     """Images in a ZIP file, in its order; other files, folders and hidden files are passed over.
 
     An image whose path leads elsewhere, that is encrypted or too large, stays in the list with its error.
+
+    Args:
+        source: the ZIP file.
+        name: of the ZIP file, for messages.
+        also: suffixes in lower case of other files to list, such as ``.csv``.
 
     Raises:
         DataError: this is no ZIP file, it is damaged, or it holds more than is allowed.
@@ -50,7 +55,7 @@ def list_zip(source: Path | bytes, *, name: str | None = None) -> list[ZipEntry]
     entries = [
         ZipEntry(info.filename, index, _refusal(info, label))
         for index, info in enumerate(infos)
-        if not info.is_dir() and _is_shown_image(info.filename)
+        if not info.is_dir() and _is_shown(info.filename, also)
     ]
     unpacked = sum(infos[entry.index].file_size for entry in entries if entry.error is None)
     if unpacked > MAX_BYTES:
@@ -99,9 +104,10 @@ def _opened(source: Path | bytes, label: str) -> zipfile.ZipFile:
         raise DataError(f"{label} is no ZIP file, or it is damaged ({error}). Pack the images anew.") from error
 
 
-def _is_shown_image(name: str) -> bool:
+def _is_shown(name: str, also: tuple[str, ...]) -> bool:
     parts = PurePosixPath(name.replace("\\", "/")).parts
-    return is_image(Path(name)) and not any(is_hidden(Path(part)) and part != ".." for part in parts)
+    wanted = is_image(Path(name)) or name.lower().endswith(also)
+    return wanted and not any(is_hidden(Path(part)) and part != ".." for part in parts)
 
 
 def _refusal(info: zipfile.ZipInfo, label: str) -> ImageError | None:

@@ -11,6 +11,7 @@ import numpy as np
 from skrd4ad.data.dataset import iter_images, load_masks
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import ignored_pixels, surface_of
+from skrd4ad.engine.start import unseen_samples
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.evaluation import Metrics, by_defect_type, evaluate
 from skrd4ad.types import DatasetClass, EvaluationSet, Progress, Sample
@@ -39,6 +40,8 @@ class Evaluation:
     """Version of the model's calibration; it changes figures only where it ignores pixels."""
     ignores_pixels: bool = False
     """Pixels that the calibration ignores were left out of scores, maps and pixel metrics."""
+    left_out: int = 0
+    """Test images that the model has learnt from or takes its limits from: people had labelled them good."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: the metrics at the top, then their breakdown and their protocol."""
@@ -56,9 +59,18 @@ class Evaluation:
                 f"{self._scores_in_words()} AUPRO: pooled test set, exact thresholds, 8-connected regions, FPR to 0.30 "
                 "(aupro) and 0.05 (aupro_005); aupro_paper: the original code's per-image, 200-threshold form. "
                 + ("Epoch selected on this test set." if self.test_selected else "Nothing was fitted on test images.")
+                + self._left_out_in_words()
             ),
             "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
+
+    def _left_out_in_words(self) -> str:
+        if not self.left_out:
+            return ""
+        return (
+            f" {self.left_out} test images were left out: people labelled them good, and the model was trained or "
+            "calibrated with them. These figures are of a smaller test set than the published one."
+        )
 
     def _scores_in_words(self) -> str:
         if not self.ignores_pixels:
@@ -78,6 +90,8 @@ def evaluate_model(
 ) -> Evaluation:
     """Score the test images of a class and compute every metric.
 
+    Test images that the model is known to have been trained or calibrated with are left out.
+
     Memory grows linearly with the images: 4 bytes a map pixel and 1 a mask pixel, and no more than as much again.
 
     Args:
@@ -87,9 +101,14 @@ def evaluate_model(
         check: called between batches; may raise to stop.
 
     Raises:
-        DataError: the class has no test images, or one cannot be read.
+        DataError: the class has no test images, none is left, or one cannot be read.
     """
-    samples = data.test
+    samples = unseen_samples(predictor.info, data.test)
+    if data.test and not samples:
+        raise DataError(
+            f"All {len(data.test)} test images of {data.name} are ones that this model was trained or calibrated with; "
+            "evaluation needs images it has not seen."
+        )
     if not samples:
         raise DataError(
             f"The class {data.name} of {data.dataset} has no test images; evaluation needs images in test/good, and in "
@@ -125,6 +144,7 @@ def evaluate_model(
         image_size=predictor.image_size,
         calibration=None if calibration is None else calibration.version,
         ignores_pixels=ignored is not None,
+        left_out=len(data.test) - len(samples),
     )
 
 

@@ -1,5 +1,6 @@
 """The image score that a verdict uses: the raw map, without ignored pixels and without regions too small to count."""
 
+import hashlib
 from dataclasses import dataclass
 
 import cv2
@@ -40,6 +41,14 @@ def surface_of(info: ModelInfo) -> Surface:
             f"The mask of ignored regions cannot be read: {error} Restore it, or calibrate the model again."
         ) from error
     return Surface(min_area=calibration.min_area, ignored=mask)
+
+
+def surface_digest(surface: Surface) -> str:
+    """The same text for surfaces under which every map has the same score."""
+    if surface.ignored is None or not surface.ignored.any():
+        return f"{surface.min_area}"
+    bits = np.packbits(surface.ignored).tobytes()
+    return f"{surface.min_area}|{surface.ignored.shape}|{hashlib.sha256(bits).hexdigest()}"
 
 
 def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:

@@ -17,6 +17,7 @@ from skrd4ad.engine.features import FeatureCache, cache_features
 from skrd4ad.engine.files import require_writable
 from skrd4ad.engine.progress import Observer, Phase, TrainProgress
 from skrd4ad.engine.reference import cached_embeddings, make_reference, measure, save_reference
+from skrd4ad.engine.start import Start, read_parent, record_of_start
 from skrd4ad.engine.training_state import Record, read_record, remove_state, restore_state, state_file, unfinished_runs
 from skrd4ad.errors import DataError
 from skrd4ad.models.skrd import build_student
@@ -36,6 +37,7 @@ def train(
     source: str,
     weights: Path | None = None,
     resume: bool = False,
+    start: Start | None = None,
     observer: Observer | None = None,
 ) -> ModelInfo:
     """Train a student on the good images of a class and write its model folder.
@@ -51,9 +53,12 @@ def train(
         source: what was given as the data, for the record: a path, ``elpv`` or ``synthetic``.
         weights: weights file of the teacher to use instead of the usual places.
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
+        start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
+            ``data``; None begins anew.
         observer: is told of the progress, and may stop the training.
 
     Raises:
+        ConfigError: the trained student is of another design.
         DataError: there are too few good images, or one cannot be read, or the epoch is to be chosen on a test set
             that lacks good or defective images.
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
@@ -64,7 +69,10 @@ def train(
     observer = observer or Observer()
     if config.selection == "test":
         require_both_classes(data)
-    learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
+    if start is None:
+        learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
+    else:
+        learn, held_out = start.split(config)
     contents = {sample.path: content_hash(sample.path) for sample in learn + held_out}
     learn = _without_copies(learn, held_out, contents)
     teacher = build_teacher(
@@ -72,6 +80,8 @@ def train(
         weights=weights,
         progress=lambda n, m: observer.report(TrainProgress(phase="weights", done=n, total=m)),
     )
+    teacher_digest = weights_digest(teacher)
+    parent = None if start is None else read_parent(start.folder, model=model, teacher_digest=teacher_digest)
     record = Record(
         settings={
             "model": to_dict(model),
@@ -81,12 +91,15 @@ def train(
             "split_digest": _digest(
                 [contents[s.path] for s in learn] + ["held out"] + [contents[s.path] for s in held_out]
             ),
-            "teacher_digest": weights_digest(teacher),
+            "teacher_digest": teacher_digest,
         }
+        | ({} if parent is None else {"parent_digest": parent.info.digest})
     )
     run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
     require_writable(run.parent)
     student = build_student(model, seed=config.seed)
+    if parent is not None:
+        parent.restore(student)
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
     best: dict[str, Tensor] = {}
     if resume and (unfinished := _unfinished(run.parent, record)):
@@ -132,6 +145,7 @@ def train(
             student.load_state_dict(loop.best)
         scores = [] if holding is None else holdout_scores(student, holding, size=model.image_size)
 
+    held_out_words = "held-out good images of training" if start is None else start.held_out_words
     info = ModelInfo(
         dataset=data.dataset,
         class_name=data.name,
@@ -147,15 +161,14 @@ def train(
             "image_height": reference.height,
             "digest": record.settings["data_digest"],
             "licence": data.licence,
-            "note": data.note,
-        },
+            "note": data.note if start is None else start.note_after(data.note),
+        }
+        | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
         history=tuple(record.history),
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         test_selected=config.selection == "test",
         training_seconds=round(record.seconds, 1),
-        calibration=calibrate(scores, data=f"{len(scores)} held-out good images of training", who="training")
-        if scores
-        else None,
+        calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
     saved = save_model(run, info=info, student=student.state_dict())
     save_reference(saved.folder, reference)

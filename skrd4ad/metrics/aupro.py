@@ -101,7 +101,7 @@ def pool_pixels(
         if count:
             inside_start, inside_end = inside_end, inside_end + count
             inside[inside_start:inside_end] = scores[mask]
-            share, regions = _share_of_region(mask)
+            share, regions = share_of_region(mask)
             weights[inside_start:inside_end] = share
             n_regions += regions
     defect_free.sort()
@@ -217,6 +217,13 @@ def rates_above(
     return fpr, overlap[np.searchsorted(pool.inside, thresholds, side="right")]
 
 
+def share_of_region(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
+    """For each pixel inside a mask, row by row, 1 / area of its 8-connected region, and the number of regions."""
+    n_labels, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
+    region = labels[mask]
+    return 1 / np.bincount(region)[region], n_labels - 1
+
+
 def _parts(pool: PooledPixels) -> Iterator[slice]:
     """The pixels inside masks in consecutive parts."""
     for start in range(0, pool.inside.size, _PART):
@@ -244,13 +251,6 @@ def _next_lower(pool: PooledPixels, score: np.float32) -> np.float32 | None:
 def _spread(start: int, stop: int, count: int) -> NDArray[np.int64]:
     """At most ``count`` whole numbers from ``start`` to ``stop - 1``, evenly spread, both ends included."""
     return np.linspace(start, stop - 1, count if stop > start else 0).round().astype(np.int64)
-
-
-def _share_of_region(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
-    """For each pixel inside a mask 1 / area of its 8-connected region, and the number of regions."""
-    n_labels, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
-    region = labels[mask]
-    return 1 / np.bincount(region)[region], n_labels - 1
 
 
 def _chosen_images(

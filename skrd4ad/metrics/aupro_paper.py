@@ -29,14 +29,26 @@ def aupro_paper_protocol(
     Raises:
         DataError: a shape or type is wrong, or a map holds a number that is not finite.
     """
+    figures = paper_figures(maps, masks, labelled=labelled, ignored=ignored)
+    found = figures[~np.isnan(figures)]
+    return float(np.mean(found)) if found.size else None
+
+
+def paper_figures(
+    maps: NDArray[np.float32],
+    masks: NDArray[np.bool_],
+    *,
+    labelled: NDArray[np.bool_] | None = None,
+    ignored: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """(N,): the figure of each image, NaN where it has none. Arguments and errors as for the mean of them."""
     used = np.ones(len(maps), bool) if labelled is None else labelled
-    figures = []
+    figures = np.full(len(maps), np.nan)
     for i in np.flatnonzero(used):
         if masks[i].any():
             figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1], ignored=ignored))
-            if figure is not None:
-                figures.append(figure)
-    return float(np.mean(figures)) if figures else None
+            figures[i] = np.nan if figure is None else figure
+    return figures
 
 
 def _image_figure(pool: PooledPixels) -> float | None:

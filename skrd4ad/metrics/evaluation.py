@@ -46,7 +46,7 @@ def evaluate(data: EvaluationSet) -> Metrics:
     Raises:
         DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
     """
-    _require_consistent(data)
+    require_consistent(data)
     return _metrics_of(data, np.ones(len(data.labels), bool))
 
 
@@ -59,7 +59,7 @@ def by_defect_type(data: EvaluationSet) -> dict[str, Metrics]:
     Raises:
         DataError: as for :func:`evaluate`.
     """
-    _require_consistent(data)
+    require_consistent(data)
     good, types = data.labels == 0, np.array(data.defect_types)
     return {str(name): _metrics_of(data, good | (types == name)) for name in np.unique(types[~good])}
 
@@ -92,7 +92,12 @@ def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
     )
 
 
-def _require_consistent(data: EvaluationSet) -> None:
+def require_consistent(data: EvaluationSet) -> None:
+    """Refuse arrays that do not belong together.
+
+    Raises:
+        DataError: one has not as many entries as there are labels.
+    """
     n = len(data.labels)
     lengths = {"scores": len(data.scores), "defect types": len(data.defect_types)}
     if data.maps is not None:

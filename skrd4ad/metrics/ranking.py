@@ -22,7 +22,7 @@ class F1Max:
 
 
 @dataclass(frozen=True, eq=False)
-class _Counts:
+class RankCounts:
     """What lies at or above every distinct score; all arrays (T,), highest score first."""
 
     scores: NDArray[np.floating]
@@ -31,6 +31,7 @@ class _Counts:
 
     @property
     def one_class_only(self) -> bool:
+        """Whether good or defective parts are missing; no ranking metric exists then."""
         return self.scores.size == 0 or self.true_positives[-1] == 0 or self.false_positives[-1] == 0
 
 
@@ -42,7 +43,7 @@ def auroc(labels: ArrayLike, scores: ArrayLike) -> float | None:
     Raises:
         DataError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
     """
-    counts = _count(labels, scores)
+    counts = count_ranks(labels, scores)
     if counts.one_class_only:
         return None
     tpr = np.concatenate([[0.0], counts.true_positives / counts.true_positives[-1]])
@@ -55,7 +56,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
 
     Arguments, None and errors as for :func:`auroc`.
     """
-    counts = _count(labels, scores)
+    counts = count_ranks(labels, scores)
     if counts.one_class_only:
         return None
     precision = counts.true_positives / (counts.true_positives + counts.false_positives)
@@ -68,7 +69,7 @@ def f1_max(labels: ArrayLike, scores: ArrayLike) -> F1Max | None:
 
     Arguments, None and errors as for :func:`auroc`.
     """
-    counts = _count(labels, scores)
+    counts = count_ranks(labels, scores)
     if counts.one_class_only:
         return None
     positives = counts.true_positives[-1]
@@ -106,7 +107,11 @@ def finite_scores(scores: ArrayLike) -> NDArray[np.floating]:
     return values
 
 
-def _count(labels: ArrayLike, scores: ArrayLike) -> _Counts:
+def count_ranks(labels: ArrayLike, scores: ArrayLike) -> RankCounts:
+    """Good and defective parts at or above every distinct score.
+
+    Arguments and errors as for :func:`auroc`.
+    """
     values, truth = finite_scores(scores), np.asarray(labels)
     if truth.shape != values.shape:
         raise DataError(f"There are labels of shape {truth.shape} for {values.size} scores; give one label a score.")
@@ -115,7 +120,7 @@ def _count(labels: ArrayLike, scores: ArrayLike) -> _Counts:
     distinct, places = np.unique(values, return_inverse=True)
     everything = np.bincount(places, minlength=distinct.size)
     defects = np.bincount(places[truth == 1], minlength=distinct.size)
-    return _Counts(
+    return RankCounts(
         scores=distinct[::-1],
         true_positives=np.cumsum(defects[::-1]),
         false_positives=np.cumsum((everything - defects)[::-1]),

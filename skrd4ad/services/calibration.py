@@ -13,6 +13,7 @@ from skrd4ad.engine.scoring import Surface
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import Consequences, consequences
 from skrd4ad.metrics.thresholds import conformal_threshold, false_reject_interval, smallest_certifiable
+from skrd4ad.services.calibration_log import note_calibrations
 from skrd4ad.services.distributions import Distributions, ScoredImage, score_distributions
 from skrd4ad.services.numbers import format_number, format_rate
 from skrd4ad.services.threshold_choice import METHODS, Choice, Way, thresholds_of
@@ -126,7 +127,9 @@ def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
         raise ConfigError("Nobody is named; a calibration is stored with the name of who answers for it.")
     # the moment it is signed, not that of the proposal
     signed = replace(proposal.calibration, who=who.strip(), note=note.strip(), created_at=this_moment())
-    return save_calibration(proposal.folder, signed, ignore_mask=proposal.new_mask)
+    saved = save_calibration(proposal.folder, signed, ignore_mask=proposal.new_mask)
+    note_calibrations(saved)
+    return saved
 
 
 def recalibrate(

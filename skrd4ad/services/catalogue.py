@@ -8,9 +8,10 @@ from skrd4ad.data.doctor import Report, examine
 from skrd4ad.data.images import list_images
 from skrd4ad.data.layouts import find_classes
 from skrd4ad.data.sources import EMBEDDED, open_dataset
+from skrd4ad.engine.about import read_about
 from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
 from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.paths import checkpoints, inside_data_roots
+from skrd4ad.paths import checkpoints, inside_data_roots, workspace
 from skrd4ad.types import DatasetClass, Progress
 
 
@@ -45,13 +46,20 @@ class BrokenModel:
     reason: str
 
 
-def list_models(root: Path | None = None) -> tuple[list[ModelInfo], list[BrokenModel]]:
-    """Usable models, newest first in each class, and folders that are damaged."""
+def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[list[ModelInfo], list[BrokenModel]]:
+    """Usable models, newest first in each class, and folders that are damaged.
+
+    Args:
+        root: folder of the model folders; None for the usual one.
+        archived: models that were archived too.
+    """
     models: list[ModelInfo] = []
     broken: list[BrokenModel] = []
     for folder in find_models(checkpoints() if root is None else root):
         try:
-            models.append(read_info(folder))
+            info, about = read_info(folder), read_about(folder)
+            if archived or not about.archived:
+                models.append(info)
         except CheckpointError as error:
             broken.append(BrokenModel(folder, str(error)))
     models.sort(key=lambda info: info.created_at, reverse=True)
@@ -68,7 +76,7 @@ def classes_of(source: str, *, layout: str = "auto") -> list[DatasetClass]:
     """Classes of a data set that a user of the app may read.
 
     Args:
-        source: ``elpv``, ``synthetic``, or a folder under one of the data roots.
+        source: ``elpv``, ``synthetic``, a data set made of labels, or a folder under one of the data roots.
         layout: one of ``skrd4ad.data.layouts.LAYOUTS``.
 
     Raises:
@@ -76,7 +84,7 @@ def classes_of(source: str, *, layout: str = "auto") -> list[DatasetClass]:
     """
     if is_embedded(source):
         return open_dataset(source)
-    classes = find_classes(inside_data_roots(source), layout=layout)
+    classes = find_classes(_readable(Path(source)), layout=layout)
     _require_inside(classes)
     return classes
 
@@ -91,6 +99,24 @@ def class_of(source: str, *, layout: str, class_name: str) -> DatasetClass:
     if class_name not in classes:
         raise DataError(f"The class {class_name} is not in {source} any more; there are: {', '.join(classes)}.")
     return classes[class_name]
+
+
+def made_folder() -> Path:
+    """Folder of the data sets that were made of labels; the app may read them whatever the data roots are."""
+    return workspace() / "labelled"
+
+
+def made_datasets() -> list[Path]:
+    """Folders of the data sets that were made of labels, the newest first.
+
+    Raises:
+        StorageError: the workspace cannot be made.
+    """
+    try:
+        found = [path for path in made_folder().iterdir() if path.is_dir() and not path.name.startswith(".")]
+        return sorted(found, key=lambda path: (-path.stat().st_mtime_ns, path.name))
+    except OSError:  # none was made yet
+        return []
 
 
 def folders_in(folder: Path) -> list[Path]:
@@ -136,9 +162,15 @@ def preflight(data: Sequence[DatasetClass], *, image_size: int, progress: Progre
     return examine(data, image_size=image_size, progress=progress)
 
 
+def _readable(path: Path) -> Path:
+    """A path with links resolved, when the app may read it."""
+    resolved = path.expanduser().resolve()
+    return resolved if resolved.is_relative_to(made_folder()) else inside_data_roots(path)
+
+
 def _is_inside(path: Path) -> bool:
     try:
-        inside_data_roots(path)
+        _readable(path)
     except DataError:
         return False
     return True

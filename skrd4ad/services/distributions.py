@@ -9,17 +9,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from skrd4ad.data.dataset import iter_images
 from skrd4ad.data.images import content_hash
 from skrd4ad.engine.checkpoint import ModelInfo, read_history, read_info
 from skrd4ad.engine.files import read_json, write_json
 from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.scoring import Surface, score_under, surface_of
-from skrd4ad.engine.train import data_digest, split_holdout
+from skrd4ad.engine.scoring import Surface, score_under, surface_digest, surface_of
 from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.paths import workspace
+from skrd4ad.services.learnt import learnt_and_held_out
 from skrd4ad.types import GOOD, DatasetClass, Progress, Sample
 
 BATCH = 16
@@ -112,9 +110,9 @@ def score_distributions(
     info = read_info(folder)
     own = surface_of(info)
     chosen = own if surface is None else surface
-    same = _surface_digest(chosen) == _surface_digest(own)
+    same = surface_digest(chosen) == surface_digest(own)
     warnings: list[str] = []
-    learnt, held_out = _learnt_and_held_out(info, data)
+    learnt, held_out = learnt_and_held_out(info, data)
     if data is None and (normals or labelled is not None):
         warnings.append(
             "The training images are not at hand, so it cannot be checked whether images given here are among them."
@@ -157,25 +155,6 @@ def score_distributions(
         labelled_are_tests=_any_of(labelled_samples, tests),
         warnings=tuple(warnings),
     )
-
-
-def _learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
-    """Contents of the images learnt from, and the held-out images; when the data has changed since, all training
-    images count as learnt from, and none as held out."""
-    if data is None:
-        return set(), []
-    everything = {content_hash(sample.path) for sample in data.train}
-    if info.train is None or not data.train:
-        return everything, []
-    try:
-        learn, held_out = split_holdout(data.train, share=info.train.holdout, seed=info.train.seed)
-    except DataError:  # the data has shrunk since, below what could be trained on
-        return everything, []
-    unseen = {content_hash(sample.path) for sample in held_out}
-    learnt = [sample for sample in learn if content_hash(sample.path) not in unseen]
-    if data_digest([*learnt, *held_out]) != info.data.get("digest"):
-        return everything, []
-    return everything - unseen, list(held_out)
 
 
 def _not_learnt(samples: list[Sample], learnt: set[str], warnings: list[str], *, what: str) -> list[Sample]:
@@ -227,7 +206,7 @@ def _scores_of(
 
 
 def _cache_file(info: ModelInfo, surface: Surface) -> Path:
-    parts = (str(CACHE_FORMAT), info.digest, info.teacher_digest, str(info.model), _surface_digest(surface))
+    parts = (str(CACHE_FORMAT), info.digest, info.teacher_digest, str(info.model), surface_digest(surface))
     return workspace() / "cache" / "scores" / f"{hashlib.sha256('|'.join(parts).encode()).hexdigest()}.json"
 
 
@@ -239,13 +218,6 @@ def _read_cache(path: Path) -> dict[str, float]:
     except CheckpointError:  # cut short or edited: what it held is computed again
         return {}
     return {k: v for k, v in scores.items() if isinstance(v, float)} if isinstance(scores, dict) else {}
-
-
-def _surface_digest(surface: Surface) -> str:
-    if surface.ignored is None or not surface.ignored.any():
-        return f"{surface.min_area}"
-    bits = np.packbits(surface.ignored).tobytes()
-    return f"{surface.min_area}|{surface.ignored.shape}|{hashlib.sha256(bits).hexdigest()}"
 
 
 def _good_in_words(samples: Sequence[Sample], *, are_new: bool) -> str:

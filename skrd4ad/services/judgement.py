@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.engine.calibration import verdict_of
-from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.checkpoint import ModelInfo, read_history
 from skrd4ad.engine.scoring import Surface, muted_map, score_under, surface_of
 from skrd4ad.errors import ConfigError
 from skrd4ad.regions import find_regions
@@ -98,3 +98,19 @@ def judge(anomaly_map: NDArray[np.float32], limits: Limits) -> Judgement:
         judged_map=muted,
         regions=tuple(regions),
     )
+
+
+def comparable_versions(info: ModelInfo) -> tuple[int | None, ...]:
+    """Versions of a model's calibration under which a score counts the same pixels as under the current one.
+
+    A limit by hand has no version, here None: its scores hold when no version ever left pixels or small regions out.
+
+    Raises:
+        CheckpointError: the calibration of the model is damaged.
+    """
+    history = read_history(info.folder)
+    if history is None:
+        return (None,)
+    counted = {each.version: (each.min_area, each.ignore) for each in history.versions}
+    same = tuple(version for version, what in counted.items() if what == counted[history.current_version])
+    return (None, *same) if set(counted.values()) == {(1, None)} else same

@@ -26,23 +26,37 @@ def stored_path(file: str) -> Path:
     return workspace() / file  # an absolute path stays what it is
 
 
+def checked_path(file: str, *, digest: str, name: str) -> Path:
+    """Where a stored file is, once it is certain that it still holds what was stored.
+
+    Args:
+        file: path below the workspace folder, or an absolute one.
+        digest: SHA-256 that it must have, in hexadecimal.
+        name: name of the image, for the message.
+
+    Raises:
+        ImageError: it is gone, or was changed since it was put into the queue.
+    """
+    path = stored_path(file)
+    if not path.is_file():
+        raise ImageError(
+            f"{name} is not at {path} any more. Its labels are kept; put the file back there to see it again."
+        )
+    if content_hash(path) != digest:
+        raise ImageError(
+            f"{path} was changed since it was put into the queue as {name}. Its labels belong to the file as it "
+            "was: put that back, or add the new one to the queue as an image of its own."
+        )
+    return path
+
+
 def labelled_image(item: QueueItem) -> NDArray[np.uint8]:
     """The picture of an image: (H, W, 3) RGB.
 
     Raises:
         ImageError: its file is gone, was changed since it was put into the queue, or cannot be read.
     """
-    path = stored_path(item.file)
-    if not path.is_file():
-        raise ImageError(
-            f"{item.name} is not at {path} any more. Its labels are kept; put the file back there to see it again."
-        )
-    if content_hash(path) != item.digest:
-        raise ImageError(
-            f"{path} was changed since it was put into the queue as {item.name}. Its labels belong to the file as it "
-            "was: put that back, or add the new one to the queue as an image of its own."
-        )
-    return read_image(path, name=item.name)
+    return read_image(checked_path(item.file, digest=item.digest, name=item.name), name=item.name)
 
 
 def save_mask_file(mask: NDArray[np.bool_]) -> str:

@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
+from unicodedata import category
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skrd4ad.data.images import image_size
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ConfigError, StorageError
-from skrd4ad.services.judgement import Limits
-from skrd4ad.services.label_files import save_mask_file
+from skrd4ad.services.judgement import Limits, comparable_versions
+from skrd4ad.services.label_files import save_mask_file, stored_path
 from skrd4ad.storage import annotations, label_queue
 from skrd4ad.storage.annotations import Decision, Label
 from skrd4ad.storage.database import workspace_database
@@ -33,6 +35,7 @@ __all__ = [
     "item_of",
     "page_of_queue",
     "reviewer_name",
+    "still_holding",
     "undo",
 ]
 
@@ -80,22 +83,29 @@ def defect_type_name(given: str | None) -> str | None:
     if not name:
         return None
     fine = len(name) <= LONGEST_NAME and name.isprintable() and not set(name) & set('/\\:*?"<>|')
-    if not fine or name.startswith(".") or name.casefold() == GOOD:
+    if not fine or name.startswith(".") or name.endswith(".") or name.casefold() == GOOD:
         raise ConfigError(
             f"The defect type {name!r} cannot be used; allowed: up to {LONGEST_NAME} characters that a folder may have "
-            f"in its name, without a leading dot, and not {GOOD!r}. Exports make a folder of each type."
+            f"in its name, without a dot at either end, and not {GOOD!r}. Exports make a folder of each type."
         )
     return name
 
 
 def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
-    """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``."""
+    """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``.
+
+    A score that was taken while other pixels counted than count now is as good as none.
+
+    Raises:
+        CheckpointError: the calibration of the model is damaged.
+    """
     return QueueFilter(
         dataset=info.dataset,
         class_name=info.class_name,
         model_digest=info.digest,
         reject=None if limits is None else limits.reject,
         review=None if limits is None else limits.review,
+        calibrations=comparable_versions(info),
     )
 
 
@@ -174,13 +184,14 @@ def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type
     Raises:
         ConfigError: the mask has another size than the image, or the name or type cannot be used.
         ConflictError: somebody else decided since; nothing is stored.
+        ImageError: nobody knows the size of the image, and its file is gone.
         CheckpointError: the mask cannot be written.
         StorageError: the database cannot be written.
     """
-    if item.width is not None and mask.shape != (item.height, item.width):
+    width, height = image_size(stored_path(item.file)) if item.width is None else (item.width, item.height)
+    if mask.shape != (height, width):
         raise ConfigError(
-            f"The mask has {mask.shape[1]} x {mask.shape[0]} pixels; allowed: the image's, "
-            f"{item.width} x {item.height}."
+            f"The mask has {mask.shape[1]} x {mask.shape[0]} pixels; allowed: the image's, {width} x {height}."
         )
     drawn = bool(mask.any())
     label: Label = "defect" if drawn and item.label != "unsure" else item.label
@@ -206,7 +217,7 @@ def undo(item: QueueItem, *, reviewer: str) -> Revision | None:
         ConflictError: somebody else decided since; nothing is stored.
         StorageError: the database cannot be written.
     """
-    holding = _still_holding(history_of(item.digest))
+    holding = still_holding(history_of(item.digest))
     if not holding:
         return None
     before = holding[-2] if len(holding) > 1 else None
@@ -233,7 +244,7 @@ def history_of(digest: str) -> list[Revision]:
         return [_revision(row) for row in annotations.annotation_history(session, digest)]
 
 
-def _still_holding(history: Iterable[Revision]) -> list[Revision]:
+def still_holding(history: Iterable[Revision]) -> list[Revision]:
     """Decisions that were not taken back, oldest first."""
     holding: list[Revision] = []
     for each in history:
@@ -257,6 +268,8 @@ def _comment(text: str) -> str:
     stripped = text.strip()
     if len(stripped) > LONGEST_COMMENT:
         raise ConfigError(f"The comment has {len(stripped)} characters; allowed: up to {LONGEST_COMMENT}.")
+    if any(category(character) in ("Cc", "Cs") for part in stripped.split() for character in part):
+        raise ConfigError("The comment has characters that cannot be shown; type it again without them.")
     return stripped
 
 

@@ -1,5 +1,6 @@
 """Training as a user asks for it: check the data, train, evaluate, record what came out; here or in the background."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -7,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
-from skrd4ad.engine.checkpoint import ModelInfo, folder_name, save_metrics
+from skrd4ad.engine.checkpoint import ModelInfo, folder_name, read_info, save_metrics
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.train import Observer, TrainProgress, train
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.paths import checkpoints
+from skrd4ad.services.calibration_log import record_calibrations
 from skrd4ad.services.catalogue import class_of
 from skrd4ad.services.jobs import JobHandle, queue
+from skrd4ad.services.label_metrics import read_book
+from skrd4ad.services.label_scores import score_labelled
+from skrd4ad.services.retraining_data import empty_class, start_of
 from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.trained_models import save_model as remember_model
@@ -22,13 +27,15 @@ from skrd4ad.types import DatasetClass
 
 KIND = "train"
 
+log = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRequest:
     """One class to train on, and how. Its JSON form is all that is needed to ask for the same again."""
 
     source: str
-    """``elpv``, ``synthetic`` or a folder."""
+    """``elpv``, ``synthetic`` or a folder; empty to learn from labels alone."""
     class_name: str
     model: ModelConfig
     train: TrainConfig
@@ -37,6 +44,10 @@ class TrainingRequest:
     """Weights file of the teacher, instead of the usual places."""
     evaluate: bool = True
     """Evaluate on the test set afterwards, when there is one."""
+    start_from: str | None = None
+    """Model folder whose student the training goes on from; None begins anew."""
+    confirmed: str | None = None
+    """Labels to learn from besides, as ``retraining_data.keep_confirmed`` named them; only with ``start_from``."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -88,15 +99,21 @@ def train_class(
     """
     observer = observer or Observer()
     run_id = None if database is None else _begin_run(database, data, request, out=out, job_id=job_id)
+    start = None
     try:
+        if request.start_from is not None:
+            data, start = start_of(
+                data, folder=Path(request.start_from), confirmed=request.confirmed, config=request.train
+            )
         info = train(
             data,
             model=request.model,
             config=request.train,
             out=out,
-            source=request.source,
+            source=request.source or _source_of(request),
             weights=_weights(request),
             resume=resume,
+            start=start,
             observer=observer,
         )
         if database is not None:
@@ -115,9 +132,10 @@ def train_class(
 
 
 def record_model(database: Database, info: ModelInfo) -> None:
-    """Store in the database that a model folder exists.
+    """Store in the database that a model folder exists, and the calibrations it has had.
 
     Raises:
+        CheckpointError: its calibration is damaged.
         StorageError: the database cannot be written.
     """
     with database.write() as session:
@@ -132,6 +150,7 @@ def record_model(database: Database, info: ModelInfo) -> None:
             digest=info.digest,
             metrics=info.metrics,
         )
+    record_calibrations(database, info)
 
 
 def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
@@ -142,7 +161,7 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
     """
 
     def work(handle: JobHandle) -> Mapping[str, Any]:
-        data = class_of(request.source, layout=request.layout, class_name=request.class_name)
+        data = _data_of(request)
         database = open_database()
         try:
             info = train_class(
@@ -156,9 +175,13 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
             )
         finally:
             database.close()
+        if request.confirmed is not None:
+            _show_labelled_images(info, request, _observer_of(handle))
         return {"folder": str(info.folder), "metrics": info.metrics}
 
     title = f"{request.class_name} · {request.model.net} · {request.train.epochs} epochs"
+    if request.start_from is not None:
+        title += f" · goes on from {Path(request.start_from).name}"
     return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
 
 
@@ -189,6 +212,45 @@ def _observer_of(handle: JobHandle) -> Observer:
 
 def _weights(request: TrainingRequest) -> Path | None:
     return None if request.weights is None else Path(request.weights)
+
+
+def _data_of(request: TrainingRequest) -> DatasetClass:
+    """The class to train on; without samples when labels alone are learnt from."""
+    if not request.source and request.confirmed is not None and request.start_from is not None:
+        return empty_class(read_info(Path(request.start_from)))
+    return class_of(request.source, layout=request.layout, class_name=request.class_name)
+
+
+def _source_of(request: TrainingRequest) -> str:
+    """Where the data of the model lies that a training goes on from: it may be brought back there."""
+    return "" if request.start_from is None else str(read_info(Path(request.start_from)).data.get("source") or "")
+
+
+def show_labelled_images(info: ModelInfo, *, weights: Path | None, observer: Observer) -> dict[str, str]:
+    """Let a model look at the labelled images of its class, so that it can be compared and its queue is filled.
+
+    Returns:
+        Why an image cannot be scored, by its digest.
+
+    Raises:
+        CheckpointError: the model folder is damaged.
+        StorageError: the database or the workspace cannot be used.
+    """
+    epochs = 0 if info.train is None else info.train.epochs
+
+    def progress(done: int, total: int) -> None:
+        observer.report(TrainProgress(phase="finishing", done=done, total=total, epoch=epochs, epochs=epochs))
+
+    images = [image for image in read_book(info).images.values() if image.score is None]
+    return score_labelled(info, images, weights=weights, progress=progress, check=observer.check)
+
+
+def _show_labelled_images(info: ModelInfo, request: TrainingRequest, observer: Observer) -> None:
+    try:
+        show_labelled_images(info, weights=_weights(request), observer=observer)
+    except SkrdError as error:
+        # the model is there: a job that is said to have failed would be repeated from its first epoch
+        log.warning("%s has not seen all labelled images: %s", info.folder, error)
 
 
 def _evaluate(data: DatasetClass, request: TrainingRequest, info: ModelInfo, observer: Observer) -> ModelInfo:

@@ -1,4 +1,9 @@
-"""Opens the workspace database: one SQLite file by default, its schema brought up to date on the way."""
+"""Opens the workspace database: one SQLite file by default, its schema brought up to date on the way.
+
+On PostgreSQL a write block takes one lock of the whole database at its start, as it does on SQLite by itself: what a
+block has read stays true until it commits, so nothing above needs to know which of the two is used. Blocks are short,
+and nobody reads behind that lock.
+"""
 
 import os
 import sqlite3
@@ -6,20 +11,25 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
+from functools import cache, cached_property
+from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from skrd4ad.errors import StorageError
 from skrd4ad.paths import workspace
+from skrd4ad.storage.failures import in_words, shown
 from skrd4ad.storage.migrate import migrate
 
 BUSY_SECONDS = 10
-"""How long a write waits for another one to end."""
+"""How long a write waits for another one to end, and opening for a server's answer."""
+WRITE_LOCK = 0x534B5244
+"""Number of PostgreSQL's advisory lock that a write block holds; each database has its own."""
+DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
+"""Databases that are allowed, each with the driver that it is used through."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +45,7 @@ class Database:
         Raises:
             StorageError: the database cannot be read.
         """
-        with self._translated(), Session(self.engine, expire_on_commit=False) as session:
+        with self._translated(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
@@ -67,7 +77,14 @@ class Database:
         """Close all idle connections."""
         self.engine.dispose()
 
-    @property
+    @cached_property
+    def _reader(self) -> Engine:
+        if self.engine.dialect.name == "sqlite":
+            return self.engine
+        # a snapshot for the whole block, which SQLite gives by itself
+        return self.engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+
+    @cached_property
     def _writer(self) -> Engine:
         return self.engine.execution_options(immediate=True)
 
@@ -76,7 +93,7 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StorageError(_in_words(error, self.engine.url)) from error
+            raise StorageError(in_words(error, self.engine.url, waited=BUSY_SECONDS)) from error
 
 
 def open_database(url: str | None = None) -> Database:
@@ -89,20 +106,10 @@ def open_database(url: str | None = None) -> Database:
         StorageError: the URL is wrong, or the database cannot be read, written, or is of a newer version.
     """
     target = _target(url or os.environ.get("SKRD4AD_DATABASE_URL"))
-    try:
-        engine = create_engine(target)
-    except (SQLAlchemyError, ImportError) as error:
-        raise StorageError(
-            f"The database {target} cannot be opened: {error}. Install the driver that its URL names, or unset "
-            "SKRD4AD_DATABASE_URL to use a file in the workspace."
-        ) from error
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _prepare_sqlite)
-        event.listen(engine, "begin", _begin_sqlite)
-    database = Database(engine)
+    database = Database(_engine(target))
     try:
         database.migrate()
-    except StorageError:
+    except BaseException:
         database.close()
         raise
     return database
@@ -118,22 +125,51 @@ def workspace_database() -> Database:
 
 
 def _target(given: str | None) -> URL:
-    if given is None:
+    if not given:
         return URL.create("sqlite", database=str(workspace() / "skrd4ad.db"))
     try:
         target = make_url(given)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         # the text itself is not repeated: it may hold a password
         raise StorageError(
             "The database URL cannot be read; allowed is the form of sqlite:////folder/file.db or "
             "postgresql+psycopg://user@host/name. Correct or unset SKRD4AD_DATABASE_URL."
         ) from error
-    if target.get_backend_name() == "sqlite" and target.database in (None, "", ":memory:"):
+    backend, _, driver = target.drivername.partition("+")
+    if backend not in DRIVERS or driver not in ("", DRIVERS[backend]):
+        raise StorageError(
+            f"The database URL begins with {target.drivername}://; allowed are sqlite:// and postgresql+psycopg://. "
+            "Correct or unset SKRD4AD_DATABASE_URL."
+        )
+    if backend == "sqlite" and target.database in (None, "", ":memory:"):
         raise StorageError(
             f"The database URL {target} names no file; jobs in several threads need one. "
             "Give the form of sqlite:////folder/file.db."
         )
     return target
+
+
+def _engine(target: URL) -> Engine:
+    sqlite = target.get_backend_name() == "sqlite"
+    try:
+        engine = create_engine(target) if sqlite else create_engine(target, **_server_settings(target))
+    except ImportError as error:
+        raise StorageError(
+            f"The database {shown(target)} needs the driver psycopg, which is not installed ({error}). Install it with "
+            'pip install "psycopg[binary]", or unset SKRD4AD_DATABASE_URL to use a file in the workspace.'
+        ) from error
+    if sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
+    else:
+        event.listen(engine, "begin", _begin_postgresql)
+    return engine
+
+
+def _server_settings(target: URL) -> dict[str, Any]:
+    patience = {} if "connect_timeout" in target.query else {"connect_timeout": BUSY_SECONDS}
+    # a server that was started anew has forgotten the connections that are kept open here
+    return {"connect_args": patience, "pool_pre_ping": True}
 
 
 @cache
@@ -170,23 +206,8 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
 
 
-def _in_words(error: SQLAlchemyError, url: URL) -> str:
-    cause = error.orig if isinstance(error, DBAPIError) else None
-    code = cause.sqlite_errorname if isinstance(cause, sqlite3.Error) and hasattr(cause, "sqlite_errorname") else ""
-    place = url.database if url.get_backend_name() == "sqlite" else str(url)
-    if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
-        return (
-            f"The database {place} is damaged or is no SQLite file. Move it away (a new one is made; model folders "
-            "stay as they are) or put a copy back."
-        )
-    if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        folder = Path(place or "").parent
-        return (
-            f"The database {place} cannot be opened for writing. Make the folder {folder} writable, or set "
-            "SKRD4AD_HOME to one that is."
-        )
-    if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return f"The database {place} was in use by another process for over {BUSY_SECONDS} seconds. Try again."
-    if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return f"The database {place} cannot be written: {cause}. Free some space on its disk, or check the disk."
-    return f"The database {place} cannot be used: {cause or error}."
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("immediate", False):
+        # to the server 0 would mean for ever
+        connection.exec_driver_sql(f"SET LOCAL lock_timeout = {max(1, BUSY_SECONDS * 1000)}")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")

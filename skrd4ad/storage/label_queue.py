@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
-from sqlalchemy import ColumnElement, Select, and_, case, func, literal, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
+from sqlalchemy.orm import Session, aliased
 
 from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.scores import score_that_holds
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
-from skrd4ad.types import Verdict
+from skrd4ad.types import GOOD, Verdict
 
 Order = Literal["closest", "highest", "newest", "random"]
 Origin = Literal["inspect", "dataset", "watch", "import"]
@@ -28,6 +29,8 @@ class QueueFilter:
     reject: float | None = None
     """Its limit; without one there are no verdicts and no closeness."""
     review: float | None = None
+    calibrations: tuple[int | None, ...] | None = None
+    """Versions whose scores hold, None for a limit by hand; a score under another one counts as none. For all: None."""
     verdicts: tuple[Verdict, ...] = ()
     labels: tuple[Label, ...] = ()
     """``none`` is for images that nobody has decided on."""
@@ -53,7 +56,7 @@ class QueueItem:
     known_type: str | None
     added_at: datetime
     score: float | None
-    """None when the model has not seen it."""
+    """None when the model has not seen it, or not with the pixels that count now."""
     refusal: str | None
     revision: int
     label: Label
@@ -62,6 +65,8 @@ class QueueItem:
     reviewer: str | None
     comment: str
     decided_at: datetime | None
+    note: str | None = None
+    """Why no model can look at it; None while nothing is known to be wrong with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +78,9 @@ class QueueCounts:
     masks: int
     """Defects with a mask."""
     unscored: int
-    """Images the model has not seen."""
+    """Images the model has not seen, those that cannot be read among them."""
+    unreadable: int = 0
+    """Images that have no score as they cannot be read."""
 
 
 def save_class_image(
@@ -129,27 +136,38 @@ def queue_digests(session: Session, wanted: QueueFilter, *, order: Order = "clos
 
 def queue_item(session: Session, wanted: QueueFilter, digest: str) -> QueueItem | None:
     """One image of the class, whether or not the rest of the filter lets it through."""
-    everything = QueueFilter(
-        dataset=wanted.dataset, class_name=wanted.class_name, model_digest=wanted.model_digest, reject=wanted.reject
-    )
-    row = session.execute(_rows(everything).where(StoredImage.digest == digest)).one_or_none()
+    row = session.execute(_rows(_whole_class(wanted)).where(StoredImage.digest == digest)).one_or_none()
     return None if row is None else _item(row)
+
+
+def queue_items(session: Session, wanted: QueueFilter, digests: Sequence[str]) -> list[QueueItem]:
+    """Images of the class in the order of their digests, whether or not the rest of the filter lets them through."""
+    rows = session.execute(_rows(_whole_class(wanted)).where(StoredImage.digest.in_(digests)))
+    found = {item.digest: item for item in map(_item, rows)}
+    return [found[digest] for digest in digests if digest in found]
 
 
 def queue_counts(session: Session, wanted: QueueFilter) -> QueueCounts:
     """Counts under a filter, in one pass."""
+    unscored = StoredPrediction.id.is_(None)
     rows = _rows(wanted).with_only_columns(
-        func.coalesce(Annotation.label, "none").label("label"),
+        Annotation.label,
         func.count().label("n"),
         func.count(Annotation.mask_file).label("masks"),
-        func.sum(case((StoredPrediction.id.is_(None), 1), else_=0)).label("unscored"),
+        func.count(case((unscored, 1))).label("unscored"),
+        func.count(case((and_(unscored, StoredImage.note.is_not(None)), 1))).label("unreadable"),
     )
-    found = list(session.execute(rows.group_by(func.coalesce(Annotation.label, "none"))))
+    found = list(session.execute(rows.group_by(Annotation.label)))
+    labels: dict[Label, int] = {}
+    for row in found:  # an image without an annotation counts as one whose decision was taken back
+        label = cast(Label, row.label or "none")
+        labels[label] = labels.get(label, 0) + row.n
     return QueueCounts(
         total=sum(row.n for row in found),
-        labels={row.label: row.n for row in found},
-        masks=sum(row.masks for row in found),
-        unscored=sum(int(row.unscored or 0) for row in found),
+        labels=labels,
+        masks=sum(row.masks for row in found if row.label == "defect"),
+        unscored=sum(row.unscored for row in found),
+        unreadable=sum(row.unreadable for row in found),
     )
 
 
@@ -169,22 +187,24 @@ def known_values(session: Session, *, dataset: str, class_name: str) -> tuple[li
     return sorted({row[0] for row in rows if row[0]}), sorted({row[1] for row in rows if row[1]})
 
 
-def without_score(session: Session, *, dataset: str, class_name: str, model_digest: str) -> list[StoredImage]:
-    """Images of a class that a model has not seen, by digest."""
-    seen = select(StoredPrediction.image_digest).where(StoredPrediction.model_digest == model_digest)
+def by_first_use(session: Session, defect_types: Sequence[str]) -> list[str]:
+    """Defect types, the one that was used first first."""
     query = (
-        select(StoredImage)
-        .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
-        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name, StoredImage.digest.not_in(seen))
-        .order_by(StoredImage.digest)
+        select(Annotation.defect_type)
+        .where(Annotation.defect_type.in_(defect_types))
+        .group_by(Annotation.defect_type)
+        .order_by(func.min(Annotation.id))
     )
-    return list(session.scalars(query))
+    return [name for name in session.scalars(query) if name is not None]
 
 
-def save_size(session: Session, digest: str, *, width: int, height: int) -> None:
-    """Store the size of an image."""
-    if (image := session.get(StoredImage, digest)) is not None:
-        image.width, image.height = width, height
+def types_of_data_set(session: Session, *, dataset: str, class_name: str) -> list[str]:
+    """Defect types that the data set itself gives the images of a class, by name."""
+    known = ClassImage.known_type
+    query = select(known).where(
+        ClassImage.dataset == dataset, ClassImage.class_name == class_name, known.is_not(None), known != GOOD
+    )
+    return [name for name in session.scalars(query.distinct().order_by(known)) if name is not None]
 
 
 def is_absolute(file: str) -> bool:
@@ -196,13 +216,7 @@ def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPredict
     query = (
         select(ClassImage, StoredImage, StoredPrediction, Annotation)
         .join(StoredImage, StoredImage.digest == ClassImage.image_digest)
-        .outerjoin(
-            StoredPrediction,
-            and_(
-                StoredPrediction.image_digest == StoredImage.digest,
-                StoredPrediction.model_digest == wanted.model_digest,
-            ),
-        )
+        .outerjoin(StoredPrediction, score_that_holds(wanted.model_digest, wanted.calibrations))
         .outerjoin(
             Annotation,
             and_(Annotation.image_digest == StoredImage.digest, Annotation.revision == StoredImage.revision),
@@ -220,8 +234,26 @@ def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPredict
     if wanted.origins:
         query = query.where(ClassImage.origin.in_(wanted.origins))
     if wanted.only_sent:
-        query = query.where(StoredPrediction.review_since.is_not(None))
+        query = query.where(_was_sent(wanted.model_digest))
     return query
+
+
+def _was_sent(model_digest: str) -> ColumnElement[bool]:
+    """Whether a person was asked, by a score that may not hold any more."""
+    asked = aliased(StoredPrediction)
+    return exists().where(
+        asked.image_digest == StoredImage.digest, asked.model_digest == model_digest, asked.review_since.is_not(None)
+    )
+
+
+def _whole_class(wanted: QueueFilter) -> QueueFilter:
+    """The same class and scores, with nothing left out."""
+    return QueueFilter(
+        dataset=wanted.dataset,
+        class_name=wanted.class_name,
+        model_digest=wanted.model_digest,
+        calibrations=wanted.calibrations,
+    )
 
 
 def _has_verdict(wanted: QueueFilter) -> ColumnElement[bool]:
@@ -270,4 +302,5 @@ def _item(row: Sequence[Any]) -> QueueItem:
         reviewer=None if decided is None else decided.reviewer,
         comment="" if decided is None else decided.comment,
         decided_at=None if decided is None else decided.made_at,
+        note=image.note,
     )

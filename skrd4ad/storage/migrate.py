@@ -53,6 +53,6 @@ def _is_current(connection: Connection) -> bool:
         raise StorageError(
             f"The database {connection.engine.url.database} was made by a newer version of this program "
             f"(schema {', '.join(sorted(found))}; this version knows up to {', '.join(script.get_heads())}). "
-            "Update the program, or set SKRD4AD_HOME to another folder."
+            "Update the program, or use another database (SKRD4AD_HOME or SKRD4AD_DATABASE_URL)."
         )
     return found == set(script.get_heads())

@@ -1,12 +1,16 @@
 """Queries on the review queue: images that wait for a person to decide."""
 
+from collections.abc import Collection
 from pathlib import PurePath
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select, update
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.tables import StoredImage, StoredPrediction, utc_now
+from skrd4ad.storage.tables import Annotation, StoredImage, StoredPrediction, utc_now
 from skrd4ad.types import Verdict
+
+DECIDED = ("good", "defect")
+"""Labels after which nobody needs to look any more."""
 
 
 def save_image(session: Session, *, digest: str, name: str, file: PurePath) -> None:
@@ -59,12 +63,29 @@ def ask_for_review(
     return is_new
 
 
+def ask_for_reviews(session: Session, digests: Collection[str], *, model_digest: str) -> None:
+    """Put images that a model has seen into the queue; those that wait there keep their place."""
+    asked = update(StoredPrediction).where(
+        StoredPrediction.model_digest == model_digest,
+        StoredPrediction.image_digest.in_(digests),
+        StoredPrediction.review_since.is_(None),
+    )
+    session.execute(asked.values(review_since=utc_now()))
+
+
 def waiting(session: Session) -> list[tuple[StoredImage, StoredPrediction]]:
-    """Images that wait for a person, the longest first, each with what a model said of it."""
+    """Images that wait for a person, the longest first, each with what a model said of it.
+
+    One that was found good or defective waits no more; one that a person was unsure of waits for another person.
+    """
     query = (
         select(StoredImage, StoredPrediction)
         .join(StoredPrediction, StoredPrediction.image_digest == StoredImage.digest)
-        .where(StoredPrediction.review_since.is_not(None))
+        .outerjoin(
+            Annotation,
+            and_(Annotation.image_digest == StoredImage.digest, Annotation.revision == StoredImage.revision),
+        )
+        .where(StoredPrediction.review_since.is_not(None), func.coalesce(Annotation.label, "none").not_in(DECIDED))
         .order_by(StoredPrediction.review_since, StoredPrediction.id)
     )
     return [(image, prediction) for image, prediction in session.execute(query)]

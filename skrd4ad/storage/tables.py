@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
 
@@ -157,6 +157,8 @@ class StoredImage(Base):
     """Pixels as the image is shown, after the camera's rotation; None until it was read."""
     revision: Mapped[int] = mapped_column(default=0, server_default="0")
     """Number of its latest annotation, 0 for none. Whoever adds one must know it: see ``annotations.add_revision``."""
+    note: Mapped[str | None] = mapped_column(Text)
+    """Why no model can look at it, in words for people; None while nothing is known to be wrong with it."""
 
 
 class StoredPrediction(Base):
@@ -252,3 +254,27 @@ class WatchedFolder(Base):
     created_at: Mapped[datetime]
     note: Mapped[str | None] = mapped_column(Text)
     """Why it stopped, or what could not be read, in words for people."""
+
+
+class WatchedFile(Base):
+    """A file that was seen in a watched folder. As long as its size and time of change stay, it is not looked at again.
+
+    Neither image nor note: it was there when the watch began, and was to be left out.
+    """
+
+    __tablename__ = "watched_files"
+    __table_args__ = (UniqueConstraint("watch_id", "name"), Index(None, "watch_id", "taken_at"))
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    watch_id: Mapped[int] = mapped_column(ForeignKey("watched_folders.id", ondelete="CASCADE"))
+    name: Mapped[str] = mapped_column(Text)
+    """Path below the folder."""
+    size: Mapped[int] = mapped_column(BigInteger)
+    """Bytes."""
+    changed_at: Mapped[int] = mapped_column(BigInteger)
+    """Time of change as the file system tells it, in nanoseconds."""
+    image_digest: Mapped[str | None] = mapped_column(ForeignKey("images.digest"))
+    """Image that it was taken as."""
+    note: Mapped[str | None] = mapped_column(Text)
+    """Why it was not taken, in words for people."""
+    taken_at: Mapped[datetime]

@@ -8,6 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from skrd4ad.engine.about import read_about
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import SkrdError
 from skrd4ad.services.catalogue import BrokenModel, list_models
@@ -18,11 +19,19 @@ from skrd4ad.ui.words import duration, progress_of
 
 POLL_SECONDS = 1.0
 SHOWN_JOBS = 3
-_FRAMED, _GOAL, _MODEL = "_framed", "_goal", "_model"
+_FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
 
 STYLE = Path(__file__).with_name("style.css")
 
-PAGES = {"overview": "Overview", "train": "Train", "inspect": "Inspect", "calibrate": "Calibrate"}
+PAGES = {
+    "overview": "Overview",
+    "train": "Train",
+    "inspect": "Inspect",
+    "calibrate": "Calibrate",
+    "label": "Label",
+    "evaluate": "Evaluate",
+    "models": "Models",
+}
 """Pages by the name of their file."""
 
 
@@ -33,6 +42,7 @@ def ensure_frame(page: str) -> None:
     """
     if not st.session_state.get(_FRAMED):
         st.session_state[_GOAL] = page
+        st.session_state[_ASKED] = {name: st.query_params.get_all(name) for name in st.query_params}
         st.switch_page("app.py")
 
 
@@ -40,7 +50,8 @@ def mark_framed() -> None:
     """Called by ``app.py`` before it runs a page; goes on to the page that ``ensure_frame`` left, if there is one."""
     st.session_state[_FRAMED] = True
     if goal := st.session_state.pop(_GOAL, None):
-        st.switch_page(f"pages/{goal}.py")
+        # with what the address asked for: a link may name a view of the page
+        st.switch_page(f"pages/{goal}.py", query_params=st.session_state.pop(_ASKED))
 
 
 def page(name: str, about: str) -> None:
@@ -70,10 +81,10 @@ def warn_of_broken(broken: Sequence[BrokenModel]) -> None:
         st.warning(f"A model folder cannot be used. {model.reason}", icon=":material/warning:")
 
 
-def halves(name: str, left: int, right: int) -> list[DeltaGenerator]:
-    """Two columns of the given shares, which stand below each other on a narrow page."""
+def halves(name: str, *shares: int) -> list[DeltaGenerator]:
+    """Columns of the given shares, mostly two, which stand below each other on a narrow page."""
     with st.container(key=f"halves-{name}"):
-        return list(st.columns([left, right], gap="large"))
+        return list(st.columns(shares, gap="large"))
 
 
 def choose_model(folder: Path) -> None:
@@ -120,10 +131,12 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
 
 
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
-    """Models by their folders in as few words as tell them apart: class, then day and time, then the folder."""
+    """Models by their folders in as few words as tell them apart: name or class, then day and time, then the folder."""
+    names = [read_about(info.folder).name or info.class_name for info in models]
+    moments = [f"{datetime.fromisoformat(info.created_at):%d %b %H:%M}" for info in models]
     kinds = [
-        [info.class_name for info in models],
-        [f"{info.class_name} · {datetime.fromisoformat(info.created_at):%d %b %H:%M}" for info in models],
+        names,
+        [f"{name} · {moment}" for name, moment in zip(names, moments, strict=True)],
         [f"{info.dataset}/{info.class_name}/{info.folder.name}" for info in models],
     ]
     counts = [Counter(labels) for labels in kinds]

@@ -6,16 +6,23 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.errors import SkrdError
+from skrd4ad.services import evaluation, exporting, training
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
-from skrd4ad.services.training import resume_training
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import POLL_SECONDS, choose_model, shielded, show_error
 from skrd4ad.ui.theme import format_number
 from skrd4ad.ui.words import STATES, ago, duration, progress_of
 
 SHOWN_ENDED = 5
+_FIGURES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO (FPR to 0.30)"}
 _RESUMABLE = ("interrupted", "cancelled", "failed")
+_AGAIN: dict[str, tuple[str, Callable[[str], str]]] = {
+    training.KIND: ("Go on from its last epoch", training.resume_training),
+    evaluation.KIND: ("Evaluate once more", evaluation.repeat_evaluation),
+    exporting.KIND: ("Export once more", exporting.repeat_export),
+}
+"""By kind of job: the button under one that did not come to its end, and what it does."""
 
 
 def watch_jobs(when_none: str) -> None:
@@ -55,7 +62,7 @@ def _active_card(job: JobView) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         st.markdown(f"**{job.title}**")
         st.progress(share, text=words)
-        if job.state == "running":
+        if job.state == "running" and job.kind == training.KIND:
             _figures(job)
             points = queue().points(job.id)
             epochs = int(job.progress.get("epochs") or job.request["train"]["epochs"])
@@ -111,21 +118,26 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
             if job.details:
                 with st.expander("Details"):
                     st.code(job.details, language=None)
-        if can_go_on and st.button("Go on from its last epoch", key=f"again-{job.id}", icon=":material/replay:"):
-            _do(lambda: resume_training(job.id))
+        if can_go_on and job.kind in _AGAIN:
+            label, again = _AGAIN[job.kind]
+            if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):
+                _do(lambda: again(job.id))
 
 
 def _result(job: JobView) -> None:
     result = job.result or {}
     metrics = result.get("metrics") or {}
-    shown = [
-        (name, metrics[key])
-        for key, name in (("image_auroc", "image AUROC"), ("pixel_auroc", "pixel AUROC"), ("aupro", "AUPRO"))
-        if metrics.get(key) is not None
-    ]
+    shown = [(name, metrics[key]) for key, name in _FIGURES.items() if metrics.get(key) is not None]
     badge = " (test-selected)" if metrics.get("test_selected") else ""
     if shown:
         st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
+    if job.kind == evaluation.KIND:
+        if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
+            choose_model(Path(result["model_folder"]))
+            st.switch_page("pages/evaluate.py")
+        return
+    if job.kind != training.KIND:
+        return
     folder = Path(result["folder"])
     if folder.is_dir():
         if st.button("Inspect with it", key=f"inspect-{job.id}", icon=":material/frame_inspect:"):

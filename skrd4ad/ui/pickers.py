@@ -8,11 +8,11 @@ import streamlit as st
 from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Preset, Selection, TrainConfig
 from skrd4ad.data.layouts import LAYOUTS
 from skrd4ad.paths import data_roots
-from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in
+from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in, made_datasets
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
 
-_FOLDER = "folder"
+_FOLDER, _MADE = "folder", "made"
 _HERE = "(use this folder)"
 _LOSSES: dict[Loss, str] = {"cosine": "Cosine (published)", "mse": "Squared error", "mixed": "Half of each"}
 _SELECTIONS: dict[Selection, str] = {
@@ -22,32 +22,50 @@ _SELECTIONS: dict[Selection, str] = {
 }
 
 
-def pick_source() -> tuple[str | None, str]:
-    """The data set and its layout; None while a folder is not chosen yet."""
-    titles = {source.source: source.title for source in EMBEDDED_SOURCES} | {_FOLDER: "Own folder"}
+def pick_source(key: str = "train", *, label: str = "Data set", default: str = "elpv") -> tuple[str | None, str]:
+    """The data set and its layout; None while a folder is not chosen yet.
+
+    Args:
+        key: what the keys of the widgets begin with.
+        label: of the choice.
+        default: what is chosen at first: an embedded data set, or ``folder``.
+    """
+    made = {path.name: path for path in made_datasets()}
+    titles = {source.source: source.title for source in EMBEDDED_SOURCES}
+    titles |= ({_MADE: "Labelled"} if made else {}) | {_FOLDER: "Own folder"}
     source = st.segmented_control(
-        "Data set",
+        label,
         list(titles),
         format_func=titles.__getitem__,
-        default="elpv",
+        default=default,
         required=True,
-        key="train-source",
+        wrap=True,
+        key=f"{key}-source",
         persist_state="session",
     )
+    if source == _MADE:
+        name = st.selectbox("Made from labels", list(made), key=f"{key}-made", persist_state="session")
+        return str(made[str(name)]), "mvtec"
     if source != _FOLDER:
         about = next(known.about for known in EMBEDDED_SOURCES if known.source == source)
         st.caption(about)
         return str(source), "auto"
-    folder = pick_folder(key="train-folder")
+    folder = pick_folder(key=f"{key}-folder")
     layout = st.selectbox(
         "Layout",
         LAYOUTS,
         format_func=lambda name: "found automatically" if name == "auto" else name,
-        key="train-layout",
+        key=f"{key}-layout",
         help="MVTec AD, VisA, VAD, or a plain folder of good images with or without defects.",
         persist_state="session",
     )
     return (None if folder is None else str(folder)), str(layout)
+
+
+def choose_made(name: str) -> None:
+    """Make a data set made of labels the one that is chosen on the Train page."""
+    st.session_state["train-source"] = _MADE
+    st.session_state["train-made"] = name
 
 
 def pick_folder(*, key: str) -> Path | None:

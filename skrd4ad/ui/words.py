@@ -38,18 +38,25 @@ def ago(moment: datetime) -> str:
 
 
 def progress_of(job: JobView) -> tuple[float, str]:
-    """How far a training is, 0 to 1, and the same in words."""
+    """How far a job is, 0 to 1, and the same in words.
+
+    A training tells its phase and epoch; any other kind tells ``share`` (0 to 1 of the whole) and ``words`` itself.
+    """
     if job.state == "queued":
         return 0.0, "next in the queue" if job.position <= 1 else f"number {job.position} in the queue"
     at = job.progress
     done, total, epoch, epochs = (int(at.get(name) or 0) for name in ("done", "total", "epoch", "epochs"))
     share = done / total if total else 0.0
     phase = at.get("phase")
-    overall = _within((epoch + share) / epochs if epochs else 0.0)
+    told = at.get("words")
+    of_training = (epoch + share) / epochs if epochs else 0.0
+    overall = _within(float(at.get("share") or 0.0) if told else of_training)
     if job.wish == "cancel":
         return overall, "stopping"
     if job.paused:
         return overall, "paused"
+    if told:
+        return overall, str(told)
     if phase == "weights":
         return _within(share), f"fetching the teacher's weights, {done / 2**20:.0f} of {total / 2**20:.0f} MB"
     if phase == "reading":

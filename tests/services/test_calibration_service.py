@@ -132,7 +132,7 @@ def test_only_images_learnt_from_are_refused(folder: Path, disc: DatasetClass) -
 
 
 def _held_out(folder: Path, disc: DatasetClass) -> list[Sample]:
-    return module._learnt_and_held_out(read_info(folder), disc)[1]
+    return module.learnt_and_held_out(read_info(folder), disc)[1]
 
 
 def test_without_the_training_images_the_check_is_said_to_be_missing(folder: Path, new_good: list[Path]) -> None:

@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,12 +10,13 @@ import torch
 from PIL import Image
 
 from skrd4ad.engine.calibration import calibrate
+from skrd4ad.engine.checkpoint import CALIBRATION, read_info, save_calibration, use_version
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import Surface
 from skrd4ad.errors import ConfigError
 from skrd4ad.regions import find_regions
 from skrd4ad.services.inspection import Inspection, counted_map, image_row, inspect_images, mask_of, to_record
-from skrd4ad.services.judgement import Limits, judge, limits_of
+from skrd4ad.services.judgement import Limits, comparable_versions, judge, limits_of
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +137,23 @@ def test_without_calibration_and_threshold_there_are_no_limits(predictor: Predic
 def test_a_threshold_that_is_no_number_is_refused(predictor: Predictor, threshold: float) -> None:
     with pytest.raises(ConfigError, match="allowed: any finite"):
         limits_of(predictor.info, threshold)
+
+
+def test_scores_hold_under_all_versions_that_count_the_same_pixels(
+    tiny_model: tuple[Path, Path], tmp_path: Path
+) -> None:
+    folder = Path(shutil.copytree(tiny_model[0], tmp_path / "model"))
+    first = read_info(folder).calibration
+    assert first is not None and comparable_versions(read_info(folder)) == (None, 1)
+    save_calibration(folder, replace(first, image_threshold=9.0, pixel_threshold=9.0))
+    assert comparable_versions(read_info(folder)) == (None, 1, 2)
+    save_calibration(folder, replace(first, min_area=4))
+    assert comparable_versions(read_info(folder)) == (3,)
+    save_calibration(folder, replace(first, min_area=4, image_threshold=8.0))
+    assert comparable_versions(read_info(folder)) == (3, 4)
+    save_calibration(folder, first, ignore_mask=np.eye(64, dtype=bool))
+    assert comparable_versions(read_info(folder)) == (5,)
+    use_version(folder, 2)
+    assert comparable_versions(read_info(folder)) == (1, 2)  # a limit by hand was judged by what counted then
+    (folder / CALIBRATION).unlink()
+    assert comparable_versions(read_info(folder)) == (None,)

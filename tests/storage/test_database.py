@@ -23,9 +23,9 @@ def store_job(database: Database, job_id: str = "a") -> None:
         add_job(session, job_id=job_id, kind="train", title="t", request={}, owner="host:1:2.00")
 
 
-def test_default_is_a_file_in_the_workspace(home: Path, database: Database) -> None:
+def test_default_is_a_file_in_the_workspace(home: Path, sqlite_database: Database) -> None:
     assert (home / "skrd4ad.db").is_file()
-    assert database.engine.url.database == str(home / "skrd4ad.db")
+    assert sqlite_database.engine.url.database == str(home / "skrd4ad.db")
 
 
 def test_url_of_the_environment_overrides_the_workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -35,8 +35,8 @@ def test_url_of_the_environment_overrides_the_workspace(home: Path, monkeypatch:
     assert not (home / "skrd4ad.db").exists()
 
 
-def test_sqlite_is_set_up_for_several_writers(home: Path, database: Database) -> None:
-    with database.read() as session:
+def test_sqlite_is_set_up_for_several_writers(home: Path, sqlite_database: Database) -> None:
+    with sqlite_database.read() as session:
         pragmas = {name: session.scalar(text(f"PRAGMA {name}")) for name in ("foreign_keys", "busy_timeout")}
     assert pragmas == {"foreign_keys": 1, "busy_timeout": 10_000}
     # asked through a connection of its own: WAL is a property of the file
@@ -98,7 +98,7 @@ def test_a_moment_without_a_zone_is_refused(database: Database) -> None:
         session.get_one(Job, "a").started_at = datetime(2025, 1, 1)
 
 
-def test_many_threads_and_a_second_engine_write_without_a_lock_error(home: Path, database: Database) -> None:
+def test_many_threads_and_a_second_engine_write_without_a_lock_error(database: Database) -> None:
     threads_count, writes = 8, 15
     second = open_database()
     store_job(database)
@@ -132,7 +132,7 @@ def test_many_threads_and_a_second_engine_write_without_a_lock_error(home: Path,
         assert session.scalar(select(func.count()).select_from(JobPoint)) == threads_count * writes
 
 
-def test_processes_that_open_a_fresh_database_at_once_all_succeed(home: Path) -> None:
+def test_processes_that_open_a_fresh_database_at_once_all_succeed(any_database: str) -> None:
     script = (
         "import sys\n"
         "from skrd4ad.storage.database import open_database\n"
@@ -163,7 +163,7 @@ def test_processes_that_open_a_fresh_database_at_once_all_succeed(home: Path) ->
     database.close()
 
 
-def test_threads_that_open_a_fresh_database_at_once_all_succeed(home: Path) -> None:
+def test_threads_that_open_a_fresh_database_at_once_all_succeed(any_database: str) -> None:
     start = threading.Barrier(4)
     errors: list[BaseException] = []
 
@@ -241,7 +241,37 @@ def test_a_url_that_cannot_be_read_is_refused_without_repeating_its_password() -
     assert "secret" not in str(caught.value)
 
 
-def test_an_unknown_driver_is_refused_without_repeating_the_password() -> None:
-    with pytest.raises(StorageError, match="Install the driver") as caught:
-        open_database("nothing+at_all://user:secret@host/name")
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nothing+at_all://user:secret@host/name",
+        "postgres://user:secret@host/name",
+        "mysql://user:secret@host/name",
+        "postgresql+psycopg2://user:secret@host/name",
+        "sqlite+aiosqlite:////tmp/file.db",
+    ],
+)
+def test_another_kind_of_database_is_refused_without_repeating_the_password(url: str) -> None:
+    with pytest.raises(StorageError, match=r"allowed are sqlite:// and postgresql\+psycopg://") as caught:
+        open_database(url)
+    assert "secret" not in str(caught.value)
+    assert url.split(":")[0] in str(caught.value)
+
+
+def test_a_port_that_is_no_number_is_refused_without_repeating_the_password() -> None:
+    with pytest.raises(StorageError, match="cannot be read") as caught:
+        open_database("postgresql://user:secret@host:port/name")
+    assert "secret" not in str(caught.value)
+
+
+def test_an_empty_url_means_the_workspace(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKRD4AD_DATABASE_URL", "")
+    open_database().close()
+    assert (home / "skrd4ad.db").is_file()
+
+
+def test_a_missing_driver_is_named_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)  # as if it were not installed
+    with pytest.raises(StorageError, match=r"psycopg, which is not installed.*pip install") as caught:
+        open_database("postgresql+psycopg://user:secret@host/name?password=secret")
     assert "secret" not in str(caught.value)

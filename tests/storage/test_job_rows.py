@@ -1,10 +1,12 @@
+import threading
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 
 from skrd4ad.errors import StorageError
 from skrd4ad.storage import jobs
-from skrd4ad.storage.database import Database
+from skrd4ad.storage.database import Database, open_database
 
 
 def fill(database: Database, *names: str, owner: str = "h:1:2.00") -> None:
@@ -90,3 +92,66 @@ def test_progress_is_replaced_and_points_are_appended(database: Database) -> Non
 def test_an_unknown_job_is_named(database: Database) -> None:
     with database.read() as session, pytest.raises(StorageError, match="no job 'nobody'"):
         jobs.find_job(session, "nobody")
+
+
+def at_once(*works: Callable[[Database], bool]) -> list[bool]:
+    """What each of several pieces of work says that begin together, in threads with a database of their own."""
+    start = threading.Barrier(len(works))
+    answers: list[bool] = []
+
+    def run(work: Callable[[Database], bool]) -> None:
+        mine = open_database()
+        start.wait()
+        answers.append(work(mine))
+        mine.close()
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(answers) == len(works)
+    return answers
+
+
+def start(database: Database) -> bool:
+    with database.write() as session:
+        return jobs.start_job(session, "a")
+
+
+def cancel(database: Database) -> bool:
+    with database.write() as session:
+        return jobs.cancel_waiting(session, "a")
+
+
+def test_of_many_that_start_a_job_one_does(database: Database) -> None:
+    fill(database, "a")
+    assert sorted(at_once(*[start] * 6)) == [False] * 5 + [True]
+
+
+def test_a_job_is_either_started_or_cancelled(database: Database) -> None:
+    fill(database, "a")
+    assert sorted(at_once(start, cancel, start, cancel)) == [False] * 3 + [True]
+    with database.read() as session:
+        job = jobs.find_job(session, "a")
+        assert (job.state, job.started_at is None) in {("running", False), ("cancelled", True)}
+
+
+def test_points_of_several_writers_all_arrive_in_the_order_of_each(database: Database) -> None:
+    fill(database, "a")
+
+    def write(first: int) -> Callable[[Database], bool]:
+        def work(mine: Database) -> bool:
+            for step in range(first, first + 10):
+                with mine.write() as session:
+                    jobs.save_progress(session, "a", snapshot={"step": step}, points=[(step, {"loss": 0.5})])
+            return True
+
+        return work
+
+    assert all(at_once(*[write(first) for first in (0, 100, 200)]))
+    with database.read() as session:
+        steps = [point["step"] for point in jobs.job_points(session, "a")]
+    assert len(steps) == 30
+    for first in (0, 100, 200):
+        assert [step for step in steps if first <= step < first + 10] == list(range(first, first + 10))

@@ -1,28 +1,137 @@
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import event, inspect, text
+from sqlalchemy import Connection, create_engine, event, inspect, select, text
 
 from skrd4ad.errors import StorageError
+from skrd4ad.paths import workspace
 from skrd4ad.storage import migrate
 from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.jobs import find_job, job_points
+from skrd4ad.storage.label_queue import QueueFilter, queue_page
 from skrd4ad.storage.migrate import MIGRATIONS, migration_config
-from skrd4ad.storage.tables import Base
+from skrd4ad.storage.reviews import waiting
+from skrd4ad.storage.runs import latest_runs
+from skrd4ad.storage.tables import Base, ClassImage
+from skrd4ad.storage.trained_models import all_models
 
 TABLES = {"alembic_version", "jobs", "job_points", "runs", "models", "images", "predictions"} | {
     "class_images",
     "annotations",
     "calibrations",
     "watched_folders",
+    "watched_files",
 }
+MORNING, NOON = datetime(2025, 3, 30, 8, 15, 30, 123456, UTC), datetime(2025, 3, 30, 12, tzinfo=UTC)
+FIRST_TABLES = """
+INSERT INTO jobs (id, kind, title, state, wish, request, progress, owner, created_at, heartbeat_at)
+    VALUES ('j', 'train', 'disc', 'done', 'run', '{"epochs": 2}', '{}', 'h:1:2.00', :morning, :noon);
+INSERT INTO job_points (job_id, step, "values") VALUES ('j', 1, '{"loss": 0.5}');
+INSERT INTO runs (job_id, dataset, class_name, config, state, folder, started_at)
+    VALUES ('j', 'parts', 'disc', '{}', 'done', '/models/parts/disc/one', :morning);
+INSERT INTO models (folder, dataset, class_name, net, res, created_at, digest, seen_at)
+    VALUES ('/models/parts/my_disc/one', 'parts', 'my disc', 'res18', 3, :morning, 'd', :noon)
+"""
+REVIEW_QUEUE = """
+INSERT INTO images (digest, name, file, added_at) VALUES ('a', 'a.png', 'uploads/a.png', :morning);
+INSERT INTO images (digest, name, file, added_at) VALUES ('b', 'b.png', 'uploads/b.png', :noon);
+INSERT INTO images (digest, name, file, added_at) VALUES ('c', 'c.png', 'uploads/c.png', :noon);
+INSERT INTO predictions (image_digest, model_digest, model_folder, calibration, threshold, score, verdict, made_at,
+    review_since) VALUES ('a', 'd', '/models/parts/my_disc/one', 1, 0.5, 0.75, 'NG', :noon, :noon);
+INSERT INTO predictions (image_digest, model_digest, model_folder, score, made_at, review_since)
+    VALUES ('a', 'e', '/models/parts/my_disc/two', 0.25, :morning, :morning);
+INSERT INTO predictions (image_digest, model_digest, model_folder, score, made_at, review_since)
+    VALUES ('b', 'e', '/models/parts/my_disc/two', 0.5, :noon, :noon);
+INSERT INTO predictions (image_digest, model_digest, model_folder, score, made_at, review_since)
+    VALUES ('c', 'f', '/model', 0.5, :noon, :noon)
+"""
 
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
     assert set(inspect(database.engine).get_table_names()) == TABLES
+
+
+@contextmanager
+def old_database(revision: str) -> Iterator[Connection]:
+    """A connection to the workspace's database as an earlier version of the program left it."""
+    url = os.environ.get("SKRD4AD_DATABASE_URL") or f"sqlite:///{workspace() / 'skrd4ad.db'}"
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        command.upgrade(migration_config(connection), revision)
+        yield connection
+    engine.dispose()
+
+
+def insert(connection: Connection, statements: str) -> None:
+    """Run statements; SQLite keeps moments as text without a zone."""
+    sqlite = connection.dialect.name == "sqlite"
+    moments = {
+        name: moment.strftime("%Y-%m-%d %H:%M:%S.%f") if sqlite else moment
+        for name, moment in (("morning", MORNING), ("noon", NOON))
+    }
+    for statement in statements.split(";"):
+        connection.execute(text(statement), {name: at for name, at in moments.items() if f":{name}" in statement})
+
+
+def test_the_first_tables_are_brought_up_to_date_with_their_rows(any_database: str) -> None:
+    with old_database("0001") as connection:
+        insert(connection, FIRST_TABLES)
+    database = open_database()
+    with database.read() as session:
+        job = find_job(session, "j")
+        assert (job.request, job.created_at, job.heartbeat_at) == ({"epochs": 2}, MORNING, NOON)
+        assert job_points(session, "j") == [{"step": 1, "loss": 0.5}]
+        assert [(run.job_id, run.started_at) for run in latest_runs(session)] == [("j", MORNING)]
+        assert [(model.class_name, model.seen_at) for model in all_models(session)] == [("my disc", NOON)]
+        assert waiting(session) == []
+    database.close()
+
+
+def test_images_that_waited_for_review_are_placed_in_the_classes_of_their_models(any_database: str) -> None:
+    with old_database("0002") as connection:
+        insert(connection, FIRST_TABLES + ";" + REVIEW_QUEUE)
+    database = open_database()
+    with database.read() as session:
+        assert [(image.digest, said.score) for image, said in waiting(session)] == [
+            ("a", 0.25),
+            ("a", 0.75),
+            ("b", 0.5),
+            ("c", 0.5),
+        ]
+        placed = session.scalars(select(ClassImage).order_by(ClassImage.image_digest, ClassImage.class_name)).all()
+        assert [(row.image_digest, row.dataset, row.class_name, row.added_at) for row in placed] == [
+            ("a", "parts", "my disc", NOON),  # a model that is known by name
+            ("a", "parts", "my_disc", MORNING),  # one of which only the folder is known
+            ("b", "parts", "my_disc", NOON),
+            ("c", "-", "/", NOON),  # a folder outside of the usual places
+        ]
+        assert {row.origin for row in placed} == {"inspect"}
+        wanted = QueueFilter(dataset="parts", class_name="my disc", model_digest="d", only_sent=True)
+        (item,) = queue_page(session, wanted)
+        assert (item.name, item.score, item.revision, item.label, item.width) == ("a.png", 0.75, 0, "none", None)
+    database.close()
+
+
+def test_what_was_there_survives_going_back_to_the_review_queue(any_database: str) -> None:
+    with old_database("0002") as connection:
+        insert(connection, FIRST_TABLES + ";" + REVIEW_QUEUE)
+    database = open_database()
+    with database.engine.begin() as connection:
+        command.downgrade(migration_config(connection), "0002")
+        assert connection.scalar(text("SELECT count(*) FROM predictions")) == 4
+        assert connection.scalar(text("SELECT count(*) FROM images")) == 3
+    database.migrate()
+    with database.read() as session:
+        assert len(waiting(session)) == 4
+    database.close()
 
 
 def test_the_newest_migration_equals_the_tables_of_the_code(database: Database) -> None:
@@ -63,7 +172,7 @@ def test_migrations_can_be_undone_and_done_again(database: Database) -> None:
 
 
 def test_a_migration_that_fails_half_way_leaves_the_database_as_it_was(
-    home: Path, monkeypatch: pytest.MonkeyPatch
+    any_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def upgrade_and_fail(*args: object) -> None:
         original(*args)
@@ -73,8 +182,7 @@ def test_a_migration_that_fails_half_way_leaves_the_database_as_it_was(
     monkeypatch.setattr(command, "upgrade", upgrade_and_fail)
     with pytest.raises(RuntimeError):
         open_database()
-    monkeypatch.undo()
-    monkeypatch.setenv("SKRD4AD_HOME", str(home))
+    monkeypatch.setattr(command, "upgrade", original)
     database = open_database()
     assert set(inspect(database.engine).get_table_names()) == TABLES
     database.close()
@@ -86,10 +194,10 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
     database.migrate()
     assert statements
     assert not [s for s in statements if s.split()[0].upper() in ("CREATE", "INSERT", "UPDATE", "DELETE")]
-    assert "BEGIN IMMEDIATE" not in statements
+    assert not [s for s in statements if s == "BEGIN IMMEDIATE" or "pg_advisory" in s]
 
 
-def test_a_database_of_a_newer_version_is_refused_and_left_alone(home: Path, database: Database) -> None:
+def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0003.*Update the program"):

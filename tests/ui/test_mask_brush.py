@@ -263,3 +263,8 @@ def test_the_picture_is_not_sent_again_while_the_user_draws(monkeypatch: pytest.
     header, blobs = unpack(sent[5])
     assert header["base"] == 1
     assert np.frombuffer(blobs["runs"], "<u4").tolist() == encode_runs(~MASK)
+
+
+def test_a_picture_that_a_page_keeps_is_sent_as_it_is() -> None:
+    _, blobs = unpack(_payload({}, IMAGE, mask=None, anomaly_map=None, threshold=None, encoded=b"a JPEG"))
+    assert blobs["image"] == b"a JPEG"

@@ -79,6 +79,14 @@ def test_a_waiting_job_tells_its_place(position: int, words: str) -> None:
         ({"phase": "training", "epoch": None, "epochs": None}, 0.0, "epoch 0 of 0"),
         ({"phase": "finishing", "done": 0, "total": 1}, 1.0, "evaluating"),
         ({"phase": "finishing", "done": 3, "total": 9}, 1.0, "evaluating, 3 of 9 images"),
+        (
+            {"phase": "images", "done": 3, "total": 9, "share": 0.25, "words": "scoring image 3 of 9"},
+            0.25,
+            "scoring image 3 of 9",
+        ),
+        ({"phase": "weights", "done": 1, "total": 2, "share": 0.02, "words": "loading"}, 0.02, "loading"),
+        ({"share": 1.5, "words": "storing"}, 1.0, "storing"),
+        ({"share": None, "words": "storing"}, 0.0, "storing"),
     ],
 )
 def test_a_running_job_tells_how_far_it_is(progress: dict[str, Any], share: float, words: str) -> None:
@@ -89,6 +97,9 @@ def test_a_pause_and_an_end_that_was_asked_for_are_told() -> None:
     at = {"phase": "training", "epoch": 1, "epochs": 4, "done": 0, "total": 2}
     assert progress_of(running(**at, paused=True)) == (0.25, "paused")
     assert progress_of(replace(running(**at), wish="cancel")) == (0.25, "stopping")
+    told = {"share": 0.4, "words": "scoring image 2 of 5"}
+    assert progress_of(running(**told, paused=True)) == (0.4, "paused")
+    assert progress_of(replace(running(**told), wish="cancel")) == (0.4, "stopping")
 
 
 def test_every_state_has_a_word() -> None:

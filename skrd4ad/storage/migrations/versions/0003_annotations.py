@@ -19,6 +19,7 @@ def upgrade() -> None:
         images.add_column(sa.Column("width", sa.Integer()))
         images.add_column(sa.Column("height", sa.Integer()))
         images.add_column(sa.Column("revision", sa.Integer(), nullable=False, server_default="0"))
+        images.add_column(sa.Column("note", sa.Text()))
     op.create_table(
         "class_images",
         sa.Column("dataset", sa.Text(), nullable=False),
@@ -76,15 +77,33 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_watched_folders"),
         sa.UniqueConstraint("folder", "model_folder", name="uq_watched_folders_folder_model_folder"),
     )
+    op.create_table(
+        "watched_files",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("watch_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("size", sa.BigInteger(), nullable=False),
+        sa.Column("changed_at", sa.BigInteger(), nullable=False),
+        sa.Column("image_digest", sa.String(64)),
+        sa.Column("note", sa.Text()),
+        sa.Column("taken_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_watched_files"),
+        sa.ForeignKeyConstraint(
+            ["watch_id"], ["watched_folders.id"], name="fk_watched_files_watch_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["image_digest"], ["images.digest"], name="fk_watched_files_image_digest"),
+        sa.UniqueConstraint("watch_id", "name", name="uq_watched_files_watch_id_name"),
+    )
+    op.create_index("ix_watched_files_watch_id_taken_at", "watched_files", ["watch_id", "taken_at"])
     _place_waiting_images()
 
 
 def downgrade() -> None:
-    for table in ("watched_folders", "calibrations", "annotations", "class_images"):
+    for table in ("watched_files", "watched_folders", "calibrations", "annotations", "class_images"):
         op.drop_table(table)
-    with op.batch_alter_table("images") as images:
-        for column in ("revision", "height", "width"):
-            images.drop_column(column)
+    # in place: a copy of the table would have to take the predictions of its images away first
+    for column in ("note", "revision", "height", "width"):
+        op.drop_column("images", column)
 
 
 def _place_waiting_images() -> None:
@@ -93,18 +112,17 @@ def _place_waiting_images() -> None:
     models = connection.execute(sa.text("SELECT folder, dataset, class_name FROM models"))
     classes = {row.folder: (row.dataset, row.class_name) for row in models}
     sent = connection.execute(
-        sa.text("SELECT image_digest, model_folder, MIN(made_at) FROM predictions GROUP BY image_digest, model_folder")
+        sa.text(
+            "SELECT image_digest, model_folder, MIN(made_at) AS first FROM predictions "
+            "GROUP BY image_digest, model_folder ORDER BY first"
+        )
     )
-    rows = {}
+    rows: dict[tuple[str, str, str], dict[str, object]] = {}
     for digest, folder, added_at in sent:
-        # a model folder is <dataset>/<class>/<run>
-        dataset, class_name = classes.get(folder) or PurePath(folder).parts[-3:-1]
-        rows[dataset, class_name, digest] = {
-            "dataset": dataset,
-            "class_name": class_name,
-            "image_digest": digest,
-            "added_at": added_at,
-        }
+        # a model folder is <dataset>/<class>/<run>; one that lies elsewhere may have fewer parts
+        dataset, class_name = classes.get(folder) or ("-", "-", *PurePath(folder).parts[:-1])[-2:]
+        row = {"dataset": dataset, "class_name": class_name, "image_digest": digest, "added_at": added_at}
+        rows.setdefault((dataset, class_name, digest), row)
     if rows:
         connection.execute(
             sa.text(

@@ -25,6 +25,7 @@ _FOLDER = Path(__file__).parent
 # a component is one module; the last file has its entry. The viewer's analysis draws the same outlines here.
 _SCRIPTS = (
     "../envelope.js",
+    "../page_keys.js",
     "../map_viewer/analysis.js",
     "raster.js",
     "mask.js",
@@ -40,6 +41,16 @@ _component = st.components.v2.component(
     css=(_FOLDER / "mask_brush.css").read_text(encoding="utf-8"),
     js="\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS),
 )
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as it is sent to the browser."""
+
+    id: str
+    """Names the image with its map."""
+    jpeg: bytes
+    """As ``envelope.jpeg`` makes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,6 +73,8 @@ def mask_brush(
     threshold: float | None = None,
     colour: Colour = "defect",
     max_height: int = 640,
+    picture: Picture | None = None,
+    page_keys: bool = False,
     on_change: Callable[[str, BrushState], None] | None = None,
 ) -> BrushState | None:
     """Let the user draw a mask on an image; every change is reported when the pointer is released.
@@ -79,6 +92,11 @@ def mask_brush(
         threshold: Where the slider for those regions starts, in the unit of the map; None is halfway to its peak.
         colour: What is drawn.
         max_height: Limit of the picture's height in CSS pixels; a low window may lower it.
+        picture: The image as it is sent, when a page keeps it. While its id stays, another ``image_id`` is another
+            drawing on the same picture: the browser keeps picture, zoom and threshold, and when the mask is the one
+            before the last stroke it takes the stroke back, so that it can be drawn again by "redo".
+        page_keys: Whether the keys of the tools work wherever the focus is on the page. Then Z alone is the page's, and
+            the last stroke is taken back by Ctrl+Z.
         on_change: Called as ``on_change(image_id, state)`` before the page runs, so that a last stroke is kept even
             when the same run goes on to another image.
 
@@ -102,7 +120,9 @@ def mask_brush(
     if not sent.payload or (not sent.drawn and sent.start != start):
         header = {"id": image_id, "load": secrets.token_hex(8), "base": sent.base, "colour": COLOURS[colour]}
         header |= {"hatched": colour == "ignore", "label": LABELS[colour], "maxHeight": max_height}
-        payload = _payload(header, image, mask=mask, anomaly_map=anomaly_map, threshold=threshold)
+        header |= {"picture": None if picture is None else picture.id, "pageKeys": page_keys}
+        encoded = None if picture is None else picture.jpeg
+        payload = _payload(header, image, mask=mask, anomaly_map=anomaly_map, threshold=threshold, encoded=encoded)
         sent = replace(sent, start=start, payload=payload)
 
     def tell() -> None:
@@ -203,10 +223,11 @@ def _payload(
     mask: NDArray[np.bool_] | None,
     anomaly_map: NDArray[np.floating] | None,
     threshold: float | None,
+    encoded: bytes | None = None,
 ) -> bytes:
     runs = [image.shape[0] * image.shape[1]] if mask is None else encode_runs(mask)
     header = {**header, "width": image.shape[1], "height": image.shape[0], "map": None, "threshold": threshold}
-    blobs = {"image": jpeg(image), "runs": np.asarray(runs, "<u4").tobytes()}
+    blobs = {"image": jpeg(image) if encoded is None else encoded, "runs": np.asarray(runs, "<u4").tobytes()}
     if anomaly_map is not None:
         header["map"] = {"width": anomaly_map.shape[1], "height": anomaly_map.shape[0]}
         blobs["map"] = np.ascontiguousarray(anomaly_map, "<f4").tobytes()

@@ -23,6 +23,7 @@ export default function ({ data, parentElement, setStateValue }) {
   }
   brush.report = (drawing) => setStateValue("mask", drawing);
   brush.update(unpack(data));
+  return brush.keys.attach();
 }
 
 class Brush {
@@ -36,6 +37,7 @@ class Brush {
     this.stage = new Stage(element, this.find("layers"), () => this.moved());
     this.preview = new Preview(this.find("lines"), this.stage);
     this.strokes = new Strokes(this, element);
+    this.keys = new PageKeys(root, (event, key) => this.pageKey(event, key));
     this.tool = "brush";
     this.listen(element);
   }
@@ -43,11 +45,25 @@ class Brush {
   // ---- data ----
 
   update(head) {
-    if (this.head?.load === head.load) return;
+    const { head: before, mask } = this;
+    if (before?.load === head.load) return;
     this.strokes.forget(); // while the image before is still whole
-    this.mask = null; // nothing is drawn on what is not there yet
     this.head = head;
-    this.load(head);
+    this.mask = null; // nothing is drawn on what is not there yet
+    if (mask && head.picture && head.picture === before.picture) this.exchange(mask);
+    else this.load(head);
+  }
+
+  exchange(mask) { // another drawing on the same picture; the one before the last stroke is that stroke taken back
+    const { head } = this, runs = new Uint32Array(head.blob("runs").buffer);
+    const back = mask.undo() && mask.runs.length === runs.length && mask.runs.every((length, i) => length === runs[i]);
+    this.mask = recall(head, back ? mask : null);
+    this.mask.revision = Math.max(this.mask.revision, head.base);
+    this.mask.unpainted.grow(0, 0, head.width, head.height); // what is gone as well
+    this.paint();
+    this.tell();
+    this.redraw();
+    this.root.dataset.ready = head.id;
   }
 
   async load(head) {
@@ -66,6 +82,9 @@ class Brush {
     this.root.setAttribute("aria-label", head.label);
     this.root.style.setProperty("--most", `${head.maxHeight}px`);
     this.offerMap(head);
+    this.root.toggleAttribute("data-page-keys", head.pageKeys);
+    this.root.querySelector(".undo kbd").textContent = head.pageKeys ? "Ctrl Z" : "Z";
+    this.undo.setAttribute("aria-keyshortcuts", head.pageKeys ? "Control+Z" : "Z");
     this.largest = Math.max(16, Math.round(Math.min(width, height) / 2));
     this.setSize(this.size ?? Math.max(2, Math.round(Math.min(width, height) / 32)));
     this.mask = recall(head);
@@ -261,8 +280,17 @@ class Brush {
     event.stopPropagation(); // Streamlit has keys of its own, such as R
   }
 
+  pageKey(event, key) { // a tool, from wherever the focus is
+    const inside = event.composedPath().includes(this.root), wanted = this.mask && this.head.pageKeys && !inside;
+    if (!wanted || !TOOL_KEYS[key] || (key === "m" && !this.heat)) return false;
+    this.choose(TOOL_KEYS[key]);
+    this.stage.element.focus({ preventScroll: true }); // for its other keys
+    return true;
+  }
+
   act(event, key) { // false for a key that means nothing here
     const { strokes } = this, command = event.ctrlKey || event.metaKey, onButton = event.target.closest("button");
+    if (key === "z" && !command && this.head.pageKeys) return false;
     if (key === "z") this.travel(event.shiftKey ? "redo" : "undo");
     else if (key === "y") this.travel("redo");
     else if (command) return false;
@@ -280,10 +308,10 @@ class Brush {
   }
 }
 
-function recall(head) { // the drawing of a payload as it was left, or its start
+function recall(head, kept = null) { // the drawing of a payload as it was left, or its start
   let mask = DRAWINGS.get(head.load);
   if (!mask) {
-    mask = new Mask(head.width, head.height, new Uint32Array(head.blob("runs").buffer), head.base);
+    mask = kept ?? new Mask(head.width, head.height, new Uint32Array(head.blob("runs").buffer), head.base);
     DRAWINGS.set(head.load, mask);
     if (DRAWINGS.size > MAX_DRAWINGS) DRAWINGS.delete(DRAWINGS.keys().next().value);
   }

@@ -1,0 +1,162 @@
+"""Take the pictures of README and docs from the running app: ``make pictures``.
+
+A scratch workspace gets the demo models, an evaluation and some labels; then a real browser visits each page. The
+pictures go to ``docs/images``.
+"""
+
+import io
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+from skrd4ad.data.images import read_mask
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.services.evaluation import evaluate_class
+from skrd4ad.services.judgement import limits_of
+from skrd4ad.services.label_scoring import score_images
+from skrd4ad.services.label_sources import add_class
+from skrd4ad.services.labelling import decide, draw, filter_of, page_of_queue
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.scores import without_score
+
+ROOT = Path(__file__).resolve().parents[1]
+IMAGES = ROOT / "docs" / "images"
+SIZE = {"width": 1440, "height": 900}
+SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
+MINUTE = 60_000  # milliseconds
+REVIEWER = "Ada"
+PICTURES = {
+    "overview": ("/overview", None),
+    "train": ("/train", None),
+    "inspect": ("/inspect", ".viewer[data-ready]"),
+    "calibrate": ("/calibrate", None),
+    "label": ("/label", ".brush[data-ready]"),
+    "evaluate": ("/evaluate", ".js-plotly-plot"),
+    "models": ("/models", None),
+}
+"""Address of a page, and what must be there before its picture is taken."""
+
+
+def main() -> None:
+    IMAGES.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        home, models = Path(scratch) / "workspace", Path(scratch) / "checkpoints"
+        shutil.copytree(ROOT / "checkpoints", models)
+        os.environ |= {"SKRD4AD_HOME": str(home), "SKRD4AD_CHECKPOINTS": str(models)}
+        os.environ.pop("SKRD4AD_DATABASE_URL", None)
+        furnish(models)
+        with served() as url:
+            take_pictures(url)
+
+
+def furnish(models: Path) -> None:
+    """Evaluate the demo models, and label some test images of the one with masks."""
+    for folder in find_models(models):
+        info = read_info(folder)
+        source = str(info.data["source"])
+        data = next(each for each in open_dataset(source) if each.name == info.class_name)
+        evaluate_class(folder, data, source=source)
+        if data.has_masks:
+            add_class(info, data)
+            label_some(info)
+
+
+def label_some(info: ModelInfo) -> None:
+    with workspace_database().read() as session:
+        new = without_score(session, dataset=info.dataset, class_name=info.class_name, model_digest=info.digest)
+    score_images(Predictor.load(info.folder), new)
+    wanted = filter_of(info, limits_of(info))
+    data = next(each for each in open_dataset(str(info.data["source"])) if each.name == info.class_name)
+    masks = {sample.path.resolve(): sample.mask_path for sample in data.test}
+    items, _ = page_of_queue(wanted, order="random", limit=24)
+    for item in items:
+        mask = masks.get(Path(item.file))
+        if mask is None:
+            decide(item, "good", reviewer=REVIEWER)
+        else:
+            draw(item, read_mask(mask), reviewer=REVIEWER, defect_type=item.known_type)
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Address of the app, which runs until the end of the block."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    options = [f"--server.port={port}", "--server.headless=true", "--browser.gatherUsageStats=false"]
+    server = subprocess.Popen([sys.executable, "-m", "streamlit", "run", "app.py", *options], cwd=ROOT)
+    url = f"http://localhost:{port}"
+    try:
+        for _ in range(600):
+            with suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
+                if answer.status == 200:
+                    break
+            time.sleep(0.1)
+        yield url
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def take_pictures(url: str) -> None:
+    found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport=SIZE, color_scheme="light")
+        page.goto(f"{url}/overview")
+        settle(page)
+        choose_model(page, "machined_disc")
+        for name, (address, needed) in PICTURES.items():
+            page.get_by_test_id("stSidebarNav").get_by_role("link", name=address[1:].capitalize()).click()
+            settle(page)
+            if name == "label":
+                introduce(page)
+            if needed is not None:
+                page.locator(needed).first.wait_for(timeout=MINUTE)
+            page.wait_for_timeout(1500)  # charts and fonts settle
+            save(page.screenshot(), IMAGES / f"{name}.webp")
+        browser.close()
+
+
+def settle(page: Page) -> None:
+    page.wait_for_timeout(500)
+    page.locator(SETTLED).wait_for(timeout=MINUTE)
+
+
+def choose_model(page: Page, name: str) -> None:
+    box = page.get_by_test_id("stSidebar").get_by_role("combobox", name="Model")
+    box.click()
+    page.get_by_role("option", name=name).first.click()
+    settle(page)
+
+
+def introduce(page: Page) -> None:
+    """Say who labels, where the page asks."""
+    name = page.get_by_role("textbox", name="Your name")
+    if name.count():
+        name.fill(REVIEWER)
+        name.press("Enter")
+        settle(page)
+
+
+def save(shot: bytes, path: Path) -> None:
+    with Image.open(io.BytesIO(shot)) as image:
+        image.convert("RGB").save(path, format="WEBP", quality=85, method=6)
+    print(path.relative_to(ROOT))
+
+
+if __name__ == "__main__":
+    main()

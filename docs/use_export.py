@@ -1,0 +1,36 @@
+"""Verdicts from an exported model, without its program: python use_export.py model.onnx part.png [more images]
+
+Needs onnxruntime, numpy, and Pillow to read the files. The image is resized as the model's own program does it.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+from PIL import Image, ImageOps
+
+
+def has_region(mask, pixels):
+    """Whether some 8-connected region of the mask (S, S) has so many pixels."""
+    labels, before = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), None
+    while before is None or (labels != before).any():  # each pixel takes the highest number around it
+        before, wide = labels, np.pad(labels, 1)
+        rows = np.maximum(np.maximum(wide[:-2], wide[1:-1]), wide[2:])
+        labels = np.where(mask, np.maximum(np.maximum(rows[:, :-2], rows[:, 1:-1]), rows[:, 2:]), 0)
+    return np.bincount(labels[mask], minlength=1).max() >= pixels
+
+
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+about = json.loads(session.get_modelmeta().custom_metadata_map["skrd4ad"])
+size, batch, limits = about["image_size"], about["batch"] or 1, about["limits"]
+for path in sys.argv[2:]:
+    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
+    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    scores, maps = session.run(["score", "map"], {"images": np.repeat(pixels[None], batch, axis=0)})
+    score, plane, verdict = float(scores[0]), maps[0], "no limits, so no verdict"
+    if limits:
+        review, reject, area = limits["review_threshold"], limits["image_threshold"], limits["min_area"]
+        ng, doubtful = (x is not None and has_region(plane > x, area) for x in (reject, review))
+        verdict = "NG" if ng else "REVIEW" if doubtful else "OK"
+    print(f"{path}: highest of the map {score:.6f}, {verdict}")

@@ -1,0 +1,30 @@
+"""Learn from good parts, measure, and look at one part: python docs/use_python.py DATA CLASS [EPOCHS]
+
+DATA is a folder in a known layout, or ``elpv`` or ``synthetic``, which need no download.
+"""
+
+import sys
+from pathlib import Path
+
+from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.data.images import read_image
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.evaluate import evaluate_model
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.train import train
+from skrd4ad.services.judgement import judge, limits_of
+
+source, name = sys.argv[1:3]
+epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 60
+data = next(each for each in open_dataset(source) if each.name == name)
+
+model = train(data, model=ModelConfig(), config=TrainConfig(epochs=epochs), out=Path("checkpoints"), source=source)
+print(f"model folder {model.folder}")
+
+predictor = Predictor.load(model.folder)
+metrics = evaluate_model(predictor, data).metrics
+print(f"image AUROC {metrics.image_auroc:.3f} on {metrics.n_good} good and {metrics.n_defect} defective test images")
+
+part = data.test[-1]
+found = judge(predictor.predict(read_image(part.path)).anomaly_map, limits_of(predictor.info))
+print(f"{part.defect_type}: score {found.score:.3f}, {found.verdict}, {len(found.regions)} regions")

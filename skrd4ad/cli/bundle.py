@@ -1,0 +1,38 @@
+"""``skrd4ad bundle``: a model as one file."""
+
+import argparse
+from pathlib import Path
+
+from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.output import DONE, Output
+from skrd4ad.engine.bundle import bundle_name, write_bundle
+from skrd4ad.engine.checkpoint import read_info
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "bundle",
+        about="Pack a model into one file that another machine imports and verifies. The weights of the teacher are "
+        "not in it; what the model needs of them is named and checked when it is loaded.",
+        example="bundle --model checkpoints/mvtec/bottle/RUN --out bottle.skrd4ad.zip",
+        run=run,
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="file to write, or a folder for it (default: here, named by the model)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the bundle."""
+    output = Output(as_json=arguments.json)
+    target = arguments.out or Path()
+    if target.is_dir():
+        target = target / bundle_name(read_info(arguments.model))
+    manifest = write_bundle(arguments.model, target)
+    size = target.stat().st_size
+    output.say(f"{target}\n  {len(manifest.parts)} parts, {size / 2**20:.1f} MB, model {manifest.model_digest[:16]}")
+    output.document({"file": str(target.absolute()), "bytes": size, "manifest": manifest.to_dict()})
+    return DONE

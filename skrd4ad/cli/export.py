@@ -1,0 +1,104 @@
+"""``skrd4ad export``: a model for other runtimes, compared with the original."""
+
+import argparse
+from pathlib import Path
+
+from skrd4ad.cli.arguments import Parser, add_weights, command, whole
+from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.data.images import list_images
+from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.export_manifest import LARGEST_BATCH, PRECISIONS, ExportSettings
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.services.exporting import make_export, result_of
+from skrd4ad.types import DatasetClass
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "export",
+        about="Write a model as ONNX or OpenVINO IR, from raw RGB pixels to map and score, and compare it with the "
+        "original on the same images. The exit code is 1 when it fails the comparison.",
+        example="export --model checkpoints/mvtec/bottle/RUN --format openvino --precision int8 --data mvtec",
+        run=run,
+    )
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    parser.add_argument("--format", choices=PRECISIONS, default="onnx", help="default: %(default)s")
+    precisions = "; ".join(f"{name}: {', '.join(allowed)}" for name, allowed in PRECISIONS.items())
+    parser.add_argument("--precision", default="fp32", metavar="P", help=f"{precisions} (default: %(default)s)")
+    parser.add_argument(
+        "--batch", type=whole(1, LARGEST_BATCH), metavar="N", help="images in one call (default: any number)"
+    )
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: one in the model folder)")
+    parser.add_argument(
+        "--data",
+        metavar="DIR",
+        help="data set of the model: its good training images are for int8, its test images to compare on (default: "
+        "where the model was trained)",
+    )
+    parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
+    parser.add_argument("--class", dest="class_name", metavar="C", help="class of the data (default: the model's)")
+    parser.add_argument(
+        "--images", type=Path, nargs="+", default=[], metavar="PATH", help="images or folders to compare on instead"
+    )
+    parser.add_argument(
+        "--max-flips",
+        type=_share,
+        metavar="SHARE",
+        help="share of verdicts that may differ, 0 to 1 (default: 0 for fp32, 0.01 otherwise)",
+    )
+    parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="of the export while it is compared")
+    add_weights(parser)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Export the model."""
+    output = Output(as_json=arguments.json)
+    settings = ExportSettings(format=arguments.format, precision=arguments.precision, batch=arguments.batch)
+    images = [image for path in arguments.images for image in (list_images(path) if path.is_dir() else [path])]
+    if arguments.images and not images:
+        raise ConfigError(f"There are no images in {', '.join(map(str, arguments.images))}; name others by --images.")
+    with output.progress("loading the model") as show:
+        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+        made = make_export(
+            predictor,
+            settings,
+            data=_data(arguments, predictor.info),
+            images=images,
+            out=arguments.out,
+            max_flips=arguments.max_flips,
+            threads=arguments.threads,
+            report=lambda step, done, total: show(done, total, step),
+        )
+    result = result_of(made, arguments.model)
+    output.say(f"{made.export.folder}\n  {result['words']}")
+    for problem in made.certificate.problems if made.certificate else ():
+        output.note(f"failed: {problem}")
+    output.document({**result, "manifest": made.export.manifest.to_dict()})
+    return NO if result["passed"] is False else DONE
+
+
+def _data(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass | None:
+    """The class that is named, or the one the model was trained on; None when that is not at hand."""
+    name = arguments.class_name or info.class_name
+    if arguments.data is not None:
+        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
+    try:
+        source, layout = str(info.data.get("source", "")), str(info.data.get("layout", "auto"))
+        return open_dataset(source, layout=layout if layout in LAYOUTS else "auto", class_name=name)[0]
+    except DataError:
+        return None
+
+
+def _share(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a share from 0 to 1") from None
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text}; allowed: a share from 0 to 1")
+    return value

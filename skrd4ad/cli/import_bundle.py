@@ -1,0 +1,45 @@
+"""``skrd4ad import-bundle``: a model folder from one file."""
+
+import argparse
+from pathlib import Path
+
+from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.output import DONE, Output
+from skrd4ad.engine.bundle import import_bundle
+from skrd4ad.paths import checkpoints
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command."""
+    parser = command(
+        subparsers,
+        "import-bundle",
+        about="Make a model folder from a bundle, once the SHA-256 of every part has been checked. A part that was "
+        "changed is named, and nothing is written. An existing model is never overwritten.",
+        example="import-bundle bottle.skrd4ad.zip",
+        run=run,
+    )
+    parser.add_argument("file", type=Path, metavar="FILE", help="what `skrd4ad bundle` wrote")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Import the bundle."""
+    output = Output(as_json=arguments.json)
+    found = import_bundle(arguments.file, out=arguments.out or checkpoints())
+    info = found.info
+    if found.existed:
+        output.note("A model of the same content is there already; nothing was written.")
+    output.say(str(info.folder))
+    output.document(
+        {
+            "folder": str(info.folder),
+            "existed": found.existed,
+            "dataset": info.dataset,
+            "class": info.class_name,
+            "digest": info.digest,
+            "net": info.model.net,
+            "teacher_digest": info.teacher_digest,
+        }
+    )
+    return DONE

@@ -1,0 +1,235 @@
+"""``skrd4ad labels``: labels in and out, and data sets made of them."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.services.exchange.words import (
+    export_lines,
+    exported_lines,
+    imported_lines,
+    kinds_line,
+)
+from skrd4ad.services.label_exchange import (
+    CONFLICTS,
+    FORMATS,
+    TEST_SHARE,
+    Exported,
+    ExportOptions,
+    ExportPlan,
+    export_folder,
+    export_zip,
+    labelled_classes,
+    make_dataset,
+    plan_export,
+    plan_import,
+    run_import,
+)
+from skrd4ad.storage.label_queue import QueueFilter
+
+_CLASS = "class of the labels, as data set and class"
+
+
+def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    """Add the command and its own commands."""
+    parser: Parser = subparsers.add_parser(
+        "labels",
+        help="Export and import labels, make data sets of them",
+        description="Export and import labels, make data sets of them.",
+        allow_abbrev=False,
+    )
+    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    _add_export(inner)
+    _add_import(inner)
+    _add_dataset(inner)
+
+
+def _add_export(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    parser = command(
+        subparsers,
+        "export",
+        about="Export the labels of a class, with all that was decided before, so that an import changes nothing. "
+        "Images are copied as they are.",
+        example="labels export parts/bottle --format coco --out bottle.zip",
+        run=run_export,
+    )
+    parser.add_argument("target", metavar="DATASET/CLASS", help=_CLASS)
+    parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="MVTec folders, COCO or CSV")
+    parser.add_argument("--out", type=Path, metavar="PATH", help="new folder, or a file that ends in .zip")
+    parser.add_argument("--polygons", action="store_true", help="polygons instead of run lengths, for COCO")
+    parser.add_argument("--labels-only", action="store_true", help="do not copy the images")
+    parser.add_argument("--unsure", action="store_true", help="export unsure images too, marked as such")
+    parser.add_argument("--model", type=Path, metavar="DIR", help="model folder, to add its scores to the table")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be written, and write nothing")
+    _add_share(parser)
+
+
+def _add_import(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    parser = command(
+        subparsers,
+        "import",
+        about="Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file and "
+        "label. Nothing is stored when an entry is wrong, and no decision is overwritten: with --take theirs, one that "
+        "differs is added after yours.",
+        example="labels import bottle.zip parts/bottle --reviewer 'A. Weber'",
+        run=run_labels_import,
+    )
+    parser.add_argument("source", type=Path, metavar="PATH", help="folder, .zip, .json or .csv")
+    parser.add_argument("target", metavar="DATASET/CLASS", help="class to import into, as data set and class")
+    parser.add_argument("--reviewer", required=True, metavar="NAME", help="who imports and answers for it")
+    parser.add_argument("--format", choices=tuple(FORMATS), help="format (default: found out)")
+    parser.add_argument("--take", choices=CONFLICTS, default="keep", help="where labels differ (default: keep yours)")
+    parser.add_argument("--skip-bad", action="store_true", help="leave wrong entries out instead of stopping")
+    parser.add_argument(
+        "--empty-good", action="store_true", help="COCO images without annotations are good parts (default: left out)"
+    )
+    parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
+
+
+def _add_dataset(subparsers: "argparse._SubParsersAction[Parser]") -> None:
+    parser = command(
+        subparsers,
+        "dataset",
+        about="Make a data set of the labels of a class, for train and evaluate. It stays as it is when labels change.",
+        example="labels dataset parts/bottle bottle-labelled",
+        run=run_dataset,
+    )
+    parser.add_argument("target", metavar="DATASET/CLASS", help=_CLASS)
+    parser.add_argument("name", metavar="NAME", help="name of the data set")
+    _add_share(parser)
+
+
+def _add_share(parser: Parser) -> None:
+    parser.add_argument(
+        "--test-share",
+        type=float,
+        default=TEST_SHARE,
+        metavar="X",
+        help="share of the good images for testing, where the data set does not say (default: %(default)s)",
+    )
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Export labels."""
+    output = Output(as_json=arguments.json)
+    if arguments.out is None and not arguments.dry_run:
+        raise ConfigError("Say where with --out: a new folder, or a file that ends in .zip.")
+    options = ExportOptions(
+        format=arguments.format,
+        segmentation="polygons" if arguments.polygons else "rle",
+        images=not arguments.labels_only,
+        unsure=arguments.unsure,
+        test_share=arguments.test_share,
+    )
+    model = "" if arguments.model is None else read_info(arguments.model).digest
+    plan = plan_export(_wanted(arguments.target, model), options)
+    output.say("\n".join(export_lines(plan)))
+    if arguments.dry_run:
+        output.document(_exported_document(plan, None, None))
+        return DONE
+    with output.progress("exporting") as show:
+        if arguments.out.suffix.lower() == ".zip":
+            exported, place = export_zip(plan, arguments.out, progress=show), arguments.out
+        else:
+            place, exported = export_folder(plan, arguments.out, progress=show)
+    return _end(output, plan, place, exported)
+
+
+def run_labels_import(arguments: argparse.Namespace) -> int:
+    """Import labels."""
+    output = Output(as_json=arguments.json)
+    dataset, class_name = _class(arguments.target)
+    with output.progress("checking") as show:
+        plan = plan_import(
+            arguments.source,
+            dataset=dataset,
+            class_name=class_name,
+            format=arguments.format,
+            empty_is_good=arguments.empty_good,
+            only_data_roots=False,
+            progress=show,
+        )
+    for remark in plan.checked.notes:
+        output.note(remark)
+    for problem in plan.checked.problems if arguments.skip_bad or arguments.dry_run else ():
+        output.note(f"wrong: {problem}")
+    document: dict[str, Any] = {
+        "format": plan.format,
+        "problems": [{"where": each.where, "what": each.what} for each in plan.checked.problems],
+        "notes": list(plan.checked.notes),
+        "kinds": dict(plan.kinds),
+        "take": arguments.take,
+    }
+    if arguments.dry_run:
+        output.say(kinds_line(plan.kinds, arguments.take))
+        output.document({**document, "decisions": 0, "images": 0})
+        return NO if plan.checked.problems else DONE
+    with output.progress("importing") as show:
+        imported = run_import(
+            plan, reviewer=arguments.reviewer, conflicts=arguments.take, skip_bad=arguments.skip_bad, progress=show
+        )
+    output.say("\n".join(imported_lines(imported, arguments.take)))
+    output.document(
+        {**document, "kinds": dict(imported.kinds), "decisions": imported.decisions, "images": imported.images}
+    )
+    return DONE
+
+
+def run_dataset(arguments: argparse.Namespace) -> int:
+    """Make a data set of labels."""
+    output = Output(as_json=arguments.json)
+    options = ExportOptions(format="mvtec", test_share=arguments.test_share)
+    plan = plan_export(_wanted(arguments.target, ""), options)
+    output.say("\n".join(export_lines(plan)))
+    with output.progress("writing") as show:
+        place, exported = make_dataset(plan, arguments.name, progress=show)
+    return _end(output, plan, place, exported)
+
+
+def _end(output: Output, plan: ExportPlan, place: Path, exported: Exported) -> int:
+    output.say("\n".join([*exported_lines(exported), f"  {place}"]))
+    output.document(_exported_document(plan, place, exported))
+    return DONE
+
+
+def _exported_document(plan: ExportPlan, place: Path | None, exported: Exported | None) -> dict[str, Any]:
+    return {
+        "out": None if place is None else str(place),
+        "images": len(plan.images) if exported is None else exported.images,
+        "masks": plan.masks if exported is None else exported.masks,
+        "good_train": plan.count("good", "train"),
+        "good_test": plan.count("good", "test"),
+        "defects": plan.count("defect"),
+        "unsure": plan.count("unsure"),
+        "left_out": {
+            "unsure": plan.unsure,
+            "undecided": plan.undecided,
+            "missing": list(plan.missing),
+            "unusable": [] if exported is None else [str(each) for each in exported.left_out],
+        },
+    }
+
+
+def _class(target: str) -> tuple[str, str]:
+    dataset, _, class_name = target.partition("/")
+    if not dataset or not class_name or "/" in class_name:
+        raise ConfigError(f"The class is {target!r}; allowed: DATASET/CLASS, such as mvtec/bottle.")
+    return dataset, class_name
+
+
+def _wanted(target: str, model_digest: str) -> QueueFilter:
+    """All images of a class.
+
+    Raises:
+        DataError: nobody labels images of such a class.
+    """
+    dataset, class_name = _class(target)
+    known = labelled_classes()
+    if (dataset, class_name) not in known:
+        names = ", ".join("/".join(each) for each in known) or "none"
+        raise DataError(f"There are no images of {target} to label in this workspace; there are: {names}.")
+    return QueueFilter(dataset=dataset, class_name=class_name, model_digest=model_digest)

@@ -1,0 +1,82 @@
+"""The toolkits that exports are made and run with, imported when they are first needed."""
+
+import importlib
+import platform
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.errors import ConfigError
+
+
+def openvino() -> Any:
+    """The module ``openvino``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    _without_usage_reports()
+    return _imported("openvino", package="openvino")
+
+
+def nncf() -> Any:
+    """The module ``nncf``, which quantises OpenVINO models.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    _without_usage_reports()
+    module = _imported("nncf", package="nncf")
+    module.set_log_level("ERROR")
+    return module
+
+
+def onnxruntime() -> Any:
+    """The module ``onnxruntime``.
+
+    Raises:
+        ConfigError: it is not installed.
+    """
+    module = _imported("onnxruntime", package="onnxruntime")
+    module.disable_telemetry_events()
+    return module
+
+
+def onnx() -> Any:
+    """The module ``onnx``; torch needs ``onnxscript`` beside it to write such models.
+
+    Raises:
+        ConfigError: one of them is not installed.
+    """
+    _imported("onnxscript", package="onnxscript")
+    return _imported("onnx", package="onnx")
+
+
+def computes_bf16() -> bool:
+    """Whether this processor computes in bf16; otherwise OpenVINO takes another precision without a word."""
+    return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def processor_name() -> str:
+    """What the processor calls itself, as far as the system tells."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _without_usage_reports() -> None:
+    # openvino and nncf report their use over the internet as soon as they are imported; both do without this package
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+
+
+def _imported(name: str, *, package: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigError(
+            f"This needs the Python package {package}, which cannot be used here ({error}). Install it, for example "
+            f"with `pip install {package}`."
+        ) from error

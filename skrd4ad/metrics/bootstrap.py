@@ -1,0 +1,244 @@
+"""95 % intervals by resampling the images of a test set, and paired differences of two models on the same images.
+
+An image is drawn with all of its pixels, because the pixels of one image are not independent. The draws are stratified:
+every replicate has as many good and as many defective images as the test set, drawn with replacement among its own
+kind. An interval is that of the percentiles 2.5 and 97.5 over the replicates. It says how far a figure would move with
+other test images of the same kinds; it knows nothing of another training, another line, or defects never seen.
+
+Image metrics, and AUPRO by the paper's protocol, are exact in every replicate. The pixels are counted once, image by
+image, between common thresholds (:mod:`skrd4ad.metrics.pixel_tables`); a replicate is then a sum of these counts, each
+as often as its image was drawn. ``bin_errors`` bound what that can shift. Point estimates never come from the bins.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.metrics.evaluation import Metrics, require_consistent
+from skrd4ad.metrics.image_draws import IMAGE_NAMES, draw_image_figures, rank_images
+from skrd4ad.metrics.pixel_tables import PIXEL_NAMES, PixelTables, count_pixels, draw_pixel_figures
+from skrd4ad.types import EvaluationSet, Progress
+
+REPLICATES = 1000
+SEED = 111
+CONFIDENCE = 0.95
+_CELLS = 1 << 18
+"""Numbers in a temporary array: replicates are made in parts, so that memory stays small."""
+
+METRIC_NAMES = (*IMAGE_NAMES, *PIXEL_NAMES)
+"""Figures of :class:`skrd4ad.metrics.evaluation.Metrics` that have intervals."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A 95 % interval."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bootstrap:
+    """Intervals of every figure of one model on one test set."""
+
+    intervals: dict[str, Interval | None]
+    """By the names of ``METRIC_NAMES``; None where the figure is undefined, where there are fewer than two images of a
+    kind to draw from, or where it is undefined in more than one of twenty replicates."""
+    replicates: int
+    seed: int
+    bin_errors: dict[str, float]
+    """By name: in 19 of 20 replicates a figure is off by no more than this because pixels are counted between
+    thresholds. An upper bound; 0 for figures that are exact or undefined."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairedDifference:
+    """One figure of two models on the same images."""
+
+    a: float | None
+    b: float | None
+    difference: float | None
+    """``b`` less ``a``, exact: above 0 the second model is better. None when either is undefined."""
+    interval: Interval | None
+    """Of the difference, both models measured on the same images in every replicate."""
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the interval leaves out 0."""
+        return self.interval is not None and not self.interval.low <= 0 <= self.interval.high
+
+
+def resamples(labels: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = SEED) -> NDArray[np.int64]:
+    """How often every image is drawn in every replicate: (replicates, N); good and defective images each among
+    themselves, so the sums over each kind are always its number of images.
+
+    Raises:
+        ConfigError: there is not one replicate at least.
+    """
+    if replicates < 1:
+        raise ConfigError(f"{replicates} replicates were asked for; allowed: 1 or more (1000 is usual).")
+    rng = np.random.default_rng(seed)
+    draws = np.zeros((replicates, len(labels)), np.int64)
+    for label in (0, 1):
+        places = np.flatnonzero(labels == label)
+        if places.size:
+            draws[:, places] = rng.multinomial(places.size, np.full(places.size, 1 / places.size), size=replicates)
+    return draws
+
+
+def bootstrap(
+    data: EvaluationSet,
+    *,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> Bootstrap:
+    """95 % intervals of every figure of a test set.
+
+    Args:
+        data: the test set, as for :func:`skrd4ad.metrics.evaluation.evaluate`.
+        replicates: how often the test set is drawn again.
+        seed: of the draws; the same gives the same intervals.
+        progress: called with replicates done and total.
+        check: called between steps; may raise to stop.
+
+    Raises:
+        ConfigError: there is not one replicate at least.
+        DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
+    """
+    require_consistent(data)
+    draws = resamples(data.labels, replicates=replicates, seed=seed)
+    found = _replicate(data, draws, steps=_Steps(progress, check, total=replicates))
+    return Bootstrap(
+        intervals={
+            name: _interval(found.figures[:, column]) if name in found.enough else None
+            for column, name in enumerate(METRIC_NAMES)
+        },
+        replicates=replicates,
+        seed=seed,
+        bin_errors={
+            name: float(np.nanquantile(found.bounds[:, column], CONFIDENCE)) if name in found.enough else 0.0
+            for column, name in enumerate(METRIC_NAMES)
+        },
+    )
+
+
+def paired_differences(
+    a: EvaluationSet,
+    b: EvaluationSet,
+    *,
+    metrics_a: Metrics,
+    metrics_b: Metrics,
+    replicates: int = REPLICATES,
+    seed: int = SEED,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> dict[str, PairedDifference]:
+    """Differences of two models on the same images, with 95 % intervals, by the names of ``METRIC_NAMES``.
+
+    Args:
+        a: scores and maps of the first model.
+        b: those of the second on the same images in the same order; its maps may have another size.
+        metrics_a: exact figures of ``a``; the differences are those of these.
+        metrics_b: exact figures of ``b``.
+        replicates: how often the images are drawn again.
+        seed: of the draws.
+        progress: called with replicates done and total, over both models.
+        check: called between steps; may raise to stop.
+
+    Raises:
+        ConfigError: there is not one replicate at least.
+        DataError: the labels differ, or the arrays do not belong together.
+    """
+    for data in (a, b):
+        require_consistent(data)
+    if not np.array_equal(a.labels, b.labels):
+        raise DataError(
+            f"The labels of the two test sets differ ({len(a.labels)} and {len(b.labels)} images); paired differences "
+            "need the same images in the same order."
+        )
+    draws = resamples(a.labels, replicates=replicates, seed=seed)
+    steps = _Steps(progress, check, total=2 * replicates)
+    first, second = _replicate(a, draws, steps=steps), _replicate(b, draws, steps=steps)
+    shift = second.figures - first.figures
+    enough = first.enough & second.enough
+    found = {}
+    for column, name in enumerate(METRIC_NAMES):
+        value_a, value_b = getattr(metrics_a, name), getattr(metrics_b, name)
+        known = value_a is not None and value_b is not None
+        found[name] = PairedDifference(
+            a=value_a,
+            b=value_b,
+            difference=value_b - value_a if known else None,
+            interval=_interval(shift[:, column]) if known and name in enough else None,
+        )
+    return found
+
+
+@dataclass(eq=False)
+class _Steps:
+    """Tells how far the replicates are, and asks whether to stop."""
+
+    progress: Progress | None
+    check: Callable[[], None] | None
+    total: int
+    done: int = 0
+
+    def add(self, count: int) -> None:
+        self.done += count
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+        if self.check is not None:
+            self.check()
+
+
+@dataclass(frozen=True, eq=False)
+class _Replicates:
+    figures: NDArray[np.float64]
+    """(R, 9), as ``METRIC_NAMES``; NaN where undefined."""
+    bounds: NDArray[np.float64]
+    """(R, 9): how far each may be off because of the bins."""
+    enough: frozenset[str]
+    """Figures with at least two images of a kind to draw from."""
+
+
+def _replicate(data: EvaluationSet, draws: NDArray[np.int64], *, steps: _Steps) -> _Replicates:
+    figures = np.full((len(draws), len(METRIC_NAMES)), np.nan)
+    bounds = np.zeros_like(figures)
+    steps.add(0)
+    images = rank_images(data.labels, data.scores)
+    tables = count_pixels(data)
+    steps.add(0)
+    n_columns = max(len(data.labels), 0 if tables is None else tables.free.shape[1], 1)
+    at_once = max(_CELLS // n_columns, 1)
+    first_pixel = len(METRIC_NAMES) - len(PIXEL_NAMES)
+    for start in range(0, len(draws), at_once):
+        part = slice(start, start + at_once)
+        figures[part, :first_pixel] = draw_image_figures(images, draws[part])
+        if tables is not None:
+            figures[part, first_pixel:], bounds[part, first_pixel:] = draw_pixel_figures(tables, draws[part])
+        steps.add(len(draws[part]))
+    return _Replicates(figures, bounds, _with_enough(data, tables))
+
+
+def _with_enough(data: EvaluationSet, tables: PixelTables | None) -> frozenset[str]:
+    n_good, n_defect = int(np.sum(data.labels == 0)), int(np.sum(data.labels == 1))
+    enough = set(IMAGE_NAMES) if min(n_good, n_defect) >= 2 else set()
+    if tables is not None:
+        if len(tables.masked) >= 2 and n_good != 1:
+            enough |= set(PIXEL_NAMES) - {"aupro_paper"}
+        if np.count_nonzero(~np.isnan(tables.paper)) >= 2:
+            enough.add("aupro_paper")
+    return frozenset(enough)
+
+
+def _interval(values: NDArray[np.float64]) -> Interval | None:
+    defined = values[~np.isnan(values)]
+    if defined.size < CONFIDENCE * values.size:
+        return None
+    low, high = np.quantile(defined, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Interval(float(low), float(high))

@@ -1,0 +1,198 @@
+"""Which images limits pass, send to review and reject: by truth, by type of defect and by size of defect.
+
+Every count keeps the places of its images, so that whoever shows it can open them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import betaincinv
+
+from skrd4ad.metrics.bootstrap import CONFIDENCE, Interval
+from skrd4ad.metrics.ranking import finite_scores
+from skrd4ad.types import Verdict
+
+Truth = Literal["good", "defect"]
+MOST_SIZES = 4
+FEWEST_IN_SIZE = 3
+"""Images that a range of sizes has at least, unless there are fewer in all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfusionCell:
+    """Images of one truth with one verdict."""
+
+    truth: Truth
+    verdict: Verdict
+    places: tuple[int, ...]
+    """Of the images in the test set, highest score first."""
+    share: float | None
+    """Of the images of this truth; None when there are none."""
+
+    @property
+    def count(self) -> int:
+        """How many images."""
+        return len(self.places)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscapeGroup:
+    """Defective images of one type or one range of sizes. An escape is a defect with the verdict OK; one for review
+    is none, because a person looks at it."""
+
+    name: str
+    """Type of the defect, or the range of sizes in words, such as "12 to 40 px"."""
+    places: tuple[int, ...]
+    """Of all images of the group."""
+    escaped: tuple[int, ...]
+    """Places of those that are passed, highest score first."""
+    reviewed: tuple[int, ...]
+    rejected: tuple[int, ...]
+    rate: float
+    """Share that escapes, 0 to 1."""
+    interval: Interval
+    """95 % Clopper-Pearson interval of the rate: exact for a count of independent images."""
+    sizes: tuple[int, int] | None = None
+    """Smallest and largest area of the group in pixels of the map; None for types."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EscapesBySize:
+    """Escapes by the area of the mask, in pixels of the map."""
+
+    groups: tuple[EscapeGroup, ...]
+    """Smallest defects first."""
+    words: str
+    """How the ranges were made, and what was left out."""
+    without_mask: tuple[int, ...]
+    """Places of defective images without a mask: their size is not known."""
+    vanished: tuple[int, ...]
+    """Places of defective images whose mask has no pixel left at the size of the map."""
+
+
+def confusion(
+    labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None
+) -> tuple[ConfusionCell, ...]:
+    """Six cells, in the order good OK, good REVIEW, good NG, defect OK, defect REVIEW, defect NG; four without review.
+
+    Args:
+        labels: (N,) 0 good, 1 defect.
+        scores: (N,) the scores that verdicts are made with.
+        reject: NG above this.
+        review: REVIEW above this; None for no review.
+    """
+    images = _Judged.of(labels, scores, reject=reject, review=review)
+    verdicts: tuple[Verdict, ...] = ("OK", "NG") if review is None else ("OK", "REVIEW", "NG")
+    truths: tuple[tuple[Truth, int], ...] = (("good", 0), ("defect", 1))
+    cells = []
+    for truth, label in truths:
+        kind = images.labels == label
+        for verdict in verdicts:
+            places = images.places(kind, verdict)
+            share = len(places) / np.count_nonzero(kind) if kind.any() else None
+            cells.append(ConfusionCell(truth=truth, verdict=verdict, places=places, share=share))
+    return tuple(cells)
+
+
+def escapes_by_type(
+    labels: ArrayLike, scores: ArrayLike, defect_types: Sequence[str], *, reject: float, review: float | None
+) -> tuple[EscapeGroup, ...]:
+    """Escapes of each type of defect, sorted by name. Arguments as for :func:`confusion`."""
+    images = _Judged.of(labels, scores, reject=reject, review=review)
+    types, defect = np.array(defect_types, object), images.labels == 1
+    return tuple(
+        images.group(str(name), defect & (types == name)) for name in sorted({str(name) for name in types[defect]})
+    )
+
+
+def escapes_by_size(
+    labels: ArrayLike, scores: ArrayLike, areas: Sequence[int | None], *, reject: float, review: float | None
+) -> EscapesBySize:
+    """Escapes by size of defect: up to four ranges with about as many images each.
+
+    Args:
+        labels: (N,) 0 good, 1 defect.
+        scores: (N,) the scores that verdicts are made with.
+        areas: (N,) area of each image's mask in pixels of the map; None without a mask.
+        reject: NG above this.
+        review: REVIEW above this; None for no review.
+    """
+    images = _Judged.of(labels, scores, reject=reject, review=review)
+    sizes = np.array([-1 if area is None else area for area in areas], np.int64)
+    defect = images.labels == 1
+    measured = defect & (sizes > 0)
+    known = np.sort(sizes[measured])
+    n_groups = min(MOST_SIZES, max(known.size // FEWEST_IN_SIZE, 1)) if known.size else 0
+    # the largest area of each range; images of one area stay together
+    ends = np.unique([known[-(-number * known.size // n_groups) - 1] for number in range(1, n_groups + 1)])
+    groups = []
+    for number, end in enumerate(ends):
+        start = ends[number - 1] if number else 0
+        inside = measured & (sizes > start) & (sizes <= end)
+        low, high = int(sizes[inside].min()), int(sizes[inside].max())
+        name = f"{low} px" if low == high else f"{low} to {high} px"
+        groups.append(replace(images.group(name, inside), sizes=(low, high)))
+    without, vanished = np.flatnonzero(defect & (sizes < 0)), np.flatnonzero(defect & (sizes == 0))
+    return EscapesBySize(
+        groups=tuple(groups),
+        words=_size_words(known.size, len(groups), n_without=without.size, n_vanished=vanished.size),
+        without_mask=tuple(without.tolist()),
+        vanished=tuple(vanished.tolist()),
+    )
+
+
+def binomial_interval(count: int, total: int) -> Interval:
+    """95 % Clopper-Pearson interval of the share behind ``count`` of ``total``; all of 0 to 1 for a total of 0."""
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
+    high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
+    return Interval(low, high)
+
+
+@dataclass(frozen=True, eq=False)
+class _Judged:
+    """Images with their verdicts."""
+
+    labels: NDArray[np.int64]
+    verdicts: NDArray[np.str_]
+    order: NDArray[np.int64]
+    """Places, highest score first."""
+
+    @staticmethod
+    def of(labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None) -> "_Judged":
+        values = finite_scores(scores)
+        lower = reject if review is None else review
+        verdicts = np.where(values > np.float64(reject), "NG", np.where(values > np.float64(lower), "REVIEW", "OK"))
+        return _Judged(np.asarray(labels, np.int64), verdicts, np.argsort(-values, kind="stable"))
+
+    def places(self, chosen: NDArray[np.bool_], verdict: Verdict | None = None) -> tuple[int, ...]:
+        """Of the chosen images, with one verdict or any, highest score first."""
+        wanted = chosen if verdict is None else chosen & (self.verdicts == verdict)
+        return tuple(self.order[wanted[self.order]].tolist())
+
+    def group(self, name: str, chosen: NDArray[np.bool_]) -> EscapeGroup:
+        """Escapes among chosen images, at least one."""
+        total = int(np.count_nonzero(chosen))
+        escaped = self.places(chosen, "OK")
+        return EscapeGroup(
+            name=name,
+            places=self.places(chosen),
+            escaped=escaped,
+            reviewed=self.places(chosen, "REVIEW"),
+            rejected=self.places(chosen, "NG"),
+            rate=len(escaped) / total,
+            interval=binomial_interval(len(escaped), total),
+        )
+
+
+def _size_words(n_images: int, n_groups: int, *, n_without: int, n_vanished: int) -> str:
+    ranges = "one range" if n_groups == 1 else f"{n_groups} ranges with about as many images each"
+    words = f"{n_images} defective images by the area of their mask, in pixels of the map: {ranges}."
+    if n_without:
+        words += f" {n_without} defective images without a mask are left out: their size is not known."
+    if n_vanished:
+        words += f" {n_vanished} are left out because nothing of their mask is left at the size of the map."
+    return words

@@ -1,0 +1,177 @@
+"""Queries on watched folders: who watches what, and which files were seen."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePath
+
+from sqlalchemy import and_, case, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from skrd4ad.errors import StorageError
+from skrd4ad.storage.tables import StoredPrediction, WatchedFile, WatchedFolder, utc_now
+
+State = tuple[int, int]
+"""Size of a file in bytes, and its time of change in nanoseconds."""
+_AT_ONCE = 500
+"""Values in one statement; databases limit them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeenFile:
+    """A file that was looked at, or is to be left out when there is neither image nor note."""
+
+    name: str
+    state: State
+    image_digest: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileCounts:
+    """How many files of a watched folder became what."""
+
+    taken: int = 0
+    noted: int = 0
+    """Could not be taken."""
+    last_at: datetime | None = None
+    """When the latest one was looked at."""
+
+
+def begin_watch(session: Session, *, folder: PurePath, model_folder: PurePath) -> WatchedFolder:
+    """Say that a folder is to be watched for a model; its watcher, if it has one, begins anew."""
+    row = session.scalar(
+        select(WatchedFolder).where(
+            WatchedFolder.folder == str(folder), WatchedFolder.model_folder == str(model_folder)
+        )
+    )
+    if row is None:
+        row = WatchedFolder(folder=str(folder), model_folder=str(model_folder), created_at=utc_now())
+    row.active, row.owner, row.heartbeat_at, row.note = True, None, None, None
+    session.add(row)
+    session.flush()
+    return row
+
+
+def find_watch(session: Session, watch_id: int) -> WatchedFolder:
+    """A watched folder by its id.
+
+    Raises:
+        StorageError: there is none.
+    """
+    row = session.get(WatchedFolder, watch_id)
+    if row is None:
+        raise StorageError("This folder is not watched any more: somebody took it off the list.")
+    return row
+
+
+def all_watches(session: Session, *, active: bool | None = None) -> list[WatchedFolder]:
+    """Watched folders, oldest first; those that are to be watched now, or those that are not, when asked for."""
+    query = select(WatchedFolder).order_by(WatchedFolder.id)
+    if active is not None:
+        query = query.where(WatchedFolder.active.is_(active))
+    return list(session.scalars(query))
+
+
+def take_watch(session: Session, watch_id: int, *, owner: str) -> None:
+    """Make a process the watcher of a folder; call it in the ``write`` block in which the one before was found dead."""
+    taken = update(WatchedFolder).where(WatchedFolder.id == watch_id)
+    session.execute(taken.values(owner=owner, heartbeat_at=utc_now()))
+
+
+def beat_watches(session: Session, watch_ids: Collection[int], *, owner: str) -> set[int]:
+    """Say that the watcher of folders lives; returns those that it is still to watch."""
+    mine = and_(WatchedFolder.id.in_(watch_ids), WatchedFolder.owner == owner, WatchedFolder.active.is_(True))
+    session.execute(update(WatchedFolder).where(mine).values(heartbeat_at=utc_now()))
+    return set(session.scalars(select(WatchedFolder.id).where(mine)))
+
+
+def stop_watch(session: Session, watch_id: int) -> None:
+    """Say that a folder is not to be watched; what was seen stays known.
+
+    Raises:
+        StorageError: there is no such watch.
+    """
+    row = find_watch(session, watch_id)
+    row.active, row.owner, row.heartbeat_at, row.note = False, None, None, None
+
+
+def forget_watch(session: Session, watch_id: int) -> None:
+    """Take a folder off the list, and forget which of its files were seen; the images that came from it stay."""
+    session.execute(delete(WatchedFile).where(WatchedFile.watch_id == watch_id))
+    session.execute(delete(WatchedFolder).where(WatchedFolder.id == watch_id))
+
+
+def note_watch(session: Session, watch_id: int, note: str | None) -> None:
+    """Store what is wrong with a watched folder; None when nothing is."""
+    session.execute(update(WatchedFolder).where(WatchedFolder.id == watch_id).values(note=note))
+
+
+def seen_files(session: Session, watch_id: int) -> dict[str, State]:
+    """Files that were seen, by their names, as they were then."""
+    query = select(WatchedFile.name, WatchedFile.size, WatchedFile.changed_at).where(WatchedFile.watch_id == watch_id)
+    return {row.name: (row.size, row.changed_at) for row in session.execute(query)}
+
+
+def save_files(session: Session, watch_id: int, files: Sequence[SeenFile]) -> None:
+    """Store what became of files, in place of what was known of files of the same names."""
+    now = utc_now()
+    for start in range(0, len(files), _AT_ONCE):
+        some = files[start : start + _AT_ONCE]
+        query = select(WatchedFile).where(
+            WatchedFile.watch_id == watch_id, WatchedFile.name.in_([file.name for file in some])
+        )
+        known = {row.name: row for row in session.scalars(query)}
+        for file in some:
+            row = known.get(file.name) or WatchedFile(watch_id=watch_id, name=file.name)
+            row.size, row.changed_at = file.state
+            row.image_digest, row.note, row.taken_at = file.image_digest, file.note, now
+            session.add(row)
+        session.flush()
+
+
+def forget_left_out(session: Session, watch_id: int) -> None:
+    """Forget the files that were to be left out, so that they are taken."""
+    session.execute(
+        delete(WatchedFile).where(
+            WatchedFile.watch_id == watch_id, WatchedFile.image_digest.is_(None), WatchedFile.note.is_(None)
+        )
+    )
+
+
+def count_files(session: Session, watch_ids: Collection[int]) -> Mapping[int, FileCounts]:
+    """What became of the files of watched folders, without those left out, by the ids of the folders."""
+    looked_at = case(
+        (WatchedFile.image_digest.is_not(None) | WatchedFile.note.is_not(None), WatchedFile.taken_at), else_=None
+    )
+    query = (
+        select(
+            WatchedFile.watch_id,
+            func.count(WatchedFile.image_digest),
+            func.count(WatchedFile.note),
+            func.max(looked_at, type_=WatchedFile.taken_at.type),
+        )
+        .where(WatchedFile.watch_id.in_(watch_ids))
+        .group_by(WatchedFile.watch_id)
+    )
+    return {row[0]: FileCounts(taken=row[1], noted=row[2], last_at=row[3]) for row in session.execute(query)}
+
+
+def latest_files(
+    session: Session, watch_id: int, *, model_digest: str, limit: int
+) -> list[tuple[WatchedFile, StoredPrediction | None]]:
+    """Files that were looked at last, the latest first, each with what a model said of it."""
+    query = (
+        select(WatchedFile, StoredPrediction)
+        .outerjoin(
+            StoredPrediction,
+            and_(
+                StoredPrediction.image_digest == WatchedFile.image_digest,
+                StoredPrediction.model_digest == model_digest,
+            ),
+        )
+        .where(WatchedFile.watch_id == watch_id, WatchedFile.image_digest.is_not(None) | WatchedFile.note.is_not(None))
+        .order_by(WatchedFile.taken_at.desc(), WatchedFile.id.desc())
+        .limit(limit)
+    )
+    return [(file, said) for file, said in session.execute(query)]

@@ -1,0 +1,30 @@
+"""The sections of the Label page, of which one is shown at a time."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import streamlit as st
+
+Section = Literal["decide", "improve", "exchange"]
+SECTIONS: Mapping[Section, str] = {"decide": "Decide", "improve": "Improve", "exchange": "Import and export"}
+_SECTION = "label-section"
+
+
+def pick_section() -> Section:
+    """Let the user choose what to do."""
+    chosen: Section = st.segmented_control(
+        "Section",
+        list(SECTIONS),
+        format_func=SECTIONS.__getitem__,
+        default="decide",
+        required=True,
+        key=_SECTION,
+        persist_state="session",
+        label_visibility="collapsed",
+    )
+    return chosen
+
+
+def go_to_section(section: Section) -> None:
+    """Show a section; a callback, or before the sections are drawn."""
+    st.session_state[_SECTION] = section

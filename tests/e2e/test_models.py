@@ -1,0 +1,273 @@
+"""The Models page in a real browser: every button of it does what it says."""
+
+import io
+import json
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import torch
+from playwright.sync_api import Browser, Download, Locator, Page, expect
+
+from skrd4ad.config import ModelConfig
+from skrd4ad.engine.about import read_about
+from skrd4ad.engine.bundle import import_bundle, read_bundle
+from skrd4ad.engine.checkpoint import WEIGHTS, read_info
+from skrd4ad.models.skrd import build_student
+
+pytestmark = pytest.mark.browser
+
+ROOT = Path(__file__).parents[2]
+SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
+
+
+@dataclass
+class Place:
+    """The app that runs, and its folder of models."""
+
+    url: str
+    models: Path
+    model: Path
+    """A trained model to copy."""
+
+    def add(self, class_name: str) -> Path:
+        """A model of a class."""
+        folder = Path(shutil.copytree(self.model, self.models / "parts" / class_name / "tiny"))
+        values = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        (folder / "config.json").write_text(json.dumps({**values, "class_name": class_name}), encoding="utf-8")
+        return folder
+
+
+@pytest.fixture(scope="module")
+def running(serve, tiny_model: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    root = tmp_path_factory.mktemp("library")
+    folder, tiny_data = tiny_model
+    env = {
+        "SKRD4AD_HOME": str(root / "home"),
+        "SKRD4AD_CHECKPOINTS": str(root / "models"),
+        "SKRD4AD_DATA_ROOTS": str(tiny_data),
+        "OMP_NUM_THREADS": "1",
+    }
+    with serve(ROOT / "app.py", env=env) as url:
+        yield Place(url=url, models=root / "models", model=folder)
+
+
+@pytest.fixture
+def place(running: Place) -> Place:
+    """The app without models."""
+    shutil.rmtree(running.models, ignore_errors=True)
+    running.models.mkdir()
+    return running
+
+
+@pytest.fixture
+def tab(browser: Browser) -> Iterator[Page]:
+    with browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True) as context:
+        page = context.new_page()
+        yield page
+        assert page.locator('[data-testid="stException"]').count() == 0
+
+
+@pytest.fixture
+def click(settled) -> Callable[..., None]:
+    """``click(page, "Rename")`` presses a button and waits for what it does."""
+
+    def press(inside: Page | Locator, name: str) -> None:
+        inside.get_by_role("button", name=name, exact=True).click(timeout=SLOW)
+        settled(inside if isinstance(inside, Page) else inside.page)
+
+    return press
+
+
+def open_page(page: Page, place: Place, settled) -> None:
+    page.goto(f"{place.url}/models")
+    expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible(timeout=SLOW)
+    settled(page)
+
+
+def choose(page: Page, name: str, settled) -> None:
+    page.locator(".st-key-models-box").get_by_text(name, exact=True).click()
+    expect(page.locator(".st-key-models-card").get_by_role("heading", name=name)).to_be_visible(timeout=SLOW)
+    settled(page)
+
+
+def section(page: Page, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).click()
+
+
+def listed(page: Page) -> Locator:
+    return page.locator(".st-key-models-box").get_by_role("radio")
+
+
+def said(page: Page, words: str) -> None:
+    expect(page.get_by_text(words)).to_be_visible(timeout=SLOW)
+
+
+def downloaded(page: Page, name: str) -> Download:
+    with page.expect_download(timeout=SLOW) as found:
+        page.get_by_role("button", name=name).click()
+    return found.value
+
+
+def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
+    tab: Page, place: Place, settled, click, tmp_path: Path
+) -> None:
+    disc, washer = place.add("disc"), place.add("washer")
+    broken = place.add("torn")
+    (broken / "config.json").write_text("{", encoding="utf-8")
+    open_page(tab, place, settled)
+    expect(listed(tab)).to_have_count(2)
+
+    click(tab, "Delete this folder")
+    click(tab.get_by_role("dialog"), "Delete for good")
+    said(tab, "was deleted")
+    assert not broken.exists()
+
+    choose(tab, "washer", settled)
+    click(tab, "Rename")
+    tab.get_by_role("dialog").get_by_role("textbox", name="Name").fill("Line 3, *new* lamp")
+    click(tab.get_by_role("dialog"), "Save")
+    expect(tab.get_by_role("heading", name="Line 3, *new* lamp")).to_be_visible(timeout=SLOW)
+    click(tab, "Note")
+    tab.get_by_role("dialog").get_by_role("textbox", name="Note").fill("checked by Ada")
+    click(tab.get_by_role("dialog"), "Save")
+    said(tab, "checked by Ada")
+    assert (read_about(washer).name, read_about(washer).note) == ("Line 3, *new* lamp", "checked by Ada")
+
+    click(tab, "Use in the app")
+    expect(tab.get_by_test_id("stSidebar").get_by_role("combobox")).to_have_value("Line 3, *new* lamp")
+    expect(tab.get_by_role("button", name="In use")).to_be_disabled()
+
+    bundle = downloaded(tab, "Bundle")
+    assert bundle.suggested_filename == "parts-washer-tiny.skrd4ad.zip"
+    assert read_bundle(bundle.path()).model_digest == read_info(washer).digest
+    assert import_bundle(bundle.path(), out=tmp_path).info.class_name == "washer"
+    assert "washer" in downloaded(tab, "Card as Markdown").path().read_text(encoding="utf-8")
+
+    for name, page in (("Figures", "Evaluate"), ("Limits", "Calibrate")):
+        section(tab, name)
+        tab.get_by_role("button", name=f"{page} it").click()
+        expect(tab.get_by_role("heading", name=page, level=1)).to_be_visible(timeout=SLOW)
+        tab.get_by_test_id("stSidebarNav").get_by_role("link", name="Models").click()
+        expect(tab.get_by_role("heading", name="Models", level=1)).to_be_visible(timeout=SLOW)
+        settled(tab)
+
+    tab.get_by_label("Search").fill("disc")
+    tab.get_by_label("Search").press("Enter")
+    expect(listed(tab)).to_have_count(1)
+    click(tab, "Archive")
+    said(tab, "No model has all of these words")
+    tab.get_by_text("Archived too").click()
+    click(tab, "Unarchive")
+    said(tab, "is offered again")
+    assert not read_about(disc).archived
+
+    click(tab, "Delete")
+    expect(tab.get_by_role("dialog")).to_contain_text(str(disc))
+    click(tab.get_by_role("dialog"), "Keep it")
+    expect(tab.get_by_role("dialog")).to_have_count(0)
+    click(tab, "Delete")
+    click(tab.get_by_role("dialog"), "Delete for good")
+    said(tab, "was deleted")
+    assert not disc.exists() and washer.exists()
+
+
+def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
+    tab: Page, place: Place, settled, click, tmp_path: Path
+) -> None:
+    open_page(tab, place, settled)
+    click(tab, "Train a model")
+    expect(tab.get_by_role("heading", name="Train", level=1)).to_be_visible(timeout=SLOW)
+
+    folder = place.add("disc")
+    open_page(tab, place, settled)
+    content = bytearray(downloaded(tab, "Bundle").path().read_bytes())
+    shutil.rmtree(folder)
+    open_page(tab, place, settled)
+    place_of_weights = content.index((place.model / WEIGHTS).read_bytes()[-100:])
+    torn = content.copy()
+    torn[place_of_weights] ^= 1
+    file = tab.locator('input[type="file"]')
+    file.set_input_files({"name": "torn.zip", "mimeType": "application/zip", "buffer": bytes(torn)})
+    click(tab, "Import the bundle")
+    expect(tab.get_by_test_id("stAlert").filter(has_text=WEIGHTS)).to_be_visible(timeout=SLOW)
+    assert not folder.exists()
+    file.set_input_files({"name": "fine.zip", "mimeType": "application/zip", "buffer": bytes(content)})
+    expect(tab.get_by_text("torn.zip")).to_have_count(0)
+    settled(tab)
+    click(tab, "Import the bundle")
+    said(tab, "is imported; every part is as its bundle says")
+    assert read_about(folder).imported.startswith("fine.zip")
+
+    state = build_student(ModelConfig(), seed=5).state_dict()
+    parts = {
+        part: {name.removeprefix(f"{part}."): t for name, t in state.items() if name.startswith(f"{part}.")}
+        for part in ("bn", "decoder")
+    }
+    torch.save(parts, tmp_path / "bottle.pth")
+    tab.get_by_test_id("stExpander").get_by_text("Bring in a model").click()
+    tab.get_by_role("radio", name="RD4AD or SK-RD4AD .pth").click()
+    settled(tab)
+    tab.get_by_role("combobox", name="Teacher it was trained with").click()
+    tab.get_by_role("option", name="efficientnet_lite0").click()
+    settled(tab)
+    tab.locator('input[type="file"]').set_input_files(tmp_path / "bottle.pth")
+    click(tab, "Import the checkpoint")
+    said(tab, "It has no limits yet: calibrate it on good parts")
+    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="bottle")).to_be_visible(timeout=SLOW)
+    (made,) = (place.models / "imported" / "bottle").iterdir()
+    assert read_info(made).model == ModelConfig()
+
+
+def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Place, settled, click) -> None:
+    folder = place.add("machined_disc")
+    open_page(tab, place, settled)
+    section(tab, "Exports")
+    tab.get_by_role("radio", name="One", exact=True).click()
+    settled(tab)
+    click(tab, "Make the export in ONNX, fp32")
+    expect(tab.get_by_test_id("stSidebar").get_by_text("Export of machined_disc")).to_be_visible(timeout=SLOW)
+    click(tab, "Cancel")
+    said(tab, "was not made: cancelled")
+    click(tab, "Try again")
+    made = tab.locator('[class*="st-key-models-made-onnx-fp32-batch1"]')
+    expect(made.get_by_text("passed", exact=True)).to_be_visible(timeout=SLOW)
+
+    made.get_by_text("Certificate: ").click()
+    expect(made.get_by_role("row").filter(has_text="Verdicts that differ")).to_contain_text("0 % of the images")
+    made.get_by_text("How to use it").click()
+    expect(made.get_by_test_id("stCode")).to_contain_text("onnxruntime.InferenceSession")
+    with tab.expect_download(timeout=SLOW) as found:
+        made.get_by_role("button", name="Certificate, JSON").click()
+    certificate = json.loads(found.value.path().read_text(encoding="utf-8"))
+    assert certificate["passed"] and certificate["verdict_flips"] == 0
+    assert certificate["model_digest"] == read_info(folder).digest
+    with tab.expect_download(timeout=SLOW) as found:
+        made.get_by_role("button", name="ZIP").click()
+    with zipfile.ZipFile(io.BytesIO(found.value.path().read_bytes())) as archive:
+        names = {Path(name).name for name in archive.namelist()}
+        assert archive.testzip() is None
+    assert names == {"model.onnx", "manifest.json", "certificate.json"}
+
+    for answer, left in (("Keep it", 1), ("Delete it", 0)):
+        made.get_by_role("button", name="Delete export").click()
+        click(tab.get_by_role("dialog"), answer)
+        expect(tab.get_by_role("dialog")).to_have_count(0, timeout=SLOW)
+        expect(made).to_have_count(left, timeout=SLOW)
+    assert list((folder / "exports").iterdir()) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_fits_a_narrow_window(browser: Browser, place: Place, settled, scheme: str) -> None:
+    place.add("machined_disc")
+    with browser.new_context(color_scheme=scheme, viewport={"width": 1440, "height": 900}) as context:
+        page = context.new_page()
+        open_page(page, place, settled)
+        for width in (1440, 800):
+            page.set_viewport_size({"width": width, "height": 900})
+            for name in ("Card", "Training", "Figures", "Limits", "Data", "Environment", "Exports"):
+                section(page, name)
+                assert page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth") <= 0, (name, width)

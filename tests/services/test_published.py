@@ -1,0 +1,72 @@
+import pytest
+
+from skrd4ad.services.published import METHODS, PROTOCOL_DIFFERENCE, published_for, published_mean
+
+
+@pytest.mark.parametrize(
+    ("dataset", "class_name", "metric", "values"),
+    [
+        ("mvtec", "carpet", "pixel_auroc", (0.989, 0.992)),
+        ("MVTec AD", "Bottle", "aupro_paper", (0.966, 0.969)),
+        ("mvtec_anomaly_detection", "hazelnut", "aupro_paper", (0.955, 0.962)),
+        ("mvtec_full_size", "leather", "pixel_auroc", (0.994, 0.996)),
+        ("VisA", "pcb1", "aupro_paper", (0.432, 0.937)),
+        ("visa_pytorch", "pipe_fryum", "aupro_paper", (0.683, 0.948)),
+        ("visa-256x256", "PCB4", "pixel_auroc", (0.982, 0.986)),
+        ("VAD", "vad", "image_auroc", (0.845, 0.870)),
+    ],
+)
+def test_figures_are_those_of_the_papers(dataset, class_name, metric, values):
+    match = published_for(dataset, class_name)
+    assert match is not None and not match.by_name_only
+    assert tuple(match.value(method, metric) for method in METHODS) == values
+    assert match.value("RD4AD", "image_ap") is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "values"), [("mvtec", (0.978, 0.9806, 0.939, 0.9469)), ("visa", (0.978, 0.985, 0.709, 0.921))]
+)
+def test_means_belong_to_whole_data_sets(dataset, values):
+    match = published_mean(dataset)
+    found = [match.value(method, metric) for metric in ("pixel_auroc", "aupro_paper") for method in METHODS]
+    assert tuple(found) == values
+    assert "classes" in match.words
+
+
+def test_a_class_alone_matches_with_a_word_of_warning():
+    match = published_for("line_3", "hazelnut")
+    assert match.by_name_only
+    assert "by the name of the class alone" in match.words
+    assert not published_for("mvtec", "hazelnut").by_name_only
+
+
+@pytest.mark.parametrize(
+    ("dataset", "class_name"),
+    [
+        ("mvtec", "screw"),  # of the data set, but not among the figures
+        ("mvtec", "pcb1"),  # of another data set
+        ("visa", "bottle"),
+        ("mvtec", "mean"),
+        ("parts", "mean"),
+        ("parts", "vad"),
+        ("parts", "disc"),
+        ("elpv", "bottle"),
+        ("synthetic", "carpet"),
+        ("mvtec_loco_anomaly_detection", "bottle"),
+        ("MVTec 3D-AD", "carpet"),
+        ("mvtec_ad_2", "hazelnut"),
+        ("", "disc"),
+    ],
+)
+def test_what_was_not_published_matches_nothing(dataset, class_name):
+    assert published_for(dataset, class_name) is None
+
+
+@pytest.mark.parametrize("dataset", ["parts", "vad", "mvtec_loco", "elpv", ""])
+def test_other_data_sets_have_no_mean(dataset):
+    assert published_mean(dataset) is None
+
+
+def test_the_difference_of_the_protocols_is_said_in_words():
+    for words in ("best on the test set", "200 thresholds", "Wide ResNet-50-2", "paper protocol", "test-selected"):
+        assert words in PROTOCOL_DIFFERENCE

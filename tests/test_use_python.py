@@ -1,0 +1,28 @@
+"""The example of the Python interface in docs/ runs as it stands."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from skrd4ad.engine.checkpoint import find_models, read_info
+
+EXAMPLE = Path(__file__).parents[1] / "docs" / "use_python.py"
+
+
+def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "error", str(EXAMPLE), str(tiny_data), "machined_disc", "1"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 0, done.stderr
+    (folder,) = find_models(tmp_path / "checkpoints")
+    assert read_info(folder).train is not None
+    first, second, third = done.stdout.splitlines()
+    assert first == f"model folder {folder}"
+    assert re.fullmatch(r"image AUROC [01]\.\d{3} on 4 good and \d+ defective test images", second)
+    assert re.fullmatch(r"\w+: score \d\.\d{3}, (OK|REVIEW|NG), \d+ regions", third)
