@@ -18,6 +18,7 @@ from skrd4ad.services.evaluation_charts import BAR_METRICS, CURVE_TITLES, TITLES
 from skrd4ad.services.evaluation_findings import Findings, findings
 from skrd4ad.services.jobs import JobHandle, queue
 from skrd4ad.services.published import PROTOCOL_DIFFERENCE
+from skrd4ad.ui import evaluate_images
 from skrd4ad.ui.evaluate_escapes import groups_of
 from skrd4ad.ui.evaluate_words import HEADLINES, HOW_TO_READ, figure_words
 from tests.evaluation_world import worse_copy
@@ -345,6 +346,20 @@ def test_escapes_come_first_and_are_named(visit, evaluated: StoredEvaluation) ->
     assert f"**Escapes: defects that pass** — {escapes.count} images" in words(at)
     assert "An **escape**" in words(at)
     assert evaluated.images[escapes.places[0]].name in words(at)
+
+
+def test_many_images_are_shown_bit_by_bit(visit, evaluated: StoredEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate_images, "PAGE_SIZE", 3)
+    escapes = next(cell for cell in found_in(evaluated).confusion if (cell.truth, cell.verdict) == ("defect", "OK"))
+    at = view(fine(visit("evaluate")), "escapes")
+    left = escapes.count - 3
+    assert left > 0
+    while left > 0:
+        label = f"Show {min(3, left)} more of {escapes.count}"
+        assert at.button("evaluate-more-escapes").label == label
+        at.button("evaluate-more-escapes").click().run()
+        left -= 3
+    assert not any(button.key == "evaluate-more-escapes" for button in fine(at).button)
 
 
 def test_without_limits_escapes_lead_to_the_calibration(visit, own_model: Path) -> None:

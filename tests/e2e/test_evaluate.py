@@ -27,6 +27,8 @@ pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parents[2]
 SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
 TRIES = 4
+ROW_PIXELS = 35
+"""Height of a row of Streamlit's tables, and of their head."""
 MANY = 300
 """Images of a batch that is still measured when its evaluation is cancelled."""
 
@@ -306,6 +308,14 @@ def compare_runs(page: Page, place: Place, settled) -> None:
     lines = [trace for trace in drawn(page, "pair-curve-image_roc") if trace["data"]]
     assert len(lines) == 2
     expect(page.locator(".viewer[data-ready]")).to_have_count(2, timeout=SLOW)
+    # a row of the table brings its image
+    rows = page.locator('[class*="st-key-evaluate-changes-"] canvas').first
+    rows.scroll_into_view_if_needed()
+    rows.click(position={"x": 20, "y": 2.5 * ROW_PIXELS})
+    expect(page.get_by_role("combobox", name="Image under both")).to_have_value(
+        re.compile(re.escape(found.images[1].name)), timeout=SLOW
+    )
+    settled(page)
 
 
 def take_away(page: Page, place: Place, settled) -> None:

@@ -160,7 +160,7 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     expect(listed(tab)).to_have_count(1)
     click(tab, "Archive")
     said(tab, "No model has all of these words")
-    tab.get_by_text("Archived too").click()
+    tab.get_by_test_id("stCheckbox").get_by_text("Archived too").click()
     click(tab, "Unarchive")
     said(tab, "is offered again")
     assert not read_about(disc).archived
@@ -226,20 +226,26 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     folder = place.add("machined_disc")
     open_page(tab, place, settled)
     section(tab, "Exports")
-    tab.get_by_role("radio", name="One", exact=True).click()
-    settled(tab)
     click(tab, "Make the export in ONNX, fp32")
     expect(tab.get_by_test_id("stSidebar").get_by_text("Export of machined_disc")).to_be_visible(timeout=SLOW)
     click(tab, "Cancel")
     said(tab, "was not made: cancelled")
     click(tab, "Try again")
-    made = tab.locator('[class*="st-key-models-made-onnx-fp32-batch1"]')
+    click(tab, "Cancel")
+    said(tab, "was not made: cancelled")
+    tab.get_by_role("radio", name="OpenVINO IR").click()
+    settled(tab)
+    tab.get_by_role("radio", name="One", exact=True).click()
+    settled(tab)
+    click(tab, "Make the export in OpenVINO IR, fp32")
+    made = tab.locator('[class*="st-key-models-made-openvino-fp32-batch1"]')
     expect(made.get_by_text("passed", exact=True)).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_text("was not made")).to_have_count(0)
 
     made.get_by_text("Certificate: ").click()
     expect(made.get_by_role("row").filter(has_text="Verdicts that differ")).to_contain_text("0 % of the images")
     made.get_by_text("How to use it").click()
-    expect(made.get_by_test_id("stCode")).to_contain_text("onnxruntime.InferenceSession")
+    expect(made.get_by_test_id("stCode")).to_contain_text("openvino.compile_model")
     with tab.expect_download(timeout=SLOW) as found:
         made.get_by_role("button", name="Certificate, JSON").click()
     certificate = json.loads(found.value.path().read_text(encoding="utf-8"))
@@ -250,7 +256,7 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     with zipfile.ZipFile(io.BytesIO(found.value.path().read_bytes())) as archive:
         names = {Path(name).name for name in archive.namelist()}
         assert archive.testzip() is None
-    assert names == {"model.onnx", "manifest.json", "certificate.json"}
+    assert names == {"model.xml", "model.bin", "manifest.json", "certificate.json"}
 
     for answer, left in (("Keep it", 1), ("Delete it", 0)):
         made.get_by_role("button", name="Delete export").click()
