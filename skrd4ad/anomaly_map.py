@@ -1,5 +1,8 @@
 """From teacher and restored features to the anomaly map and the image score.
 
+The published map is the blurred sum of the levels. A model that was fitted to what is usual on good images
+(:mod:`skrd4ad.models.normality`) sums departures from that instead; outside the image it takes nothing to be unusual.
+
 Only operations that ONNX and OpenVINO know: the cosine is written out, and the blur is two matrix products.
 """
 
@@ -11,28 +14,47 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from skrd4ad.models.normality import Normality
+
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""
 _TRUNCATE = 4.0
 _EPS = 1e-8
 
 
-def level_maps(features: list[Tensor], restored: list[Tensor], *, size: int) -> Tensor:
+def restoration_distances(features: list[Tensor], restored: list[Tensor]) -> list[Tensor]:
     """How far each position is from being restored, level by level.
 
     Args:
         features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
         restored: the student's, same shapes.
-        size: side S of the maps.
 
     Returns:
-        (B, L, S, S) float32: 1 − cos over channels, 0..2, bilinear with aligned corners, not blurred.
+        (B, 1, H_l, W_l) float32 each: 1 − cos over channels, 0..2.
     """
-    maps = [
-        F.interpolate(_cosine_distance(f, g), size=(size, size), mode="bilinear", align_corners=True)
-        for f, g in zip(features, restored, strict=True)
-    ]
-    return torch.cat(maps, dim=1)
+    return [_cosine_distance(f, g) for f, g in zip(features, restored, strict=True)]
+
+
+def level_maps(
+    features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None
+) -> Tensor:
+    """What the anomaly map is the sum of.
+
+    Args:
+        features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
+        restored: the student's, same shapes.
+        size: side S of the maps.
+        normality: what is usual on good images; None for the published maps.
+
+    Returns:
+        (B, L, S, S) float32, bilinear with aligned corners, not blurred: 1 − cos over channels, 0..2, or departures
+        from what is usual, with one more level where patches are compared.
+    """
+    distances = restoration_distances(features, restored)
+    maps = distances if normality is None else normality(features, distances)
+    return torch.cat(
+        [F.interpolate(each, size=(size, size), mode="bilinear", align_corners=True) for each in maps], dim=1
+    )
 
 
 def _cosine_distance(f: Tensor, g: Tensor) -> Tensor:
@@ -43,14 +65,17 @@ def _cosine_distance(f: Tensor, g: Tensor) -> Tensor:
     return 1 - dot / (norm_f * norm_g)
 
 
-def anomaly_map(levels: Tensor) -> Tensor:
-    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw, from 0 up.
+def anomaly_map(levels: Tensor, *, normality: Normality | None = None) -> Tensor:
+    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw.
 
-    The blur is Gaussian with sigma 4, cut at 4 sigma, mirrored at the border (SciPy's ``gaussian_filter``).
+    The blur is Gaussian with sigma 4, cut at 4 sigma. Beyond the border the published map is mirrored (SciPy's
+    ``gaussian_filter``). Departures from what is usual at patches like it are 0 there: a mirror would count what lies
+    at the border twice.
     """
     summed = levels.float().sum(dim=1)
+    mirrored = normality is None or not normality.has_patches
     # int: while a model is traced for export, sides are tensors
-    blur = torch.from_numpy(_blur_matrix(int(summed.shape[-1]))).to(summed.device)
+    blur = torch.from_numpy(_blur_matrix(int(summed.shape[-1]), mirrored=mirrored)).to(summed.device)
     return blur @ summed @ blur.T
 
 
@@ -60,15 +85,17 @@ def image_score(maps: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=8)
-def _blur_matrix(size: int) -> NDArray[np.float32]:
-    """(S, S) matrix whose product with a column blurs it; rows sum to 1."""
+def _blur_matrix(size: int, *, mirrored: bool) -> NDArray[np.float32]:
+    """(S, S) matrix whose product with a column blurs it; mirrored, its rows sum to 1."""
     radius = int(_TRUNCATE * SIGMA + 0.5)
     offsets = np.arange(-radius, radius + 1)
     weights = np.exp(-0.5 * (offsets / SIGMA) ** 2)
     weights /= weights.sum()
+    positions = np.arange(size)[:, None] + offsets
     # mirrored with the border pixel repeated: … 1 0 | 0 1 2 … has period 2 S
-    positions = (np.arange(size)[:, None] + offsets) % (2 * size)
-    sources = np.where(positions < size, positions, 2 * size - 1 - positions)
+    around = positions % (2 * size)
+    sources = np.where(around < size, around, 2 * size - 1 - around)
+    counts = np.ones(positions.shape, bool) if mirrored else (positions >= 0) & (positions < size)
     matrix = np.zeros((size, size))
-    np.add.at(matrix, (np.arange(size)[:, None], sources), weights)
+    np.add.at(matrix, (np.arange(size)[:, None], sources), weights * counts)
     return matrix.astype(np.float32)

@@ -1,6 +1,6 @@
 """Settings of a model and of its training, validated once, where they are made."""
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, TypeVar
 
 from skrd4ad.errors import ConfigError
@@ -10,6 +10,8 @@ NETS = ("efficientnet_lite0", "res18", "res34", "res50", "wide_res50")
 
 Loss = Literal["cosine", "mse", "mixed"]
 Selection = Literal["last", "holdout", "test"]
+Schedule = Literal["constant", "cosine"]
+Fusion = Literal["sum", "normal"]
 LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
 
@@ -37,6 +39,13 @@ class ModelConfig:
     """The published ``--res``: 1, 2, 3 mean 0, 1, 2 skip connections."""
     image_size: int = 256
     """Side in pixels of the square that images are resized to."""
+    width: int = 1
+    """Factor of the decoder's widths for EfficientNet-Lite0; the published students of the ResNets have only 1."""
+    fusion: Fusion = "sum"
+    """How the levels make the map: their published sum, or each in units of its spread on good training images."""
+    retrieval: bool = False
+    """Whether places are also compared with patches of good images (see :class:`skrd4ad.models.normality.Normality`);
+    off is pure SK-RD4AD."""
 
     def __post_init__(self) -> None:
         # the embedding halves the coarsest level once more, so that level must have an even side
@@ -48,12 +57,35 @@ class ModelConfig:
                 _is_int(self.image_size) and 64 <= self.image_size <= 1024 and self.image_size % step == 0,
                 f"image size is {self.image_size!r}; allowed: multiples of {step} from 64 to 1024 for {self.net}",
             ),
+            (
+                self.width in ((1, 2) if self.net == "efficientnet_lite0" else (1,)),
+                f"width is {self.width!r}; allowed: 1, and 2 for efficientnet_lite0",
+            ),
+            (self.fusion in ("sum", "normal"), f"fusion is {self.fusion!r}; allowed: sum, normal"),
+            (
+                not (self.retrieval and self.fusion == "sum"),
+                "retrieval is on but fusion is 'sum'; choose fusion 'normal', or retrieval off",
+            ),
         )
 
     @property
     def skips(self) -> int:
         """Number of skip connections."""
         return self.res - 1
+
+    def changed(self, **values: Any) -> "ModelConfig":
+        """The same with other values; what only suited the old ones, and is not given, gives way.
+
+        A teacher that has one width takes it, and the published sum leaves no room for retrieval.
+
+        Raises:
+            ConfigError: the values do not fit together.
+        """
+        if values.get("net", self.net) != "efficientnet_lite0":
+            values.setdefault("width", 1)
+        if values.get("fusion", self.fusion) == "sum":
+            values.setdefault("retrieval", False)
+        return replace(self, **values)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +97,12 @@ class TrainConfig:
     """
 
     epochs: int = 60
+    most_steps: int | None = None
+    """The training ends with the epoch in which it has taken this many steps, also when epochs are left; None for all
+    epochs. So a large set costs no more time than a small one."""
     learning_rate: float = 0.005
+    schedule: Schedule = "constant"
+    """Learning rate over the steps: constant as published, or a short rise and then half a cosine down to 0."""
     batch_size: int = 16
     seed: int = 111
     loss: Loss = "cosine"
@@ -85,6 +122,11 @@ class TrainConfig:
     def __post_init__(self) -> None:
         _require(
             (_is_int(self.epochs) and 1 <= self.epochs <= 10_000, f"epochs is {self.epochs!r}; allowed: 1 to 10000"),
+            (
+                self.most_steps is None or (_is_int(self.most_steps) and 1 <= self.most_steps <= 10_000_000),
+                f"most steps is {self.most_steps!r}; allowed: 1 to 10000000, or None for all epochs",
+            ),
+            (self.schedule in ("constant", "cosine"), f"schedule is {self.schedule!r}; allowed: constant, cosine"),
             (0 < self.learning_rate <= 1, f"learning rate is {self.learning_rate!r}; allowed: above 0, up to 1"),
             (
                 _is_int(self.batch_size) and 2 <= self.batch_size <= 1024,
@@ -108,6 +150,13 @@ class TrainConfig:
             ),
         )
 
+    def epochs_for(self, images: int) -> int:
+        """Epochs of a training on a number of images: all, or as many as ``most_steps`` allows, at least 1."""
+        if self.most_steps is None:
+            return self.epochs
+        steps = max(1, -(-images // self.batch_size))
+        return max(1, min(self.epochs, -(-self.most_steps // steps)))
+
 
 @dataclass(frozen=True, kw_only=True)
 class Preset:
@@ -122,9 +171,9 @@ class Preset:
 PRESETS = {
     "fast": Preset(
         title="Fast on a CPU",
-        about="EfficientNet-Lite0 as the teacher, 60 epochs: minutes on two cores.",
-        model=ModelConfig(),
-        train=TrainConfig(),
+        about="EfficientNet-Lite0 as the teacher, good patches as a second opinion: two minutes on two cores.",
+        model=ModelConfig(width=2, fusion="normal", retrieval=True),
+        train=TrainConfig(epochs=100, most_steps=700, schedule="cosine"),
     ),
     "paper": Preset(
         title="As published",

@@ -104,10 +104,37 @@ def test_json_and_back_is_the_same_config(config: ModelConfig | TrainConfig) -> 
 
 
 def test_unknown_settings_are_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown settings: colour, size; allowed: image_size, net, res"):
+    with pytest.raises(ConfigError, match=r"Unknown settings: colour, size; allowed: fusion, image_size, net"):
         from_dict(ModelConfig, {"net": "res18", "size": 1, "colour": 2})
 
 
 def test_values_from_json_are_validated_too() -> None:
     with pytest.raises(ConfigError, match="res is 9"):
         from_dict(ModelConfig, {"res": 9})
+
+
+def test_most_steps_shorten_a_training_on_many_images_only() -> None:
+    config = TrainConfig(epochs=100, batch_size=16, most_steps=700)
+    assert config.epochs_for(100) == 100
+    assert config.epochs_for(160) == 70
+    assert config.epochs_for(161) == 64  # 11 steps an epoch
+    assert config.epochs_for(1_000_000) == 1
+    assert TrainConfig(epochs=60).epochs_for(1_000_000) == 60
+
+
+def test_what_only_suited_the_former_values_gives_way() -> None:
+    base = PRESETS["fast"].model
+    assert base.changed(net="res18").width == 1
+    assert not base.changed(fusion="sum").retrieval
+    assert base.changed(res=1) == replace(base, res=1)
+    with pytest.raises(ConfigError, match="width is 2"):
+        base.changed(net="res18", width=2)
+    with pytest.raises(ConfigError, match="retrieval is on"):
+        base.changed(fusion="sum", retrieval=True)
+
+
+def test_the_paper_preset_is_as_published() -> None:
+    paper = PRESETS["paper"]
+    assert paper.model == ModelConfig(net="wide_res50", res=3, image_size=256)
+    assert (paper.model.fusion, paper.model.retrieval, paper.train.schedule) == ("sum", False, "constant")
+    assert (paper.train.learning_rate, paper.train.epochs, paper.train.most_steps) == (0.005, 200, None)

@@ -9,7 +9,7 @@ from typing import Any, get_args
 from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
 from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
 from skrd4ad.cli.records import run_database
-from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Selection, TrainConfig
+from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig
 from skrd4ad.data.doctor import examine
 from skrd4ad.engine.checkpoint import ModelInfo, read_info
 from skrd4ad.errors import DataError
@@ -19,8 +19,11 @@ from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.types import DatasetClass
 
 DEFAULT_PRESET = "fast"
-_MODEL_OPTIONS = ("net", "res", "image_size")
-_TRAIN_OPTIONS = ("epochs", "batch_size", "learning_rate", "loss", "rate", "seed", "holdout", "selection")
+_MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
+_TRAIN_OPTIONS = (
+    *("epochs", "most_steps", "batch_size", "learning_rate", "schedule"),
+    *("loss", "rate", "seed", "holdout", "selection"),
+)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
@@ -48,9 +51,24 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     change.add_argument("--net", choices=NETS, help="teacher")
     change.add_argument("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
     change.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
+    change.add_argument(
+        "--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for efficientnet_lite0 only"
+    )
+    change.add_argument(
+        "--fusion",
+        choices=get_args(Fusion),
+        help="levels as their published sum, or each in units of its spread on good training images",
+    )
+    change.add_argument(
+        "--retrieval",
+        choices=("on", "off"),
+        help="compare places with patches of good images as well; off is pure SK-RD4AD",
+    )
     change.add_argument("--epochs", type=int, metavar="N")
+    change.add_argument("--most-steps", type=int, metavar="N", help="end after the epoch that reaches this many steps")
     change.add_argument("--batch-size", type=int, metavar="N")
     change.add_argument("--learning-rate", type=float, metavar="R")
+    change.add_argument("--schedule", choices=get_args(Schedule), help="learning rate over the steps")
     change.add_argument("--loss", choices=get_args(Loss))
     change.add_argument("--no-group-consistency", action="store_true", help="without the group consistency loss")
     change.add_argument("--rate", type=float, metavar="R", help="weight of the group consistency loss")
@@ -113,7 +131,10 @@ def _presets() -> list[str]:
 def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     given = {name: value for name, value in vars(arguments).items() if value is not None}
     base_model, base_train = _base_settings(arguments)
-    model = replace(base_model, **{name: given[name] for name in _MODEL_OPTIONS if name in given})
+    made_of = {name: given[name] for name in _MODEL_OPTIONS if name in given}
+    if arguments.retrieval is not None:
+        made_of["retrieval"] = arguments.retrieval == "on"
+    model = base_model.changed(**made_of)
     changes = {name: given[name] for name in _TRAIN_OPTIONS if name in given}
     if arguments.no_group_consistency:
         changes["group_consistency"] = False

@@ -25,6 +25,7 @@ from skrd4ad.engine.files import locked, new_file, new_folder, read_json, write_
 from skrd4ad.engine.model_card import model_card
 from skrd4ad.engine.training_state import state_file
 from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.models.normality import PREFIX, Normality
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
@@ -78,19 +79,23 @@ class ModelInfo:
         return f"{self.class_name} · {self.model.net} · {skips} · {self.folder.name}"
 
 
-def save_model(folder: Path, *, info: ModelInfo, student: dict[str, Tensor]) -> ModelInfo:
+def save_model(
+    folder: Path, *, info: ModelInfo, student: dict[str, Tensor], normality: Normality | None = None
+) -> ModelInfo:
     """Write a new model folder in one go.
 
     Args:
         folder: must not exist.
         info: what the model is; its digest and folder are filled in.
         student: state dict of the student.
+        normality: what is usual on good images; None for the published map.
 
     Raises:
         CheckpointError: the folder exists or cannot be written.
     """
     with new_folder(folder) as temporary:
-        write_tensors(temporary / WEIGHTS, student)
+        usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
+        write_tensors(temporary / WEIGHTS, student | usual)
         saved = replace(info, digest=file_digest(temporary / WEIGHTS), folder=folder.absolute())
         write_json(temporary / CONFIG, _config_values(saved))
         if saved.calibration is not None:
@@ -232,12 +237,20 @@ def load_model(
         )
     student = build_student(info.model)
     try:
-        student.load_state_dict(load_file(folder / WEIGHTS))
+        of_student, of_normality = split_tensors(load_file(folder / WEIGHTS))
+        student.load_state_dict(of_student)
+        normality = None if info.model.fusion == "sum" else Normality.from_tensors(of_normality)
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}.") from error
-    model = SKRD4AD(teacher, student).eval()
+    model = SKRD4AD(teacher, student, normality).eval()
     model.requires_grad_(False)
     return model, info
+
+
+def split_tensors(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of ``model.safetensors``: those of the student, and those of what is usual on good images."""
+    usual = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
+    return {name: each for name, each in tensors.items() if not name.startswith(PREFIX)}, usual
 
 
 def find_models(root: Path) -> Iterator[Path]:

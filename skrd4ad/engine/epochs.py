@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.config import ModelConfig, Schedule, TrainConfig
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.features import FeatureCache
@@ -17,11 +17,14 @@ from skrd4ad.engine.progress import Observer, TrainProgress
 from skrd4ad.engine.training_state import Record, save_state
 from skrd4ad.errors import DataError, TrainingError
 from skrd4ad.losses import distillation_loss, total_loss
+from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.types import DatasetClass
 
 EVALUATION_BATCH = 32
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate of the cosine schedule rises."""
 
 
 def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
@@ -35,6 +38,16 @@ def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Ten
         last = batches.pop()
         batches[-1] = torch.cat([batches[-1], last])
     return batches
+
+
+def rate_factor(schedule: Schedule, done: float) -> float:
+    """Factor of the learning rate when a share of the steps, 0 to below 1, is done.
+
+    ``cosine`` rises over the first 5 % of the steps, and falls with half a cosine from 1 at the start to 0 at the end.
+    """
+    if schedule == "constant":
+        return 1.0
+    return max(min(1.0, done / WARM_UP), 0.01) * 0.5 * (1 + math.cos(math.pi * done))
 
 
 class Loop:
@@ -90,6 +103,9 @@ class Loop:
         batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
         for step, places in enumerate(batches, start=1):
             self._check()
+            done = ((epoch - 1) * len(batches) + step - 1) / (self.config.epochs * len(batches))
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.learning_rate * rate_factor(config.schedule, done)
             features = self.learning.batch(places)
             loss = total_loss(features, self.student(features), config=config)
             self.optimizer.zero_grad(set_to_none=True)
@@ -188,9 +204,14 @@ def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig)
     return total / len(holding)
 
 
-def holdout_scores(student: Student, holding: FeatureCache, *, size: int) -> list[float]:
+def holdout_scores(
+    student: Student, holding: FeatureCache, *, size: int, normality: Normality | None = None
+) -> list[float]:
     """Image scores of the held-out good images; puts the student into evaluation mode."""
     student.eval()
     with torch.inference_mode():
-        found = [maps_of(features, student(features), size=size).scores for features in _batches(holding)]
+        found = [
+            maps_of(features, student(features), size=size, normality=normality).scores
+            for features in _batches(holding)
+        ]
     return [float(score) for score in np.concatenate(found)]

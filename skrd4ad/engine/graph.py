@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.models.skrd import SKRD4AD
 
-GRAPH_VERSION = 1
+GRAPH_VERSION = 2
 """Grows when a graph computes something else than before, so that conversions that were kept are made anew."""
 INPUT = "images"
 VERDICT_OUTPUTS = ("score", "map")
@@ -42,8 +42,9 @@ class ScoringGraph(nn.Module):
             (N,), (N, S, S), (N, L, S, S) and (N, C) float32, as the fields of :class:`skrd4ad.engine.predict.Maps`.
         """
         features, restored = self.model(images.permute(0, 3, 1, 2))
-        levels = level_maps(features, restored, size=self.size)
-        maps = anomaly_map(levels)
+        normality = self.model.normality
+        levels = level_maps(features, restored, size=self.size, normality=normality)
+        maps = anomaly_map(levels, normality=normality)
         return image_score(maps), maps, levels, features[-1].float().mean(dim=(2, 3))
 
 

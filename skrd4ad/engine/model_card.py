@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from skrd4ad.config import ModelConfig
+
 if TYPE_CHECKING:
     from skrd4ad.engine.checkpoint import ModelInfo
 
@@ -26,6 +28,7 @@ def model_card(info: ModelInfo) -> str:
         f"# {_one_line(info.class_name)} ({_one_line(info.dataset)})",
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
+        f"Anomaly map: {map_words(info.model)}",
         "## Data",
         _table(_data_rows(info)),
         "## Training",
@@ -38,6 +41,18 @@ def model_card(info: ModelInfo) -> str:
         f"`model.safetensors`, SHA-256 `{info.digest}`. Teacher digest `{info.teacher_digest}`.",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def map_words(model: ModelConfig) -> str:
+    """What the anomaly map of a model is made of, in a sentence."""
+    if model.fusion == "sum":
+        return "The sum of the levels, as published."
+    if not model.retrieval:
+        return "Each level in units of its spread on the good training images."
+    return (
+        "The student's levels, and as a second opinion the distance to the nearest patch of a good training image "
+        "(retrieval), each less what is usual at such a patch and in units of its spread on the good training images."
+    )
 
 
 def _data_rows(info: ModelInfo) -> list[tuple[str, object]]:
@@ -60,7 +75,7 @@ def _training_rows(info: ModelInfo) -> list[tuple[str, object]]:
     consistency = f", group consistency weighted {train.rate:g}" if train.group_consistency else ""
     return [
         ("Epochs", f"{train.epochs}; kept: epoch {info.selected_epoch}, {chosen[train.selection]}"),
-        ("Optimiser", f"Adam, learning rate {train.learning_rate:g}, batch {train.batch_size}"),
+        ("Optimiser", f"Adam, learning rate {train.learning_rate:g} ({train.schedule}), batch {train.batch_size}"),
         ("Loss", f"{train.loss}{consistency}"),
         ("Seed", train.seed),
         ("Time", f"{info.training_seconds:.0f} s of epochs" if info.training_seconds is not None else "not known"),

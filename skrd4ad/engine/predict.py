@@ -12,6 +12,7 @@ from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.data.images import resize_image
 from skrd4ad.engine.checkpoint import ModelInfo, load_model
 from skrd4ad.engine.reference import pooled
+from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
 from skrd4ad.types import Prediction, Progress
 
@@ -21,7 +22,7 @@ class Maps:
     """Predictions of a batch of B images at the model's image size S."""
 
     levels: NDArray[np.float32]
-    """(B, L, S, S), finest level first, not blurred."""
+    """(B, L, S, S), finest level first, then that of the nearest good patches where the model has one; not blurred."""
     maps: NDArray[np.float32]
     """(B, S, S)."""
     scores: NDArray[np.float32]
@@ -30,10 +31,10 @@ class Maps:
     """(B, C): the teacher's coarsest features, averaged over the image; what kind of part it shows."""
 
 
-def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int) -> Maps:
-    """Maps and scores from teacher and restored features."""
-    levels = level_maps(features, restored, size=size)
-    maps = anomaly_map(levels)
+def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None) -> Maps:
+    """Maps and scores from teacher and restored features; ``normality`` is the model's."""
+    levels = level_maps(features, restored, size=size, normality=normality)
+    maps = anomaly_map(levels, normality=normality)
     return Maps(
         levels=levels.numpy(),
         maps=maps.numpy(),
@@ -73,7 +74,7 @@ class Predictor:
         """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
         with torch.inference_mode():
             features, restored = self.model(images)
-            return maps_of(features, restored, size=self.image_size)
+            return maps_of(features, restored, size=self.image_size, normality=self.model.normality)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
         """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.images import content_hash
-from skrd4ad.engine.checkpoint import WEIGHTS, ModelInfo, file_digest, read_info
+from skrd4ad.engine.checkpoint import WEIGHTS, ModelInfo, file_digest, read_info, split_tensors
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.types import Sample
 
@@ -104,7 +104,7 @@ def read_parent(folder: Path, *, model: ModelConfig, teacher_digest: str) -> Par
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
     try:
-        return Parent(info, load_file(folder / WEIGHTS))
+        return Parent(info, split_tensors(load_file(folder / WEIGHTS))[0])
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}.") from error
 

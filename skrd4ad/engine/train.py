@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from skrd4ad.engine.checkpoint import ModelInfo, run_folder, save_model
 from skrd4ad.engine.epochs import Loop, epoch_batches, holdout_scores, require_both_classes
 from skrd4ad.engine.features import FeatureCache, cache_features
 from skrd4ad.engine.files import require_writable
+from skrd4ad.engine.normality import fit_normality
 from skrd4ad.engine.progress import Observer, Phase, TrainProgress
 from skrd4ad.engine.reference import cached_embeddings, make_reference, measure, save_reference
 from skrd4ad.engine.start import Start, read_parent, record_of_start
@@ -75,6 +77,7 @@ def train(
         learn, held_out = start.split(config)
     contents = {sample.path: content_hash(sample.path) for sample in learn + held_out}
     learn = _without_copies(learn, held_out, contents)
+    config = replace(config, epochs=config.epochs_for(len(learn)))
     teacher = build_teacher(
         model.net,
         weights=weights,
@@ -143,7 +146,8 @@ def train(
         )
         if loop.best:
             student.load_state_dict(loop.best)
-        scores = [] if holding is None else holdout_scores(student, holding, size=model.image_size)
+        normality = fit_normality(student, learning, model=model, seed=config.seed, check=observer.check)
+        scores = [] if holding is None else holdout_scores(student, holding, size=model.image_size, normality=normality)
 
     held_out_words = "held-out good images of training" if start is None else start.held_out_words
     info = ModelInfo(
@@ -170,7 +174,7 @@ def train(
         training_seconds=round(record.seconds, 1),
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
-    saved = save_model(run, info=info, student=student.state_dict())
+    saved = save_model(run, info=info, student=student.state_dict(), normality=normality)
     save_reference(saved.folder, reference)
     remove_state(state_file(run))
     return saved

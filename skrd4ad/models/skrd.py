@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from skrd4ad.config import ModelConfig
 from skrd4ad.models.bottleneck import OCBE
 from skrd4ad.models.decoder import Decoder
+from skrd4ad.models.normality import Normality
 from skrd4ad.models.student_design import StudentDesign, student_design
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.types import Progress
@@ -37,10 +38,18 @@ class Student(nn.Module):
 class SKRD4AD(nn.Module):
     """Teacher and student together, from raw pixels to both sets of features."""
 
-    def __init__(self, teacher: Teacher, student: Student) -> None:
+    def __init__(self, teacher: Teacher, student: Student, normality: Normality | None = None) -> None:
+        """Put a model together.
+
+        Args:
+            teacher: frozen.
+            student: trained or not.
+            normality: what is usual on good images; None for the published map.
+        """
         super().__init__()
         self.teacher = teacher
         self.student = student
+        self.normality = normality
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Teacher features and restored features of images.
@@ -60,7 +69,7 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
     with torch.random.fork_rng(devices=[]):
         if seed is not None:
             torch.manual_seed(seed)
-        return Student(student_design(config.net), skips=config.skips)
+        return Student(student_design(config.net, width=config.width), skips=config.skips)
 
 
 def build_model(

@@ -33,8 +33,12 @@ class StudentDesign:
     """The layout is RD4AD's, with its unused conv4 and bn4."""
 
 
-def student_design(net: str) -> StudentDesign:
+def student_design(net: str, *, width: int = 1) -> StudentDesign:
     """Design of the student of a teacher: the published one for the ResNets, a small one for EfficientNet-Lite0.
+
+    Args:
+        net: name of the teacher.
+        width: factor of the widths of the small student's decoder; the published ones have only 1.
 
     Raises:
         ConfigError: no teacher has this name.
@@ -48,7 +52,7 @@ def student_design(net: str) -> StudentDesign:
             embedding_channels=256,
             embedding_blocks=1,
             decoder_block="basic",
-            decoder_channels=(32, 64, 128),
+            decoder_channels=(32 * width, 64 * width, 128 * width),
             decoder_blocks=(1, 1, 1),
             base_width=128,
             signed=True,

@@ -11,7 +11,9 @@ from skrd4ad.services.numbers import format_number
 
 _TRAIN = {
     "epochs": "Epochs",
+    "most_steps": "Steps at most",
     "learning_rate": "Learning rate",
+    "schedule": "Learning rate over the steps",
     "batch_size": "Batch size",
     "seed": "Seed",
     "loss": "Loss",
@@ -69,6 +71,9 @@ def _settings(summary: EvaluationSummary, calibration: Calibration | None) -> di
         "Teacher": model.net,
         "Skip connections": str(model.skips),
         "Image size in pixels": str(model.image_size),
+        "Width of the student": str(model.width),
+        "Levels joined by": model.fusion,
+        "Compared with good patches": _text(model.retrieval),
         "Digest of the teacher": summary.teacher_digest[:_DIGEST],
         "Origin": _text(settings.get("origin")),
         **_named(_TRAIN, settings.get("train")),

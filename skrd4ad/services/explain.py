@@ -40,7 +40,10 @@ def maps_by_skips(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, N
         restored = {
             skips: _cut(student.decoder, skips)(embedding, features) for skips in range(student.decoder.skips + 1)
         }
-        return {skips: maps_of(features, own, size=predictor.image_size).maps[0] for skips, own in restored.items()}
+        size, normality = predictor.image_size, predictor.model.normality
+        return {
+            skips: maps_of(features, own, size=size, normality=normality).maps[0] for skips, own in restored.items()
+        }
 
 
 def _cut(decoder: Decoder, skips: int) -> Decoder:

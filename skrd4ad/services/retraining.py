@@ -105,7 +105,9 @@ def retrain_config(info: ModelInfo) -> TrainConfig:
     base = info.train or TrainConfig()
     return replace(
         base,
+        # those of a trained model are what its steps allowed
         epochs=max(1, round(EPOCHS_SHARE * base.epochs)),
+        most_steps=None,
         learning_rate=LEARNING_RATE_SHARE * base.learning_rate,
         selection="holdout" if base.holdout > 0 else "last",
     )

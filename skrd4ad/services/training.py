@@ -179,7 +179,10 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
             _show_labelled_images(info, request, _observer_of(handle))
         return {"folder": str(info.folder), "metrics": info.metrics}
 
-    title = f"{request.class_name} · {request.model.net} · {request.train.epochs} epochs"
+    length = f"{request.train.epochs} epochs"
+    if request.train.most_steps is not None:
+        length += f", at most {request.train.most_steps} steps"
+    title = f"{request.class_name} · {request.model.net} · {length}"
     if request.start_from is not None:
         title += f" · goes on from {Path(request.start_from).name}"
     return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)

@@ -24,6 +24,7 @@ from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"
 SLOW_SECONDS = 1.0
+LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
 
 
 def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
@@ -140,7 +141,7 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
             threshold=inspection.threshold,
             top=inspection.heat_top,
             level_maps=inspection.prediction.level_maps,
-            level_names=("fine", "middle", "coarse")[:strides],
+            level_names=LEVEL_NAMES[:strides],
             mask=_truth_mask(item),
             colour_map=colours,
             comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),

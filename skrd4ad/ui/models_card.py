@@ -7,7 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.model_card import METRIC_TITLES
+from skrd4ad.engine.model_card import METRIC_TITLES, map_words
 from skrd4ad.services.model_library import LibraryModel, card_of
 from skrd4ad.services.numbers import format_rate
 from skrd4ad.ui.calibrate_versions import METHOD_WORDS
@@ -56,6 +56,7 @@ def _overview(model: LibraryModel) -> None:
             ("Class", info.class_name),
             ("Data set", info.dataset),
             ("Network", f"{info.model.net}, {count_words(info.model.skips, 'skip connection')}"),
+            ("Map", map_words(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
             ("Limits", _limit_words(info)),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),
@@ -102,7 +103,10 @@ def _training(model: LibraryModel) -> None:
     show_facts(
         [
             ("Epochs", f"{train.epochs}; kept: epoch {info.selected_epoch}, {_CHOSEN[train.selection]}"),
-            ("Optimiser", f"Adam, learning rate {train.learning_rate:g}, {train.batch_size} images a step"),
+            (
+                "Optimiser",
+                f"Adam, learning rate {train.learning_rate:g} ({train.schedule}), {train.batch_size} images a step",
+            ),
             ("Loss", f"{train.loss}{consistency}"),
             ("Seed", str(train.seed)),
             ("Held out", format_rate(train.holdout)),

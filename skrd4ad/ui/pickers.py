@@ -2,10 +2,11 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from skrd4ad.config import NETS, PRESETS, Loss, ModelConfig, Preset, Selection, TrainConfig
+from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Preset, Schedule, Selection, TrainConfig
 from skrd4ad.data.layouts import LAYOUTS
 from skrd4ad.paths import data_roots
 from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in, made_datasets
@@ -15,6 +16,13 @@ from skrd4ad.ui.cache import dataset_classes
 _FOLDER, _MADE = "folder", "made"
 _HERE = "(use this folder)"
 _LOSSES: dict[Loss, str] = {"cosine": "Cosine (published)", "mse": "Squared error", "mixed": "Half of each"}
+_SCHEDULES: dict[Schedule, str] = {"cosine": "Cosine to zero", "constant": "Constant (published)"}
+_WIDTHS = {1: "Narrow", 2: "Wide"}
+_MAPS: dict[tuple[Fusion, bool], str] = {
+    ("normal", True): "With good patches",
+    ("normal", False): "Levels by their spread",
+    ("sum", False): "Sum of levels (published)",
+}
 _SELECTIONS: dict[Selection, str] = {
     "holdout": "Best on held-out good images",
     "last": "The last",
@@ -137,17 +145,18 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
     st.caption(preset.about)
     with st.expander("Every setting"):
         # keys carry the preset's name, so that another preset starts from its own values
-        net, res, image_size = _model_values(preset, str(name))
+        values = _model_values(preset, str(name))
         train = _train_settings(preset, str(name))
     # judged once every widget is drawn: Streamlit forgets what was entered in one that a run leaves out
-    return ModelConfig(net=net, res=res, image_size=image_size), train
+    return preset.model.changed(**values), train
 
 
-def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
+def _model_values(preset: Preset, name: str) -> dict[str, Any]:
+    base = preset.model
     net = st.selectbox(
         "Teacher",
         NETS,
-        index=NETS.index(preset.model.net),
+        index=NETS.index(base.net),
         key=f"net-{name}",
         persist_state="session",
         help="efficientnet_lite0 comes with the app; the ResNets fetch their weights once.",
@@ -156,7 +165,7 @@ def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
     res = left.selectbox(
         "Skip connections",
         (1, 2, 3),
-        index=preset.model.res - 1,
+        index=base.res - 1,
         format_func=lambda value: str(value - 1),
         key=f"res-{name}",
         persist_state="session",
@@ -167,12 +176,40 @@ def _model_values(preset: Preset, name: str) -> tuple[str, int, int]:
         "Image size, pixels",
         64,
         1024,
-        preset.model.image_size,
+        base.image_size,
         step,
         key=f"size-{name}-{step}",
         persist_state="session",
     )
-    return str(net), int(res), int(size)
+    widths = (1, 2) if net == "efficientnet_lite0" else (1,)
+    width = left.selectbox(
+        "Width of the student",
+        widths,
+        index=min(base.width, len(widths)) - 1,
+        format_func=_WIDTHS.__getitem__,
+        key=f"width-{name}-{len(widths)}",
+        persist_state="session",
+        help="A wider student restores good parts better and takes longer to train.",
+    )
+    maps = list(_MAPS)
+    way = right.selectbox(
+        "Anomaly map",
+        maps,
+        index=maps.index((base.fusion, base.retrieval)),
+        format_func=_MAPS.__getitem__,
+        key=f"map-{name}",
+        persist_state="session",
+        help="Published: the sum of the levels. By spread: each level in units of its spread on good images. With good "
+        "patches: places are also compared with patches of good training images.",
+    )
+    return {
+        "net": str(net),
+        "res": int(res),
+        "image_size": int(size),
+        "width": int(width),
+        "fusion": way[0],
+        "retrieval": way[1],
+    }
 
 
 def _train_settings(preset: Preset, name: str) -> TrainConfig:
@@ -193,6 +230,15 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         key=f"holdout-{name}",
         persist_state="session",
         help="Share of the good training images kept from learning, for the limit and for choosing the epoch.",
+    )
+    schedules = list(_SCHEDULES)
+    schedule = st.selectbox(
+        "Learning rate over the steps",
+        schedules,
+        index=schedules.index(base.schedule),
+        format_func=_SCHEDULES.__getitem__,
+        key=f"schedule-{name}",
+        persist_state="session",
     )
     loss = st.selectbox(
         "Loss", list(_LOSSES), format_func=_LOSSES.__getitem__, key=f"loss-{name}", persist_state="session"
@@ -217,9 +263,21 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         persist_state="session",
         help="Weight of this part of the loss; 0 turns it off.",
     )
+    most = left.number_input(
+        "Steps at most",
+        1,
+        10_000_000,
+        base.most_steps,
+        key=f"steps-{name}",
+        placeholder="all epochs",
+        persist_state="session",
+        help="The training ends with the epoch that reaches this many steps; empty for all epochs.",
+    )
     return replace(
         base,
         epochs=int(epochs),
+        most_steps=None if most is None else int(most),
+        schedule=schedule,
         batch_size=int(batch),
         learning_rate=float(rate),
         seed=int(seed),

@@ -15,6 +15,7 @@ from skrd4ad.data.images import content_hash
 from skrd4ad.data.layouts import find_classes
 from skrd4ad.engine import train as train_module
 from skrd4ad.engine.checkpoint import CARD, ModelInfo, find_models, read_info, save_metrics
+from skrd4ad.engine.epochs import rate_factor
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.train import Observer, TrainProgress, data_digest, epoch_batches, split_holdout
@@ -433,3 +434,32 @@ def test_a_published_teacher_trains_from_a_weights_file(
     )
     found = evaluate_model(Predictor.load(info.folder, weights=res18_weights), disc)
     assert found.metrics.image_auroc is not None
+
+
+# schedule
+
+
+def test_cosine_schedule_rises_and_falls_to_zero(train_disc: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert rate_factor("constant", 0.99) == 1
+    shares = [step / 1000 for step in range(1000)]
+    factors = [rate_factor("cosine", share) for share in shares]
+    assert factors.index(max(factors)) == pytest.approx(50, abs=2)
+    assert factors[0] < 0.02 and factors[-1] < 1e-5
+    assert rate_factor("cosine", 0.5) == pytest.approx(0.5)
+
+
+def test_every_step_has_the_learning_rate_of_the_schedule(
+    train_disc: Train, weights_of: WeightsOf, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    step = torch.optim.Adam.step
+
+    def spy(self: torch.optim.Adam, *arguments: Any, **named: Any) -> Any:
+        seen.append(self.param_groups[0]["lr"])
+        return step(self, *arguments, **named)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", spy)
+    info = train_disc(epochs=9, most_steps=4, schedule="cosine", learning_rate=0.01)
+    # 9 images to learn from, 4 a step, the last one joined: 2 steps an epoch
+    assert info.train is not None and info.train.epochs == 2 and len(info.history) == 2
+    assert seen == pytest.approx([0.01 * rate_factor("cosine", share) for share in (0, 0.25, 0.5, 0.75)])

@@ -1,0 +1,187 @@
+"""Accuracy of settings on classes of real and drawn parts. From the project's folder::
+
+    python -m benchmarks.accuracy --data ../shared/data --settings plain default
+    python -m benchmarks.accuracy --table              print the table of what was measured, write the plot
+
+One row a class, seed and setting goes to ``benchmarks/results/accuracy.csv``; rows that are there are not measured
+again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.engine.train.train` and looks at
+all test images; no setting sees them before. ``seconds`` is the wall time of the whole training, reading the images
+included; ``ms`` that of one image at a time by torch on the threads given, read and resized already.
+"""
+
+import argparse
+import csv
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import plotly.graph_objects as go
+import torch
+
+from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
+from skrd4ad.data.dataset import load_images, load_masks
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.evaluate import score_samples
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.train import train
+from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
+from skrd4ad.metrics.ranking import auroc
+from skrd4ad.types import DatasetClass
+
+RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+FIELDS = ("class", "seed", "setting", "image_auroc", "pixel_auroc", "aupro", "seconds", "ms")
+EMBEDDED = ("elpv", "synthetic")
+FOLDERS = ("mvtec", "magnetic_tile")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is trained, and how."""
+
+    about: str
+    model: ModelConfig
+    train: TrainConfig
+
+
+_FAST = PRESETS["fast"]
+SETTINGS = {
+    "plain": Setting(
+        "published loss, sum and constant rate, small student, 2 skips, 60 epochs", ModelConfig(), TrainConfig()
+    ),
+    "default": Setting("the preset fast", _FAST.model, _FAST.train),
+    "no-retrieval": Setting("levels by their spread", replace(_FAST.model, retrieval=False), _FAST.train),
+    "sum": Setting("the published sum", replace(_FAST.model, retrieval=False, fusion="sum"), _FAST.train),
+    "narrow": Setting("small student", replace(_FAST.model, width=1), _FAST.train),
+    "constant": Setting("constant rate", _FAST.model, replace(_FAST.train, schedule="constant")),
+    "0-skips": Setting("no skip", replace(_FAST.model, res=1), _FAST.train),
+    "1-skip": Setting("one skip", replace(_FAST.model, res=2), _FAST.train),
+    "2-skips": Setting("two skips", replace(_FAST.model, res=3), _FAST.train),
+    "320": Setting("320 x 320 pixels", replace(_FAST.model, image_size=320), _FAST.train),
+}
+
+
+def classes_of(data: Path) -> dict[str, DatasetClass]:
+    """Classes by name: the embedded ones, and those of the folders that are there."""
+    sources = [*(str(data / name) for name in FOLDERS if (data / name).is_dir()), *EMBEDDED]
+    return {each.name: each for source in sources for each in open_dataset(source)}
+
+
+def measured(data: DatasetClass, setting: Setting, *, seed: int) -> dict[str, float | None]:
+    """Figures of one training."""
+    with tempfile.TemporaryDirectory() as out:
+        begun = time.monotonic()
+        config = replace(setting.train, seed=seed)
+        info = train(data, model=setting.model, config=config, out=Path(out), source=str(data.root))
+        seconds = time.monotonic() - begun
+        predictor = Predictor.load(info.folder)
+    maps, scores = score_samples(predictor, data.test)
+    labels = np.array([sample.label for sample in data.test])
+    figures = {"image_auroc": auroc(labels, scores), "pixel_auroc": None, "aupro": None}
+    if data.has_masks:
+        masks = load_masks(data.test, predictor.image_size)
+        pool = pool_pixels(maps, masks.masks, labelled=masks.has_mask)
+        figures |= {"pixel_auroc": pixel_auroc(pool), "aupro": aupro(pool)}
+    return figures | {"seconds": seconds, "ms": milliseconds(predictor, data)}
+
+
+def milliseconds(predictor: Predictor, data: DatasetClass, *, images: int = 20) -> float:
+    """Median time of one image."""
+    pictures = load_images(data.test[:images], predictor.image_size)
+    times = []
+    for picture in pictures:
+        begun = time.perf_counter()
+        predictor.batch(picture[None])
+        times.append(time.perf_counter() - begun)
+    return 1000 * statistics.median(times)
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    """What was measured already."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def add_row(path: Path, row: dict[str, object]) -> None:
+    """Store one more row, at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = not path.is_file()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS)
+        if new:
+            writer.writeheader()
+        writer.writerow({name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()})
+
+
+def table(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Markdown: mean ± standard deviation over the seeds."""
+    yield "| class | setting | seeds | image AUROC | pixel AUROC | AUPRO | training, s | ms an image |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    for name, setting in sorted({(row["class"], row["setting"]) for row in rows}):
+        own = [row for row in rows if (row["class"], row["setting"]) == (name, setting)]
+        figures = [spread(own, field, digits=4) for field in FIELDS[3:6]]
+        times = [spread(own, "seconds", digits=0), spread(own, "ms", digits=1)]
+        yield f"| {' | '.join([name, setting, str(len(own)), *figures, *times])} |"
+
+
+def spread(rows: list[dict[str, str]], field: str, *, digits: int) -> str:
+    """Mean ± standard deviation of a field, or a dash."""
+    values = [float(row[field]) for row in rows if row[field]]
+    if not values:
+        return "–"
+    mean = f"{statistics.mean(values):.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.{digits}f}"
+
+
+def plot(rows: list[dict[str, str]], path: Path) -> None:
+    """Image AUROC of each class, one point a training, coloured by setting, as an HTML page."""
+    figure = go.Figure()
+    for setting in dict.fromkeys(row["setting"] for row in rows):
+        own = [row for row in rows if row["setting"] == setting]
+        figure.add_scatter(
+            x=[row["class"] for row in own],
+            y=[float(row["image_auroc"]) for row in own],
+            mode="markers",
+            name=setting,
+            marker={"size": 9, "opacity": 0.7},
+        )
+    figure.update_layout(yaxis_title="image AUROC", template="plotly_white", scattermode="group")
+    figure.write_html(path, include_plotlyjs=True)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of mvtec and magnetic_tile")
+    parser.add_argument("--classes", nargs="+", metavar="C", help="names of classes (default: all)")
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["plain", "default"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="only print the table and write the plot")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        classes = classes_of(arguments.data)
+        for name in arguments.classes or classes:
+            for seed in arguments.seeds:
+                for setting in arguments.settings:
+                    key = {"class": name, "seed": str(seed), "setting": setting}
+                    if any(key.items() <= row.items() for row in rows_of(arguments.results)):
+                        continue
+                    row = key | measured(classes[name], SETTINGS[setting], seed=seed)
+                    add_row(arguments.results, row)
+                    print(row, flush=True)
+    rows = rows_of(arguments.results)
+    print("\n".join(table(rows)))
+    if rows:
+        plot(rows, arguments.results.with_suffix(".html"))
+    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,166 @@
+"""What is usual on good images: how far from restored each level is there, and what their patches look like."""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+PREFIX = "normality."
+"""Of the names of its tensors in ``model.safetensors``."""
+_PATCHES = "patches"
+_LEAST = 1e-6
+"""Usual distance, at least: good parts may be restored perfectly."""
+
+
+def patch_descriptors(features: list[Tensor]) -> Tensor:
+    """What a place of the image looks like: the two finest levels around it, on the grid of the second.
+
+    Each level is averaged over 3x3 positions, so that a small shift of the part changes little.
+
+    Args:
+        features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
+
+    Returns:
+        (B, C_1 + C_2, H_2, W_2) float32.
+    """
+    fine, middle = (
+        F.avg_pool2d(level.float(), 3, stride=1, padding=1, count_include_pad=False) for level in features[:2]
+    )
+    ratio = fine.shape[-1] // middle.shape[-1]
+    return torch.cat([F.avg_pool2d(fine, ratio) if ratio > 1 else fine, middle], dim=1)
+
+
+class Normality(nn.Module):
+    """Turns distances into departures from what is usual. Its buffers are fitted on good training images only.
+
+    Without patches it divides each level by its spread, so that all levels have the same weight in the sum. With
+    patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good patch that is nearest to each place:
+    the distance to it becomes one more level, and each distance d is taken relative to what is usual at patches like
+    it, u, as (d - u) / sqrt(u): a place where good parts are hard to restore needs more to stand out than a calm one.
+    """
+
+    spread: Tensor
+    """(M,): spread of each level's map on good images; M is L, or L + 1 with patches."""
+    centre: Tensor | None
+    scale: Tensor | None
+    patches: Tensor | None
+    """(K, D): standardised descriptors of good patches."""
+    usual: Tensor | None
+    """(K, M): mean distance of good patches near each of them, by level."""
+    source: Tensor | None
+    """(K,) int64: place of the training image that each patch is from."""
+
+    def __init__(
+        self,
+        *,
+        spread: Tensor,
+        centre: Tensor | None = None,
+        scale: Tensor | None = None,
+        patches: Tensor | None = None,
+        usual: Tensor | None = None,
+        source: Tensor | None = None,
+    ) -> None:
+        """Take what was fitted.
+
+        Args:
+            spread: (M,), above 0.
+            centre: (D,), mean of the descriptors of good patches; given with all that follow, or none of them is.
+            scale: (D,), their standard deviation.
+            patches: (K, D).
+            usual: (K, M).
+            source: (K,).
+        """
+        super().__init__()
+        self.register_buffer("spread", spread)
+        self.register_buffer("centre", centre)
+        self.register_buffer("scale", scale)
+        self.register_buffer(_PATCHES, patches)
+        self.register_buffer("usual", usual)
+        self.register_buffer("source", source)
+
+    @staticmethod
+    def from_tensors(tensors: Mapping[str, Tensor]) -> "Normality":
+        """From the tensors of a state dict.
+
+        Raises:
+            RuntimeError: names or shapes are not those of one.
+        """
+        given = dict(tensors)
+        count = 3 if _PATCHES not in given else 4
+        try:
+            k, d = given[_PATCHES].shape if _PATCHES in given else (0, 0)
+            names: dict[str, tuple[int, ...]] = {"spread": (count,)}
+            if k:
+                names |= {"centre": (d,), "scale": (d,), _PATCHES: (k, d), "usual": (k, count), "source": (k,)}
+            shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
+        except (ValueError, KeyError) as error:
+            raise RuntimeError(f"the patches of good images are damaged: {error}") from error
+        if shapes != names:
+            raise RuntimeError(f"what is usual on good images has the shapes {shapes}; expected {names}")
+        return Normality(**given)
+
+    @property
+    def has_patches(self) -> bool:
+        """Whether places are compared with patches of good images."""
+        return self.patches is not None
+
+    def forward(self, features: list[Tensor], distances: list[Tensor]) -> list[Tensor]:
+        """How far each place departs from what is usual, in units of its spread on good images.
+
+        Args:
+            features: the teacher's, finest first.
+            distances: (B, 1, H_l, W_l) of each level, as :func:`skrd4ad.anomaly_map.restoration_distances` gives them.
+
+        Returns:
+            As the distances, and with patches one more, (B, 1, H_2, W_2). Without patches from 0 up; with them around 0
+            for good parts.
+        """
+        if self.patches is None:
+            return [distance / spread for distance, spread in zip(distances, self.spread, strict=True)]
+        assert self.usual is not None
+        nearest, place = self.nearest(features)
+        departures = departures_from(self.usual[place].permute(0, 3, 1, 2), [*distances, nearest])
+        return [departure / spread for departure, spread in zip(departures, self.spread, strict=True)]
+
+    def nearest(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """Distance of each place from the nearest good patch, and which that is.
+
+        Returns:
+            (B, 1, H_2, W_2) float32, and (B, H_2, W_2) int64: its place among the patches.
+        """
+        assert self.patches is not None, "only with patches"
+        described = self.standardised(patch_descriptors(features))
+        batch, channels, height, width = described.shape
+        rows = described.permute(0, 2, 3, 1).reshape(-1, channels)
+        least, place = squared_distances(rows, self.patches).min(dim=1)
+        nearest = least.clamp(min=0).sqrt().reshape(batch, 1, height, width)
+        return nearest, place.reshape(batch, height, width)
+
+    def standardised(self, descriptors: Tensor) -> Tensor:
+        """Descriptors (B, D, h, w) in units of their spread over good patches."""
+        assert self.centre is not None and self.scale is not None, "only with patches"
+        return (descriptors - self.centre.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
+
+
+def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
+    """Squared Euclidean distances of (N, D) from (K, D): (N, K), a little below 0 where rounding has it so."""
+    return (rows * rows).sum(1, keepdim=True) + (others * others).sum(1) - 2 * rows @ others.T
+
+
+def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
+    """(d - u) / sqrt(u) for each level.
+
+    Args:
+        usual: u, (B, M, h, w), from 0 up.
+        distances: d, M of (B, 1, H_l, W_l).
+    """
+    expected = [_resized(usual[:, level : level + 1], d).clamp(min=_LEAST) for level, d in enumerate(distances)]
+    return [(d - u) / u.sqrt() for d, u in zip(distances, expected, strict=True)]
+
+
+def _resized(usual: Tensor, like: Tensor) -> Tensor:
+    size = (like.shape[-2], like.shape[-1])
+    if size == (usual.shape[-2], usual.shape[-1]):
+        return usual
+    return F.interpolate(usual, size=size, mode="bilinear", align_corners=True)

@@ -1,0 +1,201 @@
+"""Fitting what is usual on good images, and models that carry it."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from skrd4ad.config import ModelConfig
+from skrd4ad.data.dataset import load_images
+from skrd4ad.engine import normality as fitting
+from skrd4ad.engine.checkpoint import WEIGHTS, ModelInfo, file_digest, load_model
+from skrd4ad.engine.features import FeatureCache, cache_features
+from skrd4ad.engine.normality import farthest_points, fit_normality
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.runtimes import load_runtime
+from skrd4ad.errors import CheckpointError, TrainingCancelled
+from skrd4ad.models.normality import Normality, departures_from, patch_descriptors
+from skrd4ad.models.skrd import Student, build_student
+from skrd4ad.models.teachers import Teacher
+from skrd4ad.types import DatasetClass
+
+Train = Callable[..., ModelInfo]
+PATCHES = ModelConfig(image_size=64, width=2, fusion="normal", retrieval=True)
+SPREAD = replace(PATCHES, retrieval=False)
+
+
+@pytest.fixture(scope="module")
+def student() -> Student:
+    return build_student(PATCHES, seed=2)
+
+
+@pytest.fixture(scope="module")
+def learning(lite0: Teacher, disc: DatasetClass) -> FeatureCache:
+    return cache_features(lite0, disc.train, image_size=64, on_image=lambda _: None)
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "PATCHES", 40)
+
+
+def fitted(student: Student, learning: FeatureCache, *, seed: int = 3) -> Normality:
+    found = fit_normality(student, learning, model=PATCHES, seed=seed)
+    assert found is not None
+    return found
+
+
+def as_numpy(tensor: Tensor | None) -> NDArray[np.float64]:
+    assert tensor is not None
+    return tensor.double().numpy()
+
+
+def test_points_are_chosen_as_a_plain_loop_chooses_them() -> None:
+    generator = torch.Generator().manual_seed(0)
+    points = torch.randn(50, 6, generator=generator)
+    chosen = [0]
+    for _ in range(11):
+        gaps = np.linalg.norm(points.numpy()[:, None] - points.numpy()[chosen], axis=2).min(axis=1)
+        chosen.append(int(gaps.argmax()))
+    assert farthest_points(points, 12, generator=generator).tolist() == chosen
+
+
+def test_copies_are_chosen_last_and_each_point_once() -> None:
+    points = torch.tensor([[0.0], [0.0], [1.0], [1.0], [5.0]])
+    chosen = farthest_points(points, 9, generator=torch.Generator()).tolist()
+    assert sorted(chosen) == [0, 1, 2, 3, 4]
+    assert set(points[chosen[:3], 0].tolist()) == {0.0, 1.0, 5.0}
+
+
+def test_the_same_seed_fits_the_same(student: Student, learning: FeatureCache, few: None) -> None:
+    first, second, other = (fitted(student, learning, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert not torch.equal(first["patches"], other["patches"])
+
+
+def test_patches_are_descriptors_of_the_image_they_name(student: Student, learning: FeatureCache, few: None) -> None:
+    found = fitted(student, learning)
+    assert found.patches is not None and found.source is not None and len(found.patches) == 40
+    described = found.standardised(patch_descriptors(learning.batch(torch.arange(len(learning))))).flatten(2)
+    for patch, image in zip(found.patches, found.source, strict=True):
+        gaps = (described[image] - patch[:, None]).abs().amax(dim=0)
+        assert gaps.min() < 1e-4
+
+
+def test_usual_distances_and_spread_follow_their_definition(
+    student: Student, learning: FeatureCache, few: None
+) -> None:
+    """Written again in NumPy, in float64 and one image at a time."""
+    found = fitted(student, learning)
+    patches, source = as_numpy(found.patches), as_numpy(found.source)
+    rows, values, places = [], [], []
+    for image in range(len(learning)):
+        features = learning.batch(torch.tensor([image]))
+        described = as_numpy(found.standardised(patch_descriptors(features))[0]).reshape(patches.shape[1], -1).T
+        gaps = np.linalg.norm(described[:, None] - patches, axis=2)
+        gaps[:, source == image] = np.inf
+        with torch.inference_mode():
+            pairs = zip(features, student(features), strict=True)
+            levels = [1 - torch.nn.functional.cosine_similarity(f, g, dim=1) for f, g in pairs]
+        # 64 pixels: levels of 8, 4 and 2, patches on the grid of 4
+        fine, middle, coarse = (level[None] for level in levels)
+        coarse = torch.nn.functional.interpolate(coarse, size=(4, 4), mode="bilinear", align_corners=True)
+        fine = fine.reshape(1, 1, 4, 2, 4, 2).mean(dim=(3, 5))
+        values.append(np.stack([*(as_numpy(each).ravel() for each in (fine, middle, coarse)), gaps.min(axis=1)], 1))
+        rows.append(described)
+        places.append(gaps.argmin(axis=1))
+    gaps = np.linalg.norm(patches[:, None] - np.concatenate(rows), axis=2)
+    nearest = np.argsort(gaps, axis=1)[:, : fitting.NEIGHBOURS]
+    expected = np.concatenate(values)[nearest].mean(axis=1)
+    np.testing.assert_allclose(as_numpy(found.usual), expected, rtol=2e-3, atol=1e-4)
+    # the last level needs no resizing
+    usual, own = expected[np.concatenate(places), 3], np.concatenate(values)[:, 3]
+    assert found.spread[3].item() == pytest.approx(np.std((own - usual) / np.sqrt(usual), ddof=1), rel=1e-2)
+
+
+def test_an_image_that_gave_all_patches_is_compared_with_none_of_them(
+    student: Student, lite0: Teacher, disc: DatasetClass, few: None
+) -> None:
+    with cache_features(lite0, disc.train[:1], image_size=64, on_image=lambda _: None) as one:
+        found = fitted(student, one)
+    assert all(torch.isfinite(tensor).all() for tensor in found.state_dict().values())
+
+
+def test_fitting_may_be_stopped(student: Student, learning: FeatureCache) -> None:
+    def check() -> None:
+        raise TrainingCancelled("stop")
+
+    with pytest.raises(TrainingCancelled):
+        fit_normality(student, learning, model=PATCHES, seed=0, check=check)
+
+
+def test_published_map_fits_nothing(student: Student, learning: FeatureCache) -> None:
+    assert fit_normality(student, learning, model=ModelConfig(image_size=64), seed=0) is None
+
+
+# models
+
+
+@pytest.mark.parametrize("model", [PATCHES, SPREAD], ids=["patches", "spread"])
+def test_a_trained_model_scores_held_out_images_as_its_calibration_says(
+    model: ModelConfig, train_disc: Train, disc: DatasetClass, few: None
+) -> None:
+    info = train_disc(model=model, epochs=2, schedule="cosine")
+    assert info.calibration is not None
+    predictor = Predictor.load(info.folder)
+    found = predictor.batch(load_images(disc.train, 64))
+    assert found.levels.shape == (len(disc.train), 4 if model.retrieval else 3, 64, 64)
+    for score in info.calibration.scores:
+        assert np.abs(found.scores - score).min() < 1e-4
+    again = fit_again(info, model)
+    assert (again is not None) == (model.fusion == "normal")
+
+
+def fit_again(info: ModelInfo, model: ModelConfig) -> Normality | None:
+    loaded, _ = load_model(info.folder)
+    assert loaded.normality is not None and loaded.normality.has_patches == model.retrieval
+    return loaded.normality
+
+
+def test_retrieval_off_has_the_student_that_retrieval_on_has(train_disc: Train, few: None) -> None:
+    """The second opinion changes what the map is made of, not what is learnt."""
+    with_patches, pure = (
+        load_file(train_disc(model=replace(PATCHES, retrieval=on), epochs=1).folder / WEIGHTS) for on in (True, False)
+    )
+    student = [name for name in pure if not name.startswith("normality.")]
+    assert student and all(torch.equal(pure[name], with_patches[name]) for name in student)
+    assert {"normality.patches", "normality.usual"} <= with_patches.keys() - pure.keys()
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_other_runtimes_give_the_same_with_patches(name: str, train_disc: Train, disc: DatasetClass, few: None) -> None:
+    info = train_disc(model=PATCHES, epochs=1)
+    images = load_images(disc.test[:4], 64)
+    expected = Predictor.load(info.folder).batch(images)
+    found = load_runtime(info.folder, name, threads=1).batch(images)  # type: ignore[arg-type]
+    np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-3, atol=1e-3)
+    assert found.levels.shape[1] == 4
+
+
+def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
+    info = train_disc(model=PATCHES, epochs=1)
+    path: Path = info.folder / WEIGHTS
+    tensors = load_file(path)
+    tensors["normality.usual"] = tensors["normality.usual"][:, :3].contiguous()
+    save_file(tensors, path)
+    config = (info.folder / "config.json").read_text().replace(info.digest, file_digest(path))
+    (info.folder / "config.json").write_text(config)
+    with pytest.raises(CheckpointError, match="usual"):
+        load_model(info.folder)
+
+
+def test_departures_need_no_usual_distance_above_zero() -> None:
+    (departure,) = departures_from(torch.zeros(1, 1, 2, 2), [torch.zeros(1, 1, 2, 2)])
+    assert torch.isfinite(departure).all()
