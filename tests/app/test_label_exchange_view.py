@@ -10,7 +10,8 @@ from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.services import labelling
 from skrd4ad.services.catalogue import made_datasets
 from skrd4ad.services.label_exchange import ExportOptions, export_zip_bytes, plan_export, plan_import, run_import
-from skrd4ad.services.labelling import QueueFilter, filter_of
+from skrd4ad.services.label_lists import filter_of
+from skrd4ad.services.labelling import QueueFilter
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui import label_export_view
 
