@@ -135,7 +135,8 @@ class Bench:
 
     @property
     def image(self) -> str:
-        return self.panel.get_attribute("data-image") or ""
+        # the panel is empty until its first data come
+        return self.page.locator(".panel[data-image]").get_attribute("data-image", timeout=SLOW) or ""
 
     def shows(self, digest: str) -> None:
         expect(self.page.locator(f'.panel[data-image="{digest}"]')).to_be_visible(timeout=SLOW)
