@@ -26,9 +26,10 @@ from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.services.evaluation import evaluate_class
 from skrd4ad.services.judgement import limits_of
+from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.label_scoring import score_images
 from skrd4ad.services.label_sources import add_class
-from skrd4ad.services.labelling import decide, draw, filter_of, page_of_queue
+from skrd4ad.services.labelling import decide, draw, page_of_queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.scores import without_score
 

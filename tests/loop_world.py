@@ -7,6 +7,7 @@ from skrd4ad.data.images import content_hash, read_mask
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.services import labelling
+from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.label_metrics import LabelBook, Labels, labels_of, read_book
 from skrd4ad.services.label_scores import score_labelled
 from skrd4ad.services.labelling import Label
@@ -41,7 +42,7 @@ def put(info: ModelInfo, path: Path, *, split: str | None = None) -> str:
 
 def item(info: ModelInfo, digest: str) -> QueueItem:
     """An image of the class as it stands now."""
-    return labelling.item_of(labelling.filter_of(info, None), digest)
+    return labelling.item_of(filter_of(info, None), digest)
 
 
 def decide(info: ModelInfo, digest: str, label: Label, *, who: str = "Ada", kind: str | None = None) -> None:

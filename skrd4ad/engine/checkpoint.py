@@ -21,13 +21,14 @@ from torch import Tensor
 import skrd4ad
 from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
 from skrd4ad.engine.calibration import Calibration, CalibrationHistory
-from skrd4ad.engine.files import locked, new_file, new_folder, read_json, write_json, write_tensors
+from skrd4ad.engine.files import locked, new_file, new_folder, read_json, write_json
 from skrd4ad.engine.model_card import model_card
 from skrd4ad.engine.training_state import state_file
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.models.normality import PREFIX, Normality
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
+from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.types import Progress
 

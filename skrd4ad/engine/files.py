@@ -11,10 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import save_file
-from torch import Tensor
-
 from skrd4ad.errors import CheckpointError
 
 
@@ -95,23 +91,6 @@ def require_writable(folder: Path) -> None:
         raise CheckpointError(
             f"The folder {folder} cannot be written: {error.strerror or error}. Choose another folder for the models."
         ) from error
-
-
-def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a ``.safetensors`` file.
-
-    Raises:
-        CheckpointError: the place cannot be written.
-    """
-    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    try:
-        # the library leaves files that only their owner may read; a new file tells what is usual here
-        target.touch()
-        mode = target.stat().st_mode
-        save_file(plain, target, metadata=None if metadata is None else dict(metadata))
-        target.chmod(mode)
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"The file {target} cannot be written: {error}.") from error
 
 
 def write_json(target: Path, values: Mapping[str, Any]) -> None:

@@ -11,8 +11,9 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from skrd4ad.engine.files import new_file, write_tensors
+from skrd4ad.engine.files import new_file
 from skrd4ad.errors import CheckpointError
+from skrd4ad.models.tensor_files import write_tensors
 
 SUFFIX = ".training.safetensors"
 """Stands beside the folder of the run, ``<run>.training.safetensors``, until the run is complete."""

@@ -1,16 +1,17 @@
-"""Reading files of tensors without ever running what is in them."""
+"""Files of tensors: read without ever running what is in them, and written."""
 
 import pickle
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from skrd4ad.errors import SkrdError
+from skrd4ad.errors import CheckpointError, SkrdError
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -47,6 +48,23 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
     if not isinstance(content, dict) or not content:
         raise error(f"{path} holds no state dict (a dictionary from names to tensors).")
     return content
+
+
+def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
+    """Write a ``.safetensors`` file.
+
+    Raises:
+        CheckpointError: the place cannot be written.
+    """
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    try:
+        # the library leaves files that only their owner may read; a new file tells what is usual here
+        target.touch()
+        mode = target.stat().st_mode
+        save_file(plain, target, metadata=None if metadata is None else dict(metadata))
+        target.chmod(mode)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"The file {target} cannot be written: {error}.") from error
 
 
 def is_state_dict(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The background queue: one piece of work at a time, its state in the database for every tab and process to see."""
+"""The background queue: one heavy job at a time, its state in the database for every tab and process to see."""
 
 import logging
 import threading
@@ -28,6 +28,10 @@ Work = Callable[[JobHandle], Mapping[str, Any]]
 
 T = TypeVar("T")
 
+LIGHT = frozenset({"labels"})
+"""Kinds of jobs that go one after the other in a queue of their own: they take little of the processor, and nobody is
+to wait for the end of a training before labels come in."""
+
 __all__ = ["JobHandle", "JobQueue", "JobView", "Work", "queue", "reset_queue"]
 
 log = logging.getLogger(__name__)
@@ -38,7 +42,7 @@ Points = list[dict[str, Any]]
 
 
 class JobQueue:
-    """Runs jobs one after the other in a daemon thread, in the order they came."""
+    """Runs jobs one after the other in a daemon thread, in the order they came; light ones in another thread."""
 
     def __init__(self, database: Database, *, tick_seconds: float = 1.0) -> None:
         """Make an idle queue.
@@ -51,7 +55,7 @@ class JobQueue:
         self._tick = tick_seconds
         self._owner = this_process()
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[JobHandle, Work]] = deque()
+        self._waiting: dict[bool, deque[tuple[JobHandle, Work]]] = {False: deque(), True: deque()}  # by: is it light
         self._handles: dict[str, JobHandle] = {}
         # a wish is stored and followed in one go, so that the heartbeat never follows one that is out of date
         self._wishing = threading.Lock()
@@ -62,7 +66,7 @@ class JobQueue:
         """Put work at the end of the queue; returns the id of its job.
 
         Args:
-            kind: ``train``, ``evaluate``, …
+            kind: ``train``, ``evaluate``, …; those in ``LIGHT`` do not wait for the others.
             title: one line for people.
             request: all that is needed to submit the same work again after an interruption.
             work: called in the queue's thread.
@@ -77,7 +81,7 @@ class JobQueue:
             with self._database.write() as session:
                 jobs.add_job(session, job_id=handle.id, kind=kind, title=title, request=request, owner=self._owner)
             self._handles[handle.id] = handle
-            self._waiting.append((handle, work))
+            self._waiting[kind in LIGHT].append((handle, work))
             if not self._threads:
                 self._start_threads()
             self._changed.notify_all()
@@ -123,18 +127,18 @@ class JobQueue:
             StorageError: there is no such job.
         """
         with self._database.read() as session:
-            return view_of(jobs.find_job(session, job_id), jobs.queue_positions(session))
+            return view_of(jobs.find_job(session, job_id), jobs.queue_positions(session, beside=LIGHT))
 
     def list(self, *, states: Collection[JobState] | None = None, limit: int = 50) -> JobViews:
         """Jobs of every process, newest first; of some states only when ``states`` is given."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session)
+            places = jobs.queue_positions(session, beside=LIGHT)
             return [view_of(job, places) for job in jobs.latest_jobs(session, states=states, limit=limit)]
 
     def active(self) -> JobViews:
         """Jobs of every process that run or wait, oldest first."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session)
+            places = jobs.queue_positions(session, beside=LIGHT)
             return [view_of(job, places) for job in jobs.active_jobs(session)]
 
     def points(self, job_id: str) -> Points:
@@ -184,7 +188,8 @@ class JobQueue:
 
     def _start_threads(self) -> None:
         self._threads = (
-            threading.Thread(target=self._work_off, name="jobs", daemon=True),
+            threading.Thread(target=self._work_off, args=(False,), name="jobs", daemon=True),
+            threading.Thread(target=self._work_off, args=(True,), name="jobs-light", daemon=True),
             threading.Thread(target=self._keep_alive, name="jobs-heartbeat", daemon=True),
         )
         for thread in self._threads:
@@ -212,13 +217,14 @@ class JobQueue:
         else:
             handle.resume()
 
-    def _work_off(self) -> None:
+    def _work_off(self, light: bool) -> None:
+        waiting = self._waiting[light]
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._waiting or self._closed.is_set())
-                if not self._waiting:
+                self._changed.wait_for(lambda: waiting or self._closed.is_set())
+                if not waiting:
                     return
-                handle, work = self._waiting.popleft()
+                handle, work = waiting.popleft()
             if self._insist(partial(jobs.start_job, job_id=handle.id)):
                 outcome = _do(work, handle)
                 handle.flush()

@@ -2,9 +2,29 @@
 
 from collections.abc import Sequence
 
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.services.judgement import Limits, comparable_versions
 from skrd4ad.storage import label_queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import Order, QueueCounts, QueueFilter, QueueItem
+
+
+def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
+    """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``.
+
+    A score that was taken while other pixels counted than count now is as good as none.
+
+    Raises:
+        CheckpointError: the calibration of the model is damaged.
+    """
+    return QueueFilter(
+        dataset=info.dataset,
+        class_name=info.class_name,
+        model_digest=info.digest,
+        reject=None if limits is None else limits.reject,
+        review=None if limits is None else limits.review,
+        calibrations=comparable_versions(info),
+    )
 
 
 def order_of_queue(wanted: QueueFilter, *, order: Order = "closest") -> list[str]:

@@ -10,9 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images import image_size
-from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ConfigError, StorageError
-from skrd4ad.services.judgement import Limits, comparable_versions
 from skrd4ad.services.label_files import save_mask_file, stored_path
 from skrd4ad.storage import annotations, label_queue
 from skrd4ad.storage.annotations import Decision, Label
@@ -30,7 +28,6 @@ __all__ = [
     "Revision",
     "decide",
     "draw",
-    "filter_of",
     "history_of",
     "item_of",
     "page_of_queue",
@@ -89,24 +86,6 @@ def defect_type_name(given: str | None) -> str | None:
             f"in its name, without a dot at either end, and not {GOOD!r}. Exports make a folder of each type."
         )
     return name
-
-
-def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
-    """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``.
-
-    A score that was taken while other pixels counted than count now is as good as none.
-
-    Raises:
-        CheckpointError: the calibration of the model is damaged.
-    """
-    return QueueFilter(
-        dataset=info.dataset,
-        class_name=info.class_name,
-        model_digest=info.digest,
-        reject=None if limits is None else limits.reject,
-        review=None if limits is None else limits.review,
-        calibrations=comparable_versions(info),
-    )
 
 
 def page_of_queue(

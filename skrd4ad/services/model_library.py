@@ -23,6 +23,7 @@ from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
 from skrd4ad.services.training import KIND as TRAINING
 from skrd4ad.services.training import record_model
+from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.trained_models import forget_model
 from skrd4ad.types import Progress
@@ -139,6 +140,18 @@ def jobs_using(folder: Path) -> list[JobView]:
     return [job for job in queue().active() if wanted in set(_paths_in(job.request)) or _has_made(job, wanted)]
 
 
+def watched_for(folder: Path) -> list[str]:
+    """Folders that are watched for a model: what comes into them is judged by it.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    wanted = folder.resolve()
+    with workspace_database().read() as session:
+        watches = watched_folders.all_watches(session, active=True)
+        return [watch.folder for watch in watches if Path(watch.model_folder).resolve() == wanted]
+
+
 def what_goes(folder: Path) -> Deletion:
     """What deleting a model would delete, for the question before.
 
@@ -164,15 +177,20 @@ def what_goes(folder: Path) -> Deletion:
 def delete_model(folder: Path) -> None:
     """Delete a model folder with all that is in it, and its row in the database. Nothing brings it back.
 
-    Evaluations, labels and reviews made with it stay.
+    Evaluations, labels and reviews made with it stay. Folders that were watched for it once leave the list.
 
     Raises:
-        CheckpointError: this is no model of the library, a job needs it, or it cannot be deleted.
+        CheckpointError: this is no model of the library, a job or a watched folder needs it, or it cannot be deleted.
+        StorageError: the database cannot be used.
     """
     own = _own(folder)
     if jobs := jobs_using(own):
         titles = ", ".join(job.title for job in jobs)
         raise CheckpointError(f"{own} is needed by a job that runs or waits ({titles}). Cancel it, or wait for it.")
+    if watched := watched_for(own):
+        raise CheckpointError(
+            f"{own} judges what comes into {', '.join(watched)}. Stop watching on the Label page first."
+        )
     # out of sight first: a folder that is half deleted would be listed as damaged
     gone = own.with_name(f".{own.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -182,6 +200,9 @@ def delete_model(folder: Path) -> None:
         raise CheckpointError(f"{own} cannot be deleted: {error.strerror or error}.") from error
     with workspace_database().write() as session:
         forget_model(session, own)
+        for watch in watched_folders.all_watches(session, active=False):
+            if Path(watch.model_folder) == own:
+                watched_folders.forget_watch(session, watch.id)
 
 
 def bundle_of(folder: Path) -> tuple[str, bytes]:

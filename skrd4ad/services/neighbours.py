@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import iter_images
 from skrd4ad.data.images import content_hash, resize_image
-from skrd4ad.engine.files import new_file, write_tensors
+from skrd4ad.engine.files import new_file
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.reference import pooled
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, ImageError
-from skrd4ad.models.tensor_files import read_tensor_file
+from skrd4ad.models.tensor_files import read_tensor_file, write_tensors
 from skrd4ad.paths import workspace
 from skrd4ad.types import DatasetClass, Progress, Sample
 

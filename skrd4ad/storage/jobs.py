@@ -1,7 +1,7 @@
 """Queries on jobs and on the points of their curves."""
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from itertools import groupby
 from typing import Any, Literal
 
 from sqlalchemy import CursorResult, Update, select, update
@@ -61,11 +61,21 @@ def active_jobs(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.state.in_(ACTIVE)).order_by(Job.created_at, Job.id)))
 
 
-def queue_positions(session: Session) -> dict[str, int]:
-    """Place of every waiting job in the queue of its owner, 1 for the next one to run."""
-    query = select(Job.owner, Job.id).where(Job.state == "queued").order_by(Job.owner, Job.created_at, Job.id)
-    queues = groupby(session.execute(query), key=lambda row: row.owner)
-    return {row.id: place for _, queue in queues for place, row in enumerate(queue, start=1)}
+def queue_positions(session: Session, *, beside: Collection[str] = ()) -> dict[str, int]:
+    """Place of every waiting job in the queue of its owner, 1 for the next one to run.
+
+    Args:
+        session: of any block.
+        beside: kinds of jobs that have a queue of their own beside the others'.
+    """
+    query = select(Job.owner, Job.kind, Job.id).where(Job.state == "queued").order_by(Job.created_at, Job.id)
+    places: dict[str, int] = {}
+    lengths: Counter[tuple[str, bool]] = Counter()
+    for row in session.execute(query):
+        queue = (row.owner, row.kind in beside)
+        lengths[queue] += 1
+        places[row.id] = lengths[queue]
+    return places
 
 
 def start_job(session: Session, job_id: str) -> bool:

@@ -165,7 +165,7 @@ class StoredPrediction(Base):
     """What a model said of an image, the latest time it was asked."""
 
     __tablename__ = "predictions"
-    __table_args__ = (UniqueConstraint("image_digest", "model_digest"),)
+    __table_args__ = (UniqueConstraint("image_digest", "model_digest"), Index(None, "model_digest", "made_at"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"))
@@ -204,7 +204,7 @@ class Annotation(Base):
     """What a person decided on an image. Rows are only ever added: the highest revision is what holds."""
 
     __tablename__ = "annotations"
-    __table_args__ = (UniqueConstraint("image_digest", "revision"), Index(None, "reviewer"))
+    __table_args__ = (UniqueConstraint("image_digest", "revision"), Index(None, "reviewer"), Index(None, "defect_type"))
 
     id: Mapped[int] = mapped_column(primary_key=True)
     image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"))

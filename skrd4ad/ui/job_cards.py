@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.services import evaluation, exporting, training
+from skrd4ad.services import evaluation, exporting, label_import, training
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
 from skrd4ad.ui.charts import loss_chart, show_chart
@@ -21,6 +21,7 @@ _AGAIN: dict[str, tuple[str, Callable[[str], str]]] = {
     training.KIND: ("Go on from its last epoch", training.resume_training),
     evaluation.KIND: ("Evaluate once more", evaluation.repeat_evaluation),
     exporting.KIND: ("Export once more", exporting.repeat_export),
+    label_import.KIND: ("Try again", label_import.repeat_import),
 }
 """By kind of job: the button under one that did not come to its end, and what it does."""
 

@@ -23,7 +23,8 @@ from skrd4ad.services.label_exchange import (
     make_dataset,
     plan_export,
 )
-from skrd4ad.services.labelling import QueueFilter, filter_of
+from skrd4ad.services.label_lists import filter_of
+from skrd4ad.services.labelling import QueueFilter
 from skrd4ad.ui.label_words import plain
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar

@@ -4,8 +4,8 @@ import streamlit as st
 
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.services.judgement import limits_of
-from skrd4ad.services.label_lists import names_of
-from skrd4ad.services.labelling import Order, QueueFilter, filter_of
+from skrd4ad.services.label_lists import filter_of, names_of
+from skrd4ad.services.labelling import Order, QueueFilter
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.label_add import CAME, offer_images, tell_added
 from skrd4ad.ui.label_conflict import show_conflict

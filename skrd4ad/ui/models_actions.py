@@ -19,6 +19,7 @@ from skrd4ad.services.model_library import (
     note_model,
     rename_model,
     unarchive_model,
+    watched_for,
     what_goes,
 )
 from skrd4ad.ui.frame import choose_model, chosen_model, shielded
@@ -105,8 +106,14 @@ def _delete_question(folder: Path) -> None:
     if jobs:
         titles = ", ".join(job.title for job in jobs)
         st.error(f"A job needs it: {plain(titles)}. Cancel it, or wait for it.", icon=":material/error:")
+    watched = watched_for(folder)
+    if watched:
+        st.error(
+            f"It judges what comes into {plain(', '.join(watched))}. Stop watching on the Label page first.",
+            icon=":material/error:",
+        )
     with st.container(horizontal=True):
-        if st.button("Delete for good", type="primary", disabled=bool(jobs), key="models-delete-yes"):
+        if st.button("Delete for good", type="primary", disabled=bool(jobs or watched), key="models-delete-yes"):
             delete_model(folder)
             tell(f"{plain(goes.title)} was deleted.")
             st.rerun()

@@ -1,17 +1,22 @@
 """Labels in and out, as a user meets them."""
 
 import json
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.services import labelling
+from skrd4ad.services import label_import, labelling
 from skrd4ad.services.catalogue import made_datasets
+from skrd4ad.services.jobs import queue
 from skrd4ad.services.label_exchange import ExportOptions, export_zip_bytes, plan_export, plan_import, run_import
-from skrd4ad.services.labelling import QueueFilter, filter_of
+from skrd4ad.services.label_lists import filter_of
+from skrd4ad.services.labelling import QueueFilter
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.types import Progress
 from skrd4ad.ui import label_export_view
 
 SECONDS = 60
@@ -135,7 +140,15 @@ def test_a_name_that_is_taken_is_refused_in_words(labelled: Path) -> None:
 
 def upload(at: AppTest, name: str, content: bytes) -> AppTest:
     at.file_uploader(key="exchange-upload").set_value([(name, content, "")]).run()
-    return at.button(key="exchange-check").click().run()
+    return finished(at.button(key="exchange-check").click().run())
+
+
+def finished(at: AppTest) -> AppTest:
+    """The page once the job that was just submitted has ended."""
+    assert not at.exception
+    job = queue().wait(queue().list(limit=1)[0].id, SECONDS)
+    assert not job.active
+    return at.run()
 
 
 def test_an_upload_is_looked_at_and_stored_only_when_asked(labelled: Path) -> None:
@@ -150,7 +163,7 @@ def test_an_upload_is_looked_at_and_stored_only_when_asked(labelled: Path) -> No
     assert image(labelled, "good") == target
     at.segmented_control(key="exchange-conflicts").set_value("theirs").run()
     assert "1 different: theirs are taken" in said(at)
-    at.button(key="exchange-import").click().run()
+    finished(at.button(key="exchange-import").click().run())
     assert "1 decision added" in said(at)
     history = labelling.history_of(target.digest)
     assert [(one.label, one.reviewer) for one in history] == [("good", "A. Weber"), ("defect", "B. Meier")]
@@ -175,18 +188,73 @@ def test_wrong_entries_are_shown_and_the_rest_is_imported_only_on_request(labell
     at.segmented_control(key="exchange-conflicts").set_value("theirs").run()
     assert at.button(key="exchange-import").disabled
     at.toggle(key="exchange-skip").set_value(True).run()
-    at.button(key="exchange-import").click().run()
+    finished(at.button(key="exchange-import").click().run())
     assert not at.exception
     assert labelling.item_of(wanted(labelled), target.digest).defect_type == "dent"
 
 
+def test_what_was_found_and_done_is_there_for_whoever_comes_back(labelled: Path, app_world: Path) -> None:
+    target = image(labelled, "unsure")
+    labelling.decide(target, "none", reviewer="A")
+    upload(view(), "t.csv", f"sha256,label\n{target.digest},good\n".encode())
+    at = view()
+    at.session_state["label-reviewer"] = "B. Meier"
+    at.run()
+    assert "t.csv, checked, just now" in said(at)
+    assert "CSV, 1 usable image" in said(at)
+    at.button(key="exchange-import").click().run()
+    again = finished(view())
+    assert "t.csv was imported by B. Meier" in said(again)
+    assert labelling.item_of(wanted(labelled), target.digest).label == "good"
+    assert not [*(app_world / "home" / "imports").iterdir()], "an upload is not kept longer than it is needed"
+    again.button(key="exchange-close").click().run()
+    assert "was imported" not in said(again)
+
+
+def test_a_check_that_is_closed_takes_its_upload_away(labelled: Path, app_world: Path) -> None:
+    at = upload(view(), "t.csv", f"sha256,label\n{image(labelled, 'good').digest},good\n".encode())
+    assert len([*(app_world / "home" / "imports").iterdir()]) == 1
+    at.button(key="exchange-close").click().run()
+    assert not [*(app_world / "home" / "imports").iterdir()]
+    assert "t.csv" not in said(view())
+
+
+def test_while_it_runs_its_progress_is_shown_and_it_can_be_cancelled(
+    labelled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = threading.Event()
+
+    def look(*_: object, progress: Progress, **__: object) -> None:
+        progress(3, 40)
+        running.set()
+        while True:
+            progress(4, 40)
+            time.sleep(0.01)
+
+    monkeypatch.setattr(label_import, "plan_import", look)
+    at = view()
+    at.file_uploader(key="exchange-upload").set_value([("t.csv", b"sha256,label\n", "")]).run()
+    at.button(key="exchange-check").click().run()
+    assert running.wait(SECONDS)
+    at = view()
+    assert not at.exception
+    assert "t.csv" in said(at)
+    assert not [button for button in at.button if button.key == "exchange-check"]
+    at.button(key="exchange-cancel").click().run()
+    finished(at)
+    assert "The check of t.csv: cancelled" in said(at)
+    assert at.button(key="exchange-again")
+
+
 def test_a_damaged_upload_and_a_folder_elsewhere_are_refused_in_words(labelled: Path, app_world: Path) -> None:
     at = upload(view(), "x.zip", b"no zip")
-    assert "no ZIP file" in at.error[0].value
+    assert not at.exception
+    assert "The check of x.zip: failed" in said(at)
+    assert "no ZIP file" in said(at)
     at.segmented_control(key="exchange-from").set_value("server").run()
     at.text_input(key="exchange-folder").set_value(str(app_world)).run()
     assert not at.exception
-    assert "outside the folders this app may read" in at.error[0].value
+    assert "outside the folders this app may read" in said(at)
 
 
 def test_who_imports_is_asked_once(labelled: Path) -> None:

@@ -13,8 +13,8 @@ from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.services import labelling
 from skrd4ad.services.judgement import limits_of
 from skrd4ad.services.label_files import stored_path
-from skrd4ad.services.label_lists import items_of, order_of_queue
-from skrd4ad.services.labelling import QueueFilter, QueueItem, filter_of, history_of
+from skrd4ad.services.label_lists import filter_of, items_of, order_of_queue
+from skrd4ad.services.labelling import QueueFilter, QueueItem, history_of
 from skrd4ad.services.review import ReviewRequest, send_to_review
 from skrd4ad.services.watching import reset_watcher, watches_of
 from skrd4ad.ui.label_decisions import PANEL

@@ -18,6 +18,8 @@ from skrd4ad.services.catalogue import class_of_model
 from skrd4ad.services.exporting import ExportRequest
 from skrd4ad.services.jobs import queue
 from skrd4ad.services.model_library import archive_model, bundle_of, note_model, rename_model
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.watched_folders import begin_watch
 
 SECONDS = 120
 
@@ -130,6 +132,16 @@ def test_deleting_asks_and_names_what_goes(visit, own_model: Path, certified: Pa
     assert str(own_model) in text and certified.name in text
     assert "came with the program" not in text
     assert own_model.is_dir()
+
+
+def test_a_model_of_a_watched_folder_is_not_deleted(visit, own_model: Path) -> None:
+    with workspace_database().write() as session:
+        begin_watch(session, folder=Path("/srv/line_1"), model_folder=own_model)
+    at = visit("models")
+    at.button("models-delete").click().run()
+    assert not at.exception
+    assert "It judges what comes into /srv/line_1. Stop watching" in at.error[0].value.replace("\\", "")
+    assert at.button("models-delete-yes").disabled
 
 
 def test_a_damaged_folder_can_be_deleted(visit, own_model: Path, other_model: Path) -> None:

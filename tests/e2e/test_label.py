@@ -22,8 +22,8 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.services.judgement import limits_of
 from skrd4ad.services.label_files import load_mask_file
-from skrd4ad.services.label_lists import items_of, order_of_queue
-from skrd4ad.services.labelling import QueueFilter, QueueItem, filter_of, history_of
+from skrd4ad.services.label_lists import filter_of, items_of, order_of_queue
+from skrd4ad.services.labelling import QueueFilter, QueueItem, history_of
 from skrd4ad.services.review import ReviewRequest, send_to_review
 
 pytestmark = pytest.mark.browser
@@ -135,7 +135,8 @@ class Bench:
 
     @property
     def image(self) -> str:
-        return self.panel.get_attribute("data-image") or ""
+        # the panel is empty until its first data come
+        return self.page.locator(".panel[data-image]").get_attribute("data-image", timeout=SLOW) or ""
 
     def shows(self, digest: str) -> None:
         expect(self.page.locator(f'.panel[data-image="{digest}"]')).to_be_visible(timeout=SLOW)

@@ -28,12 +28,13 @@ from skrd4ad.engine.checkpoint import (
     save_metrics,
     save_model,
 )
-from skrd4ad.engine.files import new_file, new_folder, read_json, write_json, write_tensors
+from skrd4ad.engine.files import new_file, new_folder, read_json, write_json
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.training_state import state_file
 from skrd4ad.errors import CheckpointError
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.models.weights import weights_digest
 
 MODEL = ModelConfig(image_size=64)
@@ -266,7 +267,7 @@ def test_a_failing_write_leaves_no_half_folder(
     def fail(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr("skrd4ad.engine.files.save_file", fail)
+    monkeypatch.setattr("skrd4ad.models.tensor_files.save_file", fail)
     with pytest.raises(CheckpointError, match="cannot be written"):
         save_model(tmp_path / "models" / "run", info=info, student={})
     assert list((tmp_path / "models").iterdir()) == []

@@ -16,6 +16,7 @@ from skrd4ad.services.inspection import inspect_images, png_bytes
 from skrd4ad.services.jobs import queue, reset_queue
 from skrd4ad.services.judgement import limits_of
 from skrd4ad.services.label_files import stored_path
+from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.label_scoring import (
     KIND,
     active_scoring,
@@ -25,7 +26,7 @@ from skrd4ad.services.label_scoring import (
     up_to_date,
 )
 from skrd4ad.services.label_sources import add_class, add_files
-from skrd4ad.services.labelling import QueueItem, decide, filter_of, page_of_queue
+from skrd4ad.services.labelling import QueueItem, decide, page_of_queue
 from skrd4ad.services.review import waiting_images
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.scores import without_score

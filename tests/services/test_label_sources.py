@@ -18,8 +18,9 @@ from skrd4ad.paths import workspace
 from skrd4ad.services import label_sources
 from skrd4ad.services.inspection import png_bytes
 from skrd4ad.services.label_files import labelled_image, load_mask_file, stored_path
+from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.label_sources import Added, add_class, add_files
-from skrd4ad.services.labelling import QueueItem, decide, filter_of, history_of, item_of, page_of_queue
+from skrd4ad.services.labelling import QueueItem, decide, history_of, item_of, page_of_queue
 from skrd4ad.services.review import ReviewRequest, send_to_review
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.scores import save_look

@@ -15,6 +15,7 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.inspection import png_bytes
 from skrd4ad.services.judgement import Limits
 from skrd4ad.services.label_files import load_mask_file
+from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.labelling import (
     LONGEST_COMMENT,
     QueueFilter,
@@ -22,7 +23,6 @@ from skrd4ad.services.labelling import (
     decide,
     defect_type_name,
     draw,
-    filter_of,
     history_of,
     item_of,
     page_of_queue,

@@ -26,12 +26,14 @@ from skrd4ad.services.model_library import (
     note_model,
     rename_model,
     unarchive_model,
+    watched_for,
     what_goes,
 )
 from skrd4ad.services.training import record_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.storage.trained_models import all_models
+from skrd4ad.storage.watched_folders import all_watches, begin_watch, stop_watch
 
 Model = Callable[[str], Path]
 
@@ -155,6 +157,24 @@ def test_a_model_that_its_training_still_evaluates_is_not_deleted(model: Model) 
     going.set()
     queue().wait(job, 60)
     assert jobs_using(first) == []
+
+
+def test_a_model_that_a_watched_folder_needs_is_not_deleted(model: Model, world: Path) -> None:
+    first, second = model("first"), model("second")
+    with workspace_database().write() as session:
+        here = begin_watch(session, folder=world / "line 1", model_folder=first).id
+        there = begin_watch(session, folder=world / "line 2", model_folder=second).id
+    assert watched_for(first) == [str(world / "line 1")]
+    with pytest.raises(CheckpointError, match=r"judges what comes into .*line 1\. Stop watching on the Label page"):
+        delete_model(first)
+    assert first.is_dir()
+    with workspace_database().write() as session:
+        stop_watch(session, here)
+    assert watched_for(first) == []
+    delete_model(first)
+    assert not first.exists()
+    with workspace_database().read() as session:
+        assert [watch.id for watch in all_watches(session)] == [there], "nothing names a model that is gone"
 
 
 @pytest.mark.parametrize(

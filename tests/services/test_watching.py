@@ -21,7 +21,8 @@ from skrd4ad.services import folder_watcher, watching
 from skrd4ad.services.folder_watcher import FolderWatcher
 from skrd4ad.services.inspection import png_bytes
 from skrd4ad.services.judgement import limits_of
-from skrd4ad.services.labelling import QueueItem, filter_of, page_of_queue
+from skrd4ad.services.label_lists import filter_of
+from skrd4ad.services.labelling import QueueItem, page_of_queue
 from skrd4ad.services.review import waiting_images
 from skrd4ad.services.watching import (
     arrivals_of,

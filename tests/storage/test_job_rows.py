@@ -36,6 +36,18 @@ def test_every_owner_has_a_queue_of_its_own(database: Database) -> None:
         assert jobs.queue_positions(session) == {"b": 1, "c": 2, "x": 1, "y": 2}
 
 
+def test_kinds_with_a_queue_of_their_own_are_counted_apart(database: Database) -> None:
+    fill(database, "a", "b")
+    with database.write() as session:
+        for name in ("l", "m"):
+            jobs.add_job(session, job_id=name, kind="labels", title=name, request={}, owner="h:1:2.00")
+    with database.read() as session:
+        own = {job.id: job.owner for job in jobs.active_jobs(session)}
+        assert len(set(own.values())) == 1
+        assert jobs.queue_positions(session) == {"a": 1, "b": 2, "l": 3, "m": 4}
+        assert jobs.queue_positions(session, beside={"labels"}) == {"a": 1, "b": 2, "l": 1, "m": 2}
+
+
 def test_a_job_starts_only_once_and_never_after_it_was_cancelled(database: Database) -> None:
     fill(database, "a", "b")
     with database.write() as session:

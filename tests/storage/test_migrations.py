@@ -54,6 +54,13 @@ INSERT INTO predictions (image_digest, model_digest, model_folder, score, made_a
     VALUES ('c', 'f', '/model', 0.5, :noon, :noon)
 """
 
+ANNOTATIONS = """
+INSERT INTO annotations (image_digest, revision, label, defect_type, reviewer, comment, made_at)
+    VALUES ('a', 1, 'defect', 'dent', 'Ada', '', :morning);
+INSERT INTO annotations (image_digest, revision, label, reviewer, comment, undoes, made_at)
+    VALUES ('a', 2, 'none', 'Ada', '', 1, :noon)
+"""
+
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
     assert set(inspect(database.engine).get_table_names()) == TABLES
@@ -79,6 +86,11 @@ def insert(connection: Connection, statements: str) -> None:
     }
     for statement in statements.split(";"):
         connection.execute(text(statement), {name: at for name, at in moments.items() if f":{name}" in statement})
+
+
+def indexed(connection: Connection, table: str, *columns: str) -> bool:
+    """Whether a table has an index on these columns, in this order."""
+    return list(columns) in [index["column_names"] for index in inspect(connection).get_indexes(table)]
 
 
 def test_the_first_tables_are_brought_up_to_date_with_their_rows(any_database: str) -> None:
@@ -131,6 +143,22 @@ def test_what_was_there_survives_going_back_to_the_review_queue(any_database: st
     database.migrate()
     with database.read() as session:
         assert len(waiting(session)) == 4
+    database.close()
+
+
+def test_indexes_of_the_queue_come_and_go_with_their_rows(any_database: str) -> None:
+    with old_database("0003") as connection:
+        insert(connection, FIRST_TABLES + ";" + REVIEW_QUEUE)
+        insert(connection, ANNOTATIONS)
+    database = open_database()
+    for revision, there in (("0004", True), ("0003", False), ("0004", True)):
+        with database.engine.begin() as connection:
+            (command.upgrade if there else command.downgrade)(migration_config(connection), revision)
+            assert indexed(connection, "predictions", "model_digest", "made_at") is there
+            assert indexed(connection, "annotations", "defect_type") is there
+            rows = connection.execute(text("SELECT image_digest, revision, defect_type FROM annotations ORDER BY id"))
+            assert [tuple(row) for row in rows] == [("a", 1, "dent"), ("a", 2, None)]
+            assert connection.scalar(text("SELECT count(*) FROM predictions")) == 4
     database.close()
 
 
@@ -200,7 +228,7 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0003.*Update the program"):
+    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0004.*Update the program"):
         open_database()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -214,12 +242,12 @@ def test_the_template_makes_a_migration_that_runs(
     with database.write() as session:
         session.execute(text("DROP INDEX ix_runs_started_at"))
     with database.engine.connect() as connection:
-        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0004")
-    (made,) = (folder / "versions").glob("0004_*.py")
+        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0005")
+    (made,) = (folder / "versions").glob("0005_*.py")
     assert made.read_text().startswith('"""index again."""')
 
     monkeypatch.setattr(migrate.migration_config, "__defaults__", (folder,))
     database.migrate()
     with database.read() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0004"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0005"
     assert "ix_runs_started_at" in {index["name"] for index in inspect(database.engine).get_indexes("runs")}
