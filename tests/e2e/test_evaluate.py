@@ -29,7 +29,7 @@ SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for
 TRIES = 4
 ROW_PIXELS = 35
 """Height of a row of Streamlit's tables, and of their head."""
-MANY = 300
+MANY = 3000
 """Images of a batch that is still measured when its evaluation is cancelled."""
 
 
@@ -309,7 +309,8 @@ def compare_runs(page: Page, place: Place, settled) -> None:
     assert len(lines) == 2
     expect(page.locator(".viewer[data-ready]")).to_have_count(2, timeout=SLOW)
     # a row of the table brings its image
-    rows = page.locator('[class*="st-key-evaluate-changes-"] canvas').first
+    # its rows are drawn on a canvas that lies under what scrolls it
+    rows = page.locator('[class*="st-key-evaluate-changes-"] .dvn-scroller')
     rows.scroll_into_view_if_needed()
     rows.click(position={"x": 20, "y": 2.5 * ROW_PIXELS})
     expect(page.get_by_role("combobox", name="Image under both")).to_have_value(
