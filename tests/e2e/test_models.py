@@ -1,5 +1,6 @@
 """The Models page in a real browser: every button of it does what it says."""
 
+import contextlib
 import io
 import json
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Download, Locator, Page, expect
+from playwright.sync_api import Browser, Download, Error, Locator, Page, expect
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.engine.about import read_about
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
+TRIES = 20
 
 
 @dataclass
@@ -105,6 +107,17 @@ def listed(page: Page) -> Locator:
 
 def said(page: Page, words: str) -> None:
     expect(page.get_by_text(words)).to_be_visible(timeout=SLOW)
+
+
+def pick(page: Page, name: str, option: str) -> None:
+    """Choose in a list; one that closes because the page is drawn anew is opened again."""
+    box = page.get_by_role("combobox", name=name)
+    for _ in range(TRIES):
+        box.click()
+        with contextlib.suppress(Error):
+            page.get_by_role("option", name=option, exact=True).click(timeout=SLOW / TRIES)
+            break
+    expect(box).to_have_value(option, timeout=SLOW)
 
 
 def downloaded(page: Page, name: str) -> Download:
@@ -210,12 +223,14 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
         for part in ("bn", "decoder")
     }
     torch.save(parts, tmp_path / "bottle.pth")
+    # the page without models is gone, and with it the first place for files
+    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="disc")).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_role("heading", name="Bring in a model")).to_have_count(0, timeout=SLOW)
     tab.get_by_test_id("stExpander").get_by_text("Bring in a model").click()
     tab.get_by_role("radio", name="RD4AD or SK-RD4AD .pth").click()
+    expect(tab.get_by_text("Choose a file to import it.")).to_be_visible(timeout=SLOW)
     settled(tab)
-    tab.get_by_role("combobox", name="Teacher it was trained with").click()
-    tab.get_by_role("option", name="efficientnet_lite0").click()
-    settled(tab)
+    pick(tab, "Teacher it was trained with", "efficientnet_lite0")
     tab.locator('input[type="file"]').set_input_files(tmp_path / "bottle.pth")
     click(tab, "Import the checkpoint")
     said(tab, "It has no limits yet: calibrate it on good parts")
