@@ -15,7 +15,7 @@ from skrd4ad.services.evaluation_store import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.learnt import file_hash
 from skrd4ad.types import DatasetClass, Sample
 
-FORMAT = 1
+FORMAT = 2
 """Of everything an evaluation computes: another number makes all that was measured before count as unknown."""
 
 

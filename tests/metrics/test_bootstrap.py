@@ -116,6 +116,23 @@ def test_intervals_are_the_percentiles_of_the_replicates():
         )
 
 
+def test_a_type_has_the_intervals_of_a_test_set_of_its_own():
+    data = a_set(n_defect=8)
+    types = np.array(["good"] * 6 + ["dent", "scratch"] * 4)
+    types[-1] = "once"
+    data = replace(data, defect_types=tuple(types.tolist()))
+    found = bootstrap(data, replicates=60).by_type
+    assert list(found) == ["dent", "once", "scratch"]
+    for name in ("dent", "scratch"):
+        alone = bootstrap(drawn(data, ((data.labels == 0) | (types == name)).astype(int)), replicates=60)
+        for metric in METRIC_NAMES:
+            assert found[name][metric].low == pytest.approx(alone.intervals[metric].low, abs=1e-12), metric
+            assert found[name][metric].high == pytest.approx(alone.intervals[metric].high, abs=1e-12), metric
+    assert found["dent"] != found["scratch"]
+    # one image cannot say how much such images vary
+    assert set(found["once"].values()) == {None}
+
+
 def test_every_draw_keeps_the_numbers_of_good_and_defective_images():
     labels = np.array([0, 1, 1, 0, 1])
     draws = resamples(labels, replicates=200)
@@ -269,8 +286,9 @@ def test_an_empty_test_set_has_no_intervals():
 def test_progress_counts_all_replicates_and_a_check_may_stop():
     seen: list[tuple[int, int]] = []
     bootstrap(a_set(), replicates=30, progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (0, 30)
-    assert seen[-1] == (30, 30)
+    # all images, and once more for the one type of defect
+    assert seen[0] == (0, 60)
+    assert seen[-1] == (60, 60)
 
     def stop() -> None:
         raise TrainingCancelled("enough")
