@@ -170,6 +170,8 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
         expect(tab.get_by_role("heading", name="Models", level=1)).to_be_visible(timeout=SLOW)
         settled(tab)
 
+    pick(tab, "Sort by", "Newest")
+    expect(listed(tab)).to_have_count(2)
     tab.get_by_label("Search").fill("disc")
     tab.get_by_label("Search").press("Enter")
     expect(listed(tab)).to_have_count(1)
@@ -251,8 +253,13 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     click(tab, "Cancel")
     said(tab, "was not made: cancelled")
     tab.get_by_role("radio", name="OpenVINO IR").click()
-    settled(tab)
+    for precision in ("int8", "bf16", "fp16", "fp32"):
+        tab.get_by_role("radio", name=precision, exact=True).click()
+        expect(tab.get_by_role("button", name=f"Make the export in OpenVINO IR, {precision}")).to_be_enabled()
+    tab.get_by_role("radio", name="A fixed number").click()
+    expect(tab.get_by_role("spinbutton", name="How many")).to_have_value("8", timeout=SLOW)
     tab.get_by_role("radio", name="One", exact=True).click()
+    expect(tab.get_by_role("spinbutton", name="How many")).to_have_count(0, timeout=SLOW)
     settled(tab)
     click(tab, "Make the export in OpenVINO IR, fp32")
     made = tab.locator('[class*="st-key-models-made-openvino-fp32-batch1"]')
