@@ -1,16 +1,15 @@
 """``skrd4ad evaluate``: every metric of a model on a test set, with 95 % intervals."""
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.engine.checkpoint import ModelInfo, read_info, save_metrics
-from skrd4ad.engine.evaluate import evaluate_model
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError
-from skrd4ad.metrics.bootstrap import bootstrap
-from skrd4ad.services.evaluation_run import metrics_document
+from skrd4ad.services.evaluation import evaluate_class
 from skrd4ad.types import DatasetClass
 
 
@@ -19,7 +18,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser = command(
         subparsers,
         "evaluate",
-        about="Measure a model on the test images of a class, with bootstrap intervals.",
+        about="Measure a model on the test images of a class, with bootstrap intervals. What was measured is kept in "
+        "the workspace, where the Evaluate page shows it; what is known there is not measured again.",
         example="evaluate --model checkpoints/mvtec/bottle/RUN --data mvtec --json",
         run=run,
     )
@@ -29,6 +29,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         "--class", dest="class_name", metavar="C", help="class of the data (default: the only one, or the model's)"
     )
     add_weights(parser)
+    parser.add_argument("--fresh", action="store_true", help="measure again what is known")
     parser.add_argument("--save", action="store_true", help="store the figures in the model folder")
 
 
@@ -36,26 +37,48 @@ def run(arguments: argparse.Namespace) -> int:
     """Evaluate the model."""
     output = Output(as_json=arguments.json)
     data = the_class(arguments, read_info(arguments.model))
+    known = True
     with output.progress("evaluating") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
-        evaluation = evaluate_model(predictor, data, progress=show)
-    with output.progress("drawing the images again for intervals") as show:
-        intervals = bootstrap(evaluation.data, progress=show)
-    metrics = metrics_document(evaluation, intervals)
+
+        def report(at: Mapping[str, Any]) -> None:
+            nonlocal known
+            known = False
+            show(at["done"], at["total"], at["words"])
+
+        stored = evaluate_class(
+            arguments.model,
+            data,
+            source=arguments.data,
+            weights=arguments.weights,
+            again=arguments.fresh,
+            save_in_model=False,
+            report=report,
+        )
+    summary, metrics = stored.summary, stored.summary.document()
+    if known:
+        output.note(f"Known since {summary.created_at} of this model and these images; --fresh measures again.")
     if arguments.save:
         save_metrics(arguments.model, metrics)
     output.say(f"{data.dataset}/{data.name}\n{metrics_text(metrics)}")
-    for defect_type, found in evaluation.by_defect.items():
-        pixel = "" if found.pixel_auroc is None else f", pixel AUROC {found.pixel_auroc:.4f}"
-        image = "" if found.image_auroc is None else f"image AUROC {found.image_auroc:.4f}"
-        output.say(f"  {defect_type} ({found.n_defect}): {image}{pixel}")
-    if evaluation.vanished_regions:
+    for defect_type, found in metrics["by_defect"].items():
+        figures = [_figure(found, name, title) for name, title in (("image_auroc", "image"), ("pixel_auroc", "pixel"))]
+        output.say(f"  {defect_type} ({found['n_defect']}): {', '.join(filter(None, figures))}")
+    if summary.left_out:
+        output.note(f"{summary.left_out} images that the model was trained or calibrated with are left out.")
+    if summary.vanished_regions:
         output.note(
-            f"{evaluation.vanished_regions} regions of the masks vanish at {evaluation.image_size} pixels; no pixel "
-            "metric can count them."
+            f"{summary.vanished_regions} regions of the masks vanish at {summary.image_size} pixels; no pixel metric "
+            "can count them."
         )
     output.document(metrics)
     return DONE
+
+
+def _figure(found: Mapping[str, Any], name: str, title: str) -> str:
+    if found[name] is None:
+        return ""
+    limits = found["intervals"].get(name)
+    return f"{title} AUROC {found[name]:.4f}" + (f" ({limits[0]:.4f} to {limits[1]:.4f})" if limits else "")
 
 
 def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:

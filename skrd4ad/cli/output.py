@@ -115,7 +115,7 @@ def observer_of(show: ShowProgress, *, epoch: Callable[[dict[str, Any]], None] =
         elif progress.phase == "training":
             show(progress.epoch * progress.total + progress.done, progress.epochs * progress.total, _training(progress))
         else:
-            show(progress.done, progress.total, "evaluating")
+            show(progress.done, progress.total, progress.step or "evaluating")
 
     return Observer(report=report, epoch=epoch)
 

@@ -18,7 +18,7 @@ from skrd4ad.services.label_scores import score_labelled
 from skrd4ad.services.learnt import seen_by
 from skrd4ad.services.retraining import RetrainPlan, plan_retraining, retrain_request
 from skrd4ad.services.retraining_data import empty_class, own_class
-from skrd4ad.services.training import train_class
+from skrd4ad.services.training import train_class, why_not_measured
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")
 
@@ -61,6 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
             resume=arguments.resume,
             observer=observer_of(show),
         )
+    if data is not None and (why_not := why_not_measured(new, data)):
+        output.note(f"Not evaluated. {why_not}")
     found = _compare(old, new, output, weights=arguments.weights)
     pixels = [_pixels(side, output) for side in (found.old, found.new)]
     output.say(f"{new.dataset}/{new.class_name}: {new.folder}")

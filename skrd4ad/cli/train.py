@@ -15,7 +15,7 @@ from skrd4ad.engine.checkpoint import ModelInfo, read_info
 from skrd4ad.errors import DataError
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.retraining import retrain_config
-from skrd4ad.services.training import TrainingRequest, train_class
+from skrd4ad.services.training import TrainingRequest, train_class, why_not_measured
 from skrd4ad.types import DatasetClass
 
 DEFAULT_PRESET = "fast"
@@ -119,6 +119,8 @@ def run(arguments: argparse.Namespace) -> int:
                     observer=observer_of(show),
                 )
             _say(info, output)
+            if request.evaluate and (why_not := why_not_measured(info, data)):
+                output.note(f"Not evaluated. {why_not}")
             entries.append(_entry(info))
     output.document({"models": entries})
     return DONE

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from skrd4ad.data.dataset import iter_images, load_masks
+from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import ignored_pixels, surface_of
 from skrd4ad.engine.start import unseen_samples
@@ -103,17 +104,9 @@ def evaluate_model(
     Raises:
         DataError: the class has no test images, none is left, or one cannot be read.
     """
-    samples = unseen_samples(predictor.info, data.test)
-    if data.test and not samples:
-        raise DataError(
-            f"All {len(data.test)} test images of {data.name} are ones that this model was trained or calibrated with; "
-            "evaluation needs images it has not seen."
-        )
+    samples, why_not = unseen_test_images(predictor.info, data)
     if not samples:
-        raise DataError(
-            f"The class {data.name} of {data.dataset} has no test images; evaluation needs images in test/good, and in "
-            "a folder for each type of defect."
-        )
+        raise DataError(why_not)
     calibration, surface = predictor.info.calibration, surface_of(predictor.info)
     maps, scores = score_samples(predictor, samples, progress=progress, check=check)
     size = predictor.image_size
@@ -145,6 +138,26 @@ def evaluate_model(
         calibration=None if calibration is None else calibration.version,
         ignores_pixels=ignored is not None,
         left_out=len(data.test) - len(samples),
+    )
+
+
+def unseen_test_images(info: ModelInfo, data: DatasetClass) -> tuple[tuple[Sample, ...], str]:
+    """Test images that a model can be measured on: those it has not learnt from; and where there are none, why.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    samples = unseen_samples(info, data.test)
+    if samples:
+        return samples, ""
+    if data.test:
+        return (), (
+            f"All {len(data.test)} test images of {data.name} are ones that this model was trained or calibrated with; "
+            "evaluation needs images it has not seen."
+        )
+    return (), (
+        f"The class {data.name} of {data.dataset} has no test images; evaluation needs images in test/good, and in a "
+        "folder for each type of defect."
     )
 
 

@@ -22,10 +22,18 @@ METRIC_TITLES = (
 )
 
 
-def model_card(info: ModelInfo) -> str:
-    """Markdown text: what the model is, what it was trained on, how it is calibrated, what was measured."""
+def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
+    """Markdown text: what the model is, what it was trained on, how it is calibrated, what was measured.
+
+    Args:
+        info: the model.
+        name: that people gave it; empty for none.
+        note: of people; empty for none.
+    """
     parts = [
         f"# {_one_line(info.class_name)} ({_one_line(info.dataset)})",
+        *([f"Name: {_one_line(name)}"] if name.strip() else []),
+        *([f"Note: {_one_line(note)}"] if note.strip() else []),
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
         f"Anomaly map: {map_words(info.model)}",

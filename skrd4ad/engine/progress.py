@@ -24,6 +24,8 @@ class TrainProgress:
     """Distillation loss on the held-out good images after the last epoch; lower is better."""
     images_per_second: float | None = None
     eta_seconds: float | None = None
+    step: str = ""
+    """What is done now, in words; empty where phase and numbers say it."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.evaluation import Metrics, require_consistent
-from skrd4ad.metrics.image_draws import IMAGE_NAMES, draw_image_figures, rank_images
+from skrd4ad.metrics.image_draws import IMAGE_NAMES, RankedImages, draw_image_figures, rank_images
 from skrd4ad.metrics.pixel_tables import PIXEL_NAMES, PixelTables, count_pixels, draw_pixel_figures
 from skrd4ad.types import EvaluationSet, Progress
 
@@ -47,6 +47,8 @@ class Bootstrap:
     intervals: dict[str, Interval | None]
     """By the names of ``METRIC_NAMES``; None where the figure is undefined, where there are fewer than two images of a
     kind to draw from, or where it is undefined in more than one of twenty replicates."""
+    by_type: dict[str, dict[str, Interval | None]]
+    """The same for each type of defect against all good images, both drawn among themselves."""
     replicates: int
     seed: int
     bin_errors: dict[str, float]
@@ -111,13 +113,28 @@ def bootstrap(
         DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
     """
     require_consistent(data)
+    types = {
+        name: (data.labels == 0) | (np.array(data.defect_types) == name)
+        for name in sorted({t for t, label in zip(data.defect_types, data.labels, strict=True) if label == 1})
+    }
+    steps = _Steps(progress, check, total=replicates * (1 + len(types)))
     draws = resamples(data.labels, replicates=replicates, seed=seed)
-    found = _replicate(data, draws, steps=_Steps(progress, check, total=replicates))
+    steps.add(0)
+    counted = _count(data)
+    steps.add(0)
+    found = _replicate(counted, draws, steps=steps)
+    by_type = {}
+    for name, chosen in types.items():
+        if chosen.all():  # there is one type: what was drawn are all its images
+            by_type[name] = found.intervals
+            steps.add(replicates)
+            continue
+        draws = np.zeros_like(draws)
+        draws[:, chosen] = resamples(data.labels[chosen], replicates=replicates, seed=seed)
+        by_type[name] = _replicate(counted, draws, steps=steps).intervals
     return Bootstrap(
-        intervals={
-            name: _interval(found.figures[:, column]) if name in found.enough else None
-            for column, name in enumerate(METRIC_NAMES)
-        },
+        intervals=found.intervals,
+        by_type=by_type,
         replicates=replicates,
         seed=seed,
         bin_errors={
@@ -163,7 +180,8 @@ def paired_differences(
         )
     draws = resamples(a.labels, replicates=replicates, seed=seed)
     steps = _Steps(progress, check, total=2 * replicates)
-    first, second = _replicate(a, draws, steps=steps), _replicate(b, draws, steps=steps)
+    steps.add(0)
+    first, second = _replicate(_count(a), draws, steps=steps), _replicate(_count(b), draws, steps=steps)
     shift = second.figures - first.figures
     enough = first.enough & second.enough
     found = {}
@@ -197,6 +215,19 @@ class _Steps:
 
 
 @dataclass(frozen=True, eq=False)
+class _Counted:
+    """A test set made ready to be drawn again and again."""
+
+    labels: NDArray[np.int64]
+    images: RankedImages
+    tables: PixelTables | None
+
+
+def _count(data: EvaluationSet) -> _Counted:
+    return _Counted(data.labels, rank_images(data.labels, data.scores), count_pixels(data))
+
+
+@dataclass(frozen=True, eq=False)
 class _Replicates:
     figures: NDArray[np.float64]
     """(R, 9), as ``METRIC_NAMES``; NaN where undefined."""
@@ -205,33 +236,40 @@ class _Replicates:
     enough: frozenset[str]
     """Figures with at least two images of a kind to draw from."""
 
+    @property
+    def intervals(self) -> dict[str, Interval | None]:
+        """By the names of ``METRIC_NAMES``."""
+        return {
+            name: _interval(self.figures[:, column]) if name in self.enough else None
+            for column, name in enumerate(METRIC_NAMES)
+        }
 
-def _replicate(data: EvaluationSet, draws: NDArray[np.int64], *, steps: _Steps) -> _Replicates:
+
+def _replicate(data: _Counted, draws: NDArray[np.int64], *, steps: _Steps) -> _Replicates:
+    """Figures of each row of draws; an image that no row draws is not there."""
     figures = np.full((len(draws), len(METRIC_NAMES)), np.nan)
     bounds = np.zeros_like(figures)
-    steps.add(0)
-    images = rank_images(data.labels, data.scores)
-    tables = count_pixels(data)
-    steps.add(0)
+    tables = data.tables
     n_columns = max(len(data.labels), 0 if tables is None else tables.free.shape[1], 1)
     at_once = max(_CELLS // n_columns, 1)
     first_pixel = len(METRIC_NAMES) - len(PIXEL_NAMES)
     for start in range(0, len(draws), at_once):
         part = slice(start, start + at_once)
-        figures[part, :first_pixel] = draw_image_figures(images, draws[part])
+        figures[part, :first_pixel] = draw_image_figures(data.images, draws[part])
         if tables is not None:
             figures[part, first_pixel:], bounds[part, first_pixel:] = draw_pixel_figures(tables, draws[part])
         steps.add(len(draws[part]))
-    return _Replicates(figures, bounds, _with_enough(data, tables))
+    return _Replicates(figures, bounds, _with_enough(data, there=draws.sum(axis=0) > 0))
 
 
-def _with_enough(data: EvaluationSet, tables: PixelTables | None) -> frozenset[str]:
-    n_good, n_defect = int(np.sum(data.labels == 0)), int(np.sum(data.labels == 1))
+def _with_enough(data: _Counted, *, there: NDArray[np.bool_]) -> frozenset[str]:
+    n_good, n_defect = (int(np.sum((data.labels == label) & there)) for label in (0, 1))
     enough = set(IMAGE_NAMES) if min(n_good, n_defect) >= 2 else set()
-    if tables is not None:
-        if len(tables.masked) >= 2 and n_good != 1:
+    if data.tables is not None:
+        masked = there[data.tables.masked]
+        if masked.sum() >= 2 and n_good != 1:
             enough |= set(PIXEL_NAMES) - {"aupro_paper"}
-        if np.count_nonzero(~np.isnan(tables.paper)) >= 2:
+        if np.count_nonzero(masked & ~np.isnan(data.tables.paper)) >= 2:
             enough.add("aupro_paper")
     return frozenset(enough)
 

@@ -208,7 +208,7 @@ def evaluate_class(
         source: what was given as the data: a path, ``elpv`` or ``synthetic``.
         weights: weights file of the teacher to use instead of the usual places.
         again: measure even if the same was measured before.
-        save_in_model: store new figures in the model folder too when the data is the model's own test set.
+        save_in_model: store the figures in the model folder too when the data is the model's own test set.
         report: is told of the progress; see ``KIND``.
         check: called often; may raise to stop.
 
@@ -220,15 +220,16 @@ def evaluate_class(
     """
     info = read_info(folder)
     contents = contents_of(info, data)
-    if not again:
-        known = read_evaluation(key_of(info, contents))
-        if known is not None:
-            return as_it_is_now(known, info, data, contents)
-    opened = source if is_embedded(source) else str(Path(source).absolute())
-    measured = measure(folder, data, contents, source=opened, weights=weights, report=report, check=check)
-    if save_in_model and measured.stored.summary.own_test_set:
-        save_metrics(folder, measured.document)
-    return measured.stored
+    known = None if again else read_evaluation(key_of(info, contents))
+    if known is not None:
+        stored = as_it_is_now(known, info, data, contents)
+    else:
+        opened = source if is_embedded(source) else str(Path(source).absolute())
+        stored = measure(folder, data, contents, source=opened, weights=weights, report=report, check=check)
+    document = stored.summary.document()
+    if save_in_model and stored.summary.own_test_set and info.metrics != document:
+        save_metrics(folder, document)
+    return stored
 
 
 def _why_stale(stored: StoredEvaluation, contents: Contents) -> tuple[str, ...]:

@@ -29,7 +29,7 @@ from skrd4ad.services.evaluation_store import (
 )
 from skrd4ad.types import EvaluationSet
 
-FORMAT = 1
+FORMAT = 2
 SUMMARY, IMAGES = "evaluation.json", "images.json"
 
 log = logging.getLogger(__name__)

@@ -98,11 +98,12 @@ def _published_rows(summary: EvaluationSummary) -> list[tuple[str, str, list[str
     return rows
 
 
-def _type_rows(summary: EvaluationSummary) -> list[tuple[str, int, list[str]]]:
-    return [
-        (name, metrics.n_defect, [_cell(getattr(metrics, metric), None)[0] for metric in METRIC_NAMES])
-        for name, metrics in summary.by_defect.items()
-    ]
+def _type_rows(summary: EvaluationSummary) -> list[tuple[str, int, list[Cell]]]:
+    rows = []
+    for name, metrics in summary.by_defect.items():
+        drawn = summary.intervals.by_type[name]
+        rows.append((name, metrics.n_defect, [_cell(getattr(metrics, each), drawn.get(each)) for each in METRIC_NAMES]))
+    return rows
 
 
 def _facts(summary: EvaluationSummary) -> list[tuple[str, str]]:
@@ -119,7 +120,7 @@ def _facts(summary: EvaluationSummary) -> list[tuple[str, str]]:
         (
             "Intervals",
             f"95 %, percentiles of {draws.replicates} draws of the images with seed {draws.seed}, good and defective "
-            "images each among themselves",
+            "images each among themselves; too narrow near 1, where the images hold no miss to draw",
         ),
         ("Measured", summary.created_at),
         *([("Note", summary.note)] if summary.note else []),

@@ -15,7 +15,7 @@ from skrd4ad.services.evaluation_store import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.learnt import file_hash
 from skrd4ad.types import DatasetClass, Sample
 
-FORMAT = 1
+FORMAT = 2
 """Of everything an evaluation computes: another number makes all that was measured before count as unknown."""
 
 
@@ -63,8 +63,16 @@ def key_of(info: ModelInfo, contents: Contents) -> str:
 
 
 def as_it_is_now(stored: StoredEvaluation, info: ModelInfo, data: DatasetClass, contents: Contents) -> StoredEvaluation:
-    """An evaluation of these contents with the places that model and images have now: they may have been moved."""
-    summary = replace(stored.summary, model_folder=info.folder, model_title=info.title, root=data.root.absolute())
+    """An evaluation of these contents with the names and places that model and images have now: they may have been
+    moved or copied."""
+    summary = replace(
+        stored.summary,
+        model_folder=info.folder,
+        model_title=info.title,
+        dataset=data.dataset,
+        class_name=data.name,
+        root=data.root.absolute(),
+    )
     stored = replace(stored, summary=summary)
     if all(image.path == sample.path for image, sample in zip(stored.images, contents.samples, strict=True)):
         return stored

@@ -33,14 +33,6 @@ _SHARES: dict[Phase, tuple[float, float]] = {
 """Where each phase begins and ends, of the whole."""
 
 
-@dataclass(frozen=True, eq=False)
-class Measured:
-    """A new evaluation, and its figures as a model folder keeps them."""
-
-    stored: StoredEvaluation
-    document: dict[str, Any]
-
-
 def measure(
     folder: Path,
     data: DatasetClass,
@@ -50,7 +42,7 @@ def measure(
     weights: Path | None = None,
     report: Report | None = None,
     check: Callable[[], None] | None = None,
-) -> Measured:
+) -> StoredEvaluation:
     """Measure a model on a class and keep what was found, in place of what was known before.
 
     Arguments and errors as for :func:`skrd4ad.services.evaluation.evaluate_class`, and ``contents``: of the class.
@@ -79,20 +71,7 @@ def measure(
     steps.begin("storing", "storing")
     summary = _summary(info, data, contents, source=source, surface=surface, evaluation=evaluation, intervals=intervals)
     kept = _images(data, contents, evaluation, surface)
-    stored = write_evaluation(summary, images=kept, curves=curves, data=evaluation.data)
-    return Measured(stored, metrics_document(evaluation, intervals))
-
-
-def metrics_document(evaluation: Evaluation, intervals: Bootstrap) -> dict[str, Any]:
-    """What an evaluation found as JSON, with 95 % intervals as ``[low, high]`` by metric."""
-    return {
-        **evaluation.to_dict(),
-        "intervals": {
-            name: None if interval is None else [interval.low, interval.high]
-            for name, interval in intervals.intervals.items()
-        },
-        "bootstrap": {"replicates": intervals.replicates, "seed": intervals.seed, "bin_errors": intervals.bin_errors},
-    }
+    return write_evaluation(summary, images=kept, curves=curves, data=evaluation.data)
 
 
 @dataclass(frozen=True)
@@ -164,6 +143,7 @@ def _summary(
         by_defect=evaluation.by_defect,
         intervals=intervals,
         protocol=str(evaluation.to_dict()["protocol"]),
+        vanished=evaluation.vanished,
         vanished_regions=evaluation.vanished_regions,
         left_out=evaluation.left_out,
         n_images=len(evaluation.samples),

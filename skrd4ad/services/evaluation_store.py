@@ -62,6 +62,8 @@ class EvaluationSummary:
     intervals: Bootstrap
     protocol: str
     """How it was measured, in words."""
+    vanished: tuple[str, ...]
+    """Images whose mask has nothing left at the size of the maps."""
     vanished_regions: int
     """Regions of masks of which nothing is left at the size of the maps."""
     left_out: int
@@ -81,6 +83,30 @@ class EvaluationSummary:
         plain = asdict(self)
         return {**plain, "model_folder": str(self.model_folder), "root": str(self.root)}
 
+    def document(self) -> dict[str, Any]:
+        """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as
+        ``[low, high]`` by metric; then by type of defect, and how they were measured."""
+        drawn = self.intervals
+        return {
+            **self.metrics.to_dict(),
+            "intervals": _pairs(drawn.intervals),
+            "by_defect": {
+                name: {**metrics.to_dict(), "intervals": _pairs(drawn.by_type.get(name, {}))}
+                for name, metrics in self.by_defect.items()
+            },
+            "dataset": self.dataset,
+            "class_name": self.class_name,
+            "image_size": self.image_size,
+            "vanished": list(self.vanished),
+            "vanished_regions": self.vanished_regions,
+            "left_out": self.left_out,
+            "test_selected": self.test_selected,
+            "calibration": self.calibration,
+            "protocol": self.protocol,
+            "evaluated_at": self.created_at,
+            "bootstrap": {"replicates": drawn.replicates, "seed": drawn.seed, "bin_errors": drawn.bin_errors},
+        }
+
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "EvaluationSummary":
         """Summary from its JSON form.
@@ -89,7 +115,8 @@ class EvaluationSummary:
             KeyError, TypeError: a value is missing, unknown or of another kind.
         """
         intervals = values["intervals"]
-        found = {name: each and Interval(**each) for name, each in intervals["intervals"].items()}
+        found = _intervals_of(intervals["intervals"])
+        by_type = {name: _intervals_of(each) for name, each in intervals["by_type"].items()}
         return EvaluationSummary(
             **{
                 **values,
@@ -97,7 +124,8 @@ class EvaluationSummary:
                 "root": Path(values["root"]),
                 "metrics": Metrics(**values["metrics"]),
                 "by_defect": {name: Metrics(**each) for name, each in values["by_defect"].items()},
-                "intervals": Bootstrap(**{**intervals, "intervals": found}),
+                "intervals": Bootstrap(**{**intervals, "intervals": found, "by_type": by_type}),
+                "vanished": tuple(values["vanished"]),
             }
         )
 
@@ -211,6 +239,14 @@ class StoredEvaluation:
         """
         size = self.summary.image_size
         return _mapped(self.folder / MASKS, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
+
+
+def _pairs(intervals: Mapping[str, Interval | None]) -> dict[str, list[float] | None]:
+    return {name: None if each is None else [each.low, each.high] for name, each in intervals.items()}
+
+
+def _intervals_of(values: Mapping[str, Any]) -> dict[str, Interval | None]:
+    return {name: None if each is None else Interval(**each) for name, each in values.items()}
 
 
 def _mapped(path: Path, *, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:

@@ -13,8 +13,9 @@ from typing import Any
 from skrd4ad.config import ModelConfig
 from skrd4ad.engine.about import About, change_about, read_about, title_of
 from skrd4ad.engine.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
-from skrd4ad.engine.checkpoint import CARD, ModelInfo, find_models, read_info
+from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
 from skrd4ad.engine.export import EXPORTS
+from skrd4ad.engine.model_card import model_card
 from skrd4ad.engine.rd4ad import import_rd4ad
 from skrd4ad.errors import CheckpointError, StorageError
 from skrd4ad.paths import checkpoints, workspace
@@ -122,16 +123,9 @@ def unarchive_model(folder: Path) -> About:
     return change_about(_own(folder), archived=False)
 
 
-def card_of(info: ModelInfo) -> str:
-    """The card of a model, Markdown; it may come from a file that somebody else wrote.
-
-    Raises:
-        CheckpointError: it is missing or cannot be read.
-    """
-    try:
-        return (info.folder / CARD).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CheckpointError(f"The card {info.folder / CARD} cannot be read: {error}.") from error
+def card_of(model: LibraryModel) -> str:
+    """The card of a model, Markdown, as the model is now and with what people say of it."""
+    return model_card(model.info, name=model.about.name, note=model.about.note)
 
 
 def jobs_using(folder: Path) -> list[JobView]:

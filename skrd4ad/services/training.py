@@ -9,13 +9,13 @@ from typing import Any
 
 from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
 from skrd4ad.engine.checkpoint import ModelInfo, folder_name, read_info, save_metrics
-from skrd4ad.engine.evaluate import evaluate_model
-from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.evaluate import unseen_test_images
 from skrd4ad.engine.train import Observer, TrainProgress, train
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.calibration_log import record_calibrations
 from skrd4ad.services.catalogue import class_of
+from skrd4ad.services.evaluation import evaluate_class
 from skrd4ad.services.jobs import JobHandle, queue
 from skrd4ad.services.label_metrics import read_book
 from skrd4ad.services.label_scores import score_labelled
@@ -99,7 +99,7 @@ def train_class(
     """
     observer = observer or Observer()
     run_id = None if database is None else _begin_run(database, data, request, out=out, job_id=job_id)
-    start = None
+    start, whole = None, data
     try:
         if request.start_from is not None:
             data, start = start_of(
@@ -118,8 +118,8 @@ def train_class(
         )
         if database is not None:
             record_model(database, info)
-        if request.evaluate and data.test:
-            info = _evaluate(data, request, info, observer)
+        if request.evaluate and not why_not_measured(info, whole) and whole.test:
+            info = _evaluate(whole, request, info, observer)
     except BaseException as error:
         if database is not None and run_id is not None:
             _end_run(database, run_id, error)
@@ -177,7 +177,8 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
             database.close()
         if request.confirmed is not None:
             _show_labelled_images(info, request, _observer_of(handle))
-        return {"folder": str(info.folder), "metrics": info.metrics}
+        why_not = why_not_measured(info, data) if request.evaluate else ""
+        return {"folder": str(info.folder), "metrics": info.metrics, "not_measured": why_not}
 
     length = f"{request.train.epochs} epochs"
     if request.train.most_steps is not None:
@@ -256,15 +257,40 @@ def _show_labelled_images(info: ModelInfo, request: TrainingRequest, observer: O
         log.warning("%s has not seen all labelled images: %s", info.folder, error)
 
 
+def why_not_measured(info: ModelInfo, data: DatasetClass) -> str:
+    """Why there is nothing to measure a new model on, although its class has test images; empty otherwise.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    return unseen_test_images(info, data)[1] if data.test else ""
+
+
 def _evaluate(data: DatasetClass, request: TrainingRequest, info: ModelInfo, observer: Observer) -> ModelInfo:
     epochs = request.train.epochs
 
-    def progress(done: int, total: int) -> None:
-        observer.report(TrainProgress(phase="finishing", done=done, total=total, epoch=epochs, epochs=epochs))
+    def report(at: Mapping[str, Any]) -> None:
+        observer.report(
+            TrainProgress(
+                phase="finishing",
+                done=at["done"],
+                total=at["total"],
+                epoch=epochs,
+                epochs=epochs,
+                step=at["words"],
+            )
+        )
 
-    predictor = Predictor.load(info.folder, weights=_weights(request))
-    evaluation = evaluate_model(predictor, data, progress=progress, check=observer.check)
-    return save_metrics(info.folder, evaluation.to_dict())
+    stored = evaluate_class(
+        info.folder,
+        data,
+        source=request.source or _source_of(request),
+        weights=_weights(request),
+        save_in_model=False,
+        report=report,
+        check=observer.check,
+    )
+    return save_metrics(info.folder, stored.summary.document())
 
 
 def _begin_run(

@@ -76,7 +76,9 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
     st.caption(
         f"In brackets 95 % intervals: images drawn again {first.replicates} times, good and defective each among "
         f"themselves, seed {first.seed}. They say how far a figure would move with other test images like these; they "
-        "know nothing of another training. – : undefined, as without masks."
+        "know nothing of another training. Near 1 they are too narrow: a miss that these images do not hold cannot be "
+        "drawn. With 40 images of each kind, intervals of a true image AUROC of 0.99 hold it 8 times in 10, and 1.000 to "
+        "1.000 is no certainty. – : undefined, as without masks."
     )
 
 
@@ -87,11 +89,17 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
     with st.expander(f"By type of defect: {label}", key=f"evaluate-types-{summary.key}"):
         rows = [
             {"Type": name, "Images": f"{metrics.n_good} good, {metrics.n_defect} defective"}
-            | {TITLES[each]: figure_words(getattr(metrics, each)) for each in COLUMNS}
+            | {
+                TITLES[each]: figure_words(getattr(metrics, each), summary.intervals.by_type[name].get(each))
+                for each in COLUMNS
+            }
             for name, metrics in summary.by_defect.items()
         ]
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="evaluate-type-table", column_config=_columns())
-        st.caption("Each type against all good images. Few images make a figure unsure.")
+        st.caption(
+            "Each type against all good images, with 95 % intervals in brackets, drawn as above. A type with a single "
+            "image has none."
+        )
 
 
 def _columns() -> dict[str, Any]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.evaluate import unseen_test_images
 from skrd4ad.errors import DataError, SkrdError
 from skrd4ad.services import comparison, evaluation
 from skrd4ad.services.evaluation import (
@@ -145,15 +146,18 @@ def _standing(target: Target, summaries: Sequence[EvaluationSummary], jobs: Sequ
     active = next((job for job in mine if job.active), None)
     try:
         data = _images_of(target)
+        unseen, why_not = unseen_test_images(target.info, data)
         # the files are read, to tell whether they changed, only when there is something to hold them against
         known = any(summary.model_digest == target.info.digest for summary in summaries)
         stored = find_evaluation(target.info, data) if known else None
     except SkrdError as error:
         return Standing(target=target, stored=None, problem=str(error), job=active)
+    if not unseen:
+        return Standing(target=target, stored=stored, problem=why_not, job=active)
     last = mine[0] if mine and not mine[0].active and mine[0].state != "done" else None
     if last is not None and stored is not None and last.created_at < datetime.fromisoformat(stored.summary.created_at):
         last = None
-    return Standing(target=target, stored=stored, n_images=len(data.test), job=active, ended=last)
+    return Standing(target=target, stored=stored, n_images=len(unseen), job=active, ended=last)
 
 
 def _is_of(job: JobView, target: Target) -> bool:
@@ -168,9 +172,4 @@ def _images_of(target: Target) -> DatasetClass:
     classes = {data.name: data for data in dataset_classes(target.source, target.layout)}
     if target.class_name not in classes:
         raise DataError(f"The class {target.class_name} is not in {target.source} any more.")
-    data = classes[target.class_name]
-    if not data.test:
-        raise DataError(
-            f"{data.dataset}/{data.name} has no test images: good and defective ones with known answers are needed."
-        )
-    return data
+    return classes[target.class_name]

@@ -136,9 +136,12 @@ def _about(summary: EvaluationSummary) -> None:
     st.caption(f"{images_words(summary)}, measured {summary.created_at[:16].replace('T', ' ')} UTC")
     with st.container(horizontal=True, vertical_alignment="center"):
         show_badges(summary)
-        with st.popover("How it was measured", icon=":material/info:", type="tertiary"):
+        with st.popover(
+            "How it was measured", icon=":material/info:", type="tertiary", key=f"evaluate-how-{summary.key}"
+        ):
             st.markdown("\n".join(f"- {line}" for line in _protocol(summary)))
-        with st.popover("Remove", icon=":material/delete:", type="tertiary"):
+        # one key an evaluation: after removing, the question must not stay open for the next one
+        with st.popover("Remove", icon=":material/delete:", type="tertiary", key=f"evaluate-bin-{summary.key}"):
             megabytes = format_number(summary.size_bytes / 2**20)
             st.markdown(
                 f"This removes the figures, curves and maps of this evaluation ({megabytes} MB). The model and the "

@@ -132,6 +132,8 @@ def _result(job: JobView) -> None:
     badge = " (test-selected)" if metrics.get("test_selected") else ""
     if shown:
         st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
+    if result.get("not_measured"):
+        st.caption(f"Not evaluated. {result['not_measured']}")
     if job.kind == evaluation.KIND:
         if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))

@@ -29,9 +29,6 @@ def show_card(model: LibraryModel, tabs: Sequence[DeltaGenerator]) -> None:
     Args:
         model: what they are about.
         tabs: six places: overview, training, figures, limits, data, environment.
-
-    Raises:
-        CheckpointError: the card file cannot be read.
     """
     draw = (_overview, _training, _figures, _limits, _data, _environment)
     for tab, section in zip(tabs, draw, strict=True):
@@ -66,7 +63,7 @@ def _overview(model: LibraryModel) -> None:
     )
     st.download_button(
         "Card as Markdown",
-        card_of(info),
+        card_of(model),
         file_name=f"{info.class_name}_model_card.md",
         mime="text/markdown",
         icon=":material/download:",

@@ -64,6 +64,8 @@ def progress_of(job: JobView) -> tuple[float, str]:
     if phase == "training":
         return overall, f"epoch {min(epoch + 1, epochs)} of {epochs}"
     if phase == "finishing":
+        if at.get("step"):
+            return 1.0, f"evaluating, {at['step']}"
         return 1.0, f"evaluating, {done} of {total} images" if done else "evaluating"
     return 0.0, "starting"
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from skrd4ad.data.images import content_hash
 from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED
 from skrd4ad.services.catalogue import class_of_model
@@ -178,6 +179,18 @@ def test_images_that_are_gone_are_named_in_words(visit, own_model: Path) -> None
     assert at.button("evaluate-start").disabled and at.button("evaluate-missing").disabled
 
 
+def test_a_model_that_has_learnt_from_every_test_image_is_not_measured_and_the_reason_is_said(
+    visit, own_model: Path, own_data: Path
+) -> None:
+    data = json.loads((own_model / "config.json").read_text())["data"]
+    files = sorted((own_data / "machined_disc" / "test").rglob("*.png"))
+    change_config(own_model, data={**data, "learnt": [content_hash(file) for file in files], "held_out": []})
+    at = fine(visit("evaluate"))
+    assert standings(at) == {"machined_disc": "cannot be evaluated"}
+    assert at.dataframe[0].value["Remark"][0].startswith("All 12 test images of machined_disc are ones that this model")
+    assert at.button("evaluate-start").disabled and at.button("evaluate-missing").disabled
+
+
 def test_an_imported_model_is_measured_on_other_images(visit, own_model: Path, own_data: Path) -> None:
     change_config(own_model, data={})
     at = fine(visit("evaluate"))
@@ -257,6 +270,19 @@ def test_the_table_holds_every_metric_with_its_interval(visit, evaluated: Stored
         assert row[TITLES[name]] == f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
     assert row["Images"] == "4 good, 8 defective"
     assert f"drawn again {REPLICATES} times" in words(at) and f"seed {SEED}" in words(at)
+
+
+def test_each_type_of_defect_has_every_figure_with_its_interval(visit, evaluated: StoredEvaluation) -> None:
+    at = fine(visit("evaluate"))
+    table = at.dataframe[2].value.set_index("Type")
+    assert sorted(table.index) == sorted(evaluated.summary.by_defect)
+    for kind, metrics in evaluated.summary.by_defect.items():
+        assert table.loc[kind, "Images"] == f"{metrics.n_good} good, {metrics.n_defect} defective"
+        for name in METRIC_NAMES:
+            value, interval = getattr(metrics, name), evaluated.summary.intervals.by_type[kind][name]
+            assert table.loc[kind, TITLES[name]] == figure_words(value, interval)
+    assert any("(" in text for text in table[TITLES["image_auroc"]])
+    assert "Near 1 they are too narrow" in words(at)
 
 
 def test_published_figures_stand_beside_ours_and_are_marked(visit, own_model: Path, own_data: Path) -> None:

@@ -12,8 +12,10 @@ import pytest
 from skrd4ad.cli import main
 from skrd4ad.data.images import read_image
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.predict import Predictor
+from skrd4ad.services.evaluation import delete_evaluation, find_evaluation
 
 Run = Callable[..., tuple[int, Any]]
 ROOT = Path(__file__).parents[2]
@@ -107,15 +109,45 @@ def test_doctor_says_no_when_a_training_image_is_also_a_test_image(
     assert "Not ready" in capsys.readouterr().out
 
 
-def test_evaluate_gives_the_figures_of_the_engine(tiny_model: tuple[Path, Path], as_json: Run) -> None:
+def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
+    tiny_model: tuple[Path, Path], as_json: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder, root = tiny_model
+    data = open_dataset(root)[0]
     code, document = as_json("evaluate", "--model", folder, "--data", root)
-    expected = evaluate_model(Predictor.load(folder), open_dataset(root)[0]).to_dict()
+    expected = evaluate_model(Predictor.load(folder), data).to_dict()
     expected["evaluated_at"] = document["evaluated_at"]
+    by_defect = expected.pop("by_defect")
     assert code == 0
     assert {key: document[key] for key in expected} == expected
-    assert set(document) - set(expected) == {"intervals", "bootstrap"}
-    assert {"image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper", "n_good", "by_defect"} <= set(document)
+    assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "left_out"}
+    for name, figures in by_defect.items():
+        intervals = document["by_defect"][name].pop("intervals")
+        assert document["by_defect"][name] == figures
+        assert intervals["image_auroc"][0] <= figures["image_auroc"] <= intervals["image_auroc"][1]
+    # the Evaluate page shows the same, and nobody measures it twice
+    stored = find_evaluation(read_info(folder), data)
+    assert stored is not None and stored.summary.document()["intervals"] == document["intervals"]
+    with monkeypatch.context() as patch:
+        patch.setattr("skrd4ad.services.evaluation_run.evaluate_model", lambda *_, **__: pytest.fail("measured again"))
+        assert as_json("evaluate", "--model", folder, "--data", root)[1]["evaluated_at"] == document["evaluated_at"]
+    delete_evaluation(stored.summary.key)
+
+
+def test_evaluate_measures_again_when_asked(
+    tiny_model: tuple[Path, Path], as_json: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, root = tiny_model
+    as_json("evaluate", "--model", folder, "--data", root)
+    measured: list[Path] = []
+
+    def watched(predictor: Predictor, *arguments: Any, **options: Any) -> Any:
+        measured.append(predictor.info.folder)
+        return evaluate_model(predictor, *arguments, **options)
+
+    monkeypatch.setattr("skrd4ad.services.evaluation_run.evaluate_model", watched)
+    assert as_json("evaluate", "--model", folder, "--data", root, "--fresh")[0] == 0
+    assert measured == [folder]
 
 
 def test_evaluate_takes_the_models_class_of_several_and_refuses_to_guess(

@@ -14,12 +14,14 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
+from skrd4ad.data.sources import open_dataset
 from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.comparison import find_comparison
-from skrd4ad.services.evaluation import StoredEvaluation, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation import StoredEvaluation, evaluate_class, list_evaluations, load_evaluation
 from skrd4ad.services.evaluation_findings import Findings, findings
 from skrd4ad.ui.evaluate_escapes import groups_of
+from skrd4ad.ui.evaluate_images import PAGE_SIZE
 from tests.evaluation_world import worse_copy
 
 pytestmark = pytest.mark.browser
@@ -29,7 +31,7 @@ SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for
 TRIES = 4
 ROW_PIXELS = 35
 """Height of a row of Streamlit's tables, and of their head."""
-MANY = 300
+MANY = 3000
 """Images of a batch that is still measured when its evaluation is cancelled."""
 
 
@@ -39,11 +41,22 @@ class Place:
 
     url: str
     root: Path
+    data: Path
     complaints: list[str] = field(default_factory=list)
 
     @property
     def model(self) -> Path:
         return self.root / "models" / "parts" / "machined_disc" / "tiny"
+
+    def batch(self, count: int) -> Path:
+        """A folder with so many good and defective images that no model belongs to."""
+        folder = self.root / "data" / "batch"
+        for kind in ("good", "dent"):
+            source = next((self.data / "machined_disc" / "test" / kind).iterdir())
+            (folder / kind).mkdir(parents=True)
+            for number in range(count // 2):
+                (folder / kind / f"{number}.png").write_bytes(source.read_bytes() + str(number).encode())
+        return folder
 
     def stored(self, run: str = "tiny") -> StoredEvaluation:
         key = next(each.key for each in list_evaluations() if each.model_folder.name == run)
@@ -62,12 +75,6 @@ def place(serve, tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pyt
     folder, tiny_data = tiny_model
     runs = tmp_path / "models" / "parts" / "machined_disc"
     shutil.copytree(folder, runs / "tiny")
-    batch = tmp_path / "data" / "batch"
-    for kind in ("good", "dent"):
-        source = next((tiny_data / "machined_disc" / "test" / kind).iterdir())
-        (batch / kind).mkdir(parents=True)
-        for number in range(MANY // 2):
-            (batch / kind / f"{number}.png").write_bytes(source.read_bytes() + str(number).encode())
     env = {
         "SKRD4AD_HOME": str(tmp_path / "home"),
         "SKRD4AD_CHECKPOINTS": str(tmp_path / "models"),
@@ -76,7 +83,7 @@ def place(serve, tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pyt
     }
     monkeypatch.setenv("SKRD4AD_HOME", env["SKRD4AD_HOME"])
     with serve(ROOT / "app.py", env=env) as url:
-        yield Place(url, tmp_path)
+        yield Place(url, tmp_path, tiny_data)
 
 
 @pytest.fixture
@@ -185,6 +192,47 @@ def test_from_no_figures_to_images_comparisons_and_files(page: Page, place: Plac
     remove(page, place, settled)
 
 
+def test_buttons_that_lead_on_are_where_something_is_missing(page: Page, place: Place, settled) -> None:
+    (place.model / "calibration.json").unlink()
+    (data,) = open_dataset(place.data)
+    before = evaluate_class(place.model, data, source=str(place.data)).summary
+    for view in ("Curves", "Escapes"):
+        page.goto(f"{place.url}/evaluate?view={view}")
+        follow(page, "Calibrate", "Calibrate")
+    page.goto(f"{place.url}/evaluate?view=Compare")
+    follow(page, "Train a model", "Train")
+
+    page.goto(f"{place.url}/evaluate")
+    button(page, "Evaluate again").click(timeout=SLOW)
+    expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stSidebar").get_by_text("Evaluation of machined_disc")).to_have_count(0, timeout=SLOW)
+    again = place.stored().summary
+    assert again.metrics == before.metrics and again.key == before.key
+
+    # more images than are shown at once
+    (batch,) = open_dataset(place.batch(2 * PAGE_SIZE + 2))
+    key = evaluate_class(place.model, batch, source=str(batch.root)).summary.key
+    page.goto(f"{place.url}/evaluate?evaluation={key}")
+    data_of_bar = next(each for each in drawn(page, "bars-image_auroc")[0]["data"] if each[0] == key)
+    click_mark(page, "bars-image_auroc", data_of_bar)
+    expect_gallery(page, PAGE_SIZE)
+    settled(page)
+    button(page, f"Show {PAGE_SIZE} more of {2 * PAGE_SIZE + 2}").click()
+    expect_gallery(page, 2 * PAGE_SIZE)
+    button(page, f"Show 2 more of {2 * PAGE_SIZE + 2}").click()
+    expect_gallery(page, 2 * PAGE_SIZE + 2)
+
+    shutil.rmtree(place.root / "models")
+    page.goto(f"{place.url}/evaluate")
+    follow(page, "Train a model", "Train")
+
+
+def follow(page: Page, name: str, title: str) -> None:
+    """Press a button that leads to another page."""
+    button(page, name).click(timeout=SLOW)
+    expect(page.get_by_role("heading", name=title, level=1)).to_be_visible(timeout=SLOW)
+
+
 def start_from_nothing(page: Page, place: Place, settled) -> None:
     # a link into a fresh server: Streamlit runs the page's file by itself first
     page.goto(f"{place.url}/evaluate?view=Curves")
@@ -216,6 +264,7 @@ def look_at_classes(page: Page, place: Place, settled) -> None:
     choose(page, "Classes", settled)
     for title, name in (
         ("Pixel AUROC", "pixel_auroc"),
+        ("AUPRO (FPR to 0.30)", "aupro"),
         ("AUPRO (FPR to 0.05)", "aupro_005"),
         ("Image AUROC", "image_auroc"),
     ):
@@ -309,7 +358,8 @@ def compare_runs(page: Page, place: Place, settled) -> None:
     assert len(lines) == 2
     expect(page.locator(".viewer[data-ready]")).to_have_count(2, timeout=SLOW)
     # a row of the table brings its image
-    rows = page.locator('[class*="st-key-evaluate-changes-"] canvas').first
+    # its rows are drawn on a canvas that lies under what scrolls it
+    rows = page.locator('[class*="st-key-evaluate-changes-"] .dvn-scroller')
     rows.scroll_into_view_if_needed()
     rows.click(position={"x": 20, "y": 2.5 * ROW_PIXELS})
     expect(page.get_by_role("combobox", name="Image under both")).to_have_value(
@@ -359,7 +409,7 @@ def measure_other_images_and_cancel(page: Page, place: Place, settled) -> None:
     button(page, "Other test images").click()
     form = page.get_by_test_id("stPopoverBody")
     folder = form.get_by_label("Folder", exact=True)
-    folder.fill(str(place.root / "data" / "batch"))
+    folder.fill(str(place.batch(MANY)))
     folder.press("Enter")
     settled(page)
     form.get_by_role("button", name=re.compile(r"Evaluate on these \d+ images")).click()

@@ -116,6 +116,23 @@ def test_intervals_are_the_percentiles_of_the_replicates():
         )
 
 
+def test_a_type_has_the_intervals_of_a_test_set_of_its_own():
+    data = a_set(n_defect=8)
+    types = np.array(["good"] * 6 + ["dent", "scratch"] * 4)
+    types[-1] = "once"
+    data = replace(data, defect_types=tuple(types.tolist()))
+    found = bootstrap(data, replicates=60).by_type
+    assert list(found) == ["dent", "once", "scratch"]
+    for name in ("dent", "scratch"):
+        alone = bootstrap(drawn(data, ((data.labels == 0) | (types == name)).astype(int)), replicates=60)
+        for metric in METRIC_NAMES:
+            assert found[name][metric].low == pytest.approx(alone.intervals[metric].low, abs=1e-12), metric
+            assert found[name][metric].high == pytest.approx(alone.intervals[metric].high, abs=1e-12), metric
+    assert found["dent"] != found["scratch"]
+    # one image cannot say how much such images vary
+    assert set(found["once"].values()) == {None}
+
+
 def test_every_draw_keeps_the_numbers_of_good_and_defective_images():
     labels = np.array([0, 1, 1, 0, 1])
     draws = resamples(labels, replicates=200)
@@ -125,22 +142,34 @@ def test_every_draw_keeps_the_numbers_of_good_and_defective_images():
     assert draws.mean(axis=0) == pytest.approx(np.ones(5), abs=0.25)
 
 
-def test_image_intervals_cover_the_true_auroc_as_often_as_they_say():
-    """Binormal scores: the true AUROC is known. Intervals of so few images cover a little less than 95 %."""
+def coverage(distance: float, *, sims: int) -> tuple[float, float]:
+    """How often 95 % and 80 % intervals hold the true AUROC of binormal scores, 40 images of each kind."""
     rng = np.random.default_rng(0)
     labels = np.repeat([0, 1], 40).astype(np.int64)
-    truth = norm.cdf(1 / np.sqrt(2))
+    truth = norm.cdf(distance / np.sqrt(2))
     draws = resamples(labels, replicates=400)
     hits = narrow = 0
-    for _ in range(400):
-        images = rank_images(labels, rng.normal(size=80) + labels)
+    for _ in range(sims):
+        images = rank_images(labels, rng.normal(size=80) + distance * labels)
         figures = draw_image_figures(images, draws)[:, 0]
         low, high, low80, high80 = np.quantile(figures, [0.025, 0.975, 0.1, 0.9])
         hits += low <= truth <= high
         narrow += low80 <= truth <= high80
-    assert 0.91 <= hits / 400 <= 0.98
+    return hits / sims, narrow / sims
+
+
+def test_image_intervals_cover_the_true_auroc_as_often_as_they_say():
+    """Intervals of so few images cover a little less than 95 %."""
+    covered, narrow = coverage(1.0, sims=400)
+    assert 0.91 <= covered <= 0.98
     # the band can fail: it leaves out intervals of 80 %
-    assert narrow / 400 < 0.91
+    assert narrow < 0.91
+
+
+def test_near_one_intervals_cover_as_seldom_as_the_page_says():
+    """A true AUROC of 0.99: the page says 8 times in 10."""
+    assert norm.cdf(3.4 / np.sqrt(2)) == pytest.approx(0.992, abs=0.001)
+    assert 0.75 <= coverage(3.4, sims=300)[0] <= 0.88
 
 
 def test_pixel_intervals_cover_the_truth_where_the_pixels_of_an_image_move_together():
@@ -269,8 +298,9 @@ def test_an_empty_test_set_has_no_intervals():
 def test_progress_counts_all_replicates_and_a_check_may_stop():
     seen: list[tuple[int, int]] = []
     bootstrap(a_set(), replicates=30, progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (0, 30)
-    assert seen[-1] == (30, 30)
+    # all images, and once more for the one type of defect
+    assert seen[0] == (0, 60)
+    assert seen[-1] == (60, 60)
 
     def stop() -> None:
         raise TrainingCancelled("enough")

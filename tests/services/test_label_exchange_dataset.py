@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from skrd4ad.config import ModelConfig, TrainConfig
@@ -11,6 +12,8 @@ from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.services.catalogue import class_of_model, classes_of, made_datasets, preflight
+from skrd4ad.services.evaluation import find_evaluation
+from skrd4ad.services.evaluation_charts import class_bars, curve_chart
 from skrd4ad.services.label_exchange import (
     ExportOptions,
     labelled_classes,
@@ -73,6 +76,13 @@ def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, ho
     assert again.to_dict()["image_auroc"] == pytest.approx(info.metrics["image_auroc"])
     assert again.to_dict()["pixel_auroc"] is not None, "the masks are part of it"
     assert read_image(found.train[0].path).shape == (64, 64, 3)
+    stored = find_evaluation(info, class_of_model(info))
+    assert stored is not None and stored.is_current
+    for metric in ("image_auroc", "pixel_auroc", "aupro"):
+        bar = class_bars([stored.summary], metric=metric).data[0]
+        assert bar.y[0] + bar.base == pytest.approx(info.metrics[metric])
+    line = next(trace for trace in curve_chart([stored], name="image_roc").data if trace.customdata is not None)
+    assert np.array_equal(line.y, stored.curves["image_roc"].y)
 
 
 def test_a_data_set_stays_as_it_is_and_another_gets_another_name(labelled: None) -> None:

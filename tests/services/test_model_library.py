@@ -9,12 +9,13 @@ import torch
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.engine.about import read_about
-from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.engine.checkpoint import CARD, read_info
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.catalogue import list_models
 from skrd4ad.services.jobs import queue, reset_queue
 from skrd4ad.services.model_library import (
+    LibraryModel,
     archive_model,
     bundle_of,
     card_of,
@@ -199,12 +200,18 @@ def test_names_are_checked(model: Model) -> None:
         rename_model(model("first"), "x" * 81)
 
 
-def test_the_card_is_what_the_folder_holds(model: Model) -> None:
-    info = read_info(model("first"))
-    assert card_of(info).startswith("# machined_disc (parts)")
-    (info.folder / "model_card.md").unlink()
-    with pytest.raises(CheckpointError, match=r"model_card\.md cannot be read"):
-        card_of(info)
+def test_the_card_is_that_of_the_folder_with_what_people_say_of_the_model(model: Model) -> None:
+    folder = model("first")
+    assert card_in(folder) == (folder / CARD).read_text(encoding="utf-8")
+    rename_model(folder, "Line 3")
+    note_model(folder, "new lamp\n| since May")
+    card = card_in(folder)
+    assert "Name: Line 3" in card and "Note: new lamp | since May" in card
+    assert card.startswith("# machined_disc (parts)")
+
+
+def card_in(folder: Path) -> str:
+    return card_of(LibraryModel(info=read_info(folder), about=read_about(folder)))
 
 
 def test_a_bundle_goes_to_another_library(model: Model, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:

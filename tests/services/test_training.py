@@ -9,10 +9,12 @@ import pytest
 import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.data.images import content_hash
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.engine.checkpoint import find_models, read_info
 from skrd4ad.engine.train import Observer
 from skrd4ad.errors import ConfigError, DataError, SkrdError, StorageError, TrainingCancelled
+from skrd4ad.services.evaluation import evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.jobs import queue, reset_queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
 from skrd4ad.storage import runs
@@ -119,6 +121,38 @@ def test_a_training_records_its_run_and_its_model(
     assert 0 <= info.metrics["image_auroc"] <= 1
 
 
+def test_what_a_training_measured_is_what_the_evaluate_page_finds(
+    data: DatasetClass, request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = train_class(data, request_, out=world / "models", database=None)
+    stored = find_evaluation(info, data)
+    assert stored is not None and stored.is_current
+    assert stored.summary.document() == info.metrics
+    assert info.metrics["intervals"]["image_auroc"] is not None
+    monkeypatch.setattr("skrd4ad.services.evaluation.measure", lambda *_, **__: pytest.fail("measured twice"))
+    evaluate_class(info.folder, data, source=request_.source)
+
+
+def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_so(
+    data: DatasetClass, request_: TrainingRequest, world: Path
+) -> None:
+    first = train_class(data, replace(request_, evaluate=False), out=world / "models", database=None)
+    # its records say that it has learnt from every test image: so has any training that goes on from it
+    config = first.folder / "config.json"
+    values = json.loads(config.read_text())
+    values["data"]["learnt"] = sorted(content_hash(s.path) for s in (*data.train, *data.test))
+    values["data"]["held_out"] = []
+    config.write_text(json.dumps(values))
+    again = replace(
+        request_, start_from=str(first.folder), train=replace(request_.train, holdout=0.0, selection="last")
+    )
+    job = queue().wait(submit_training(again), LONG)
+    assert (job.state, job.error) == ("done", None)
+    assert job.result is not None and job.result["metrics"] is None
+    assert job.result["not_measured"].startswith("All 12 test images of machined_disc are ones that this model was")
+    assert list_evaluations() == []
+
+
 def test_a_training_without_a_database_or_an_evaluation_makes_only_the_model(
     data: DatasetClass, request_: TrainingRequest, world: Path
 ) -> None:
@@ -160,7 +194,7 @@ def test_a_model_whose_evaluation_failed_stays_and_is_known(
     def fail(*_: object, **__: object) -> None:
         raise DataError("The test images cannot be read.")
 
-    monkeypatch.setattr("skrd4ad.services.training.evaluate_model", fail)
+    monkeypatch.setattr("skrd4ad.services.training.evaluate_class", fail)
     with pytest.raises(DataError):
         train_class(data, request_, out=world / "models", database=database)
     (folder,) = find_models(world / "models")

@@ -79,6 +79,7 @@ def test_a_waiting_job_tells_its_place(position: int, words: str) -> None:
         ({"phase": "training", "epoch": None, "epochs": None}, 0.0, "epoch 0 of 0"),
         ({"phase": "finishing", "done": 0, "total": 1}, 1.0, "evaluating"),
         ({"phase": "finishing", "done": 3, "total": 9}, 1.0, "evaluating, 3 of 9 images"),
+        ({"phase": "finishing", "done": 3, "step": "scoring image 3 of 9"}, 1.0, "evaluating, scoring image 3 of 9"),
         (
             {"phase": "images", "done": 3, "total": 9, "share": 0.25, "words": "scoring image 3 of 9"},
             0.25,
