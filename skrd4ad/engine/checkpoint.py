@@ -40,6 +40,8 @@ WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD = (
     "model_card.md",
 )
 FORMAT = 1
+PATCH_IMAGES = "patch_images"
+"""Key of the data of a model: SHA-256 of the training images in the order that its patches name them by."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -127,17 +127,18 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -
 def _pooled_descriptors(
     learning: FeatureCache, *, generator: torch.Generator, check: Callable[[], None]
 ) -> tuple[Tensor, Tensor]:
-    """Descriptors (P, D) of patches of all training images, and the image (P,) that each is from."""
+    """Descriptors (P, D) of patches of all training images, and image, row and column (P, 3) of each."""
     pool: list[Tensor] = []
     origin: list[Tensor] = []
     for places in torch.arange(len(learning)).split(_BATCH):
         check()
-        described = patch_descriptors(learning.batch(places)).flatten(2)
-        share = max(1, min(described.shape[2], POOL // len(learning)))
-        for image, rows in zip(places, described, strict=True):
+        described = patch_descriptors(learning.batch(places))
+        width = described.shape[3]
+        share = max(1, min(described[0, 0].numel(), POOL // len(learning)))
+        for image, rows in zip(places, described.flatten(2), strict=True):
             drawn = torch.randperm(rows.shape[1], generator=generator)[:share]
             pool.append(rows[:, drawn].T)
-            origin.append(image.repeat(share))
+            origin.append(torch.stack([image.expand(share), drawn // width, drawn % width], dim=1))
     kept = torch.randperm(sum(map(len, pool)), generator=generator)[:POOL]
     return torch.cat(pool)[kept], torch.cat(origin)[kept]
 
@@ -158,7 +159,7 @@ def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, place
     An image to come has given none either.
     """
     grid = described.shape[-2:]
-    own = places.repeat_interleave(grid.numel())[:, None] == source
+    own = places.repeat_interleave(grid.numel())[:, None] == source[:, 0]
     squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))
     least, place = squared.min(dim=1)
     # all patches may be of the one image there is

@@ -12,7 +12,7 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig, TrainConfig, to_dict
 from skrd4ad.data.images import content_hash
 from skrd4ad.engine.calibration import calibrate
-from skrd4ad.engine.checkpoint import ModelInfo, run_folder, save_model
+from skrd4ad.engine.checkpoint import PATCH_IMAGES, ModelInfo, run_folder, save_model
 from skrd4ad.engine.epochs import Loop, epoch_batches, holdout_scores, require_both_classes
 from skrd4ad.engine.features import FeatureCache, cache_features
 from skrd4ad.engine.files import require_writable
@@ -167,6 +167,8 @@ def train(
             "licence": data.licence,
             "note": data.note if start is None else start.note_after(data.note),
         }
+        # what the patches' places mean, so that the good part that a place was compared with can be shown
+        | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
         | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
         history=tuple(record.history),
         selected_epoch=record.best_epoch if loop.best else config.epochs,

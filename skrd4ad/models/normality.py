@@ -49,7 +49,7 @@ class Normality(nn.Module):
     usual: Tensor | None
     """(K, M): mean distance of good patches near each of them, by level."""
     source: Tensor | None
-    """(K,) int64: place of the training image that each patch is from."""
+    """(K, 3) int64: place of the training image that each patch is from, and its row and column on the grid there."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Normality(nn.Module):
             scale: (D,), their standard deviation.
             patches: (K, D).
             usual: (K, M).
-            source: (K,).
+            source: (K, 3).
         """
         super().__init__()
         self.register_buffer("spread", spread)
@@ -92,7 +92,7 @@ class Normality(nn.Module):
             k, d = given[_PATCHES].shape if _PATCHES in given else (0, 0)
             names: dict[str, tuple[int, ...]] = {"spread": (count,)}
             if k:
-                names |= {"centre": (d,), "scale": (d,), _PATCHES: (k, d), "usual": (k, count), "source": (k,)}
+                names |= {"centre": (d,), "scale": (d,), _PATCHES: (k, d), "usual": (k, count), "source": (k, 3)}
             shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
         except (ValueError, KeyError) as error:
             raise RuntimeError(f"the patches of good images are damaged: {error}") from error

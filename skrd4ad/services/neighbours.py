@@ -69,7 +69,7 @@ def nearest_normals(
     if not data.train:
         raise DataError(f"The class {data.name} has no good training images to compare with; choose another data set.")
     # in the order of their contents, as in the file, so that names and order of the data do not matter
-    samples = [sample for _, sample in sorted({_content(s): s for s in reversed(data.train)}.items())]
+    samples = [sample for _, sample in sorted({content_of(s): s for s in reversed(data.train)}.items())]
     known = _directions(_embeddings(predictor, samples, progress=progress))
     own = _directions(_embedding(predictor, image_or_embedding)[None])[0]
     if own.shape != known.shape[1:]:
@@ -110,7 +110,7 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, progress: Progre
 
 
 def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
-    contents = "".join(_content(sample) for sample in samples)
+    contents = "".join(content_of(sample) for sample in samples)
     parts = (
         f"{CACHE_FORMAT}|{predictor.info.model.net}|{predictor.info.teacher_digest}|{predictor.image_size}|{contents}"
     )
@@ -132,8 +132,12 @@ def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
     return embeddings
 
 
-def _content(sample: Sample) -> str:
-    """SHA-256 of the file; it is read again only when its size or time has changed."""
+def content_of(sample: Sample) -> str:
+    """SHA-256 of the file of a sample; it is read again only when its size or time has changed.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
     try:
         state = sample.path.stat()
     except OSError as error:

@@ -1,5 +1,7 @@
-"""Why a model decided as it did: its map with the skips cut, and the good images that look most like the part."""
+"""Why a model decided as it did: its map with the skips cut, the good patch that the worst place was compared with, and
+the good images that look most like the part."""
 
+import cv2
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
@@ -7,15 +9,19 @@ from numpy.typing import NDArray
 from skrd4ad.data.images import read_image
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.services.catalogue import class_of_model
+from skrd4ad.services.compared import Box, ComparedPatch, compared_patch
 from skrd4ad.services.explain import CUT_NOTE, maps_by_skips, skip_words
 from skrd4ad.services.inspection import Inspection
 from skrd4ad.services.neighbours import Neighbour, nearest_normals
 from skrd4ad.ui.cache import predictor_of
+from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
 from skrd4ad.ui.theme import format_number
 
 NEIGHBOURS = 3
-_SKIPS, _NEAREST = "inspect-skips", "_nearest"
+CROP_SIDE = 320
+"""Pixels of the longer side of a patch and its surroundings as they are shown."""
+_SKIPS, _NEAREST, _COMPARED = "inspect-skips", "_nearest", "_compared"
 _WHOLE = "resized whole"
 
 
@@ -44,7 +50,48 @@ def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -
     with st.expander("Why?"):
         if inspection.view == _WHOLE and info.model.skips > 0:
             st.toggle("Views with the skips cut", key=_SKIPS, help=CUT_NOTE, persist_state="session")
+        if inspection.view == _WHOLE and info.model.retrieval:
+            _compared(info, inspection, state)
         _nearest_good(info, inspection, state)
+
+
+def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
+    found: dict[str, ComparedPatch | None] = st.session_state.setdefault(_COMPARED, {})
+    if st.button("Show what the worst place was compared with", key="compared", icon=":material/frame_inspect:"):
+        assert inspection.image is not None and inspection.prediction is not None
+        scores = inspection.prediction.anomaly_map if inspection.judged_map is None else inspection.judged_map
+        y, x = np.unravel_index(scores.argmax(), scores.shape)
+        found.clear()
+        found[state] = compared_patch(
+            predictor_of(info),
+            inspection.image,
+            class_of_model(info),
+            peak=((x + 0.5) / scores.shape[1], (y + 0.5) / scores.shape[0]),
+        )
+    if state not in found:
+        return
+    shown = found[state]
+    if shown is None:
+        st.info("The training image of the nearest good patch is not among the images of the class any more.")
+        return
+    assert inspection.image is not None
+    own, good = st.columns(2)
+    own.image(_crop(inspection.image, shown.box), caption="this part, worst place", width="stretch")
+    good.image(
+        _crop(read_image(shown.path), shown.good_box), caption=f"nearest good: {shown.path.name}", width="stretch"
+    )
+    st.caption(
+        f"Distance {format_number(shown.distance)}; good parts have about {format_number(shown.usual)} at such a place. "
+        "In the teacher's features; 0 is the same."
+    )
+
+
+def _crop(image: NDArray[np.uint8], box: Box) -> bytes:
+    """JPEG of a part of an image, enlarged so that its pixels can be looked at."""
+    x0, y0, x1, y1 = box
+    scale = CROP_SIDE / max(x1 - x0, y1 - y0)
+    size = (max(1, round((x1 - x0) * scale)), max(1, round((y1 - y0) * scale)))
+    return jpeg(np.asarray(cv2.resize(image[y0:y1, x0:x1], size, interpolation=cv2.INTER_CUBIC), np.uint8))
 
 
 def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:

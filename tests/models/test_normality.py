@@ -27,7 +27,7 @@ def memory(patches: int = 6) -> Normality:
         scale=torch.rand(wide, generator=generator) + 0.5,
         patches=torch.randn(patches, wide, generator=generator),
         usual=torch.rand(patches, 4, generator=generator) + 0.1,
-        source=torch.arange(patches),
+        source=torch.arange(3 * patches).reshape(patches, 3),
     )
 
 
