@@ -61,6 +61,8 @@ SETTINGS = {
     "0-skips": Setting("no skip", replace(_FAST.model, res=1), _FAST.train),
     "1-skip": Setting("one skip", replace(_FAST.model, res=2), _FAST.train),
     "2-skips": Setting("two skips", replace(_FAST.model, res=3), _FAST.train),
+    "lite1": Setting("EfficientNet-Lite1", replace(_FAST.model, net="efficientnet_lite1"), _FAST.train),
+    "lite2": Setting("EfficientNet-Lite2", replace(_FAST.model, net="efficientnet_lite2"), _FAST.train),
     "320": Setting("320 x 320 pixels", replace(_FAST.model, image_size=320), _FAST.train),
 }
 

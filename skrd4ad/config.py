@@ -5,7 +5,9 @@ from typing import Any, Literal, TypeVar
 
 from skrd4ad.errors import ConfigError
 
-NETS = ("efficientnet_lite0", "res18", "res34", "res50", "wide_res50")
+LITE_NETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
+"""Teachers whose weights come as Python packages."""
+NETS = (*LITE_NETS, "res18", "res34", "res50", "wide_res50")
 """Teachers by the names of ``--net``."""
 
 Loss = Literal["cosine", "mse", "mixed"]
@@ -40,7 +42,7 @@ class ModelConfig:
     image_size: int = 256
     """Side in pixels of the square that images are resized to."""
     width: int = 1
-    """Factor of the decoder's widths for EfficientNet-Lite0; the published students of the ResNets have only 1."""
+    """Factor of the decoder's widths for the EfficientNet-Lites; the published students of the ResNets have only 1."""
     fusion: Fusion = "sum"
     """How the levels make the map: their published sum, or each in units of its spread on good training images."""
     retrieval: bool = False
@@ -49,7 +51,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         # the embedding halves the coarsest level once more, so that level must have an even side
-        step = 64 if self.net == "efficientnet_lite0" else 32
+        step = 64 if self.net in LITE_NETS else 32
         _require(
             (self.net in NETS, f"net is {self.net!r}; allowed: {', '.join(NETS)}"),
             (self.res in (1, 2, 3), f"res is {self.res!r}; allowed: 1 (no skip), 2 (one skip), 3 (two skips)"),
@@ -58,8 +60,8 @@ class ModelConfig:
                 f"image size is {self.image_size!r}; allowed: multiples of {step} from 64 to 1024 for {self.net}",
             ),
             (
-                self.width in ((1, 2) if self.net == "efficientnet_lite0" else (1,)),
-                f"width is {self.width!r}; allowed: 1, and 2 for efficientnet_lite0",
+                self.width in ((1, 2) if self.net in LITE_NETS else (1,)),
+                f"width is {self.width!r}; allowed: 1, and 2 for the EfficientNet-Lites",
             ),
             (self.fusion in ("sum", "normal"), f"fusion is {self.fusion!r}; allowed: sum, normal"),
             (
@@ -81,7 +83,7 @@ class ModelConfig:
         Raises:
             ConfigError: the values do not fit together.
         """
-        if values.get("net", self.net) != "efficientnet_lite0":
+        if values.get("net", self.net) not in LITE_NETS:
             values.setdefault("width", 1)
         if values.get("fusion", self.fusion) == "sum":
             values.setdefault("retrieval", False)

@@ -52,7 +52,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     change.add_argument("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
     change.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
     change.add_argument(
-        "--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for efficientnet_lite0 only"
+        "--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for the EfficientNet-Lites only"
     )
     change.add_argument(
         "--fusion",

@@ -55,22 +55,28 @@ def _resnet_spec(
     )
 
 
+def _lite_spec(number: int, *, channels: tuple[int, int, int], weights_file: str) -> TeacherSpec:
+    return TeacherSpec(
+        net=f"efficientnet_lite{number}",
+        title=f"EfficientNet-Lite{number}",
+        channels=channels,
+        strides=(8, 16, 32),
+        mean=(127.0, 127.0, 127.0),
+        std=(128.0, 128.0, 128.0),
+        block="linear",
+        weights_file=weights_file,
+        url=None,
+    )
+
+
 _BASIC = (64, 128, 256)
 _BOTTLENECK = (256, 512, 1024)
 _SPECS = {
     spec.net: spec
     for spec in (
-        TeacherSpec(
-            net="efficientnet_lite0",
-            title="EfficientNet-Lite0",
-            channels=(40, 112, 320),
-            strides=(8, 16, 32),
-            mean=(127.0, 127.0, 127.0),
-            std=(128.0, 128.0, 128.0),
-            block="linear",
-            weights_file="efficientnet-lite0-57934424.pth",
-            url=None,
-        ),
+        _lite_spec(0, channels=(40, 112, 320), weights_file="efficientnet-lite0-57934424.pth"),
+        _lite_spec(1, channels=(40, 112, 320), weights_file="efficientnet-lite1-77cc7160.pth"),
+        _lite_spec(2, channels=(48, 120, 352), weights_file="efficientnet-lite2-9656183e.pth"),
         _resnet_spec("res18", "ResNet-18", channels=_BASIC, block="basic", weights_file="resnet18-f37072fd.pth"),
         _resnet_spec("res34", "ResNet-34", channels=_BASIC, block="basic", weights_file="resnet34-b627a593.pth"),
         _resnet_spec(
@@ -88,7 +94,7 @@ _SPECS = {
 
 _RESNETS = {"res18": resnet18, "res34": resnet34, "res50": resnet50, "wide_res50": wide_resnet50_2}
 _BEHIND_RESNET = ("layer4", "avgpool", "fc")
-_BEHIND_LITE0 = ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc")
+_BEHIND_LITE = ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc")
 
 
 def teacher_spec(net: str) -> TeacherSpec:
@@ -105,7 +111,7 @@ def teacher_spec(net: str) -> TeacherSpec:
 
 def unused_modules(net: str) -> tuple[str, ...]:
     """Names of a network's modules behind its coarsest level: in published weights files, but never computed."""
-    return _BEHIND_LITE0 if teacher_spec(net).block == "linear" else _BEHIND_RESNET
+    return _BEHIND_LITE if teacher_spec(net).block == "linear" else _BEHIND_RESNET
 
 
 def empty_network(net: str) -> nn.Module:
@@ -119,7 +125,7 @@ def empty_network(net: str) -> nn.Module:
     """
     unused = unused_modules(net)
     with torch.device("meta"):
-        network = _RESNETS[net]() if net in _RESNETS else EfficientNet.from_name("efficientnet-lite0")
+        network = _RESNETS[net]() if net in _RESNETS else EfficientNet.from_name(net.replace("_", "-"))
     for name in unused:
         delattr(network, name)
     return network

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from skrd4ad.config import LITE_NETS
 from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec
 from skrd4ad.models.weights import load_weights
 from skrd4ad.types import Progress
@@ -65,7 +66,7 @@ def build_teacher(net: str, *, weights: Path | None = None, progress: Progress |
     network: Any = empty_network(net)
     network.load_state_dict(load_weights(net, file=weights, progress=progress), assign=True)
     network.eval()
-    stages = _lite0_stages(network) if net == "efficientnet_lite0" else _resnet_stages(network)
+    stages = _lite_stages(network) if net in LITE_NETS else _resnet_stages(network)
     return Teacher(teacher_spec(net), stages)
 
 
@@ -83,23 +84,22 @@ class _Residual(nn.Module):
         return x + self.body(x)
 
 
-_LITE0_LEVEL_ENDS = (5, 11, 16)
-"""Blocks before these start a new level: blocks 0-4 end with 40 channels, 5-10 with 112, 11-15 with 320."""
+def _lite_stages(network: Any) -> list[nn.Module]:
+    """EfficientNet-Lite as plain convolutions: batch norms folded in, TensorFlow's padding made explicit.
 
-
-def _lite0_stages(network: Any) -> list[nn.Module]:
-    """EfficientNet-Lite0 as plain convolutions: batch norms folded in, TensorFlow's padding made explicit."""
-    blocks = [_lite0_block(block) for block in network._blocks]
+    A level ends where the next block halves the sides; the first two halvings, to stride 4, are within the first level.
+    """
+    blocks = [_lite_block(block) for block in network._blocks]
     stem = nn.Sequential(*_plain_convolution(network._conv_stem, network._bn0), nn.ReLU6())
-    first, second, third = _LITE0_LEVEL_ENDS
+    first, second = [n for n, block in enumerate(network._blocks) if block._depthwise_conv.stride[0] == 2][2:]
     return [
         nn.Sequential(stem, *blocks[:first]),
         nn.Sequential(*blocks[first:second]),
-        nn.Sequential(*blocks[second:third]),
+        nn.Sequential(*blocks[second:]),
     ]
 
 
-def _lite0_block(block: Any) -> nn.Module:
+def _lite_block(block: Any) -> nn.Module:
     layers: list[nn.Module] = []
     if hasattr(block, "_expand_conv"):
         layers += [*_plain_convolution(block._expand_conv, block._bn0), nn.ReLU6()]

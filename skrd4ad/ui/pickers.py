@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Preset, Schedule, Selection, TrainConfig
+from skrd4ad.config import LITE_NETS, NETS, PRESETS, Fusion, Loss, ModelConfig, Preset, Schedule, Selection, TrainConfig
 from skrd4ad.data.layouts import LAYOUTS
 from skrd4ad.paths import data_roots
 from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in, made_datasets
@@ -159,7 +159,7 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         index=NETS.index(base.net),
         key=f"net-{name}",
         persist_state="session",
-        help="efficientnet_lite0 comes with the app; the ResNets fetch their weights once.",
+        help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
     )
     left, right = st.columns(2)
     res = left.selectbox(
@@ -171,7 +171,7 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         persist_state="session",
         help="0 is RD4AD, 2 is SK-RD4AD as published.",
     )
-    step = 64 if net == "efficientnet_lite0" else 32
+    step = 64 if net in LITE_NETS else 32
     size = right.number_input(
         "Image size, pixels",
         64,
@@ -181,7 +181,7 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         key=f"size-{name}-{step}",
         persist_state="session",
     )
-    widths = (1, 2) if net == "efficientnet_lite0" else (1,)
+    widths = (1, 2) if net in LITE_NETS else (1,)
     width = left.selectbox(
         "Width of the student",
         widths,

