@@ -20,6 +20,8 @@ IMAGES = 160
 """Training images that usual distances are measured on, at most."""
 NEIGHBOURS = 8
 """Good patches whose mean distance is usual at a kept patch."""
+SHARES = (1.0, 1.0, 0.5, 2.0)
+"""Of the levels, finest first, and of the patches in the map: a coarse cell covers many fine ones, and a large halo."""
 _PROJECTED = 64
 """Directions in which patches are compared while they are chosen."""
 _BATCH = 16
@@ -52,7 +54,7 @@ def fit_normality(
     with torch.inference_mode():
         images = _evenly(len(learning), IMAGES)
         if not model.retrieval:
-            return Normality(spread=_spread(_distances(student, learning, images, check=check)).clone())
+            return Normality(weights=_weights(_distances(student, learning, images, check=check)).clone())
         found = _with_patches(student, learning, images, generator=generator, check=check)
     return Normality.from_tensors({name: tensor.clone() for name, tensor in found.state_dict().items()})
 
@@ -71,7 +73,7 @@ def _with_patches(
     chosen = farthest_points(pool, PATCHES, generator=generator)
     patches, source = pool[chosen], origin[chosen]
     memory = Normality(
-        spread=torch.ones(4),
+        weights=torch.ones(4),
         centre=centre,
         scale=scale,
         patches=patches,
@@ -93,7 +95,7 @@ def _with_patches(
     usual = _usual_at(patches, torch.cat(described), _rows(by_place))
     expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
     return Normality(
-        spread=_spread(departures_from(expected, distances)),
+        weights=_weights(departures_from(expected, distances)),
         centre=centre,
         scale=scale,
         patches=patches,
@@ -187,9 +189,10 @@ def _on_grid(level: Tensor, grid: torch.Size) -> Tensor:
     return F.interpolate(level, size=size, mode="bilinear", align_corners=True)
 
 
-def _spread(levels: list[Tensor]) -> Tensor:
-    """(M,): standard deviation of each level's map over all places."""
-    return torch.stack([level.std() for level in levels]).clamp(min=1e-6)
+def _weights(levels: list[Tensor]) -> Tensor:
+    """(M,): share of each level over the standard deviation of its map over all places."""
+    spread = torch.stack([level.std() for level in levels]).clamp(min=1e-6)
+    return torch.tensor(SHARES[: len(levels)]) / spread
 
 
 def _rows(maps: Tensor) -> Tensor:

@@ -34,14 +34,15 @@ def patch_descriptors(features: list[Tensor]) -> Tensor:
 class Normality(nn.Module):
     """Turns distances into departures from what is usual. Its buffers are fitted on good training images only.
 
-    Without patches it divides each level by its spread, so that all levels have the same weight in the sum. With
-    patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good patch that is nearest to each place:
-    the distance to it becomes one more level, and each distance d is taken relative to what is usual at patches like
-    it, u, as (d - u) / sqrt(u): a place where good parts are hard to restore needs more to stand out than a calm one.
+    Without patches it multiplies each level by its weight, a share over its spread on good images, so that no level
+    decides because it is noisy. With patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good
+    patch that is nearest to each place: the distance to it becomes one more level, and each distance is taken relative
+    to what is usual at patches like it, so that a place where good parts are hard to restore needs more to stand out
+    than a calm one.
     """
 
-    spread: Tensor
-    """(M,): spread of each level's map on good images; M is L, or L + 1 with patches."""
+    weights: Tensor
+    """(M,): factor of each level, above 0; M is L, or L + 1 with patches."""
     centre: Tensor | None
     scale: Tensor | None
     patches: Tensor | None
@@ -54,7 +55,7 @@ class Normality(nn.Module):
     def __init__(
         self,
         *,
-        spread: Tensor,
+        weights: Tensor,
         centre: Tensor | None = None,
         scale: Tensor | None = None,
         patches: Tensor | None = None,
@@ -64,7 +65,7 @@ class Normality(nn.Module):
         """Take what was fitted.
 
         Args:
-            spread: (M,), above 0.
+            weights: (M,), above 0.
             centre: (D,), mean of the descriptors of good patches; given with all that follow, or none of them is.
             scale: (D,), their standard deviation.
             patches: (K, D).
@@ -72,7 +73,7 @@ class Normality(nn.Module):
             source: (K, 3).
         """
         super().__init__()
-        self.register_buffer("spread", spread)
+        self.register_buffer("weights", weights)
         self.register_buffer("centre", centre)
         self.register_buffer("scale", scale)
         self.register_buffer(_PATCHES, patches)
@@ -90,7 +91,7 @@ class Normality(nn.Module):
         count = 3 if _PATCHES not in given else 4
         try:
             k, d = given[_PATCHES].shape if _PATCHES in given else (0, 0)
-            names: dict[str, tuple[int, ...]] = {"spread": (count,)}
+            names: dict[str, tuple[int, ...]] = {"weights": (count,)}
             if k:
                 names |= {"centre": (d,), "scale": (d,), _PATCHES: (k, d), "usual": (k, count), "source": (k, 3)}
             shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
@@ -106,7 +107,7 @@ class Normality(nn.Module):
         return self.patches is not None
 
     def forward(self, features: list[Tensor], distances: list[Tensor]) -> list[Tensor]:
-        """How far each place departs from what is usual, in units of its spread on good images.
+        """How far each place departs from what is usual, by level and weighted.
 
         Args:
             features: the teacher's, finest first.
@@ -117,11 +118,11 @@ class Normality(nn.Module):
             for good parts.
         """
         if self.patches is None:
-            return [distance / spread for distance, spread in zip(distances, self.spread, strict=True)]
+            return [distance * weight for distance, weight in zip(distances, self.weights, strict=True)]
         assert self.usual is not None
         nearest, place = self.nearest(features)
         departures = departures_from(self.usual[place].permute(0, 3, 1, 2), [*distances, nearest])
-        return [departure / spread for departure, spread in zip(departures, self.spread, strict=True)]
+        return [departure * weight for departure, weight in zip(departures, self.weights, strict=True)]
 
     def nearest(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Distance of each place from the nearest good patch, and which that is.
@@ -149,14 +150,17 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
-    """(d - u) / sqrt(u) for each level.
+    """(d - u) / sqrt(u) for each level of the student, d - u / 2 for the patches.
+
+    The nearest patch is usual already to a degree, so only half of what is left of that is taken away.
 
     Args:
-        usual: u, (B, M, h, w), from 0 up.
-        distances: d, M of (B, 1, H_l, W_l).
+        usual: u, (B, L + 1, h, w), from 0 up.
+        distances: d, L + 1 of (B, 1, H_l, W_l); the last is that of the patches.
     """
-    expected = [_resized(usual[:, level : level + 1], d).clamp(min=_LEAST) for level, d in enumerate(distances)]
-    return [(d - u) / u.sqrt() for d, u in zip(distances, expected, strict=True)]
+    expected = [_resized(usual[:, level : level + 1], d) for level, d in enumerate(distances)]
+    *student, (patch, usual_patch) = zip(distances, expected, strict=True)
+    return [*((d - u) / u.clamp(min=_LEAST).sqrt() for d, u in student), patch - 0.5 * usual_patch]
 
 
 def _resized(usual: Tensor, like: Tensor) -> Tensor:

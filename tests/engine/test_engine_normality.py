@@ -87,7 +87,7 @@ def test_patches_are_descriptors_of_the_image_they_name(student: Student, learni
         torch.testing.assert_close(described[image, :, row, column], patch, atol=1e-4, rtol=1e-4)
 
 
-def test_usual_distances_and_spread_follow_their_definition(
+def test_usual_distances_and_weights_follow_their_definition(
     student: Student, learning: FeatureCache, few: None
 ) -> None:
     """Written again in NumPy, in float64 and one image at a time."""
@@ -115,7 +115,8 @@ def test_usual_distances_and_spread_follow_their_definition(
     np.testing.assert_allclose(as_numpy(found.usual), expected, rtol=2e-3, atol=1e-4)
     # the last level needs no resizing
     usual, own = expected[np.concatenate(places), 3], np.concatenate(values)[:, 3]
-    assert found.spread[3].item() == pytest.approx(np.std((own - usual) / np.sqrt(usual), ddof=1), rel=1e-2)
+    spread = np.std(own - usual / 2, ddof=1)
+    assert found.weights[3].item() == pytest.approx(fitting.SHARES[3] / spread, rel=1e-2)
 
 
 def test_an_image_that_gave_all_patches_is_compared_with_none_of_them(
@@ -196,5 +197,5 @@ def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
 
 
 def test_departures_need_no_usual_distance_above_zero() -> None:
-    (departure,) = departures_from(torch.zeros(1, 1, 2, 2), [torch.zeros(1, 1, 2, 2)])
-    assert torch.isfinite(departure).all()
+    departures = departures_from(torch.zeros(1, 2, 2, 2), [torch.zeros(1, 1, 2, 2)] * 2)
+    assert all(torch.isfinite(each).all() for each in departures)

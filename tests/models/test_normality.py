@@ -22,7 +22,7 @@ def memory(patches: int = 6) -> Normality:
     generator = torch.Generator().manual_seed(9)
     wide = CHANNELS[0] + CHANNELS[1]
     return Normality(
-        spread=torch.tensor([0.5, 1.0, 2.0, 4.0]),
+        weights=torch.tensor([2.0, 1.0, 0.5, 0.25]),
         centre=torch.randn(wide, generator=generator),
         scale=torch.rand(wide, generator=generator) + 0.5,
         patches=torch.randn(patches, wide, generator=generator),
@@ -56,11 +56,12 @@ def test_nearest_patch_is_that_of_an_exhaustive_search() -> None:
 
 
 def test_a_departure_is_zero_where_the_distance_is_usual_and_grows_less_where_much_is_usual() -> None:
-    usual = torch.tensor([[[[0.04]], [[0.25]]]])
-    distances = [torch.full((1, 1, 2, 2), 0.04), torch.full((1, 1, 1, 1), 0.35)]
-    calm, rough = departures_from(usual, distances)
+    usual = torch.tensor([[[[0.04]], [[0.25]], [[0.6]]]])
+    distances = [torch.full((1, 1, 2, 2), 0.04), torch.full((1, 1, 1, 1), 0.35), torch.full((1, 1, 1, 1), 0.7)]
+    calm, rough, patches = departures_from(usual, distances)
     assert calm.shape == (1, 1, 2, 2) and calm.abs().max() == 0
     assert rough.item() == pytest.approx(0.1 / 0.5)
+    assert patches.item() == pytest.approx(0.7 - 0.3)
 
 
 def test_levels_with_patches_follow_their_definition() -> None:
@@ -76,16 +77,16 @@ def test_levels_with_patches_follow_their_definition() -> None:
     large = torch.nn.functional.interpolate(own[:, None], size=(16, 16), mode="bilinear", align_corners=True)
     torch.testing.assert_close(levels[:, 1], large[:, 0].float(), rtol=1e-4, atol=1e-5)
     expected = normality.usual.numpy()[place.numpy(), 3]
-    own = torch.from_numpy((nearest[:, 0].numpy() - expected) / np.sqrt(expected) / 4.0)
+    own = torch.from_numpy((nearest[:, 0].numpy() - expected / 2) / 4.0)
     large = torch.nn.functional.interpolate(own[:, None], size=(16, 16), mode="bilinear", align_corners=True)
     torch.testing.assert_close(levels[:, 3], large[:, 0].float(), rtol=1e-4, atol=1e-5)
 
 
-def test_without_patches_levels_are_divided_by_their_spread() -> None:
+def test_without_patches_levels_are_multiplied_by_their_weights() -> None:
     features, restored = made(3), made(4)
     spread = torch.tensor([0.5, 1.0, 2.0])
     published = level_maps(features, restored, size=16)
-    scaled = level_maps(features, restored, size=16, normality=Normality(spread=spread))
+    scaled = level_maps(features, restored, size=16, normality=Normality(weights=1 / spread))
     torch.testing.assert_close(scaled, published / spread.view(1, 3, 1, 1))
 
 
@@ -94,11 +95,11 @@ def test_nothing_is_unusual_beyond_the_border_when_patches_are_compared() -> Non
     expected = [gaussian_filter(each, sigma=4, mode="constant") for each in levels.sum(1).numpy()]
     np.testing.assert_allclose(anomaly_map(levels, normality=memory()).numpy(), expected, atol=1e-5)
     mirrored = [gaussian_filter(each, sigma=4) for each in levels[:, :3].sum(1).numpy()]
-    plain = Normality(spread=torch.ones(3))
+    plain = Normality(weights=torch.ones(3))
     np.testing.assert_allclose(anomaly_map(levels[:, :3], normality=plain).numpy(), mirrored, atol=1e-5)
 
 
-@pytest.mark.parametrize("normality", [memory(), Normality(spread=torch.ones(3))], ids=["patches", "spread"])
+@pytest.mark.parametrize("normality", [memory(), Normality(weights=torch.ones(3))], ids=["patches", "spread"])
 def test_tensors_make_the_same_again(normality: Normality) -> None:
     again = Normality.from_tensors(normality.state_dict())
     features, restored = made(6), made(7)
@@ -108,7 +109,7 @@ def test_tensors_make_the_same_again(normality: Normality) -> None:
     )
 
 
-@pytest.mark.parametrize("change", ["usual", "centre", "spread"])
+@pytest.mark.parametrize("change", ["usual", "centre", "weights"])
 def test_tensors_of_another_shape_are_refused(change: str) -> None:
     tensors = memory().state_dict()
     tensors[change] = tensors[change][:-1]
