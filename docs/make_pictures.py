@@ -26,6 +26,7 @@ from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.services.evaluation import evaluate_class
 from skrd4ad.services.judgement import limits_of
+from skrd4ad.services.label_files import stored_path
 from skrd4ad.services.label_lists import filter_of
 from skrd4ad.services.label_scoring import score_images
 from skrd4ad.services.label_sources import add_class
@@ -84,7 +85,7 @@ def label_some(info: ModelInfo) -> None:
     masks = {sample.path.resolve(): sample.mask_path for sample in data.test}
     items, _ = page_of_queue(wanted, order="random", limit=24)
     for item in items:
-        mask = masks.get(Path(item.file))
+        mask = masks.get(stored_path(item.file).resolve())
         if mask is None:
             decide(item, "good", reviewer=REVIEWER)
         else:

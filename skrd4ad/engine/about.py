@@ -25,6 +25,8 @@ class About:
     """Kept, but not offered where a model is chosen."""
     imported: str = ""
     """Bundle it came in, and when; empty for a model that was made here."""
+    adopted: bool = False
+    """Used in place of the model that it went on from."""
 
 
 def read_about(folder: Path) -> About:
@@ -42,7 +44,8 @@ def read_about(folder: Path) -> About:
             raise ValueError(f"its format is not {FORMAT}")
         about = About(**values)
         texts = (about.name, about.note, about.imported)
-        if not all(isinstance(text, str) for text in texts) or type(about.archived) is not bool:
+        flags = (about.archived, about.adopted)
+        if not all(isinstance(text, str) for text in texts) or not all(type(flag) is bool for flag in flags):
             raise ValueError("a value is of another kind")
     except (KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it, or restore it.") from error
@@ -59,7 +62,12 @@ def write_about(folder: Path, about: About) -> None:
 
 
 def change_about(
-    folder: Path, *, name: str | None = None, note: str | None = None, archived: bool | None = None
+    folder: Path,
+    *,
+    name: str | None = None,
+    note: str | None = None,
+    archived: bool | None = None,
+    adopted: bool | None = None,
 ) -> About:
     """Change what people say of a model; None leaves each as it is. An empty name brings its title back.
 
@@ -71,6 +79,7 @@ def change_about(
         "name": None if name is None else name.strip(),
         "note": None if note is None else note.strip(),
         "archived": archived,
+        "adopted": adopted,
     }
     _require_fitting(given["name"] or "", given["note"] or "")
     with locked(folder):

@@ -67,6 +67,29 @@ def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[li
     return models, broken
 
 
+def default_model(models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """The model to begin with: the newest, but none that still waits to be used in place of the one it went on from.
+
+    Args:
+        models: newest first.
+
+    Raises:
+        CheckpointError: what people say of a model is damaged.
+    """
+    there = {info.digest for info in models}
+
+    def waits(info: ModelInfo) -> bool:
+        return predecessor_digest(info) in there and not read_about(info.folder).adopted
+
+    return next((info for info in models if not waits(info)), models[0] if models else None)
+
+
+def predecessor_digest(info: ModelInfo) -> str | None:
+    """Digest of the model that a model went on from; None when it began anew."""
+    started = info.data.get("started_from")
+    return str(started["digest"]) if isinstance(started, dict) and "digest" in started else None
+
+
 def is_embedded(source: str) -> bool:
     """Whether a source is a data set that comes with the app."""
     return source in EMBEDDED

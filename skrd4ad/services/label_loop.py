@@ -1,13 +1,15 @@
 """What ends a turn of the loop: the new model is used in place of the old one, or it is not."""
 
-from skrd4ad.engine.about import read_about
-from skrd4ad.engine.calibration import this_moment
+from skrd4ad.engine.about import change_about, read_about
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.label_comparison import LabelComparison
 from skrd4ad.services.label_scoring import submit_scoring
 from skrd4ad.services.labelling import reviewer_name
-from skrd4ad.services.model_library import note_model
+from skrd4ad.services.watching import keep_watching
+from skrd4ad.storage import watched_folders
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.tables import utc_now
 
 
 def used_words(comparison: LabelComparison) -> str:
@@ -31,15 +33,17 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
     what = "Used from now on" if used else f"Not used; {comparison.old.info.folder.name} was kept"
-    added = f"{what}: {used_words(comparison)}. {reviewer_name(who)}, {this_moment()}."
+    added = f"{what}: {used_words(comparison)}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
     new = comparison.new.info
     before = read_about(new.folder).note
-    note_model(new.folder, f"{before}\n{added}" if before else added)
+    change_about(new.folder, note=f"{before}\n{added}" if before else added, adopted=used)
     return added
 
 
 def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     """Note that the new model is used from now on, and let it look at the rest of the queue in the background.
+
+    What comes into the folders that were watched for the old one is judged by it.
 
     Args:
         comparison: what the decision rests on.
@@ -51,10 +55,30 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     Raises:
         ConfigError: nobody is named, or the note would be too long.
         CheckpointError: the model folder is gone or cannot be written.
-        StorageError: the job cannot be stored.
+        StorageError: the database cannot be written.
     """
     note_outcome(comparison, who=who, used=True)
+    _hand_over(comparison.old.info, comparison.new.info)
     return submit_scoring(comparison.new.info)
+
+
+def go_back(comparison: LabelComparison, *, who: str) -> None:
+    """Note that the new model is not used any more; the old one judges what comes into watched folders again.
+
+    Raises:
+        ConfigError: nobody is named, or the note would be too long.
+        CheckpointError: the model folder is gone or cannot be written.
+        StorageError: the database cannot be written.
+    """
+    note_outcome(comparison, who=who, used=False)
+    _hand_over(comparison.new.info, comparison.old.info)
+
+
+def _hand_over(old: ModelInfo, new: ModelInfo) -> None:
+    with workspace_database().write() as session:
+        watched = watched_folders.hand_over(session, old=old.folder, new=new.folder)
+    if watched:
+        keep_watching()
 
 
 def outcome_of(info: ModelInfo) -> str:

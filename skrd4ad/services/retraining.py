@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skrd4ad.config import TrainConfig
+from skrd4ad.data.doctor_report import plural
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.services.catalogue import list_models
+from skrd4ad.services.catalogue import list_models, predecessor_digest
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
 from skrd4ad.services.label_files import stored_path
@@ -174,7 +175,7 @@ def successors_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) ->
         models: all there are; None to look for them.
     """
     there = list_models()[0] if models is None else models
-    found = [each for each in there if _parent_digest(each) == info.digest]
+    found = [each for each in there if predecessor_digest(each) == info.digest]
     return sorted(found, key=lambda each: each.created_at, reverse=True)
 
 
@@ -186,12 +187,7 @@ def predecessor_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -
         models: all there are; None to look for them.
     """
     there = list_models()[0] if models is None else models
-    return next((each for each in there if each.digest and each.digest == _parent_digest(info)), None)
-
-
-def _parent_digest(info: ModelInfo) -> str | None:
-    started = info.data.get("started_from")
-    return str(started["digest"]) if isinstance(started, dict) and "digest" in started else None
+    return next((each for each in there if each.digest and each.digest == predecessor_digest(info)), None)
 
 
 def _problem(plan: RetrainPlan) -> str | None:
@@ -199,9 +195,9 @@ def _problem(plan: RetrainPlan) -> str | None:
         return too_few_alone(plan.info, len(plan.confirmed.images))
     if not plan.learn:
         return (
-            f"Nothing new would be learnt from: of {len(plan.confirmed.images)} images labelled good besides the "
-            f"model's own, {plan.limits} would set the limits and {plan.compare} are kept for the comparison. Label "
-            "more good images."
+            f"Nothing new would be learnt from: of {plural(len(plan.confirmed.images), 'image')} labelled good besides "
+            f"the model's own, {plan.limits} would set the limits and {plan.compare} would be kept for the comparison. "
+            "Label more good images."
         )
     if not plan.own_held_out + plan.limits:
         return (

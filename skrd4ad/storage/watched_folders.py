@@ -96,6 +96,15 @@ def stop_watch(session: Session, watch_id: int) -> None:
     row.active, row.owner, row.heartbeat_at, row.note = False, None, None, None
 
 
+def hand_over(session: Session, *, old: PurePath, new: PurePath) -> int:
+    """Watch the folders of one model for another one instead; returns how many are watched for the one now."""
+    mine = [row for row in all_watches(session, active=True) if row.model_folder == str(old)]
+    for row in mine:
+        stop_watch(session, row.id)
+        begin_watch(session, folder=PurePath(row.folder), model_folder=new)
+    return len(mine)
+
+
 def forget_watch(session: Session, watch_id: int) -> None:
     """Take a folder off the list, and forget which of its files were seen; the images that came from it stay."""
     session.execute(delete(WatchedFile).where(WatchedFile.watch_id == watch_id))

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from skrd4ad.engine.about import read_about
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import SkrdError
-from skrd4ad.services.catalogue import BrokenModel, list_models
+from skrd4ad.services.catalogue import BrokenModel, default_model, list_models
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
 from skrd4ad.ui.theme import format_number
@@ -93,9 +93,9 @@ def choose_model(folder: Path) -> None:
 
 
 def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
-    """The chosen model, or the first there is."""
+    """The chosen model, or the one to begin with."""
     chosen = st.session_state.get(_MODEL)
-    return next((info for info in models if str(info.folder) == chosen), models[0] if models else None)
+    return next((info for info in models if str(info.folder) == chosen), None) or default_model(models)
 
 
 def sidebar() -> None:

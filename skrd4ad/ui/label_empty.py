@@ -18,14 +18,17 @@ def nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
         "data set or your own, or send images to review on the Inspect page."
     )
     with_data = has_data_set(info)
-    if with_data and st.button("Add the test images of its data set", type="primary", key="label-add-test"):
+    with st.container(horizontal=True):
+        add = with_data and st.button("Add the test images of its data set", type="primary", key="label-add-test")
+        inspect = st.button(
+            "Inspect images",
+            type="secondary" if with_data else "primary",
+            icon=":material/frame_inspect:",
+            key="label-go-inspect",
+        )
+    if add:
         add_data_set(info)
-    if st.button(
-        "Inspect images",
-        type="secondary" if with_data else "primary",
-        icon=":material/frame_inspect:",
-        key="label-go-inspect",
-    ):
+    if inspect:
         st.switch_page("pages/inspect.py")
     return True
 

@@ -9,7 +9,7 @@ from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.services.catalogue import list_models
 from skrd4ad.services.label_comparison import LabelComparison, Side, auroc_difference, compare_on_labels
-from skrd4ad.services.label_loop import note_outcome, outcome_of, use_new_model
+from skrd4ad.services.label_loop import go_back, note_outcome, outcome_of, use_new_model
 from skrd4ad.services.label_pixels import PixelState
 from skrd4ad.services.model_library import delete_model
 from skrd4ad.services.numbers import format_number, format_rate
@@ -222,7 +222,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
     with st.container(horizontal=True):
         if in_use == "new":
             if st.button("Go back to the old model", icon=":material/undo:", key="loop-back", disabled=unnamed):
-                note_outcome(found, who=who or "", used=False)
+                go_back(found, who=who or "")
                 choose_model(found.old.info.folder)
                 st.rerun()
         else:

@@ -4,6 +4,7 @@ import time
 
 import streamlit as st
 
+from skrd4ad.data.doctor_report import plural
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.services.label_metrics import LabelledImage, auroc_interval, image_figures
 from skrd4ad.services.label_pixels import PixelState
@@ -68,7 +69,9 @@ def show_pixels(state: PixelState | None) -> None:
     elif figures is not None:
         drawn = ", drawn from more" if figures.drawn else ""
         newer = "" if state.is_current else "; being brought up to date"
-        st.caption(f"{figures.n_masks} defects with a mask and {figures.n_good} good images{drawn}{newer}")
+        st.caption(
+            f"{plural(figures.n_masks, 'defect')} with a mask and {plural(figures.n_good, 'good image')}{drawn}{newer}"
+        )
         for line in figures.left_out:
             st.caption(line)
     else:

@@ -5,6 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from skrd4ad.config import TrainConfig
+from skrd4ad.data.doctor_report import plural
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import queue
 from skrd4ad.services.retraining import RetrainPlan, active_retrainings, plan_retraining, submit_retraining
@@ -73,13 +74,13 @@ def _remarks(plan: RetrainPlan) -> list[str]:
     lines = ["Which image is for what is decided by its content, and stays so in every later retraining."]
     if plan.compare < FEW_TO_COMPARE:
         lines.append(
-            f"With {plan.compare} good images to compare on, the comparison will say little. Label more good images "
-            "first."
+            f"With {plural(plan.compare, 'good image')} to compare on, the comparison will say little. Label more good "
+            "images first."
         )
     if plan.tests:
         lines.append(
-            f"{plan.tests} of the images labelled good are test images of the data set. The new model is not evaluated "
-            "on them, and its card says so."
+            f"Test images of the data set among those labelled good: {plan.tests}. The new model is not evaluated on "
+            "them, and its card says so."
         )
     if plan.own_defects:
         lines.append(f"{plan.own_defects} training images that are labelled defective are left out.")
@@ -141,7 +142,7 @@ def _active(state: LoopState) -> None:
             for name, value in (("loss", loss), ("held-out score", holdout))
             if value is not None
         ]
-        st.caption(", ".join([*figures, "the Train page shows its curve, and pauses it"]))
+        st.caption(" ".join([*([f"{', '.join(figures)}."] if figures else []), "The Train page shows its curve."]))
         if st.button("Cancel", key=f"loop-cancel-{job.id}", icon=":material/close:", disabled=job.wish == "cancel"):
             queue().cancel(job.id)
             st.rerun()

@@ -122,7 +122,7 @@ def test_the_figures_follow_the_labels(open_loop: Open, info: ModelInfo, more_pa
     assert "Image AUROC" in figures(at) and "1 good and 1 defective images; too few" in words(at)
     assert worker.wait(LONG)
     fine(at.run())
-    assert figures(at)["Pixel AUROC"] != "–" and "1 defects with a mask and 1 good images" in words(at)
+    assert figures(at)["Pixel AUROC"] != "–" and "1 defect with a mask and 1 good image" in words(at)
     decide(info, first, "unsure")
     fine(at.run())
     assert "People are unsure of 1" in words(at) and "Image AUROC" not in figures(at)

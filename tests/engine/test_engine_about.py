@@ -14,6 +14,7 @@ def test_what_is_said_is_kept_and_changes_nothing_of_the_model(trained: ModelInf
     change_about(trained.folder, archived=True)
     assert read_about(trained.folder) == About(name="Station 4", note="after the new lamp", archived=True)
     assert change_about(trained.folder, name="", archived=False) == About(note="after the new lamp")
+    assert change_about(trained.folder, adopted=True) == About(note="after the new lamp", adopted=True)
     assert read_info(trained.folder) == before
     load_model(trained.folder)
 
@@ -31,7 +32,15 @@ def test_what_is_too_long_is_refused(trained: ModelInfo, name: str, note: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"format": 2}', '{"format": 1, "archived": "no"}', '{"format": 1, "x": 1}']
+    "text",
+    [
+        "{",
+        "[]",
+        '{"format": 2}',
+        '{"format": 1, "archived": "no"}',
+        '{"format": 1, "adopted": 1}',
+        '{"format": 1, "x": 1}',
+    ],
 )
 def test_a_damaged_file_is_named(trained: ModelInfo, text: str) -> None:
     (trained.folder / ABOUT).write_text(text, encoding="utf-8")

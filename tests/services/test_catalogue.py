@@ -5,17 +5,20 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.data.sources import EMBEDDED
-from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.engine.about import change_about
+from skrd4ad.engine.checkpoint import ModelInfo, read_info
 from skrd4ad.errors import DataError, LayoutError
 from skrd4ad.services.catalogue import (
     EMBEDDED_SOURCES,
     class_of,
     class_of_model,
     classes_of,
+    default_model,
     folders_in,
     images_in,
     is_embedded,
     list_models,
+    predecessor_digest,
     preflight,
 )
 
@@ -144,3 +147,18 @@ def test_the_preflight_tells_of_unreadable_images(parts: Path) -> None:
     for image in (parts / "machined_disc" / "train" / "good").iterdir():
         image.write_bytes(b"no image")
     assert not preflight(classes_of(str(parts)), image_size=64).ok
+
+
+def test_a_model_that_went_on_from_another_waits_to_be_used(tiny_model: tuple[Path, Path], tmp_path: Path) -> None:
+    def copy(name: str, *, digest: str, parent: str | None = None) -> ModelInfo:
+        folder = Path(shutil.copytree(tiny_model[0], tmp_path / "parts" / "machined_disc" / name))
+        info = replace(read_info(folder), digest=digest)
+        return info if parent is None else replace(info, data={**info.data, "started_from": {"digest": parent}})
+
+    old, new, newest = copy("old", digest="o"), copy("new", digest="n", parent="o"), copy("3", digest="3", parent="n")
+    assert predecessor_digest(old) is None and predecessor_digest(new) == "o"
+    assert default_model([newest, new, old]) == old
+    change_about(new.folder, adopted=True)
+    assert default_model([newest, new, old]) == new
+    assert default_model([newest]) == newest, "what it went on from is gone: nothing is left to decide"
+    assert default_model([]) is None

@@ -5,13 +5,17 @@ from pathlib import Path
 
 import pytest
 
+from skrd4ad.engine.about import read_about
 from skrd4ad.engine.checkpoint import ModelInfo, read_info
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.metrics.ranking import auroc
+from skrd4ad.services import label_loop
 from skrd4ad.services.label_comparison import LabelComparison, PairedImage, auroc_difference, compare_on_labels
-from skrd4ad.services.label_loop import note_outcome, outcome_of
+from skrd4ad.services.label_loop import go_back, note_outcome, outcome_of, use_new_model
 from skrd4ad.services.learnt import Seen
+from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
+from skrd4ad.storage.watched_folders import all_watches, begin_watch
 from skrd4ad.types import Verdict
 
 NOTHING = Seen(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
@@ -167,3 +171,23 @@ def test_nobody_and_a_model_that_is_gone_are_refused(own: ModelInfo, models: tup
     shutil.rmtree(own.folder)
     with pytest.raises(CheckpointError):
         note_outcome(compared((models[0], own)), who="Ada", used=True)
+
+
+def test_watched_folders_go_with_the_model_in_use(
+    own: ModelInfo, models: tuple[ModelInfo, ModelInfo], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("keep_watching", "submit_scoring"):
+        monkeypatch.setattr(label_loop, name, lambda *_: None)
+    comparison = compared((models[0], own))
+    with workspace_database().write() as session:
+        begin_watch(session, folder=Path("/line 1"), model_folder=models[0].folder)
+
+    def watched() -> list[str]:
+        with workspace_database().read() as session:
+            return [row.model_folder for row in all_watches(session, active=True)]
+
+    use_new_model(comparison, who="Ada")
+    assert read_about(own.folder).adopted and watched() == [str(own.folder)]
+    go_back(comparison, who="Ada")
+    assert not read_about(own.folder).adopted and watched() == [str(models[0].folder)]
+    assert outcome_of(own).splitlines()[1].startswith("Not used")

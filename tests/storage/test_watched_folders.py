@@ -119,3 +119,22 @@ def test_a_folder_taken_off_the_list_leaves_its_images(database: Database) -> No
         with pytest.raises(StorageError, match="not watched any more"):
             watches.find_watch(session, watch_id)
         watches.forget_watch(session, watch_id)  # twice is fine
+
+
+def test_folders_are_handed_over_to_another_model(database: Database) -> None:
+    old, new = PurePath("/models/old"), PurePath("/models/new")
+    with database.write() as session:
+        a = watches.begin_watch(session, folder=PurePath("/a"), model_folder=old).id
+        b = watches.begin_watch(session, folder=PurePath("/b"), model_folder=old).id
+        known = watches.begin_watch(session, folder=PurePath("/b"), model_folder=new).id
+        watches.stop_watch(session, known)
+        watches.stop_watch(session, watches.begin_watch(session, folder=PurePath("/c"), model_folder=old).id)
+        watches.take_watch(session, a, owner="h:1:2.00")
+        assert watches.hand_over(session, old=old, new=new) == 2
+    with database.read() as session:
+        active = watches.all_watches(session, active=True)
+        assert {(row.folder, row.model_folder, row.owner) for row in active} == {
+            ("/a", str(new), None),
+            ("/b", str(new), None),
+        }
+        assert {row.id for row in watches.all_watches(session, active=False)} >= {a, b}

@@ -5,15 +5,18 @@ const BRUSHES = new WeakMap();
 const DRAWINGS = new Map(); // by payload: a drawing outlives its place on the page, when only the layout changes
 const MAX_DRAWINGS = 2;
 const THRESHOLD_STEPS = 1000;
+const FLAT_START = 0.8; // where the slider starts, from the map's lowest to its peak, when the limit is above all of it
 const SIZE_STEPS = 100;
 const TOOL_KEYS = { b: "brush", e: "eraser", o: "polygon", r: "box", m: "map" };
 const HINTS = {
   brush: "Drag to paint; Shift erases.",
   eraser: "Drag to erase.",
-  polygon: "Click corners; Enter or a double click closes, Backspace takes one back, Esc drops it.",
+  polygon: "Click corners; Enter closes, Esc drops.",
   box: "Drag from corner to corner; Shift erases.",
-  map: "Click an outlined region to add it; Shift erases it.",
+  map: "Click an outlined region; Shift erases it.",
 };
+
+const NO_REGION = "Nothing lies above this threshold; lower it.";
 
 export default function ({ data, parentElement, setStateValue }) {
   let brush = BRUSHES.get(parentElement);
@@ -101,7 +104,8 @@ class Brush {
     const { low, high } = this.heat;
     this.lowest = Math.min(low, head.threshold ?? low);
     this.step = (Math.max(high, head.threshold ?? high) - this.lowest || 1) / THRESHOLD_STEPS;
-    this.setThreshold(head.threshold ?? (low + high) / 2);
+    const start = head.threshold ?? (low + high) / 2; // where nothing lies above the limit, the highest spots are offered
+    this.setThreshold(start < high ? start : low + (high - low) * FLAT_START);
   }
 
   // ---- what is shown ----
@@ -152,9 +156,9 @@ class Brush {
     const { mask, root } = this;
     Object.assign(root.dataset, { area: mask.area, revision: mask.revision, tool: this.tool, size: this.size });
     const share = formatScore((100 * mask.area) / mask.bits.length);
-    const drawn = `${mask.area.toLocaleString("en")} pixels drawn, ${share} % of the image`;
+    const drawn = `${mask.area.toLocaleString("en")} pixels, ${share} % of the image`;
     this.find("area").textContent = mask.area ? drawn : "Nothing drawn";
-    this.find("hint").textContent = HINTS[this.tool];
+    this.find("hint").textContent = this.tool === "map" && this.all.disabled ? NO_REGION : HINTS[this.tool];
     this.undo.disabled = !mask.done.length;
     this.redo.disabled = !mask.undone.length;
     this.clear.disabled = !mask.area;
@@ -230,6 +234,7 @@ class Brush {
     all.disabled = !count;
     all.textContent = count === 1 ? "Add the region" : `Add all ${count || ""} regions`.replace("  ", " ");
     fillTrack(thresholds);
+    if (this.mask) this.tell();
     this.redraw();
   }
 
