@@ -77,7 +77,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         f"In brackets 95 % intervals: images drawn again {first.replicates} times, good and defective each among "
         f"themselves, seed {first.seed}. They say how far a figure would move with other test images like these; they "
         "know nothing of another training. Near 1 they are too narrow: a miss that these images do not hold cannot be "
-        "drawn. With 40 images of each kind, intervals of a true image AUROC of 0.99 hold it 8 times in 10, and 1.000 to "
+        "drawn. With 40 images of each kind, intervals of a true image AUROC of 0.99 hold it 8 times in 10; 1.000 to "
         "1.000 is no certainty. – : undefined, as without masks."
     )
 
