@@ -5,6 +5,7 @@ the images in the evaluation, bars of classes ``[key, value]`` with the key of t
 their threshold. No meaning rests on colour alone: published bars are hatched, second models dashed, limits have shapes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ __all__ = [
 
 BAR_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005")
 _PLURALS = {"good": "good parts", "defect": "defects"}
-_LONG_NAME = 24
+_LINE_OF_FEW, _LINE_OF_MANY, _FEW = 16, 11, 3
+"""Characters of a line below a bar; so many groups of bars are few."""
 
 
 def class_bars(
@@ -240,18 +242,23 @@ def _class_names(evaluations: Sequence[EvaluationSummary]) -> list[str]:
         f"{each.dataset}/{each.class_name}" if each.class_name in twice else each.class_name for each in evaluations
     ]
     counts = Counter(names)
+    line = _LINE_OF_FEW if len(names) <= _FEW else _LINE_OF_MANY
     lines = []
     for name, each in zip(names, evaluations, strict=True):
-        parts = [name, _wrapped(each.model_folder.name)] if counts[name] > 1 else [name]
+        told = [name, each.model_folder.name] if counts[name] > 1 else [name]
+        parts = [_wrapped(text, line=line) for text in told]
         lines.append("<br>".join([*parts, f"({TEST_SELECTED})"] if each.test_selected else parts))
     return lines
 
 
-def _wrapped(run: str) -> str:
-    """Name of a run in two lines where it is long: "20260131-120000" and what follows."""
-    head, dash, tail = run.partition("-")
-    clock, _, rest = tail.partition("-")
-    return f"{head}{dash}{clock}<br>{rest}" if len(run) > _LONG_NAME and rest else run
+def _wrapped(name: str, *, line: int) -> str:
+    """A name in lines that fit below a bar; it breaks after its dashes and underscores only."""
+    lines = [""]
+    for part in re.findall(r"[^-_]*[-_]+|[^-_]+", name):
+        if lines[-1] and len(lines[-1]) + len(part) > line:
+            lines.append("")
+        lines[-1] += part
+    return "<br>".join(lines)
 
 
 def _published(summary: EvaluationSummary, method: Method, metric: str) -> float | None:

@@ -150,7 +150,7 @@ def _published_words(summaries: Sequence[EvaluationSummary]) -> None:
     """What stands beside our figures, and why it was not measured as they were."""
     matches = [match for each in summaries if (match := published_for(each.dataset, each.class_name)) is not None]
     if not matches:
-        st.caption("Nobody published RD4AD or SK-RD4AD figures for these classes, so none stand beside them.")
+        st.caption("This app knows no published RD4AD or SK-RD4AD figures of these classes, so none stand beside them.")
         return
     with st.container(border=True):
         st.badge("published", color="gray", icon=":material/menu_book:", help=PROTOCOL_DIFFERENCE)
