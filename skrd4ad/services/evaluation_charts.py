@@ -190,7 +190,7 @@ def difference_chart(comparison: Comparison, *, colours: ChartColours | None = N
         showlegend=False,
     )
     figure.add_vline(x=0, line={"width": 2, "dash": "dot", "color": look.neutral})
-    words = "Second less first, 95 % interval: right of 0 the second is better"
+    words = "Second less first, 95 % interval<br>right of 0 the second is better"
     figure.update_xaxes(title_text=words, tickformat="+.3~f", range=[low - margin, high + margin])
     figure.update_yaxes(type="category", autorange="reversed")
     figure.update_layout(height=90 + 34 * max(len(shown), 1))
