@@ -26,3 +26,9 @@ def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path)
     assert first == f"model folder {folder}"
     assert re.fullmatch(r"image AUROC [01]\.\d{3} on 4 good and \d+ defective test images", second)
     assert re.fullmatch(r"\w+: score \d\.\d{3}, (OK|REVIEW|NG), \d+ regions", third)
+
+
+def test_the_readme_shows_it_as_it_is() -> None:
+    code = EXAMPLE.read_text(encoding="utf-8").split('"""\n\n', 1)[1]
+    readme = (EXAMPLE.parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"```python\n{code}```" in readme

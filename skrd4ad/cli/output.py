@@ -156,7 +156,8 @@ def _quiet_lines(title: str) -> ShowProgress:
         now = time.monotonic()
         if now - last >= QUIET_SECONDS:
             last = now
-            print(f"{text or title}: {done} of {total}", file=sys.stderr, flush=True)
+            line, count = text or title, f"{done} of {total}"
+            print(line if count in line or not total else f"{line}: {count}", file=sys.stderr, flush=True)
 
     return show
 

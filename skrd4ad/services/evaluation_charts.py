@@ -5,6 +5,7 @@ the images in the evaluation, bars of classes ``[key, value]`` with the key of t
 their threshold. No meaning rests on colour alone: published bars are hatched, second models dashed, limits have shapes.
 """
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,7 +38,8 @@ __all__ = [
 
 BAR_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005")
 _PLURALS = {"good": "good parts", "defect": "defects"}
-_LONG_NAME = 24
+_LINE_OF_FEW, _LINE_OF_MANY, _FEW = 16, 11, 3
+"""Characters of a line below a bar; so many groups of bars are few."""
 
 
 def class_bars(
@@ -188,7 +190,7 @@ def difference_chart(comparison: Comparison, *, colours: ChartColours | None = N
         showlegend=False,
     )
     figure.add_vline(x=0, line={"width": 2, "dash": "dot", "color": look.neutral})
-    words = "Second less first, 95 % interval: right of 0 the second is better"
+    words = "Second less first, 95 % interval<br>right of 0 the second is better"
     figure.update_xaxes(title_text=words, tickformat="+.3~f", range=[low - margin, high + margin])
     figure.update_yaxes(type="category", autorange="reversed")
     figure.update_layout(height=90 + 34 * max(len(shown), 1))
@@ -240,18 +242,23 @@ def _class_names(evaluations: Sequence[EvaluationSummary]) -> list[str]:
         f"{each.dataset}/{each.class_name}" if each.class_name in twice else each.class_name for each in evaluations
     ]
     counts = Counter(names)
+    line = _LINE_OF_FEW if len(names) <= _FEW else _LINE_OF_MANY
     lines = []
     for name, each in zip(names, evaluations, strict=True):
-        parts = [name, _wrapped(each.model_folder.name)] if counts[name] > 1 else [name]
+        told = [name, each.model_folder.name] if counts[name] > 1 else [name]
+        parts = [_wrapped(text, line=line) for text in told]
         lines.append("<br>".join([*parts, f"({TEST_SELECTED})"] if each.test_selected else parts))
     return lines
 
 
-def _wrapped(run: str) -> str:
-    """Name of a run in two lines where it is long: "20260131-120000" and what follows."""
-    head, dash, tail = run.partition("-")
-    clock, _, rest = tail.partition("-")
-    return f"{head}{dash}{clock}<br>{rest}" if len(run) > _LONG_NAME and rest else run
+def _wrapped(name: str, *, line: int) -> str:
+    """A name in lines that fit below a bar; it breaks after its dashes and underscores only."""
+    lines = [""]
+    for part in re.findall(r"[^-_]*[-_]+|[^-_]+", name):
+        if lines[-1] and len(lines[-1]) + len(part) > line:
+            lines.append("")
+        lines[-1] += part
+    return "<br>".join(lines)
 
 
 def _published(summary: EvaluationSummary, method: Method, metric: str) -> float | None:

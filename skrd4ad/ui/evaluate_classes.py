@@ -77,7 +77,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         f"In brackets 95 % intervals: images drawn again {first.replicates} times, good and defective each among "
         f"themselves, seed {first.seed}. They say how far a figure would move with other test images like these; they "
         "know nothing of another training. Near 1 they are too narrow: a miss that these images do not hold cannot be "
-        "drawn. With 40 images of each kind, intervals of a true image AUROC of 0.99 hold it 8 times in 10, and 1.000 to "
+        "drawn. With 40 images of each kind, intervals of a true image AUROC of 0.99 hold it 8 times in 10; 1.000 to "
         "1.000 is no certainty. – : undefined, as without masks."
     )
 
@@ -150,7 +150,7 @@ def _published_words(summaries: Sequence[EvaluationSummary]) -> None:
     """What stands beside our figures, and why it was not measured as they were."""
     matches = [match for each in summaries if (match := published_for(each.dataset, each.class_name)) is not None]
     if not matches:
-        st.caption("Nobody published RD4AD or SK-RD4AD figures for these classes, so none stand beside them.")
+        st.caption("This app knows no published RD4AD or SK-RD4AD figures of these classes, so none stand beside them.")
         return
     with st.container(border=True):
         st.badge("published", color="gray", icon=":material/menu_book:", help=PROTOCOL_DIFFERENCE)

@@ -115,7 +115,7 @@ def _pick(finished: Finished, first: Standing) -> StoredEvaluation | None:
 
 def _headlines(summary: EvaluationSummary) -> None:
     """The figures of one evaluation at a glance."""
-    with st.container(horizontal=True, gap="large"):
+    with st.container(horizontal=True, gap="medium"):
         for name in HEADLINES:
             value, interval = getattr(summary.metrics, name), summary.intervals.intervals.get(name)
             if value is None:

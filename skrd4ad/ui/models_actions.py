@@ -39,7 +39,7 @@ def show_actions(model: LibraryModel) -> None:
     in_use = used is not None and used.folder == info.folder
     with st.container(horizontal=True, gap="xsmall", key="models-actions"):
         if st.button(
-            "In use" if in_use else "Use in the app",
+            "In use" if in_use else "Use it",
             type="primary",
             icon=":material/check:" if in_use else ":material/frame_inspect:",
             disabled=in_use or about.archived,

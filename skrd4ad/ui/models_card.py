@@ -15,7 +15,7 @@ from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate_words import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.label_words import plain
-from skrd4ad.ui.models_words import count_words, figure, minute, show_facts
+from skrd4ad.ui.models_words import count_words, figure, interval_words, minute, show_facts
 from skrd4ad.ui.theme import format_number
 from skrd4ad.ui.words import duration
 
@@ -120,12 +120,13 @@ def _figures(model: LibraryModel) -> None:
     else:
         if info.test_selected:
             st.badge("test-selected: these figures are optimistic", color="orange", icon=":material/warning:")
+        intervals = metrics.get("intervals") or {}
         rows = [
-            (title, figure(metrics[name]), HOW_TO_READ.get(name, ""))
+            (title, figure(metrics[name]), interval_words(intervals.get(name)), HOW_TO_READ.get(name, ""))
             for name, title in METRIC_TITLES
             if metrics.get(name) is not None
         ]
-        show_facts(rows, head=("Figure", "Value", "How to read it"))
+        show_facts(rows, head=("Figure", "Value", "95 % interval", "How to read it"))
         st.caption(
             plain(
                 f"{metrics.get('n_good', UNKNOWN)} good and {metrics.get('n_defect', UNKNOWN)} defective test images. "

@@ -83,6 +83,13 @@ def figure(value: float | None) -> str:
     return "–" if value is None else f"{value:.3f}"
 
 
+def interval_words(limits: object) -> str:
+    """``0.905 to 0.955`` of an interval as a model folder keeps it; a dash where there is none, or something else."""
+    if isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits):
+        return f"{limits[0]:.3f} to {limits[1]:.3f}"
+    return "–"
+
+
 def image_auroc(info: ModelInfo) -> float | None:
     """Image AUROC of the last evaluation; None without one."""
     value = (info.metrics or {}).get("image_auroc")

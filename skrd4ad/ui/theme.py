@@ -9,7 +9,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from skrd4ad.services.numbers import format_number
+from skrd4ad.services.numbers import format_apart
+from skrd4ad.services.numbers import format_number as format_number  # every page takes it from here
 from skrd4ad.types import Verdict
 
 
@@ -125,12 +126,13 @@ def verdict_badge(verdict: ShownVerdict, score: float, limit: float) -> str:
     rejected = verdict == "NG"
     paint = f"background:{look.colour};color:{ON_REJECT}" if rejected else "color:inherit"
     shape = verdict_shape(verdict, colour=ON_REJECT if rejected else None)
+    found, allowed = format_apart(score, limit)
     return (
         f'<span title="{escape(look.meaning)}" style="display:inline-flex;align-items:center;gap:.45em;'
         f"padding:.2em .7em;border:1.5px solid {look.colour};border-radius:999px;line-height:1.3;white-space:nowrap;"
         f'font-variant-numeric:tabular-nums;{paint}">'
         f'{shape}<strong style="letter-spacing:.02em">{escape(look.word)}</strong>'
-        f"<span>{escape(format_number(score))}, limit {escape(format_number(limit))}</span></span>"
+        f"<span>{escape(found)}, limit {escape(allowed)}</span></span>"
     )
 
 

@@ -305,7 +305,7 @@ def test_published_figures_stand_beside_ours_and_are_marked(visit, own_model: Pa
 
 def test_without_published_figures_the_page_says_so(visit, evaluated: StoredEvaluation) -> None:
     at = fine(visit("evaluate"))
-    assert "Nobody published" in words(at)
+    assert "knows no published" in words(at)
     assert PROTOCOL_DIFFERENCE not in words(at)
 
 

@@ -8,13 +8,14 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.engine.about import read_about
-from skrd4ad.engine.checkpoint import WEIGHTS, read_info
+from skrd4ad.engine.checkpoint import WEIGHTS, read_info, save_metrics
 from skrd4ad.engine.export import EXPORTS
 from skrd4ad.engine.export_manifest import read_export
 from skrd4ad.engine.parity import check_export, images_of
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.catalogue import class_of_model
+from skrd4ad.services.evaluation import evaluate_class
 from skrd4ad.services.exporting import ExportRequest
 from skrd4ad.services.jobs import queue
 from skrd4ad.services.model_library import archive_model, bundle_of, note_model, rename_model
@@ -82,6 +83,18 @@ def test_the_card_tells_all_that_is_known(visit, own_model: Path) -> None:
     ):
         assert part in text, part
     assert len(at.get("plotly_chart")) == 1
+
+
+def test_figures_stand_with_the_intervals_that_were_measured(visit, own_model: Path) -> None:
+    info = read_info(own_model)
+    stored = evaluate_class(own_model, class_of_model(info), source=str(info.data["source"]))
+    text = words(fine(visit("models")))
+    for name, interval in stored.summary.intervals.intervals.items():
+        assert f"<td>{getattr(stored.summary.metrics, name):.3f}</td>" in text
+        assert interval is not None and f"<td>{interval.low:.3f} to {interval.high:.3f}</td>" in text
+    # a folder from elsewhere may hold anything
+    save_metrics(own_model, {**(read_info(own_model).metrics or {}), "intervals": {"image_auroc": "wide"}})
+    fine(visit("models"))
 
 
 def test_search_order_and_archive_decide_what_is_listed(visit, own_model: Path, other_model: Path) -> None:

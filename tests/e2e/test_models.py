@@ -151,7 +151,7 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     said(tab, "checked by Ada")
     assert (read_about(washer).name, read_about(washer).note) == ("Line 3, *new* lamp", "checked by Ada")
 
-    click(tab, "Use in the app")
+    click(tab, "Use it")
     expect(tab.get_by_test_id("stSidebar").get_by_role("combobox")).to_have_value("Line 3, *new* lamp")
     expect(tab.get_by_role("button", name="In use")).to_be_disabled()
 

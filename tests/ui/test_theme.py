@@ -152,3 +152,7 @@ def test_streamlit_knows_every_setting() -> None:
 def test_drawings_load_nothing_and_run_nothing(asset: str) -> None:
     text = (ROOT / asset).read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
     assert "http" not in text and "<script" not in text and "@import" not in text
+
+
+def test_a_score_beside_its_limit_is_told_apart_from_it() -> None:
+    assert "1.378, limit 1.382" in verdict_badge("OK", 1.378, 1.382)

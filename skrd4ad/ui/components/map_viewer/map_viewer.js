@@ -4,6 +4,7 @@
 
 const VIEWERS = new WeakMap();
 const STEPS_PER_DECADE = 1000;
+const MOST_FIGURES = 9;
 const MAX_ZOOM = 32;
 const REACH = 6; // CSS pixels around the box of a region where a click still means it
 const STILL = 4; // CSS pixels a pointer may move and still have clicked
@@ -18,10 +19,17 @@ export default function ({ data, parentElement, setStateValue }) {
   viewer.update(unpack(data));
 }
 
-function formatNumber(value) { // three significant figures, as theme.format_number
+function formatNumber(value, figures = 3) { // significant figures, as theme.format_number
   if (value === 0) return "0";
-  const rounded = Number(value.toPrecision(3)), exponent = Math.floor(Math.log10(Math.abs(rounded)));
-  return exponent < -6 ? value.toExponential(2) : rounded.toFixed(Math.max(0, 2 - exponent));
+  const rounded = Number(value.toPrecision(figures)), exponent = Math.floor(Math.log10(Math.abs(rounded)));
+  return exponent < -6 ? value.toExponential(figures - 1) : rounded.toFixed(Math.max(0, figures - 1 - exponent));
+}
+
+function formatApart(a, b) { // with as many figures as tell them apart, as numbers.format_apart
+  for (let figures = 3; figures < MOST_FIGURES; figures++) {
+    if (a === b || formatNumber(a, figures) !== formatNumber(b, figures)) return [formatNumber(a, figures), formatNumber(b, figures)];
+  }
+  return [formatNumber(a, MOST_FIGURES), formatNumber(b, MOST_FIGURES)];
 }
 
 function along(value, slider) { // where the thumb's centre stands for a value; the thumb is 16 CSS pixels wide
@@ -210,7 +218,7 @@ class Viewer {
 
   tellVerdict(name, atLimit) {
     const look = this.head.verdicts[name], rejected = name === "NG", badge = this.find("verdict");
-    const score = formatNumber(this.analysis.peak), limit = formatNumber(this.trial);
+    const [score, limit] = formatApart(this.analysis.peak, this.trial);
     const ink = rejected ? this.head.onReject : "inherit";
     this.find("word").textContent = look.word;
     this.find("reason").textContent = `${score}, ${atLimit ? "limit" : "if the limit were"} ${limit}`;
