@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.data.archives import ZipEntry, list_zip, read_zip
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.tiling import LARGER, Tiling
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.services.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection import inspect_images, to_record, write_outputs
+from skrd4ad.services.runtimes import open_predictor
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
@@ -49,6 +49,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         help="scale of the images: regions get area_mm2, box_mm, centroid_mm",
     )
     parser.add_argument("--threshold", type=float, metavar="T", help="NG above this score (default: the model's)")
+    add_runtime(parser)
     add_weights(parser)
 
 
@@ -58,7 +59,15 @@ def run(arguments: argparse.Namespace) -> int:
     images = _images(arguments)
     records: list[dict[str, Any]] = []
     with output.progress("loading the model") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+        predictor = open_predictor(
+            arguments.model,
+            wish_of(arguments),
+            images=images.paths,
+            data=data_for_int8(arguments),
+            weights=arguments.weights,
+            progress=show,
+            report=lambda step, done, total: show(done, total, step),
+        )
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
     with output.progress("inspecting") as show:
@@ -72,7 +81,8 @@ def run(arguments: argparse.Namespace) -> int:
             show(done, len(images.names))
     calibration = predictor.info.calibration if arguments.threshold is None else None
     version = None if calibration is None else calibration.version
-    output.document({"model": str(arguments.model), "calibration": version, "images": records})
+    document = {"model": str(arguments.model), "runtime": predictor.runtime, "calibration": version}
+    output.document({**document, "images": records})
     return DONE if any(record["error"] is None for record in records) else NO
 
 
