@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from skrd4ad.data.images import read_mask
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ImageError
-from skrd4ad.services.inspection import Inspection, counted_map, image_row, inspect_images, to_record
+from skrd4ad.services.inspection import Inspection, counted_map, inspect_images
+from skrd4ad.services.inspection_records import image_row, to_record
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
