@@ -3,8 +3,9 @@
     python -m benchmarks.folder                              images a second, both ways in turn
     python -m benchmarks.folder --memory 200 2000 20000      peak memory of `skrd4ad predict` on so many images
 
-Images are drawn here: machined discs, resized to the side that is asked for. Both ways use the same runtime and write
-the same files. For memory, many names are given to a few files, each of which is decoded anew.
+Images are drawn here: machined discs, resized to the side that is asked for. Both ways use the same runtime, write the
+same files, and see images whole, as a model does whose training images were as large. For memory, many names are given
+to a few files, each of which is decoded anew.
 """
 
 import argparse
@@ -59,11 +60,11 @@ def measure_speed(given: argparse.Namespace) -> None:
 
         def one_at_a_time() -> None:
             for path in paths:
-                [inspection] = inspect_images(predictor, [(path.name, path)])
+                [inspection] = inspect_images(predictor, [(path.name, path)], tiling="off")
                 write_outputs(inspection, out, name=path.stem)
 
         def overlapped() -> None:
-            found = inspect_images(predictor, ((path.name, path) for path in paths))
+            found = inspect_images(predictor, ((path.name, path) for path in paths), tiling="off")
             written = in_order(
                 lambda inspection: write_outputs(inspection, out, name=inspection.name), found, workers=2, ahead=4
             )
@@ -94,7 +95,7 @@ def measure_memory(given: argparse.Namespace) -> None:
                 "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
             )
             command = ["predict", "--model", str(MODEL), str(folder), "--out", str(Path(place) / "out")]
-            command += ["--runtime", given.runtime, "--precision", given.precision]
+            command += ["--runtime", given.runtime, "--precision", given.precision, "--tiled", "off"]
             begun = time.perf_counter()
             done = subprocess.run(
                 [sys.executable, "-c", script, *command],
