@@ -132,9 +132,13 @@ def overlay(
     if not 0 <= opacity <= 1:
         raise ConfigError(f"The opacity is {opacity}; allowed: 0 to 1.")
     scores = resize_map(anomaly_map, height=image.shape[0], width=image.shape[1])
-    heat = heat_table(colour_map)[heat_index(scores, threshold=threshold, top=top)].astype(np.float32)
+    # where the heat is transparent, which is most of most parts, the image stays as it is
+    shown = scores >= 2 * threshold * (VISIBLE_FROM - 1 / HEAT_STEPS) if threshold > 0 else np.ones(scores.shape, bool)
+    heat = heat_table(colour_map)[heat_index(scores[shown], threshold=threshold, top=top)].astype(np.float32)
     alpha = heat[..., 3:] * (opacity / 255)
-    blended = np.rint(image + (heat[..., :3] - image) * alpha).astype(np.uint8)
+    under = image[shown]
+    blended = image.copy()
+    blended[shown] = np.rint(under + (heat[..., :3] - under) * alpha).astype(np.uint8)
     return draw_outlines(blended, scores > np.float64(threshold)) if outlines else blended
 
 

@@ -1,5 +1,6 @@
 """A tiny data set and a tiny trained model, each made once a session and shared: never write to them. And databases."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +15,9 @@ from skrd4ad.engine.export_manifest import ExportSettings
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.train import train
 from tests.postgres_server import PostgresServer, running_postgres
+
+# the app would start a process for every model it shows; tests/services/test_runtimes.py tries that on purpose
+os.environ["SKRD4AD_RUNTIME"] = "torch"
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,7 @@ from skrd4ad.cli import (
     predict,
     report,
     retrain,
+    runtimes,
     train,
 )
 from skrd4ad.cli.arguments import Parser
@@ -63,6 +64,7 @@ def _run(argv: list[str]) -> int:
         import_rd4ad,
         labels,
         models,
+        runtimes,
     ):
         module.add_parser(subparsers)
     try:

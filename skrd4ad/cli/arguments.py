@@ -3,11 +3,16 @@
 import argparse
 from collections.abc import Callable
 from pathlib import Path
-from typing import NoReturn
+from typing import NoReturn, get_args
 
 from skrd4ad.data.layouts import LAYOUTS
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import ConfigError
+from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.engine.devices import DeviceName
+from skrd4ad.engine.runtimes import PRECISIONS
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.services.catalogue import class_of_model
+from skrd4ad.services.runtimes import RuntimeWish, Wish
 from skrd4ad.types import DatasetClass
 
 
@@ -59,6 +64,42 @@ def add_weights(parser: Parser) -> None:
         metavar="FILE",
         help="weights file of the teacher (.pth, .pt, .safetensors), instead of the usual places",
     )
+
+
+def add_runtime(parser: Parser, *, precision: bool = True) -> None:
+    """``--runtime``, ``--device`` and, where figures need not be exact, ``--precision``; see :func:`wish_of`."""
+    parser.add_argument(
+        "--runtime",
+        choices=get_args(RuntimeWish),
+        default="auto",
+        help="what computes: auto is the fastest that says the same as torch, see `skrd4ad runtimes` (default: auto)",
+    )
+    if precision:
+        parser.add_argument(
+            "--precision", choices=PRECISIONS["openvino"], help="what the named runtime computes in (default: fp32)"
+        )
+    parser.add_argument(
+        "--device", choices=get_args(DeviceName), default="auto", help="where torch computes (default: auto)"
+    )
+
+
+def wish_of(arguments: argparse.Namespace) -> Wish:
+    """How the model is to be run.
+
+    Raises:
+        ConfigError: the options do not go together.
+    """
+    return Wish(runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device)
+
+
+def data_for_int8(arguments: argparse.Namespace) -> DatasetClass | None:
+    """The class that the model was trained on, when int8 is asked for and its images are at hand."""
+    if arguments.precision != "int8":
+        return None
+    try:
+        return class_of_model(read_info(arguments.model))
+    except DataError:
+        return None
 
 
 def whole(low: int, high: int | None = None) -> Callable[[str], int]:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
+from skrd4ad.cli.arguments import Parser, add_data, add_runtime, add_weights, chosen_classes, command, wish_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.engine.checkpoint import ModelInfo, read_info, save_metrics
 from skrd4ad.errors import ConfigError
@@ -28,6 +28,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument(
         "--class", dest="class_name", metavar="C", help="class of the data (default: the only one, or the model's)"
     )
+    add_runtime(parser, precision=False)
     add_weights(parser)
     parser.add_argument("--fresh", action="store_true", help="measure again what is known")
     parser.add_argument("--save", action="store_true", help="store the figures in the model folder")
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             data,
             source=arguments.data,
             weights=arguments.weights,
+            wish=wish_of(arguments),
             again=arguments.fresh,
             save_in_model=False,
             report=report,

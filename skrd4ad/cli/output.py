@@ -3,10 +3,11 @@
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -48,6 +49,12 @@ class Output:
             print(json.dumps(values, indent=2, allow_nan=False), flush=True)
 
     @contextmanager
+    def list_in_document(self) -> Iterator["ListInDocument"]:
+        """A list of a document with more entries than memory should hold."""
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as kept:
+            yield ListInDocument(kept if self.as_json else None)
+
+    @contextmanager
     def progress(self, title: str) -> Iterator[ShowProgress]:
         """A bar on standard error when it is a terminal, otherwise a line now and then."""
         if not sys.stderr.isatty():
@@ -70,6 +77,29 @@ class Output:
                 bar.update(task, completed=done, total=total or None, description=text or title)
 
             yield show
+
+
+class ListInDocument:
+    """Entries that wait in a file until the document is written; they vanish at once where none is wanted."""
+
+    def __init__(self, kept: TextIO | None) -> None:
+        self._kept = kept
+
+    def append(self, entry: Mapping[str, Any]) -> None:
+        """Add an entry."""
+        if self._kept is not None:
+            self._kept.write(json.dumps(entry, allow_nan=False) + "\n")
+
+    def write(self, document: Mapping[str, Any], *, name: str) -> None:
+        """Write the document on standard output, with the entries as its last value."""
+        if self._kept is None:
+            return
+        head = json.dumps(document, indent=2, allow_nan=False).removesuffix("\n}")
+        print(f"{head},\n  {json.dumps(name)}: [", end="")
+        self._kept.seek(0)
+        for place, line in enumerate(self._kept):
+            print(f"{',' if place else ''}\n    {line.rstrip()}", end="")
+        print("\n  ]\n}", flush=True)
 
 
 def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: str = "Interrupted.") -> int:

@@ -2,19 +2,24 @@
 
 import argparse
 import math
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.data.archives import ZipEntry, list_zip, read_zip
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.tiling import LARGER, Tiling
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.services.input_files import distinct, expand_inputs, output_names
-from skrd4ad.services.inspection import inspect_images, to_record, write_outputs
+from skrd4ad.services.inspection import Inspection, inspect_images, write_outputs
+from skrd4ad.services.inspection_records import to_record
+from skrd4ad.services.pipeline import in_order
+from skrd4ad.services.runtimes import open_predictor
+
+WRITERS = min(4, os.cpu_count() or 1)
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
@@ -49,6 +54,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         help="scale of the images: regions get area_mm2, box_mm, centroid_mm",
     )
     parser.add_argument("--threshold", type=float, metavar="T", help="NG above this score (default: the model's)")
+    add_runtime(parser)
     add_weights(parser)
 
 
@@ -56,24 +62,44 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect the images."""
     output = Output(as_json=arguments.json)
     images = _images(arguments)
-    records: list[dict[str, Any]] = []
     with output.progress("loading the model") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+        predictor = open_predictor(
+            arguments.model,
+            wish_of(arguments),
+            images=images.paths,
+            data=data_for_int8(arguments),
+            weights=arguments.weights,
+            progress=show,
+            report=lambda step, done, total: show(done, total, step),
+        )
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
-    with output.progress("inspecting") as show:
+    readable = False
+    with output.progress("inspecting") as show, output.list_in_document() as records:
         found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
-        for done, (inspection, name) in enumerate(zip(found, images.names, strict=True), start=1):
-            read = inspection.error is None
-            files = write_outputs(inspection, arguments.out, name=name) if read else {}
-            record = to_record(inspection, mm_per_pixel=arguments.mm_per_pixel)
-            records.append(record | {"files": {kind: str(file) for kind, file in files.items()}})
+        # compressing and writing pictures takes as long as scoring them
+        named = zip(found, images.names, strict=True)
+        written = in_order(_writer(arguments), named, workers=WRITERS, ahead=2 * WRITERS)
+        for done, record in enumerate(written, start=1):
+            records.append(record)
+            readable = readable or record["error"] is None
             output.say(_line(record))
             show(done, len(images.names))
-    calibration = predictor.info.calibration if arguments.threshold is None else None
-    version = None if calibration is None else calibration.version
-    output.document({"model": str(arguments.model), "calibration": version, "images": records})
-    return DONE if any(record["error"] is None for record in records) else NO
+        calibration = predictor.info.calibration if arguments.threshold is None else None
+        version = None if calibration is None else calibration.version
+        document = {"model": str(arguments.model), "runtime": predictor.runtime, "calibration": version}
+        records.write(document, name="images")
+    return DONE if readable else NO
+
+
+def _writer(arguments: argparse.Namespace) -> Callable[[tuple[Inspection, str]], dict[str, Any]]:
+    def write(named: tuple[Inspection, str]) -> dict[str, Any]:
+        inspection, name = named
+        files = {} if inspection.error is not None else write_outputs(inspection, arguments.out, name=name)
+        record = to_record(inspection, mm_per_pixel=arguments.mm_per_pixel)
+        return record | {"files": {kind: str(file) for kind, file in files.items()}}
+
+    return write
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
-from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
 from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
 from skrd4ad.engine.files import require_writable
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.services.input_files import expand_inputs
 from skrd4ad.services.inspection import Inspection, inspect_images
@@ -16,6 +15,7 @@ from skrd4ad.services.report_html import write_html
 from skrd4ad.services.report_pdf import Paper, write_pdf
 from skrd4ad.services.report_words import promise, summary_line
 from skrd4ad.services.reporting import Report, collect_report
+from skrd4ad.services.runtimes import open_predictor
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
@@ -37,6 +37,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--batch", default="", metavar="NAME", help="station, batch or order")
     parser.add_argument("--mm-per-pixel", type=float, metavar="X", help="scale of the images (default: pixels)")
     parser.add_argument("--paper", choices=get_args(Paper), default="a4", help="size of the pages (default: a4)")
+    add_runtime(parser)
     add_weights(parser)
 
 
@@ -46,7 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     _require_places(arguments.out, arguments.html)
     paths = expand_inputs(arguments.inputs)
     with output.progress("loading the model") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+        predictor = open_predictor(
+            arguments.model,
+            wish_of(arguments),
+            images=paths,
+            data=data_for_int8(arguments),
+            weights=arguments.weights,
+            progress=show,
+            report=lambda step, done, total: show(done, total, step),
+        )
     with output.progress("inspecting") as show:
         found = inspect_images(predictor, ((str(path), path) for path in paths))
         report = collect_report(

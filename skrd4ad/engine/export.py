@@ -25,7 +25,7 @@ from skrd4ad.engine.export_manifest import (
     read_export,
 )
 from skrd4ad.engine.files import new_folder, write_json
-from skrd4ad.engine.graph import ScoringGraph, VerdictGraph, trace
+from skrd4ad.engine.graph import NetworkGraph, ScoringGraph, VerdictGraph, trace
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import ignored_pixels, surface_of
 from skrd4ad.engine.train import data_digest
@@ -71,16 +71,11 @@ def export_model(
             cannot convert the model.
         ImageError: one of the normals cannot be read.
     """
-    chosen = [normals[place] for place in spread(len(normals), MOST_NORMALS)]
-    if settings.precision == "int8" and not chosen:
-        raise ConfigError(
-            "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "
-            "the model was trained on, or choose another precision."
-        )
+    quantised = settings.precision == "int8"
+    chosen = _normals(normals) if quantised else []
     info, size = predictor.info, predictor.image_size
     surface = surface_of(info)
     ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
-    quantised = settings.precision == "int8"
     manifest = ExportManifest(
         settings=settings,
         image_size=size,
@@ -99,25 +94,55 @@ def export_model(
     return _write(graph, manifest, target, normals=reads, report=report, check=check)
 
 
-def convert_model(predictor: Predictor, settings: ExportSettings, *, out: Path) -> Export:
-    """Write all that a predictor computes, raw and without limits, for the runtimes of this program itself.
+def convert_network(
+    predictor: Predictor,
+    settings: ExportSettings,
+    *,
+    out: Path,
+    normals: Sequence[Sample] = (),
+    report: Report = lambda _step, _done, _total: None,
+) -> Export:
+    """Write teacher and student of a model for the runtimes of this program itself.
+
+    Args:
+        predictor: the model.
+        settings: format and precision.
+        out: folder to write, must not exist.
+        normals: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
+        report: is told of the progress.
 
     Raises:
-        ConfigError: int8 is asked for, or a Python package it needs is not installed.
-        CheckpointError: the folder exists or cannot be written.
+        ConfigError: int8 is asked for without normals, or a Python package is not installed.
+        CheckpointError: the folder exists or cannot be written, or the toolkit cannot convert the model.
+        ImageError: one of the normals cannot be read.
     """
-    if settings.precision == "int8":
-        raise ConfigError("A model is converted in floating point; int8 comes from an export.")
+    size, quantised = predictor.image_size, settings.precision == "int8"
+    chosen = _normals(normals) if quantised else []
     manifest = ExportManifest(
         settings=settings,
-        image_size=predictor.image_size,
-        outputs=ScoringGraph.outputs,
+        image_size=size,
+        outputs=NetworkGraph.outputs,
         model=_origin(predictor.info),
         limits=None,
+        quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
     )
-    graph = ScoringGraph(predictor.model, size=predictor.image_size)
-    return _write(graph, manifest, out, normals=None, report=lambda *_: None, check=lambda: None)
+    reads = _readers(chosen, size=size, report=report, check=lambda: None) if quantised else None
+    return _write(NetworkGraph(predictor.model), manifest, out, normals=reads, report=report, check=lambda: None)
+
+
+def _normals(samples: Sequence[Sample]) -> list[Sample]:
+    """Good images for int8.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not samples:
+        raise ConfigError(
+            "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "
+            "the model was trained on, or choose another precision."
+        )
+    return [samples[place] for place in spread(len(samples), MOST_NORMALS)]
 
 
 def spread(count: int, most: int) -> list[int]:
@@ -126,7 +151,7 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _write(
-    graph: ScoringGraph | VerdictGraph,
+    graph: VerdictGraph | NetworkGraph,
     manifest: ExportManifest,
     target: Path,
     *,

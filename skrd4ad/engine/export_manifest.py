@@ -29,6 +29,8 @@ _MEANING = {
     "map": "(N, S, S) float32: anomaly map, 0 where the calibration ignores the image",
     "levels": "(N, L, S, S) float32: one map a feature level, finest first, before the blur",
     "embedding": "(N, C) float32: mean of the teacher's coarsest features",
+    **{f"f{level}": "(N, C, h, w) float32: the teacher's features, finest level first" for level in (1, 2, 3)},
+    **{f"g{level}": "(N, C, h, w) float32: the restored features" for level in (1, 2, 3)},
 }
 
 
@@ -149,7 +151,7 @@ class ExportManifest:
                 "antialiasing (Pillow's BILINEAR)",
             },
             "outputs": {name: _MEANING[name] for name in self.outputs},
-            "compile": compile_properties(self.settings),
+            "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": None if self.limits is None else asdict(self.limits),
             "quantisation": self.quantisation,
@@ -240,8 +242,8 @@ def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
     return {path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())}
 
 
-def compile_properties(settings: ExportSettings) -> dict[str, str]:
+def compile_properties(format: Format, precision: Precision) -> dict[str, str]:
     """What OpenVINO must be told when it compiles a model: left alone, it computes fp32 in bf16 where it can."""
-    if settings.format == "onnx":
+    if format == "onnx":
         return {}
-    return {"INFERENCE_PRECISION_HINT": "bf16" if settings.precision == "bf16" else "f32"}
+    return {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}

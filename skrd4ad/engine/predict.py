@@ -1,5 +1,6 @@
 """Anomaly maps and scores from a trained model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,9 @@ from skrd4ad.engine.reference import pooled
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
 from skrd4ad.types import Prediction, Progress
+
+Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+"""Teacher and student by some runtime: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +40,9 @@ def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normal
     levels = level_maps(features, restored, size=size, normality=normality)
     maps = anomaly_map(levels, normality=normality)
     return Maps(
-        levels=levels.numpy(),
-        maps=maps.numpy(),
-        scores=image_score(maps).numpy(),
+        levels=levels.cpu().numpy(),
+        maps=maps.cpu().numpy(),
+        scores=image_score(maps).cpu().numpy(),
         embeddings=pooled(features[-1]),
     )
 
@@ -46,9 +50,21 @@ def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normal
 class Predictor:
     """A trained model ready to look at images. Safe to share between threads: nothing in it changes."""
 
-    def __init__(self, model: SKRD4AD, info: ModelInfo) -> None:
+    def __init__(
+        self, model: SKRD4AD, info: ModelInfo, *, network: Network | None = None, runtime: str = "torch"
+    ) -> None:
+        """Make a predictor.
+
+        Args:
+            model: teacher and student in torch, for all that looks inside.
+            info: what is known of the model.
+            network: what computes both for maps and scores; None for the model itself.
+            runtime: what computes, in words.
+        """
         self.model = model.eval()
         self.info = info
+        self.network: Network = network or self.model
+        self.runtime = runtime
 
     @staticmethod
     def load(folder: Path, *, weights: Path | None = None, progress: Progress | None = None) -> "Predictor":
@@ -65,6 +81,10 @@ class Predictor:
         """
         return Predictor(*load_model(folder, weights=weights, progress=progress))
 
+    def with_info(self, info: ModelInfo) -> "Predictor":
+        """The same network with what is known of the model now, its calibration above all."""
+        return Predictor(self.model, info, network=self.network, runtime=self.runtime)
+
     @property
     def image_size(self) -> int:
         """Side S of the images and maps."""
@@ -73,7 +93,7 @@ class Predictor:
     def batch(self, images: Tensor) -> Maps:
         """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
         with torch.inference_mode():
-            features, restored = self.model(images)
+            features, restored = self.network(images)
             return maps_of(features, restored, size=self.image_size, normality=self.model.normality)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:

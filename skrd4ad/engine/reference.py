@@ -124,7 +124,7 @@ def make_reference(
 
 def pooled(features: torch.Tensor) -> NDArray[np.float32]:
     """Embeddings (B, C) of images from the teacher's coarsest features (B, C, h, w): their mean over the image."""
-    return features.float().mean(dim=(2, 3)).numpy()
+    return features.float().mean(dim=(2, 3)).cpu().numpy()
 
 
 def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float32]:

@@ -2,39 +2,58 @@
 
 import hashlib
 import shutil
-import threading
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Literal, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 import skrd4ad
 from skrd4ad.engine import toolkits
-from skrd4ad.engine.checkpoint import ModelInfo, read_info
-from skrd4ad.engine.export import convert_model
-from skrd4ad.engine.export_manifest import (
-    Export,
-    ExportSettings,
-    compile_properties,
-    read_export,
-    require_intact,
-)
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.export import convert_network
+from skrd4ad.engine.export_manifest import Export, ExportSettings, Precision, read_export, require_intact
 from skrd4ad.engine.files import locked, require_writable
-from skrd4ad.engine.graph import GRAPH_VERSION, INPUT
-from skrd4ad.engine.predict import Maps, Predictor
+from skrd4ad.engine.graph import GRAPH_VERSION, NETWORK_OUTPUTS
+from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import Surface, muted_map, score_under
+from skrd4ad.engine.sessions import open_session
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.paths import workspace
-from skrd4ad.types import Progress
+from skrd4ad.types import Progress, Sample
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
+PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
+    "torch": ("fp32",),
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnxruntime": ("fp32",),
+}
 
-Session = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
-"""Runs a graph: images (N, S, S, 3) to its outputs by name. May be called from several threads."""
+
+@dataclass(frozen=True)
+class Choice:
+    """A runtime, and what it computes in.
+
+    Raises:
+        ConfigError: there is no such runtime, or not in this precision.
+    """
+
+    runtime: RuntimeName
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS.get(self.runtime, ()):
+            allowed = "; ".join(f"{name} in {', '.join(precisions)}" for name, precisions in PRECISIONS.items())
+            raise ConfigError(f"The runtime is {self.runtime!r} in {self.precision!r}; allowed: {allowed}.")
+
+    @property
+    def words(self) -> str:
+        """Such as "openvino bf16"; torch alone computes in fp32 only."""
+        return self.runtime if self.runtime == "torch" else f"{self.runtime} {self.precision}"
 
 
 class Looks(Protocol):
@@ -70,26 +89,28 @@ class Verdicts:
     """(B,): to be compared with the limits."""
 
 
-class ConvertedModel:
-    """All that a predictor computes, raw, by another runtime. Safe to share between threads."""
+class ConvertedNetwork:
+    """Teacher and student by another runtime than torch. Safe to share between threads."""
 
-    def __init__(self, export: Export, *, threads: int | None = None) -> None:
+    def __init__(self, export: Export, *, precision: Precision = "fp32", threads: int | None = None) -> None:
         """Open a conversion.
 
         Args:
-            export: from :func:`skrd4ad.engine.export.convert_model`.
+            export: from :func:`skrd4ad.engine.export.convert_network`.
+            precision: to compute in.
             threads: to compute with; None leaves it to the runtime.
 
         Raises:
             CheckpointError: a file of it is missing or was changed.
         """
-        self._run = open_session(export, threads=threads)
-        self.image_size = export.manifest.image_size
+        self._run = open_session(export, threads=threads, precision=precision)
 
-    def batch(self, images: Tensor) -> Maps:
-        """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+    def __call__(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Teacher features and restored features of images: (B, 3, S, S) uint8 RGB."""
         found = self._run(_pixels(images))
-        return Maps(levels=found["levels"], maps=found["map"], scores=found["score"], embeddings=found["embedding"])
+        arrays = [torch.from_numpy(found[name]) for name in NETWORK_OUTPUTS]
+        half = len(arrays) // 2
+        return arrays[:half], arrays[half:]
 
 
 class ExportedModel:
@@ -138,103 +159,69 @@ class UnderSurface:
 
 def load_runtime(
     folder: Path,
-    name: RuntimeName,
+    choice: Choice,
     *,
+    normals: Sequence[Sample] = (),
     threads: int | None = None,
     weights: Path | None = None,
     progress: Progress | None = None,
-) -> Predictor | ConvertedModel:
-    """A trained model by a runtime of one's choice; all of them give the same maps, raw, to about 1e-5.
+) -> Predictor:
+    """A trained model by a runtime of one's choice; in fp32 all of them give the same maps to about 1e-5.
 
     The first call for a model converts it, which takes seconds, and keeps the conversion in the workspace.
 
     Args:
         folder: model folder.
-        name: torch, openvino or onnxruntime.
+        choice: runtime and precision.
+        normals: good images of training, which the first call for int8 needs.
         threads: to compute with; None leaves it to the runtime. Torch has one number of threads for the process, which
             is not changed here.
         weights: weights file of the teacher to use instead of the usual places.
         progress: called with bytes done and total while the teacher's weights are downloaded.
 
     Raises:
-        ConfigError: there is no such runtime, or its Python package is not installed.
+        ConfigError: a Python package of the runtime is not installed, or int8 has no good images to be made from.
         CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
         StorageError: the workspace cannot be made.
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
-    if name not in get_args(RuntimeName):
-        raise ConfigError(f"The runtime is {name!r}; allowed: {', '.join(get_args(RuntimeName))}.")
-    if name == "torch":
-        return Predictor.load(folder, weights=weights, progress=progress)
-    settings = ExportSettings(format="onnx" if name == "onnxruntime" else "openvino")
-    cache = workspace() / "cache" / "runtimes"
+    predictor = Predictor.load(folder, weights=weights, progress=progress)
+    return by_runtime(predictor, choice, normals=normals, threads=threads)
+
+
+def by_runtime(
+    predictor: Predictor, choice: Choice, *, normals: Sequence[Sample] = (), threads: int | None = None
+) -> Predictor:
+    """A loaded model by another runtime. Arguments and errors as for :func:`load_runtime`."""
+    if choice.runtime == "torch":
+        return Predictor(predictor.model, predictor.info)
+    settings = _stored_as(choice)
+    cache = runtime_cache()
     require_writable(cache)
-    target = cache / _key(read_info(folder), settings)
+    target = cache / _key(predictor.info, settings)
     # two at a time would convert the same model twice
     with locked(cache):
         if not _is_kept(target):
-            convert_model(Predictor.load(folder, weights=weights, progress=progress), settings, out=target)
-    return ConvertedModel(read_export(target), threads=threads)
+            convert_network(predictor, settings, out=target, normals=normals)
+    network = ConvertedNetwork(read_export(target), precision=choice.precision, threads=threads)
+    return Predictor(predictor.model, predictor.info, network=network, runtime=choice.words)
 
 
-def open_session(export: Export, *, threads: int | None) -> Session:
-    """What runs an export, for any number of images at once: a graph with a fixed batch is fed in parts.
-
-    Raises:
-        CheckpointError: a file of it is missing or was changed, or the runtime cannot open it.
-        ConfigError: the runtime's Python package is not installed.
-    """
-    if threads is not None and threads < 1:
-        raise ConfigError(f"The number of threads is {threads}; allowed: 1 or more.")
-    require_intact(export)
-    settings = export.manifest.settings
-    run = _onnx_session(export, threads) if settings.format == "onnx" else _openvino_session(export, threads)
-    return run if settings.batch is None else _in_parts(run, settings.batch)
+def is_converted(info: ModelInfo, choice: Choice) -> bool:
+    """Whether a runtime can be had without converting the model first."""
+    return choice.runtime == "torch" or (runtime_cache() / _key(info, _stored_as(choice))).is_dir()
 
 
-def _onnx_session(export: Export, threads: int | None) -> Session:
-    onnxruntime = toolkits.onnxruntime()
-    options = onnxruntime.SessionOptions()
-    if threads is not None:
-        options.intra_op_num_threads = threads
-    try:
-        session = onnxruntime.InferenceSession(str(export.main_file), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise CheckpointError(f"{export.main_file} cannot be opened by ONNX Runtime: {error}.") from error
-    names = [output.name for output in session.get_outputs()]
-    return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+def runtime_cache() -> Path:
+    """Folder of the conversions, and of what was measured of them; need not exist."""
+    return workspace() / "cache" / "runtimes"
 
 
-def _openvino_session(export: Export, threads: int | None) -> Session:
-    properties: dict[str, Any] = {**compile_properties(export.manifest.settings)}
-    if threads is not None:
-        properties["INFERENCE_NUM_THREADS"] = threads
-    try:
-        compiled = toolkits.openvino().Core().compile_model(str(export.main_file), "CPU", properties)
-    except RuntimeError as error:
-        raise CheckpointError(f"{export.main_file} cannot be opened by OpenVINO: {error}.") from error
-    requests = threading.local()  # one request runs one batch at a time
-
-    def run(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        if not hasattr(requests, "own"):
-            requests.own = compiled.create_infer_request()
-        found = requests.own.infer({INPUT: images})
-        return {output.get_any_name(): values for output, values in found.items()}
-
-    return run
-
-
-def _in_parts(run: Session, batch: int) -> Session:
-    def run_all(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
-        parts = []
-        for start in range(0, len(images), batch):
-            part = images[start : start + batch]
-            # the last part is filled up; what is said of the filling is cut off
-            full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
-            parts.append({name: values[: len(part)] for name, values in run(full).items()})
-        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-    return run_all
+def _stored_as(choice: Choice) -> ExportSettings:
+    """What is converted for a choice; bf16 is computed from the files of fp32."""
+    if choice.runtime == "onnxruntime":
+        return ExportSettings(format="onnx")
+    return ExportSettings(format="openvino", precision="int8" if choice.precision == "int8" else "fp32")
 
 
 def _pixels(images: Tensor) -> NDArray[np.uint8]:
@@ -262,6 +249,6 @@ def _is_kept(target: Path) -> bool:
 
 def _key(info: ModelInfo, settings: ExportSettings) -> str:
     """Name of a conversion's folder: other weights, another graph or other versions make another one."""
-    versions = [toolkits.onnx().__version__] if settings.format == "onnx" else [toolkits.openvino().__version__]
-    parts = (GRAPH_VERSION, skrd4ad.__version__, info.digest, info.teacher_digest, info.model, settings, *versions)
+    version = toolkits.version_of(settings.format)
+    parts = (GRAPH_VERSION, skrd4ad.__version__, info.digest, info.teacher_digest, info.model, settings, version)
     return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]

@@ -18,6 +18,7 @@ from skrd4ad.services.evaluation_run import Report, measure
 from skrd4ad.services.evaluation_store import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.job_view import JobView
 from skrd4ad.services.jobs import JobHandle, queue
+from skrd4ad.services.runtimes import Wish
 from skrd4ad.types import DatasetClass
 
 __all__ = [
@@ -195,6 +196,7 @@ def evaluate_class(
     *,
     source: str,
     weights: Path | None = None,
+    wish: Wish | None = None,
     again: bool = False,
     save_in_model: bool = True,
     report: Report | None = None,
@@ -207,6 +209,7 @@ def evaluate_class(
         data: a class with test images.
         source: what was given as the data: a path, ``elpv`` or ``synthetic``.
         weights: weights file of the teacher to use instead of the usual places.
+        wish: runtime and device, None for the fastest in fp32; all of them give the same figures.
         again: measure even if the same was measured before.
         save_in_model: store the figures in the model folder too when the data is the model's own test set.
         report: is told of the progress; see ``KIND``.
@@ -225,7 +228,7 @@ def evaluate_class(
         stored = as_it_is_now(known, info, data, contents)
     else:
         opened = source if is_embedded(source) else str(Path(source).absolute())
-        stored = measure(folder, data, contents, source=opened, weights=weights, report=report, check=check)
+        stored = measure(folder, data, contents, source=opened, weights=weights, wish=wish, report=report, check=check)
     document = stored.summary.document()
     if save_in_model and stored.summary.own_test_set and info.metrics != document:
         save_metrics(folder, document)

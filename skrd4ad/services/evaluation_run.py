@@ -9,13 +9,13 @@ from typing import Any, Literal
 from skrd4ad.config import to_dict
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.evaluate import Evaluation, evaluate_model
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import Surface, score_under, surface_digest, surface_of
 from skrd4ad.metrics.bootstrap import Bootstrap, bootstrap
 from skrd4ad.metrics.curves import curves_of
 from skrd4ad.services.evaluation_files import write_evaluation
 from skrd4ad.services.evaluation_identity import Contents, is_own_test_set, key_of, name_in
 from skrd4ad.services.evaluation_store import EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.services.runtimes import Wish, open_predictor
 from skrd4ad.types import DatasetClass, Progress
 
 Report = Callable[[Mapping[str, Any]], None]
@@ -40,6 +40,7 @@ def measure(
     *,
     source: str,
     weights: Path | None = None,
+    wish: Wish | None = None,
     report: Report | None = None,
     check: Callable[[], None] | None = None,
 ) -> StoredEvaluation:
@@ -49,7 +50,14 @@ def measure(
     """
     steps = _Steps(report, check)
     steps.begin("weights", "loading the model")
-    predictor = Predictor.load(folder, weights=weights, progress=steps.of("weights", _megabytes))
+    predictor = open_predictor(
+        folder,
+        wish or Wish(),
+        images=[sample.path for sample in data.test],
+        exact=True,
+        weights=weights,
+        progress=steps.of("weights", _megabytes),
+    )
     info, surface = predictor.info, surface_of(predictor.info)
 
     images = steps.of("images", lambda done, total: f"scoring image {done} of {total}")

@@ -46,15 +46,22 @@ class GuardResult:
         return None if self.ok else "cannot judge: " + "; ".join(self.reasons)
 
 
-def check(image: NDArray[np.uint8], embedding: NDArray[np.floating] | None, reference: Reference) -> GuardResult:
+def check(
+    image: NDArray[np.uint8],
+    embedding: NDArray[np.floating] | None,
+    reference: Reference,
+    *,
+    resized: NDArray[np.uint8] | None = None,
+) -> GuardResult:
     """Compare an image that the model sees as a whole with the training images.
 
     Args:
         image: (H, W, 3) RGB.
         embedding: (C,), of :class:`skrd4ad.engine.predict.Maps`; None leaves out whether it shows the right part.
         reference: of the model.
+        resized: the image at the model's size, when it is at hand.
     """
-    figures = image_statistics(image, size=reference.image_size)
+    figures = image_statistics(image, size=reference.image_size, resized=resized)
     found = _reasons(figures, reference) + _size_reasons(figures, reference)
     if embedding is not None:
         found += _likeness_reasons(reference.distance(embedding), reference)

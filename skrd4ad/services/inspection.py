@@ -1,10 +1,11 @@
 """Looking at images with a trained model: verdicts, regions and files, for the command line and the app alike."""
 
 import math
+import os
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -18,13 +19,17 @@ from skrd4ad.engine.tiling import Tiling
 from skrd4ad.errors import ConfigError, DataError, ImageError
 from skrd4ad.regions import region_mask
 from skrd4ad.services.judgement import Limits, judge, limits_of
+from skrd4ad.services.pipeline import grouped, in_order
 from skrd4ad.services.views import View, look_at
 from skrd4ad.types import Prediction, Region, Verdict
 from skrd4ad.visualize import overlay, resize_map
 
 BATCH = 8
-PIXELS_AT_ONCE = 32_000_000
-"""Pixels of original images that are held at once; a batch of large photographs has fewer images."""
+PIXELS_AT_ONCE = 16_000_000
+"""Pixels of original images in a batch, and of those that wait for one; large photographs come in smaller batches."""
+DECODERS = min(4, os.cpu_count() or 1)
+LOOKERS = 2
+"""Threads that look at batches: while one computes the network, the other judges what it found."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -75,7 +80,10 @@ def inspect_images(
     batch: int = BATCH,
     check: Callable[[], None] | None = None,
 ) -> Iterator[Inspection]:
-    """Inspections of images, in their order; an unreadable image gives one with its error. Memory stays constant.
+    """Inspections of images, in their order; an unreadable image gives one with its error.
+
+    Decoding, the network and the judging overlap in a few threads. Memory stays constant: three batches at most are
+    held, two of them looked at while the third is read.
 
     Regions are found on the map at the model's size, where they agree with the score, and their area, box and
     centroid are scaled to the image.
@@ -88,7 +96,7 @@ def inspect_images(
             :func:`skrd4ad.engine.tiling.wants_tiles` (auto), always (on) or never (off). Regions to ignore were drawn
             on one field of view and are not used on tiles; each tile is one more chance of a false reject.
         batch: images the model looks at together, at most.
-        check: called before each image; may raise to stop.
+        check: called before each result is given, and between tiles, then from other threads; may raise to stop.
 
     Raises:
         ConfigError: the threshold is not a number, or the tiling is unknown.
@@ -97,74 +105,22 @@ def inspect_images(
     limits = limits_of(predictor.info, threshold)
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
-
     reference = read_reference(predictor.info.folder)
 
-    def look(images: list[tuple[str, NDArray[np.uint8]]]) -> Iterator[Inspection]:
-        seen = look_at(predictor, [image for _, image in images], reference=reference, tiling=tiling, check=check)
-        for (name, image), view in zip(images, seen, strict=True):
-            yield _inspected(name, image, view, limits)
+    def look(decoded: list[_Decoded]) -> list[Inspection]:
+        images = [each.image for each in decoded if each.image is not None]
+        seen = iter(look_at(predictor, images, reference=reference, tiling=tiling, check=check) if images else ())
+        return [
+            Inspection(name=each.name, error=each.error)
+            if each.image is None
+            else _inspected(each.name, each.image, next(seen), limits)
+            for each in decoded
+        ]
 
-    return _inspect(look, sources, batch=batch, check=check)
-
-
-def to_record(inspection: Inspection, *, mm_per_pixel: float | None = None) -> dict[str, Any]:
-    """JSON-ready form; with a scale, in mm for a pixel of the image, regions have area_mm2, box_mm and centroid_mm too.
-
-    Raises:
-        ConfigError: the scale is not above 0.
-    """
-    prediction = inspection.prediction
-    return {
-        "path": inspection.name,
-        "score": inspection.score,
-        "raw_score": None if prediction is None else prediction.score,
-        "verdict": inspection.verdict,
-        "threshold": inspection.threshold,
-        "review_threshold": inspection.review_threshold,
-        "calibration": inspection.calibration,
-        "view": inspection.view,
-        "refusal": inspection.refusal,
-        "regions": [_region_record(region, mm_per_pixel) for region in inspection.regions],
-        "error": inspection.error,
-    }
-
-
-def _region_record(region: Region, mm_per_pixel: float | None) -> dict[str, Any]:
-    record = asdict(region)
-    if mm_per_pixel is None:
-        return record
-    if not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise ConfigError(f"The scale is {mm_per_pixel} mm a pixel; allowed: above 0.")
-    return record | {
-        "area_mm2": region.area * mm_per_pixel**2,
-        "box_mm": tuple(edge * mm_per_pixel for edge in region.box),
-        "centroid_mm": tuple(place * mm_per_pixel for place in region.centroid),
-    }
-
-
-def image_row(inspection: Inspection) -> dict[str, Any]:
-    """One row of a table of images."""
-    record = to_record(inspection)
-    regions = record.pop("regions")
-    return {**record, "regions": len(regions), "area": sum(region["area"] for region in regions)}
-
-
-def region_rows(inspection: Inspection) -> list[dict[str, Any]]:
-    """One row of a table of regions for each region of an image."""
-    return [
-        {
-            "path": inspection.name,
-            "region": number,
-            "area": region.area,
-            "peak": region.peak,
-            "mean": region.mean,
-            **dict(zip(("x0", "y0", "x1", "y1"), region.box, strict=True)),
-            "x": region.centroid[0],
-            "y": region.centroid[1],
-        }
-        for number, region in enumerate(inspection.regions, start=1)
-    ]
+    decoded = in_order(_decode, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE)
+    batches = grouped(decoded, most=batch, size=_bytes, room=3 * PIXELS_AT_ONCE)
+    looks = in_order(look, batches, workers=LOOKERS, ahead=LOOKERS)
+    return _checked((inspection for inspections in looks for inspection in inspections), check)
 
 
 def overlay_of(inspection: Inspection) -> NDArray[np.uint8]:
@@ -243,31 +199,32 @@ def png_bytes(image: NDArray[np.uint8]) -> bytes:
     return encoded.tobytes()
 
 
-def _inspect(
-    look: Callable[[list[tuple[str, NDArray[np.uint8]]]], Iterator[Inspection]],
-    sources: Iterable[tuple[str, Path | bytes | ImageError]],
-    *,
-    batch: int,
-    check: Callable[[], None] | None,
-) -> Iterator[Inspection]:
-    waiting: list[tuple[str, NDArray[np.uint8]]] = []
-    for name, source in sources:
+@dataclass(frozen=True, eq=False)
+class _Decoded:
+    name: str
+    image: NDArray[np.uint8] | None
+    error: str | None = None
+
+
+def _bytes(decoded: _Decoded) -> int:
+    return 0 if decoded.image is None else decoded.image.size
+
+
+def _checked(inspections: Iterator[Inspection], check: Callable[[], None] | None) -> Iterator[Inspection]:
+    for inspection in inspections:
         if check is not None:
             check()
-        try:
-            if isinstance(source, ImageError):
-                raise source
-            image = read_image(source, name=name)
-        except ImageError as error:
-            yield from look(waiting)
-            waiting = []
-            yield Inspection(name=name, error=str(error))
-            continue
-        waiting.append((name, image))
-        if len(waiting) >= batch or sum(kept.size for _, kept in waiting) >= 3 * PIXELS_AT_ONCE:
-            yield from look(waiting)
-            waiting = []
-    yield from look(waiting)
+        yield inspection
+
+
+def _decode(item: tuple[str, Path | bytes | ImageError]) -> _Decoded:
+    name, source = item
+    try:
+        if isinstance(source, ImageError):
+            raise source
+        return _Decoded(name, read_image(source, name=name))
+    except ImageError as error:
+        return _Decoded(name, None, str(error))
 
 
 def _inspected(name: str, image: NDArray[np.uint8], view: View, limits: Limits | None) -> Inspection:

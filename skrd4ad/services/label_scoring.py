@@ -176,7 +176,7 @@ def up_to_date(predictor: Predictor) -> Predictor:
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     now = read_info(predictor.info.folder)
-    return Predictor(predictor.model, now) if now.digest == predictor.info.digest else Predictor.load(now.folder)
+    return predictor.with_info(now) if now.digest == predictor.info.digest else Predictor.load(now.folder)
 
 
 def _place_of(info: ModelInfo) -> dict[str, Any]:

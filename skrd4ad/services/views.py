@@ -66,14 +66,18 @@ def look_at(
 def _whole(predictor: Predictor, images: list[NDArray[np.uint8]], reference: Reference | None) -> list[View]:
     resized = [resize_image(image, predictor.image_size) for image in images]
     found = predictor.batch(torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in resized]))
+    refusals = [
+        None if reference is None else compare(image, embedding, reference, resized=small).refusal
+        for image, embedding, small in zip(images, found.embeddings, resized, strict=True)
+    ]
     return [
         View(
             Prediction(anomaly_map=found.maps[place], level_maps=found.levels[place], score=float(found.scores[place])),
             WHOLE,
             tiled=False,
-            refusal=None if reference is None else compare(image, found.embeddings[place], reference).refusal,
+            refusal=refusal,
         )
-        for place, image in enumerate(images)
+        for place, refusal in enumerate(refusals)
     ]
 
 

@@ -8,8 +8,11 @@ import streamlit as st
 
 from skrd4ad.data.doctor import Report
 from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.export_manifest import Precision
 from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.runtimes import Choice, RuntimeName, by_runtime
 from skrd4ad.services.catalogue import classes_of, preflight
+from skrd4ad.services.runtimes import Background
 from skrd4ad.types import DatasetClass, Progress
 
 KEPT_REPORTS = 64
@@ -18,14 +21,34 @@ KEPT_REPORTS = 64
 def predictor_of(info: ModelInfo) -> Predictor:
     """The model of a folder with what is known of it now, its calibration above all.
 
-    The network is loaded once for all users as long as its file does not change.
+    The network is loaded once for all users as long as its file does not change. It runs on torch until the fastest
+    runtime is known, which a process of its own finds out.
     """
-    return Predictor(_predictor(str(info.folder), info.digest).model, info)
+    choice, _ = runtime_of(info)
+    loaded = _predictor(str(info.folder), info.digest)
+    if choice.runtime != "torch":
+        loaded = _fast_predictor(str(info.folder), info.digest, choice.runtime, choice.precision)
+    return loaded.with_info(info)
+
+
+def runtime_of(info: ModelInfo) -> tuple[Choice, str]:
+    """What computes for a model now, and a line about it for people."""
+    return _background().choice_for(info)
+
+
+@st.cache_resource(show_spinner=False)
+def _background() -> Background:
+    return Background()
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model …")
 def _predictor(folder: str, digest: str) -> Predictor:  # noqa: ARG001 - a new digest is a new model
     return Predictor.load(Path(folder))
+
+
+@st.cache_resource(max_entries=4, show_spinner="Loading the model …")
+def _fast_predictor(folder: str, digest: str, runtime: RuntimeName, precision: Precision) -> Predictor:
+    return by_runtime(_predictor(folder, digest), Choice(runtime, precision))
 
 
 @st.cache_data(max_entries=32, ttl="2m", show_spinner="Reading the data set …")

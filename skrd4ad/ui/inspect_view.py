@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from skrd4ad.data.images import read_mask
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import ImageError
-from skrd4ad.services.inspection import Inspection, counted_map, image_row, inspect_images, to_record
-from skrd4ad.ui.cache import predictor_of
+from skrd4ad.services.inspection import Inspection, counted_map, inspect_images
+from skrd4ad.services.inspection_records import image_row, to_record
+from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
@@ -44,6 +45,7 @@ def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
         shown = by_id[picked]
     scale = _scale()
     colours = str(st.sidebar.selectbox("Colour map", COLOUR_MAPS, key="inspect-colours", persist_state="session"))
+    st.sidebar.caption(runtime_of(info)[1])
     with stage:
         _show_part(info, shown, limit, mm_per_pixel=scale, colours=colours)
     found = [scored[item.id] for item in items]
@@ -78,8 +80,9 @@ def _limit(info: ModelInfo) -> float | None:
 
 
 def _state(info: ModelInfo) -> str:
-    """Weights and calibration of a model; verdicts are kept as long as both stay."""
-    return f"{info.digest}:{info.calibration.version if info.calibration else 0}:{info.calibration_versions}"
+    """Weights, calibration and runtime of a model; verdicts are kept as long as all stay."""
+    calibration = info.calibration.version if info.calibration else 0
+    return f"{info.digest}:{calibration}:{info.calibration_versions}:{runtime_of(info)[0].words}"
 
 
 def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> dict[str, Scored]:

@@ -14,7 +14,7 @@ from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.evaluate import score_samples
 from skrd4ad.engine.export_manifest import read_export
 from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import ExportedModel, UnderSurface, load_runtime
+from skrd4ad.engine.runtimes import Choice, ExportedModel, UnderSurface, is_converted, load_runtime
 from skrd4ad.engine.scoring import Surface
 from skrd4ad.errors import ConfigError
 from skrd4ad.types import DatasetClass
@@ -30,18 +30,19 @@ def images(disc: DatasetClass) -> Tensor:
 def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
     trained: ModelInfo, disc: DatasetClass, images: Tensor, own_workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    predictor = load_runtime(trained.folder, "torch")
-    assert isinstance(predictor, Predictor)
-    expected = predictor.batch(images)
+    expected = load_runtime(trained.folder, Choice("torch")).batch(images)
     for name in ("openvino", "onnxruntime"):
-        runtime = load_runtime(trained.folder, name, threads=1)
+        choice = Choice(name)  # type: ignore[arg-type]
+        assert not is_converted(trained, choice)
+        runtime = load_runtime(trained.folder, choice, threads=1)
+        assert is_converted(trained, choice)
         found = runtime.batch(images)
         for field in FIELDS:
             np.testing.assert_allclose(
                 getattr(found, field), getattr(expected, field), rtol=1e-4, atol=1e-4, err_msg=field
             )
             assert getattr(found, field).dtype == np.float32
-        maps, scores = score_samples(runtime, disc.test[:5])  # type: ignore[arg-type]
+        maps, scores = score_samples(runtime, disc.test[:5])
         np.testing.assert_array_equal(maps, found.maps)
         np.testing.assert_array_equal(scores, found.scores)
     kept = list((own_workspace / "cache" / "runtimes").glob("*/model.*"))
@@ -50,18 +51,18 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
     safe = {path.parent: Path(shutil.copytree(path.parent, own_workspace / path.suffix)) for path in kept}
     made: list[Path] = []
 
-    def convert(*_: object, out: Path) -> None:
+    def convert(*_: object, out: Path, **__: object) -> None:
         made.append(out)
         shutil.copytree(safe[out], out)
 
-    monkeypatch.setattr(runtimes, "convert_model", convert)
-    load_runtime(trained.folder, "onnxruntime", threads=1)
-    load_runtime(trained.folder, "openvino", threads=1)
+    monkeypatch.setattr(runtimes, "convert_network", convert)
+    load_runtime(trained.folder, Choice("onnxruntime"), threads=1)
+    load_runtime(trained.folder, Choice("openvino"), threads=1)
     assert made == []
     # what was damaged since is made again
     (weights,) = (path for path in kept if path.suffix == ".bin")
     weights.write_bytes(b"damaged")
-    again = load_runtime(trained.folder, "openvino", threads=1)
+    again = load_runtime(trained.folder, Choice("openvino"), threads=1)
     np.testing.assert_allclose(again.batch(images).maps, expected.maps, atol=1e-4)
     assert made == [weights.parent]
 
@@ -91,9 +92,30 @@ def test_a_number_of_threads_below_one_is_refused(tiny_export: Path, threads: in
         ExportedModel(read_export(tiny_export), threads=threads)
 
 
-def test_an_unknown_runtime_is_refused_with_those_there_are(trained: ModelInfo) -> None:
-    with pytest.raises(ConfigError, match="'tensorrt'; allowed: torch, openvino, onnxruntime"):
-        load_runtime(trained.folder, "tensorrt")  # type: ignore[arg-type]
+@pytest.mark.parametrize(("runtime", "precision"), [("tensorrt", "fp32"), ("torch", "bf16"), ("onnxruntime", "int8")])
+def test_an_unknown_runtime_or_precision_is_refused_with_those_there_are(runtime: str, precision: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{runtime}' in '{precision}'; allowed: torch in fp32; openvino in fp32, "):
+        Choice(runtime, precision)  # type: ignore[arg-type]
+
+
+def test_bf16_shares_the_files_of_fp32_and_int8_needs_good_images(
+    trained: ModelInfo, disc: DatasetClass, images: Tensor, own_workspace: Path
+) -> None:
+    expected = load_runtime(trained.folder, Choice("torch")).batch(images)
+    for precision in ("fp32", "bf16"):
+        load_runtime(trained.folder, Choice("openvino", precision), threads=1)
+    assert len(list((own_workspace / "cache" / "runtimes").glob("*/model.xml"))) == 1
+    with pytest.raises(ConfigError, match="int8 takes the ranges of values from good training images"):
+        load_runtime(trained.folder, Choice("openvino", "int8"))
+    quantised = load_runtime(trained.folder, Choice("openvino", "int8"), normals=disc.train, threads=1)
+    found = quantised.batch(images)
+    assert quantised.runtime == "openvino int8"
+    # it is quantised, and it still is this model
+    assert not np.allclose(found.scores, expected.scores, rtol=1e-4)
+    np.testing.assert_allclose(found.scores, expected.scores, rtol=0.3)
+    # once made, it needs no images any more
+    again = load_runtime(trained.folder, Choice("openvino", "int8"), threads=1)
+    np.testing.assert_array_equal(again.batch(images).scores, found.scores)
 
 
 @pytest.mark.parametrize("name", ["openvino", "nncf", "onnxruntime", "onnx"])

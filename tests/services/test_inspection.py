@@ -5,21 +5,14 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 
 from skrd4ad.data.images import read_image
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.services.inspection import (
-    Inspection,
-    image_row,
-    inspect_images,
-    mask_of,
-    overlay_of,
-    region_rows,
-    to_record,
-    write_outputs,
-)
+from skrd4ad.services.inspection import DECODERS, Inspection, inspect_images, mask_of, overlay_of, write_outputs
+from skrd4ad.services.inspection_records import image_row, region_rows, to_record
 from skrd4ad.types import Region
 from skrd4ad.visualize import resize_map
 
@@ -77,7 +70,7 @@ def test_threshold_that_is_no_number_is_refused_before_any_work(predictor: Predi
         inspect_images(predictor, [("a", part)], threshold=float("nan"))
 
 
-def test_images_are_read_one_batch_at_a_time(predictor: Predictor, part: Path) -> None:
+def test_images_are_read_a_few_batches_ahead(predictor: Predictor, part: Path) -> None:
     asked = []
 
     def sources() -> Iterator[tuple[str, Path]]:
@@ -85,21 +78,28 @@ def test_images_are_read_one_batch_at_a_time(predictor: Predictor, part: Path) -
             asked.append(number)
             yield str(number), part
 
-    next(inspect_images(predictor, sources(), batch=3))
-    assert asked == [0, 1, 2]
+    found = inspect_images(predictor, sources(), batch=3)
+    for number in range(40):
+        assert next(found).name == str(number)
+        # two batches are looked at, two are read or wait, and of one the results are being taken
+        assert len(asked) <= number + 1 + 5 * 3
 
 
 def test_large_images_make_smaller_batches(predictor: Predictor, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("skrd4ad.services.inspection.PIXELS_AT_ONCE", 2 * 64 * 64)
-    asked = []
+    decoded = []
 
-    def sources() -> Iterator[tuple[str, Path]]:
-        for number in range(100):
-            asked.append(number)
-            yield str(number), part
+    def reading(source: Path, *, name: str) -> NDArray[np.uint8]:
+        decoded.append(name)
+        return read_image(source, name=name)
 
-    next(inspect_images(predictor, sources(), batch=50))
-    assert asked == [0, 1]
+    monkeypatch.setattr("skrd4ad.services.inspection.read_image", reading)
+    found = inspect_images(predictor, ((str(number), part) for number in range(100)), batch=50)
+    for number in range(20):
+        assert next(found).name == str(number)
+        # batches of two: two that are looked at, one that is made, one that waits, and one image more a decoder
+        assert len(decoded) <= number + 1 + 4 * 2 + DECODERS
+    assert len(list(found)) == 80
 
 
 def test_check_may_stop_it(predictor: Predictor, part: Path) -> None:

@@ -15,7 +15,8 @@ from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import Surface
 from skrd4ad.errors import ConfigError
 from skrd4ad.regions import find_regions
-from skrd4ad.services.inspection import Inspection, counted_map, image_row, inspect_images, mask_of, to_record
+from skrd4ad.services.inspection import Inspection, counted_map, inspect_images, mask_of
+from skrd4ad.services.inspection_records import image_row, to_record
 from skrd4ad.services.judgement import Limits, comparable_versions, judge, limits_of
 
 

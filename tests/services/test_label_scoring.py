@@ -285,7 +285,7 @@ def test_a_stop_keeps_what_was_looked_at(info: ModelInfo, data: DatasetClass) ->
 
     with pytest.raises(TrainingCancelled):
         score_images(Predictor.load(info.folder), rows_of(info), check=check)
-    assert sum(item.score is not None for item in items_of(info).values()) == 8
+    assert sum(item.score is not None for item in items_of(info).values()) == 9
 
 
 def test_a_database_that_fails_is_an_error_of_the_job(

@@ -11,7 +11,8 @@ from skrd4ad.data.images import read_image
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.reference import REFERENCE
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.services.inspection import Inspection, inspect_images, mask_of, overlay_of, png_bytes, to_record
+from skrd4ad.services.inspection import Inspection, inspect_images, mask_of, overlay_of, png_bytes
+from skrd4ad.services.inspection_records import to_record
 
 RGB = NDArray[np.uint8]
 

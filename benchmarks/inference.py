@@ -1,0 +1,61 @@
+"""One image from pixels to map and score: each runtime against the published procedure. From the project's folder::
+
+    python -m benchmarks.inference          wide_res50 in fp32, bf16 and int8, with random weights
+    python -m benchmarks.inference --lite0  efficientnet_lite0 (the disc demo), beside wide_res50 as published
+
+All ways look at one image a round, in turn.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+
+from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps, plain_wide, print_table
+from skrd4ad.data.synthetic import write_synthetic
+from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.runtimes import Choice, by_runtime, load_runtime
+from skrd4ad.types import Sample
+
+DEMO = Path("checkpoints/synthetic/machined_disc/demo")
+CHOICES = [
+    Choice("torch"),
+    Choice("onnxruntime"),
+    Choice("openvino"),
+    Choice("openvino", "bf16"),
+    Choice("openvino", "int8"),
+]
+
+
+def drawn_parts(folder: Path) -> list[Sample]:
+    write_synthetic(folder / "parts", classes=("machined_disc",), train=20, test_good=1, per_defect=1, size=SIZE)
+    return [Sample(path, "train", 0, "good") for path in sorted((folder / "parts").rglob("train/good/*.png"))]
+
+
+def main() -> None:
+    parser = parser_of(__doc__, rounds=9)
+    parser.add_argument("--lite0", action="store_true")
+    given = parser.parse_args()
+    teacher, student = plain_wide()
+    student.eval()
+    image = torch.randint(0, 256, (1, 3, SIZE, SIZE), dtype=torch.uint8)
+    ways = {"wide_res50 as published, fp32": lambda: plain_maps(teacher, student, image)}
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["SKRD4AD_HOME"] = place  # conversions of random weights are of no further use
+        normals = drawn_parts(Path(place))
+        for choice in CHOICES:
+            if given.lite0:
+                predictor = load_runtime(DEMO, choice, normals=normals)
+            else:
+                info = ModelInfo(dataset="none", class_name="none", model=WIDE, train=None, teacher_digest="random")
+                predictor = by_runtime(Predictor(ours_of(teacher, student), info), choice, normals=normals)
+            name = f"{'lite0' if given.lite0 else 'wide_res50'}, {choice.words}"
+            ways[name] = lambda predictor=predictor: predictor.batch(image)
+        seconds = in_turn(ways, rounds=given.rounds, warm_up=2)
+    print_table(f"One image of {SIZE}x{SIZE}, {torch.get_num_threads()} threads", seconds, per=1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""What runs a converted graph: OpenVINO or ONNX Runtime behind one function from images to named arrays."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.engine import toolkits
+from skrd4ad.engine.export_manifest import Export, Precision, compile_properties, require_intact
+from skrd4ad.engine.graph import INPUT
+from skrd4ad.errors import CheckpointError, ConfigError
+
+Session = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
+"""Runs a graph: images (N, S, S, 3) to its outputs by name. May be called from several threads."""
+
+
+def open_session(export: Export, *, threads: int | None, precision: Precision | None = None) -> Session:
+    """What runs an export, for any number of images at once: a graph with a fixed batch is fed in parts.
+
+    Args:
+        export: what to run.
+        threads: to compute with; None leaves it to the runtime.
+        precision: to compute in, in place of the export's own.
+
+    Raises:
+        CheckpointError: a file of it is missing or was changed, or the runtime cannot open it.
+        ConfigError: the runtime's Python package is not installed.
+    """
+    if threads is not None and threads < 1:
+        raise ConfigError(f"The number of threads is {threads}; allowed: 1 or more.")
+    require_intact(export)
+    settings = export.manifest.settings
+    if settings.format == "onnx":
+        run = _onnx_session(export, threads)
+    else:
+        run = _openvino_session(export, threads, precision or settings.precision)
+    return run if settings.batch is None else _in_parts(run, settings.batch)
+
+
+def _onnx_session(export: Export, threads: int | None) -> Session:
+    onnxruntime = toolkits.onnxruntime()
+    options = onnxruntime.SessionOptions()
+    if threads is not None:
+        options.intra_op_num_threads = threads
+    try:
+        session = onnxruntime.InferenceSession(str(export.main_file), options, providers=["CPUExecutionProvider"])
+    except Exception as error:
+        raise CheckpointError(f"{export.main_file} cannot be opened by ONNX Runtime: {error}.") from error
+    names = [output.name for output in session.get_outputs()]
+    return lambda images: dict(zip(names, session.run(names, {INPUT: images}), strict=True))
+
+
+def _openvino_session(export: Export, threads: int | None, precision: Precision) -> Session:
+    properties: dict[str, Any] = compile_properties("openvino", precision)
+    if threads is not None:
+        properties["INFERENCE_NUM_THREADS"] = threads
+    try:
+        compiled = toolkits.openvino().Core().compile_model(str(export.main_file), "CPU", properties)
+    except RuntimeError as error:
+        raise CheckpointError(f"{export.main_file} cannot be opened by OpenVINO: {error}.") from error
+    requests = threading.local()  # one request runs one batch at a time
+
+    def run(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        if not hasattr(requests, "own"):
+            requests.own = compiled.create_infer_request()
+        found = requests.own.infer({INPUT: images})
+        return {output.get_any_name(): values for output, values in found.items()}
+
+    return run
+
+
+def _in_parts(run: Session, batch: int) -> Session:
+    def run_all(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float32]]:
+        parts = []
+        for start in range(0, len(images), batch):
+            part = images[start : start + batch]
+            # the last part is filled up; what is said of the filling is cut off
+            full = np.concatenate([part, np.repeat(part[-1:], batch - len(part), axis=0)])
+            parts.append({name: values[: len(part)] for name, values in run(full).items()})
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    return run_all

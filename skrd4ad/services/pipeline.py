@@ -1,0 +1,102 @@
+"""Work on a stream of items in a few threads, a bounded number of items ahead, with the results in their order.
+
+Stages are chained by giving the iterator of one to the next. Whoever takes the results drives all of them: while it
+waits for one, the threads of every stage work on what lies ahead. Decoding, networks and compression leave the
+interpreter free, so threads keep all cores busy.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def in_order(
+    work: Callable[[T], R],
+    items: Iterable[T],
+    *,
+    workers: int,
+    ahead: int,
+    size: Callable[[R], int] = lambda _: 0,
+    most: int = 0,
+) -> Iterator[R]:
+    """Results of ``work`` on each item, in the order of the items.
+
+    Args:
+        work: called in one of the threads; what it raises is raised here, when the item's turn comes.
+        items: taken one by one in the caller's thread, as they are needed.
+        workers: threads.
+        ahead: items that are worked on, or done and not yet taken, at most.
+        size: of a result; while those that wait to be taken have ``most`` or more together, nothing more is begun.
+        most: see ``size``.
+    """
+    room = _Room(most)
+
+    def begin(place: int, item: T) -> R:
+        room.wait(place)
+        result = work(item)
+        room.take(size(result))
+        return result
+
+    waiting: deque[Future[R]] = deque()
+    places = enumerate(items)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        while True:
+            while len(waiting) < ahead and (following := next(places, None)) is not None:
+                waiting.append(pool.submit(begin, *following))
+            if not waiting:
+                return
+            result = waiting.popleft().result()
+            room.give(size(result))
+            yield result
+            # it may be large, and the next one can take long
+            del result
+    finally:
+        room.open()
+        pool.shutdown(cancel_futures=True)
+
+
+def grouped(items: Iterable[T], *, most: int, size: Callable[[T], int], room: int) -> Iterator[list[T]]:
+    """Consecutive items in lists of up to ``most``; a list ends early when its items reach ``room`` together."""
+    group: list[T] = []
+    held = 0
+    for item in items:
+        group.append(item)
+        held += size(item)
+        if len(group) >= most or held >= room:
+            yield group
+            group, held = [], 0
+    if group:
+        yield group
+
+
+class _Room:
+    """For results that wait to be taken; the one whose turn is next never waits for others to go."""
+
+    def __init__(self, most: int) -> None:
+        self._most, self._held, self._turn = most, 0, 0
+        self._changed = threading.Condition()
+
+    def wait(self, place: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._most or self._held < self._most or place == self._turn)
+
+    def take(self, size: int) -> None:
+        with self._changed:
+            self._held += size
+
+    def give(self, size: int) -> None:
+        with self._changed:
+            self._held -= size
+            self._turn += 1
+            self._changed.notify_all()
+
+    def open(self) -> None:
+        with self._changed:
+            self._most = 0
+            self._changed.notify_all()
