@@ -134,7 +134,8 @@ class Normality(nn.Module):
         described = self.standardised(patch_descriptors(features))
         batch, channels, height, width = described.shape
         rows = described.permute(0, 2, 3, 1).reshape(-1, channels)
-        least, place = squared_distances(rows, self.patches).min(dim=1)
+        least, place = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2).min(dim=1)
+        least = least + (rows * rows).sum(1)
         nearest = least.clamp(min=0).sqrt().reshape(batch, 1, height, width)
         return nearest, place.reshape(batch, height, width)
 
@@ -146,7 +147,9 @@ class Normality(nn.Module):
 
 def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
     """Squared Euclidean distances of (N, D) from (K, D): (N, K), a little below 0 where rounding has it so."""
-    return (rows * rows).sum(1, keepdim=True) + (others * others).sum(1) - 2 * rows @ others.T
+    # one matrix product with a bias: nothing of the size (N, K) is gone over twice
+    nearness = torch.addmm((others * others).sum(1), rows, others.T, alpha=-2)
+    return nearness.add_((rows * rows).sum(1, keepdim=True))
 
 
 def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
