@@ -15,10 +15,12 @@ from skrd4ad.config import ModelConfig
 from skrd4ad.data.dataset import load_images
 from skrd4ad.engine import normality as fitting
 from skrd4ad.engine.checkpoint import WEIGHTS, ModelInfo, file_digest, load_model
+from skrd4ad.engine.export import export_model
+from skrd4ad.engine.export_manifest import ExportSettings, Format
 from skrd4ad.engine.features import FeatureCache, cache_features
 from skrd4ad.engine.normality import farthest_points, fit_normality
 from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import load_runtime
+from skrd4ad.engine.runtimes import Choice, ExportedModel, RuntimeName, load_runtime
 from skrd4ad.errors import CheckpointError, TrainingCancelled
 from skrd4ad.models.normality import Normality, departures_from, patch_descriptors
 from skrd4ad.models.skrd import Student, build_student
@@ -173,15 +175,21 @@ def test_retrieval_off_has_the_student_that_retrieval_on_has(train_disc: Train, 
     assert {"normality.patches", "normality.usual"} <= with_patches.keys() - pure.keys()
 
 
-@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
-def test_other_runtimes_give_the_same_with_patches(name: str, train_disc: Train, disc: DatasetClass, few: None) -> None:
+@pytest.mark.parametrize(("runtime", "form"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
+def test_other_runtimes_and_exports_give_the_same_with_patches(
+    runtime: RuntimeName, form: Format, train_disc: Train, disc: DatasetClass, tmp_path: Path, few: None
+) -> None:
     info = train_disc(model=PATCHES, epochs=1)
     images = load_images(disc.test[:4], 64)
-    expected = Predictor.load(info.folder).batch(images)
-    found = load_runtime(info.folder, name, threads=1).batch(images)  # type: ignore[arg-type]
+    predictor = Predictor.load(info.folder)
+    expected = predictor.batch(images)
+    found = load_runtime(info.folder, Choice(runtime), threads=1).batch(images)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-3, atol=1e-3)
     assert found.levels.shape[1] == 4
+    exported = ExportedModel(export_model(predictor, ExportSettings(format=form), out=tmp_path / "export"), threads=1)
+    np.testing.assert_allclose(exported.batch(images).maps, expected.maps, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(exported.batch(images).scores, expected.scores, rtol=1e-3, atol=1e-3)
 
 
 def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
