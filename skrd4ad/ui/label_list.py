@@ -59,12 +59,12 @@ def _progress(desk: Desk, info: ModelInfo) -> None:
     decided, words = progress_words(counts)
     news = desk.queue.news_since(counts)
     with st.container(gap="xsmall"):
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            st.caption(words)
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
+            st.caption(f"{words}" if not news else f"{words.split(',')[0]}; **{news}**")
             again = st.button(
-                news,
+                "",
                 icon=":material/refresh:",
-                type="secondary" if news else "tertiary",
+                type="primary" if news else "tertiary",
                 key="label-refresh",
                 help="Look the queue up again: new images come in, and the order follows the scores as they are now. "
                 "Until then nothing moves under your hands.",

@@ -98,7 +98,8 @@ def _head(desk: Desk, item: QueueItem, limits: Limits | None) -> str:
     else:
         word = "cannot judge, score" if item.refusal is not None else "score"
         said = f"<small>{word} {escape(format_number(item.score))}</small>"
-    place = f"{desk.queue.place_of(item.digest) + 1:,} of {len(desk.queue.digests):,}"
+    left = desk.queue.counts().labels.get("none", 0)  # beside the list, which a narrow page has far below
+    place = f"{desk.queue.place_of(item.digest) + 1:,} of {len(desk.queue.digests):,}, {left:,} left"
     return (
         f'<div class="label-head"><span class="label-name" title="{escape(item.name)}">{escape(item.name)}</span>'
         f"{said}{_decision(item)}<small>{place}</small></div>"
