@@ -6,7 +6,7 @@ import streamlit as st
 
 from skrd4ad.services.catalogue import list_models
 from skrd4ad.ui.evaluate_view import show_evaluations
-from skrd4ad.ui.frame import chosen_model, page, shielded, warn_of_broken
+from skrd4ad.ui.frame import chosen_model, go_to, page, shielded, warn_of_broken
 
 
 def body() -> None:
@@ -16,7 +16,7 @@ def body() -> None:
     if info is None:
         st.info("There is no model to evaluate yet. Train one from good images first.")
         if st.button("Train a model", type="primary", icon=":material/model_training:"):
-            st.switch_page("pages/train.py")
+            go_to("train")
         return
     show_evaluations(models, info)
 

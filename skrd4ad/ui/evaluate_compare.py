@@ -19,7 +19,7 @@ from skrd4ad.ui.evaluate_figures import show_figure
 from skrd4ad.ui.evaluate_findings import findings_of
 from skrd4ad.ui.evaluate_images import view_map
 from skrd4ad.ui.evaluate_words import HOW_TO_READ, figure_words
-from skrd4ad.ui.frame import halves, show_error
+from skrd4ad.ui.frame import go_to, halves, show_error
 from skrd4ad.ui.theme import format_number
 
 Load = Callable[[str], StoredEvaluation | None]
@@ -49,7 +49,7 @@ def show_comparison(
             icon=":material/compare_arrows:",
         )
         if st.button("Train a model", icon=":material/model_training:", key="evaluate-compare-train"):
-            st.switch_page("pages/train.py")
+            go_to("train")
         return
     others = _partners(summaries, chosen)
     first = st.selectbox(

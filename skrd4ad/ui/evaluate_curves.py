@@ -9,7 +9,7 @@ from skrd4ad.services.evaluation_charts import CURVE_TITLES, TITLES, curve_chart
 from skrd4ad.services.evaluation_findings import Findings
 from skrd4ad.services.numbers import format_rate
 from skrd4ad.ui.evaluate_figures import show_figure
-from skrd4ad.ui.frame import halves
+from skrd4ad.ui.frame import go_to, halves
 from skrd4ad.ui.theme import format_number
 
 KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
@@ -63,7 +63,7 @@ def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str)
     if found is None:
         st.info(why_none, icon=":material/tune:")
         if st.button("Calibrate", icon=":material/tune:", key="evaluate-curves-calibrate"):
-            st.switch_page("pages/calibrate.py")
+            go_to("calibrate")
         return
     st.markdown(f"**What the limits of calibration version {found.calibration} do on these images**")
     st.dataframe(_points(found), hide_index=True, key="evaluate-points")

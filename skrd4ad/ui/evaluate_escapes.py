@@ -15,7 +15,7 @@ from skrd4ad.services.numbers import format_rate
 from skrd4ad.types import Verdict
 from skrd4ad.ui.evaluate_figures import Pick, show_figure
 from skrd4ad.ui.evaluate_images import show_images
-from skrd4ad.ui.frame import halves
+from skrd4ad.ui.frame import go_to, halves
 from skrd4ad.ui.theme import format_number
 
 _BAR_PIXELS = 44
@@ -61,7 +61,7 @@ def show_escapes(
     if calibration is None or found is None:
         st.info(why_none, icon=":material/tune:")
         if st.button("Calibrate", type="primary", icon=":material/tune:", key="evaluate-escapes-calibrate"):
-            st.switch_page("pages/calibrate.py")
+            go_to("calibrate")
         return
     st.caption(_limits(found))
     groups = groups_of(found)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import NoReturn
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -52,6 +53,15 @@ def mark_framed() -> None:
     if goal := st.session_state.pop(_GOAL, None):
         # with what the address asked for: a link may name a view of the page
         st.switch_page(f"pages/{goal}.py", query_params=st.session_state.pop(_ASKED))
+
+
+def go_to(page: str) -> NoReturn:
+    """Open another page by the name of its file, from whatever view of a page the address names.
+
+    Streamlit refuses to leave a page whose widgets are bound to the address, unless it is told what the next address
+    asks for: nothing.
+    """
+    st.switch_page(f"pages/{page}.py", query_params={})
 
 
 def page(name: str, about: str) -> None:

@@ -203,6 +203,7 @@ def test_buttons_that_lead_on_are_where_something_is_missing(page: Page, place: 
     follow(page, "Train a model", "Train")
 
     page.goto(f"{place.url}/evaluate")
+    page.get_by_test_id("stExpander").get_by_text("1 up to date").click(timeout=SLOW)  # folded: nothing is left to do
     button(page, "Evaluate again").click(timeout=SLOW)
     expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible(timeout=SLOW)
     expect(page.get_by_test_id("stSidebar").get_by_text("Evaluation of machined_disc")).to_have_count(0, timeout=SLOW)
@@ -210,17 +211,16 @@ def test_buttons_that_lead_on_are_where_something_is_missing(page: Page, place: 
     assert again.metrics == before.metrics and again.key == before.key
 
     # more images than are shown at once
-    (batch,) = open_dataset(place.batch(2 * PAGE_SIZE + 2))
+    (batch,) = open_dataset(place.batch(2 * PAGE_SIZE))
     key = evaluate_class(place.model, batch, source=str(batch.root)).summary.key
     page.goto(f"{place.url}/evaluate?evaluation={key}")
     data_of_bar = next(each for each in drawn(page, "bars-image_auroc")[0]["data"] if each[0] == key)
     click_mark(page, "bars-image_auroc", data_of_bar)
     expect_gallery(page, PAGE_SIZE)
     settled(page)
-    button(page, f"Show {PAGE_SIZE} more of {2 * PAGE_SIZE + 2}").click()
-    expect_gallery(page, 2 * PAGE_SIZE)
-    button(page, f"Show 2 more of {2 * PAGE_SIZE + 2}").click()
-    expect_gallery(page, 2 * PAGE_SIZE + 2)
+    count = len(batch.test)  # some of the good ones are to learn from
+    button(page, f"Show {count - PAGE_SIZE} more of {count}").click()
+    expect_gallery(page, count)
 
     shutil.rmtree(place.root / "models")
     page.goto(f"{place.url}/evaluate")
