@@ -8,6 +8,7 @@ from torch import Tensor
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.models.teachers import teacher_spec
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -33,6 +34,17 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     """Context in which a graphics card computes in bf16, if it can, and the processor as ever."""
     enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+def training_type(net: str, device: torch.device) -> torch.dtype:
+    """What a student's convolutions are trained in, and its teacher's features are kept in.
+
+    bfloat16 for the ResNets on a graphics card that computes in it, and float32 otherwise: on a processor the gain was
+    not proven, see ``docs/performance.md``. Weights, batch norms' statistics, losses and the optimiser are float32
+    always.
+    """
+    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
+    return torch.bfloat16 if able and teacher_spec(net).block != "linear" else torch.float32
 
 
 class CudaNetwork:

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,12 @@ class Loop:
             self._report(epoch, step, len(batches), seen, losses / seen, begun)
         return losses / seen
 
+    def _loss(self, cached: list[Tensor]) -> Tensor:
+        features = on_device(cached, self.student)
+        with torch.autocast(features[0].device.type, torch.bfloat16, enabled=features[0].dtype == torch.bfloat16):
+            restored = self.student(features)
+        return total_loss([f.float() for f in features], [g.float() for g in restored], config=self.config)
+
     def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float, begun: float) -> None:
         epochs = epoch - 1 - self._first + step / steps
         elapsed = max(self._elapsed(begun), 1e-9)
@@ -154,7 +161,8 @@ class Loop:
             dataset=self.data.dataset, class_name=self.data.name, model=self.model, train=self.config, teacher_digest=""
         )
         model = SKRD4AD(self.teacher, self.student)
-        metrics = evaluate_model(Predictor(model, info), self.data, check=self._check).metrics
+        predictor = Predictor(model, info, network=lambda images: model(*on_device([images], self.student)))
+        metrics = evaluate_model(predictor, self.data, check=self._check).metrics
         if metrics.pixel_auroc is not None and metrics.aupro_paper is not None:
             return (metrics.pixel_auroc + metrics.aupro_paper) / 2
         assert metrics.image_auroc is not None, "the test set was found to hold both classes before the first epoch"
@@ -191,15 +199,24 @@ def require_both_classes(data: DatasetClass) -> None:
         )
 
 
-def _batches(cache: FeatureCache) -> list[list[Tensor]]:
-    return [cache.batch(places) for places in torch.arange(len(cache)).split(EVALUATION_BATCH)]
+def on_device(tensors: list[Tensor], student: Student) -> list[Tensor]:
+    """Tensors where the student is; to a graphics card they go by way of memory that it reads by itself."""
+    device = next(student.parameters()).device
+    if device.type == "cpu":
+        return tensors
+    return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+
+
+def _batches(cache: FeatureCache, student: Student) -> Iterator[list[Tensor]]:
+    for features in cache.batches(torch.arange(len(cache)).split(EVALUATION_BATCH)):
+        yield on_device(features, student)
 
 
 def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig) -> float:
     student.eval()
     total = 0.0
     with torch.inference_mode():
-        for features in _batches(holding):
+        for features in _batches(holding, student):
             total += distillation_loss(features, student(features), kind=config.loss).item() * len(features[0])
     return total / len(holding)
 
@@ -212,6 +229,6 @@ def holdout_scores(
     with torch.inference_mode():
         found = [
             maps_of(features, student(features), size=size, normality=normality).scores
-            for features in _batches(holding)
+            for features in _batches(holding, student)
         ]
     return [float(score) for score in np.concatenate(found)]

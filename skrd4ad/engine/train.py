@@ -13,6 +13,7 @@ from skrd4ad.config import ModelConfig, TrainConfig, to_dict
 from skrd4ad.data.images import content_hash
 from skrd4ad.engine.calibration import calibrate
 from skrd4ad.engine.checkpoint import PATCH_IMAGES, ModelInfo, run_folder, save_model
+from skrd4ad.engine.devices import DeviceName, choose_device, training_type
 from skrd4ad.engine.epochs import Loop, epoch_batches, holdout_scores, require_both_classes
 from skrd4ad.engine.features import FeatureCache, cache_features
 from skrd4ad.engine.files import require_writable
@@ -41,6 +42,7 @@ def train(
     resume: bool = False,
     start: Start | None = None,
     observer: Observer | None = None,
+    device: DeviceName = "auto",
 ) -> ModelInfo:
     """Train a student on the good images of a class and write its model folder.
 
@@ -58,9 +60,10 @@ def train(
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
         observer: is told of the progress, and may stop the training.
+        device: where it is trained; see :func:`skrd4ad.engine.devices.training_type` for the precision.
 
     Raises:
-        ConfigError: the trained student is of another design.
+        ConfigError: the trained student is of another design, or the device is not there.
         DataError: there are too few good images, or one cannot be read, or the epoch is to be chosen on a test set
             that lacks good or defective images.
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
@@ -103,7 +106,10 @@ def train(
     student = build_student(model, seed=config.seed)
     if parent is not None:
         parent.restore(student)
-    optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999))
+    where = choose_device(device)
+    teacher.to(where)
+    student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
     best: dict[str, Tensor] = {}
     if resume and (unfinished := _unfinished(run.parent, record)):
         run = unfinished
@@ -116,7 +122,9 @@ def train(
         )
 
     with (
-        cache_features(teacher, learn, image_size=model.image_size, on_image=on_image) as learning,
+        cache_features(
+            teacher, learn, image_size=model.image_size, on_image=on_image, dtype=training_type(model.net, where)
+        ) as learning,
         _held_out_cache(
             teacher, held_out, image_size=model.image_size, on_image=lambda n: on_image(len(learn) + n)
         ) as holding,
@@ -144,6 +152,8 @@ def train(
         observer.report(
             TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs, total=1, eta_seconds=0.0)
         )
+        # what is fitted and stored now is in ordinary memory
+        teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
         normality = fit_normality(student, learning, model=model, seed=config.seed, check=observer.check)

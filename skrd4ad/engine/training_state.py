@@ -109,9 +109,18 @@ def restore_state(
             moments.setdefault(int(place), {})[moment] = tensor
         student.load_state_dict(parts["student"])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        _as_parameters_lie(optimizer)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} is the state of another network: {error}.") from error
     return record, parts["best"]
+
+
+def _as_parameters_lie(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the moments out in memory as their parameters are: the fused step goes over both in the order of memory."""
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _read(path: Path, *, tensors: bool) -> tuple[Record, dict[str, Tensor]]:

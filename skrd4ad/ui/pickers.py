@@ -153,7 +153,8 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
 
 def _model_values(preset: Preset, name: str) -> dict[str, Any]:
     base = preset.model
-    net = st.selectbox(
+    left, right = st.columns(2)
+    net = left.selectbox(
         "Teacher",
         NETS,
         index=NETS.index(base.net),
@@ -161,7 +162,16 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         persist_state="session",
         help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
     )
-    left, right = st.columns(2)
+    widths = (1, 2) if net in LITE_NETS else (1,)
+    width = right.selectbox(
+        "Student",
+        widths,
+        index=min(base.width, len(widths)) - 1,
+        format_func=_WIDTHS.__getitem__,
+        key=f"width-{name}-{len(widths)}",
+        persist_state="session",
+        help="A wider student restores good parts better and takes longer to train.",
+    )
     res = left.selectbox(
         "Skip connections",
         (1, 2, 3),
@@ -181,18 +191,8 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         key=f"size-{name}-{step}",
         persist_state="session",
     )
-    widths = (1, 2) if net in LITE_NETS else (1,)
-    width = left.selectbox(
-        "Width of the student",
-        widths,
-        index=min(base.width, len(widths)) - 1,
-        format_func=_WIDTHS.__getitem__,
-        key=f"width-{name}-{len(widths)}",
-        persist_state="session",
-        help="A wider student restores good parts better and takes longer to train.",
-    )
     maps = list(_MAPS)
-    way = right.selectbox(
+    way = st.selectbox(
         "Anomaly map",
         maps,
         index=maps.index((base.fusion, base.retrieval)),

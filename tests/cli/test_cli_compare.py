@@ -37,7 +37,7 @@ def test_two_models_are_compared_in_one_document(
     assert sorted(path.name for path in first.iterdir()) == before
 
     # what was measured is kept: nothing is scored again
-    monkeypatch.setattr(evaluation_run.Predictor, "load", lambda *_args, **_settings: pytest.fail("a model was loaded"))
+    monkeypatch.setattr(evaluation_run, "open_predictor", lambda *_, **__: pytest.fail("a model was loaded"))
     assert as_json("compare", "--model", first, "--model", second, "--data", data) == (0, found)
 
 

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from skrd4ad.engine import devices
-from skrd4ad.engine.devices import choose_device
+from skrd4ad.engine.devices import choose_device, training_type
 from skrd4ad.errors import ConfigError
 
 
@@ -37,3 +37,13 @@ def test_an_unknown_device_is_refused_with_those_there_are() -> None:
 def test_the_processor_computes_in_fp32_as_ever() -> None:
     with devices.mixed_precision(torch.device("cpu")):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+
+
+def test_only_a_card_that_can_trains_the_resnets_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
+    card, processor = torch.device("cuda"), torch.device("cpu")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
+    assert training_type("wide_res50", card) == torch.bfloat16
+    assert training_type("efficientnet_lite0", card) == torch.float32
+    assert training_type("wide_res50", processor) == torch.float32
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert training_type("wide_res50", card) == torch.float32

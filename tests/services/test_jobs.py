@@ -15,6 +15,7 @@ import skrd4ad
 from skrd4ad.errors import DataError, StorageError, TrainingError
 from skrd4ad.services import jobs as jobs_module
 from skrd4ad.services.jobs import JobHandle, JobQueue, JobView, queue, reset_queue
+from skrd4ad.services.owners import NICENESS, give_way
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
@@ -483,3 +484,25 @@ def test_a_job_of_a_silent_host_is_interrupted_and_one_of_a_speaking_host_is_not
         job_rows.beat(session, ["speaking"])
     assert [view.id for view in job_queue.recover_interrupted()] == ["silent"]
     assert job_queue.get("speaking").state == "queued"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own here")
+def test_a_job_gives_way_to_the_pages_and_so_do_the_threads_it_starts() -> None:
+    found: list[int] = []
+
+    def note() -> None:
+        found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+
+    def job() -> None:
+        give_way()
+        note()
+        started = threading.Thread(target=note)
+        started.start()
+        started.join()
+
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    thread = threading.Thread(target=job)
+    thread.start()
+    thread.join()
+    assert found == [NICENESS, NICENESS]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
