@@ -53,11 +53,7 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture
 def no_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing may be computed."""
-<<<<<<< HEAD
-    monkeypatch.setattr(evaluation_run, "open_predictor", lambda *_args, **_settings: pytest.fail("a model was loaded"))
-=======
     monkeypatch.setattr(evaluation_run, "open_predictor", lambda *_, **__: pytest.fail("a model was loaded"))
->>>>>>> speed
 
 
 def request_of(world: EvaluationWorld, **changes: object) -> EvaluationRequest:
