@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.engine.checkpoint import ModelInfo, read_info, save_metrics
+from skrd4ad.engine.scoring import surface_digest, surface_of
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.catalogue import class_of, is_embedded
 from skrd4ad.services.evaluation_files import all_summaries, read_evaluation, remove_evaluation
@@ -167,7 +168,7 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
     ]
     newest = max(older, key=lambda summary: summary.created_at, default=None)
     stored = None if newest is None else read_evaluation(newest.key)
-    return None if stored is None else replace(stored, stale=_why_stale(stored, contents))
+    return None if stored is None else replace(stored, stale=_why_stale(stored, info, contents))
 
 
 def load_evaluation(key: str) -> StoredEvaluation | None:
@@ -235,10 +236,12 @@ def evaluate_class(
     return stored
 
 
-def _why_stale(stored: StoredEvaluation, contents: Contents) -> tuple[str, ...]:
+def _why_stale(stored: StoredEvaluation, info: ModelInfo, contents: Contents) -> tuple[str, ...]:
     if stored.summary.data_digest != contents.digest:
         return ("The test images, their labels or their masks have changed since this was measured. Evaluate again.",)
-    return (
-        "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
-        "Evaluate again.",
-    )
+    if stored.summary.surface_digest != surface_digest(surface_of(info)):
+        return (
+            "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
+            "Evaluate again.",
+        )
+    return ("Another version of this program measured this. Evaluate again.",)

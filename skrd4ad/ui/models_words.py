@@ -84,9 +84,9 @@ def figure(value: float | None) -> str:
 
 
 def interval_words(limits: object) -> str:
-    """``0.905 to 0.955`` of an interval as a model folder keeps it; a dash where there is none, or something else."""
+    """``0.905 to 0.955``, kept on one line; a dash where there is no interval, or something else in its place."""
     if isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits):
-        return f"{limits[0]:.3f} to {limits[1]:.3f}"
+        return f"{limits[0]:.3f} to {limits[1]:.3f}".replace(" ", "\N{NO-BREAK SPACE}")
     return "–"
 
 

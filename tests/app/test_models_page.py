@@ -91,7 +91,8 @@ def test_figures_stand_with_the_intervals_that_were_measured(visit, own_model: P
     text = words(fine(visit("models")))
     for name, interval in stored.summary.intervals.intervals.items():
         assert f"<td>{getattr(stored.summary.metrics, name):.3f}</td>" in text
-        assert interval is not None and f"<td>{interval.low:.3f} to {interval.high:.3f}</td>" in text
+        assert interval is not None
+        assert f"<td>{interval.low:.3f}\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}{interval.high:.3f}</td>" in text
     # a folder from elsewhere may hold anything
     save_metrics(own_model, {**(read_info(own_model).metrics or {}), "intervals": {"image_auroc": "wide"}})
     fine(visit("models"))

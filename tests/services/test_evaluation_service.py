@@ -170,6 +170,15 @@ def test_changed_data_makes_an_evaluation_stale(
     assert len(stale.images) == 12  # what was measured is still there to look at
 
 
+def test_what_another_version_measured_is_told_as_such(
+    evaluated: EvaluationWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("skrd4ad.services.evaluation_identity.FORMAT", 0)
+    found = find_evaluation(evaluated.info(), evaluated.data)
+    assert found is not None
+    assert found.stale == ("Another version of this program measured this. Evaluate again.",)
+
+
 def test_moved_data_and_models_are_recognised_by_their_contents(evaluated: EvaluationWorld, no_model: None) -> None:
     moved = evaluated.root / "elsewhere"
     evaluated.data_root.rename(moved)
