@@ -170,6 +170,8 @@ class Desk:
             self.unstored[digest] = replace(mine, mask=mask)
             return UNSTORED
         try:
+            if _is_drawn(item, mask):  # the browser's report may come twice when runs of the page overtake each other
+                return item.mask_file
             undone = labelling.undo(item, reviewer=reviewer) if self._takes_back(item, mask) else None
             revision = labelling.draw(item, mask, reviewer=reviewer) if undone is None else undone
         except SkrdError as error:
@@ -322,6 +324,10 @@ class Desk:
         places = [place for place, each in enumerate(self._steps) if each == digest]
         if places:
             del self._steps[places[-1]]
+
+
+def _is_drawn(item: QueueItem, mask: NDArray[np.bool_]) -> bool:
+    return not mask.any() if item.mask_file is None else np.array_equal(kept_mask(item.mask_file), mask)
 
 
 def _holding(item: QueueItem) -> list[Revision]:

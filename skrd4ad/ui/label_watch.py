@@ -63,7 +63,8 @@ def watch_words(watch: Watch) -> str:
     images = f"{watch.taken:,} image{'' if watch.taken == 1 else 's'} came"
     latest = f", the last {ago(watch.last_at)}" if watch.last_at is not None else ""
     noted = f", {watch.noted:,} could not be taken" if watch.noted else ""
-    return f"**{plain(str(watch.folder))}**  \n{state}; {images}{latest}{noted}"
+    after = " " if watch.active and watch.note else "; "  # a note is a sentence
+    return f"**{plain(str(watch.folder))}**  \n{state}{after}{images}{latest}{noted}"
 
 
 def _known(info: ModelInfo) -> None:

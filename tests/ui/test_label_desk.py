@@ -123,6 +123,14 @@ def test_a_new_type_comes_after_those_that_are_known(desk: Desk) -> None:
 # ---- drawing ----
 
 
+def test_a_report_that_comes_twice_is_one_stroke(desk: Desk) -> None:
+    digest = desk.item.digest
+    for mask in (FIRST, FIRST, SECOND, SECOND, FIRST, FIRST):
+        desk.draw(digest, mask, reviewer=ANNA)
+    assert [each.undoes for each in history_of(digest)] == [None, None, 2]
+    assert desk.item == now(desk)
+
+
 def test_a_drawing_is_stored_and_the_one_before_takes_the_stroke_back(desk: Desk) -> None:
     digest = desk.item.digest
     desk.draw(digest, FIRST, reviewer=ANNA)

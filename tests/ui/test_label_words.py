@@ -105,7 +105,7 @@ def test_both_sides_of_a_conflict_in_words() -> None:
     [
         ({}, "watched; 12 images came, the last just now, 1 could not be taken"),
         ({"alive": False, "noted": 0, "last_at": None, "taken": 1}, "about to be watched; 1 image came"),
-        ({"note": "It is gone."}, r"It is gone\.; 12 images came, the last just now, 1 could not be taken"),
+        ({"note": "It is gone."}, r"It is gone\. 12 images came, the last just now, 1 could not be taken"),
         ({"active": False, "note": "It is gone.", "noted": 0}, "stopped; 12 images came, the last just now"),
     ],
 )
