@@ -20,8 +20,9 @@ IMAGES = 160
 """Training images that usual distances are measured on, at most."""
 NEIGHBOURS = 8
 """Good patches whose mean distance is usual at a kept patch."""
-SHARES = (1.0, 1.0, 0.5, 2.0)
-"""Of the levels, finest first, and of the patches in the map: a coarse cell covers many fine ones, and a large halo."""
+SHARES = (1.0, 1.0, 0.5, 3.0)
+"""Of the levels, finest first, and of the patches in the map: a coarse cell has a large halo; the second opinion
+has about as much to say as the student."""
 _PROJECTED = 64
 """Directions in which patches are compared while they are chosen."""
 _BATCH = 16
@@ -89,10 +90,12 @@ def _with_patches(
         described.append(_rows(rows))
         nearest.append(least)
         place.append(patch)
-    distances.append(torch.cat(nearest))
-    grid = distances[-1].shape[-2:]
+    grid = nearest[0].shape[-2:]
     by_place = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
     usual = _usual_at(patches, torch.cat(described), _rows(by_place))
+    distances.append(torch.cat(nearest))
+    # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
+    usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
     expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
     return Normality(
         weights=_weights(departures_from(expected, distances)),

@@ -9,8 +9,6 @@ from torch.nn import functional as F
 PREFIX = "normality."
 """Of the names of its tensors in ``model.safetensors``."""
 _PATCHES = "patches"
-_LEAST = 1e-6
-"""Usual distance, at least: good parts may be restored perfectly."""
 
 
 def patch_descriptors(features: list[Tensor]) -> Tensor:
@@ -36,9 +34,8 @@ class Normality(nn.Module):
 
     Without patches it multiplies each level by its weight, a share over its spread on good images, so that no level
     decides because it is noisy. With patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good
-    patch that is nearest to each place: the distance to it becomes one more level, and each distance is taken relative
-    to what is usual at patches like it, so that a place where good parts are hard to restore needs more to stand out
-    than a calm one.
+    patch that is nearest to each place: the distance to it becomes one more level, and what is usual at patches like it
+    is subtracted, so that a place where good parts are hard to restore needs more to stand out than a calm one.
     """
 
     weights: Tensor
@@ -48,7 +45,7 @@ class Normality(nn.Module):
     patches: Tensor | None
     """(K, D): standardised descriptors of good patches."""
     usual: Tensor | None
-    """(K, M): mean distance of good patches near each of them, by level."""
+    """(K, M): mean distance of good patches near each of them, by level; of the nearest patch the mean of all."""
     source: Tensor | None
     """(K, 3) int64: place of the training image that each patch is from, and its row and column on the grid there."""
 
@@ -153,17 +150,13 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 
 
 def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
-    """(d - u) / sqrt(u) for each level of the student, d - u / 2 for the patches.
-
-    The nearest patch is usual already to a degree, so only half of what is left of that is taken away.
+    """Distances less what is usual.
 
     Args:
-        usual: u, (B, L + 1, h, w), from 0 up.
-        distances: d, L + 1 of (B, 1, H_l, W_l); the last is that of the patches.
+        usual: (B, M, h, w).
+        distances: M of (B, 1, H_l, W_l).
     """
-    expected = [_resized(usual[:, level : level + 1], d) for level, d in enumerate(distances)]
-    *student, (patch, usual_patch) = zip(distances, expected, strict=True)
-    return [*((d - u) / u.clamp(min=_LEAST).sqrt() for d, u in student), patch - 0.5 * usual_patch]
+    return [d - _resized(usual[:, level : level + 1], d) for level, d in enumerate(distances)]
 
 
 def _resized(usual: Tensor, like: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from skrd4ad.engine.normality import farthest_points, fit_normality
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.runtimes import Choice, ExportedModel, RuntimeName, load_runtime
 from skrd4ad.errors import CheckpointError, TrainingCancelled
-from skrd4ad.models.normality import Normality, departures_from, patch_descriptors
+from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import Student, build_student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.types import DatasetClass
@@ -114,11 +114,14 @@ def test_usual_distances_and_weights_follow_their_definition(
     gaps = np.linalg.norm(patches[:, None] - np.concatenate(rows), axis=2)
     nearest = np.argsort(gaps, axis=1)[:, : fitting.NEIGHBOURS]
     expected = np.concatenate(values)[nearest].mean(axis=1)
-    np.testing.assert_allclose(as_numpy(found.usual), expected, rtol=2e-3, atol=1e-4)
-    # the last level needs no resizing
-    usual, own = expected[np.concatenate(places), 3], np.concatenate(values)[:, 3]
-    spread = np.std(own - usual / 2, ddof=1)
-    assert found.weights[3].item() == pytest.approx(fitting.SHARES[3] / spread, rel=1e-2)
+    every = np.concatenate(values)
+    np.testing.assert_allclose(as_numpy(found.usual)[:, :3], expected[:, :3], rtol=2e-3, atol=1e-4)
+    # the distance to the nearest patch has one usual value
+    np.testing.assert_allclose(as_numpy(found.usual)[:, 3], every[:, 3].mean(), rtol=1e-3)
+    assert found.weights[3].item() == pytest.approx(fitting.SHARES[3] / np.std(every[:, 3], ddof=1), rel=1e-2)
+    # the middle level is on the grid of the patches, so it needs no resizing
+    departures = every[:, 1] - expected[np.concatenate(places), 1]
+    assert found.weights[1].item() == pytest.approx(fitting.SHARES[1] / np.std(departures, ddof=1), rel=1e-2)
 
 
 def test_an_image_that_gave_all_patches_is_compared_with_none_of_them(
@@ -202,8 +205,3 @@ def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
     (info.folder / "config.json").write_text(config)
     with pytest.raises(CheckpointError, match="usual"):
         load_model(info.folder)
-
-
-def test_departures_need_no_usual_distance_above_zero() -> None:
-    departures = departures_from(torch.zeros(1, 2, 2, 2), [torch.zeros(1, 1, 2, 2)] * 2)
-    assert all(torch.isfinite(each).all() for each in departures)

@@ -96,7 +96,7 @@ def test_a_faithful_export_passes_with_its_figures(predictor: Predictor, export:
 def test_a_broken_graph_fails(
     predictor: Predictor, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(graph, "anomaly_map", lambda levels: levels.sum(dim=1))  # without the blur
+    monkeypatch.setattr(graph, "anomaly_map", lambda levels, **_: levels.sum(dim=1))  # without the blur
     export = export_model(predictor, ExportSettings(format="openvino", batch=1), out=tmp_path / "out")
     certificate = check_export(export, predictor, images_of(disc, most=4), threads=1)
     assert not certificate.passed
