@@ -4,9 +4,10 @@ DATA is a folder in a known layout, or ``elpv`` or ``synthetic``, which need no 
 """
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
-from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.config import PRESETS
 from skrd4ad.data.images import read_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.engine.evaluate import evaluate_model
@@ -15,10 +16,12 @@ from skrd4ad.engine.train import train
 from skrd4ad.services.judgement import judge, limits_of
 
 source, name = sys.argv[1:3]
-epochs = int(sys.argv[3]) if len(sys.argv) > 3 else 60
+preset = PRESETS["fast"]
+epochs = int(sys.argv[3]) if len(sys.argv) > 3 else preset.train.epochs
 data = next(each for each in open_dataset(source) if each.name == name)
 
-model = train(data, model=ModelConfig(), config=TrainConfig(epochs=epochs), out=Path("checkpoints"), source=source)
+config = replace(preset.train, epochs=epochs)
+model = train(data, model=preset.model, config=config, out=Path("checkpoints"), source=source)
 print(f"model folder {model.folder}")
 
 predictor = Predictor.load(model.folder)
