@@ -153,7 +153,7 @@ def _distances(student: Student, learning: FeatureCache, images: Tensor, *, chec
     batches = []
     for places in images.split(_BATCH):
         check()
-        features = learning.batch(places)
+        features = [level.float() for level in learning.batch(places)]
         batches.append(restoration_distances(features, student(features)))
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
