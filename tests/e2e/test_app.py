@@ -169,6 +169,9 @@ def enter(page: Page, label: str, value: str) -> None:
     box.press("Enter")
 
 
+STEPS = ("Steps at most", "1000000")
+
+
 def start_training(page: Page, place: Place, settled: Callable[[Page], None], *, epochs: int) -> None:
     open_page(page, place, "Train")
     page.get_by_role("radio", name="Own folder").click()
@@ -177,7 +180,13 @@ def start_training(page: Page, place: Place, settled: Callable[[Page], None], *,
     folder.press("Enter")
     expect(page.get_by_text("12 good images to learn from")).to_be_visible(timeout=SLOW)
     page.get_by_text("Every setting").click()
-    for label, value in (("Image size", "64"), ("Epochs", str(epochs)), ("Images a step", "4"), ("Held out", "25")):
+    for label, value in (
+        ("Image size", "64"),
+        ("Epochs", str(epochs)),
+        ("Images a step", "4"),
+        ("Held out", "25"),
+        STEPS,
+    ):
         enter(page, label, value)
     settled(page)
     page.get_by_role("button", name="Start training").click()
@@ -343,6 +352,15 @@ def test_a_new_model_trains_to_its_end_and_inspects(tab: Page, place: Place, set
     expect(model_box(tab)).to_have_value(re.compile("washer"))
 
 
+AS_RGB = """element => {
+  const canvas = document.createElement('canvas').getContext('2d');
+  canvas.fillStyle = getComputedStyle(element).color;
+  canvas.fillRect(0, 0, 1, 1);
+  return `rgb(${canvas.getImageData(0, 0, 1, 1).data.slice(0, 3).join(', ')})`;
+}"""
+"""The colour of an element's text in sRGB, in whatever notation its style gives it."""
+
+
 def contrast(text: str, ground: str) -> float:
     """Contrast ratio of WCAG 2 between two colours as the browser gives them."""
 
@@ -375,7 +393,7 @@ def test_pages_fit_their_window_and_chosen_options_can_be_read(
                 assert inner <= 0, (name, width)
             page.set_viewport_size({"width": 1440, "height": 900})
             for chosen in page.locator('[data-testid="stButtonGroup"] button[data-selected]').all():
-                colour = chosen.evaluate("e => getComputedStyle(e).color")
+                colour = chosen.evaluate(AS_RGB)
                 ground = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
                 assert contrast(colour, ground) >= 4.5, (name, chosen.inner_text())
             assert page.locator(EXCEPTION).count() == 0
