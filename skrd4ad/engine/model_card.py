@@ -36,7 +36,7 @@ def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
         *([f"Note: {_one_line(note)}"] if note.strip() else []),
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
-        f"Anomaly map: {map_words(info.model)}",
+        f"Anomaly map. {map_words(info.model)}",
         "## Data",
         _table(_data_rows(info)),
         "## Training",

@@ -32,7 +32,7 @@ class ComparedPatch:
     distance: float
     """Of the two, in standardised descriptors; 0 is the same."""
     usual: float
-    """Distance that good parts have at such a patch."""
+    """Mean distance of the places of good parts."""
 
 
 def compared_patch(

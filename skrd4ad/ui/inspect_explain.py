@@ -57,7 +57,7 @@ def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -
 
 def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
     found: dict[str, ComparedPatch | None] = st.session_state.setdefault(_COMPARED, {})
-    if st.button("Show what the worst place was compared with", key="compared", icon=":material/frame_inspect:"):
+    if st.button("Compare the worst place with good parts", key="compared", icon=":material/frame_inspect:"):
         assert inspection.image is not None and inspection.prediction is not None
         scores = inspection.prediction.anomaly_map if inspection.judged_map is None else inspection.judged_map
         y, x = np.unravel_index(scores.argmax(), scores.shape)
@@ -80,8 +80,8 @@ def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
     patch = _crop(read_image(shown.path), shown.good_box)
     good.image(patch, caption=f"nearest good: {shown.path.name}", width="stretch")
     st.caption(
-        f"Distance {format_number(shown.distance)} in the teacher's features; good parts have about "
-        f"{format_number(shown.usual)} at such a place, and 0 is the same."
+        f"Distance {format_number(shown.distance)} in the teacher's features; on good parts it is "
+        f"{format_number(shown.usual)} on average, and 0 is the same."
     )
 
 
