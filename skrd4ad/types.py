@@ -86,8 +86,8 @@ class Prediction:
     anomaly_map: NDArray[np.float32]
     """(S, S), S the model's image size, or of the tiles' joint shape: sum of the levels, blurred."""
     level_maps: NDArray[np.float32]
-    """(L, S, S): one map a feature level, finest first, and that of the nearest good patches where the model has one; they
-    sum to the map before its blur."""
+    """(L, S, S): one map a feature level, finest first, and that of the nearest good patches where the model has one;
+    they sum to the map before its blur."""
     score: float
     """Maximum of ``anomaly_map``."""
 
