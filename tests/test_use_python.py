@@ -25,7 +25,7 @@ def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path)
     first, second, third = done.stdout.splitlines()
     assert first == f"model folder {folder}"
     assert re.fullmatch(r"image AUROC [01]\.\d{3} on 4 good and \d+ defective test images", second)
-    assert re.fullmatch(r"\w+: score \d\.\d{3}, (OK|REVIEW|NG), \d+ regions", third)
+    assert re.fullmatch(r"\w+: score \d+\.\d{3}, (OK|REVIEW|NG), \d+ regions", third)
 
 
 def test_the_readme_shows_it_as_it_is() -> None:
