@@ -28,7 +28,7 @@ from skrd4ad.engine.progress import Observer
 from skrd4ad.engine.runtimes import Choice, load_runtime
 from skrd4ad.engine.train import train
 from skrd4ad.errors import TrainingCancelled
-from skrd4ad.services.owners import give_way
+from skrd4ad.services.owners import NICENESS, give_way
 
 
 @contextmanager
@@ -42,7 +42,7 @@ def training(folder: Path, *, polite: bool) -> Iterator[None]:
 
     def work() -> None:
         if polite:
-            give_way()
+            give_way(NICENESS)
         observer = Observer(check=check, epoch=lambda _: begun.set())
         with suppress(TrainingCancelled):
             train(

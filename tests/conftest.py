@@ -18,6 +18,8 @@ from tests.postgres_server import PostgresServer, running_postgres
 
 # the app would start a process for every model it shows; tests/services/test_runtimes.py tries that on purpose
 os.environ["SKRD4AD_RUNTIME"] = "torch"
+# a job beside another worker's tests would get a tenth of a core; tests/services/test_jobs.py tries that on purpose
+os.environ["SKRD4AD_NICENESS"] = "0"
 
 
 @pytest.fixture(scope="session")

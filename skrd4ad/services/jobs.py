@@ -16,7 +16,7 @@ from sqlalchemy.orm import Session
 from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
 from skrd4ad.services.job_handle import JobHandle
 from skrd4ad.services.job_view import JobView, view_of
-from skrd4ad.services.owners import is_alive, this_process
+from skrd4ad.services.owners import give_way, is_alive, niceness, this_process
 from skrd4ad.storage import jobs, runs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.jobs import Ending, JobState, Wish
@@ -50,9 +50,13 @@ class JobQueue:
         Args:
             database: where the jobs live.
             tick_seconds: how often a sign of life and late progress are written, and wishes from other processes read.
+
+        Raises:
+            ConfigError: the environment asks for a niceness that does not exist.
         """
         self._database = database
         self._tick = tick_seconds
+        self._niceness = niceness()
         self._owner = this_process()
         self._changed = threading.Condition()
         self._waiting: dict[bool, deque[tuple[JobHandle, Work]]] = {False: deque(), True: deque()}  # by: is it light
@@ -218,6 +222,7 @@ class JobQueue:
             handle.resume()
 
     def _work_off(self, light: bool) -> None:
+        give_way(self._niceness)
         waiting = self._waiting[light]
         while True:
             with self._changed:

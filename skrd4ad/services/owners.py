@@ -8,10 +8,14 @@ from datetime import datetime, timedelta
 
 import psutil
 
+from skrd4ad.errors import ConfigError
+
 SILENCE = timedelta(seconds=60)
 """A process on another host that said nothing for so long is taken for dead."""
-NICENESS = 15
-"""Of the thread that jobs run in; 0 is usual, 19 the most."""
+NICENESS = 10
+"""Of the threads that jobs run in: a tenth of a core that somebody else wants as well, all of one that nobody wants."""
+VARIABLE = "SKRD4AD_NICENESS"
+"""Environment variable with another niceness: 0, as everything else, to 19, the last of all."""
 START_TOLERANCE = 2.0
 """Seconds by which two readings of one process's start may differ: the clock of the machine may be corrected."""
 
@@ -38,10 +42,26 @@ def is_alive(owner: str, *, heartbeat_at: datetime, now: datetime) -> bool:
         return now - heartbeat_at <= SILENCE
 
 
-def give_way() -> None:
-    """Let pages go before this thread, and before those it starts: jobs take the cores that nobody else wants."""
+def niceness() -> int:
+    """What the environment asks for, or :data:`NICENESS`.
+
+    Raises:
+        ConfigError: it asks for something that is not a whole number of 0 to 19.
+    """
+    given = os.environ.get(VARIABLE) or str(NICENESS)
+    if not given.isdecimal() or int(given) > 19:
+        raise ConfigError(f"{VARIABLE} is {given!r}. Give a whole number from 0 (jobs count as much as pages) to 19.")
+    return int(given)
+
+
+def give_way(to: int) -> None:
+    """Let pages go before this thread, and before those it starts.
+
+    Args:
+        to: Niceness that the thread gets; it keeps a higher one that it has.
+    """
     # Linux has a niceness for each thread; elsewhere it is the process's, which the pages are in
     if sys.platform == "linux":
         thread = threading.get_native_id()
-        if os.getpriority(os.PRIO_PROCESS, thread) < NICENESS:
-            os.setpriority(os.PRIO_PROCESS, thread, NICENESS)
+        if os.getpriority(os.PRIO_PROCESS, thread) < to:
+            os.setpriority(os.PRIO_PROCESS, thread, to)

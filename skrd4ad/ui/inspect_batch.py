@@ -59,10 +59,10 @@ def show_batch(
     _tables(info, scored)
     _to_review(info, items, scored)
     if info.calibration is not None and len(scored) > 1 and all(item.truth is None for item in items):
-        with st.expander("Trend of the scores, in the order of the images"):
+        with st.expander("Trend of the scores, in the order of the images", key="inspect-trend-box"):
             _trend(info, scored)
     key = f"{state}:{limit}:{mm_per_pixel}:{hash(tuple(item.id for item in items))}"
-    with st.expander("Report and masks of all images"):
+    with st.expander("Report and masks of all images", key="inspect-files"):
         _prepared_files(info, items, limit=limit, mm_per_pixel=mm_per_pixel, key=key)
 
 

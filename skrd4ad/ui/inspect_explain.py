@@ -47,7 +47,7 @@ def _cut_maps(state: str, _info: ModelInfo, _inspection: Inspection) -> dict[str
 
 def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -> None:
     """What helps to understand a decision, folded away until it is asked for."""
-    with st.expander("Why?"):
+    with st.expander("Why?", key="inspect-why"):
         if inspection.view == _WHOLE and info.model.skips > 0:
             st.toggle("Views with the skips cut", key=_SKIPS, help=CUT_NOTE, persist_state="session")
         if inspection.view == _WHOLE and info.model.retrieval:

@@ -117,7 +117,7 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
         elif job.state == "failed":
             st.error(job.error or "The reason is not known.", icon=":material/error:")
             if job.details:
-                with st.expander("Details"):
+                with st.expander("Details", key=f"job-details-{job.id}"):
                     st.code(job.details, language=None)
         if can_go_on and job.kind in _AGAIN:
             label, again = _AGAIN[job.kind]

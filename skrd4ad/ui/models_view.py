@@ -31,7 +31,7 @@ def show_models() -> None:
     left, right = halves("models", 1, 2)
     with left:
         model = pick_model()
-        with st.expander("Bring in a model", icon=":material/upload:"):
+        with st.expander("Bring in a model", icon=":material/upload:", key="models-bring-in"):
             show_import()
     with right:
         if model is not None:

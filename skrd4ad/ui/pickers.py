@@ -143,7 +143,7 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
     )
     preset = PRESETS[str(name)]
     st.caption(preset.about)
-    with st.expander("Every setting"):
+    with st.expander("Every setting", key="train-every-setting"):
         # keys carry the preset's name, so that another preset starts from its own values
         values = _model_values(preset, str(name))
         train = _train_settings(preset, str(name))

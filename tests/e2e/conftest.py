@@ -27,7 +27,7 @@ CHROMIUM_FLAGS = [
     "--disable-sync",
 ]
 START_SECONDS = 60
-expect.set_options(timeout=30_000)  # an upper bound for a loaded machine, never waited for by a working page
+expect.set_options(timeout=60_000)  # an upper bound for a loaded machine, never waited for by a working page
 Serve = Callable[..., AbstractContextManager[str]]
 
 
@@ -98,6 +98,21 @@ def settled() -> Callable[[Page], None]:
     """``settled(page)`` waits until the script has run."""
 
     def wait(page: Page) -> None:
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=30_000)
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=90_000)
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def fits() -> Callable[[Page], None]:
+    """``fits(page)`` waits until nothing is wider than the window; charts take a moment to follow a change of it."""
+
+    def wait(page: Page) -> None:
+        page.wait_for_function(
+            """() => {
+              const main = document.querySelector('[data-testid="stMain"]');
+              return document.documentElement.scrollWidth <= innerWidth && main.scrollWidth <= main.clientWidth;
+            }"""
+        )
 
     return wait

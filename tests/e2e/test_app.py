@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "checkpoints" / "elpv" / "solar_cell_mono" / "demo"
-SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
+SLOW = 180_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
 EXCEPTION = '[data-testid="stException"]'
 READY = ".viewer[data-ready]"
 
@@ -375,7 +375,7 @@ def contrast(text: str, ground: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_their_window_and_chosen_options_can_be_read(
-    browser: Browser, place: Place, settled, scheme: str
+    browser: Browser, place: Place, settled, fits, scheme: str
 ) -> None:
     complaints = Complaints()
     with browser.new_context(color_scheme=scheme, viewport={"width": 1440, "height": 900}) as made:
@@ -388,9 +388,7 @@ def test_pages_fit_their_window_and_chosen_options_can_be_read(
             settled(page)
             for width in (1440, 800):
                 page.set_viewport_size({"width": width, "height": 900})
-                assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), (name, width)
-                inner = page.get_by_test_id("stMain").evaluate("e => e.scrollWidth - e.clientWidth")
-                assert inner <= 0, (name, width)
+                fits(page)
             page.set_viewport_size({"width": 1440, "height": 900})
             for chosen in page.locator('[data-testid="stButtonGroup"] button[data-selected]').all():
                 colour = chosen.evaluate(AS_RGB)

@@ -318,7 +318,7 @@ def test_the_log_scale_moves_no_number(page: Page) -> None:
 @pytest.mark.parametrize("width", [1280, 800, 480])
 def test_it_fits_its_column(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 1000})
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     board = page.locator(".board")
     assert board.evaluate("b => b.scrollWidth <= b.clientWidth")
     chart = page.locator(".chart").bounding_box()

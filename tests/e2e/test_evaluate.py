@@ -27,7 +27,7 @@ from tests.evaluation_world import worse_copy
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-SLOW = 60_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
+SLOW = 180_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
 TRIES = 4
 ROW_PIXELS = 35
 """Height of a row of Streamlit's tables, and of their head."""

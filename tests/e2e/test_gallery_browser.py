@@ -285,7 +285,7 @@ def test_it_fits_the_width_with_two_rows_at_most(page: Page, width: int) -> None
     page.set_viewport_size({"width": width, "height": 900})
     expect(page.locator(".strip")).to_have_css("--rows", "2.2")
     assert page.locator(".strip").bounding_box()["height"] < 2.5 * tile(page, "id-0").bounding_box()["height"]
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     assert page.locator(".strip").evaluate("s => s.scrollWidth <= s.clientWidth")
 
 

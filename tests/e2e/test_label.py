@@ -29,7 +29,7 @@ from skrd4ad.services.review import ReviewRequest, send_to_review
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-SLOW = 60_000
+SLOW = 180_000
 SIZE = (360, 280)
 Point = tuple[float, float]
 

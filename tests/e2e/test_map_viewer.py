@@ -446,7 +446,7 @@ def test_it_fits_its_column_and_a_window_of_900_pixels(viewer_page: Page) -> Non
         viewer_page.set_viewport_size({"width": width, "height": 900})
         box = viewer_page.locator(".viewer").bounding_box()
         assert box["height"] < 800
-        assert viewer_page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        viewer_page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
     viewer_page.set_viewport_size(size)
 
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 import skrd4ad
-from skrd4ad.errors import DataError, StorageError, TrainingError
+from skrd4ad.errors import ConfigError, DataError, StorageError, TrainingError
 from skrd4ad.services import jobs as jobs_module
 from skrd4ad.services.jobs import JobHandle, JobQueue, JobView, queue, reset_queue
-from skrd4ad.services.owners import NICENESS, give_way
+from skrd4ad.services.owners import NICENESS
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
@@ -487,22 +487,35 @@ def test_a_job_of_a_silent_host_is_interrupted_and_one_of_a_speaking_host_is_not
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own here")
-def test_a_job_gives_way_to_the_pages_and_so_do_the_threads_it_starts() -> None:
+@pytest.mark.parametrize(("wanted", "extra"), [("", NICENESS), ("3", 3), ("0", 0)])
+def test_a_job_gives_way_to_the_pages_and_so_do_the_threads_it_starts(
+    database: Database, monkeypatch: pytest.MonkeyPatch, wanted: str, extra: int
+) -> None:
+    monkeypatch.setenv("SKRD4AD_NICENESS", wanted)
     found: list[int] = []
 
     def note() -> None:
         found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 
-    def job() -> None:
-        give_way()
+    def work(handle: JobHandle) -> Mapping[str, Any]:
         note()
         started = threading.Thread(target=note)
         started.start()
         started.join()
+        return {}
 
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    thread = threading.Thread(target=job)
-    thread.start()
-    thread.join()
-    assert found == [NICENESS, NICENESS]
+    job_queue = JobQueue(database, tick_seconds=0.02)
+    job_queue.wait(submit(job_queue, work), LONG)
+    job_queue.close()
+    assert found == [max(before, extra)] * 2
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+
+
+@pytest.mark.parametrize("wanted", ["20", "-5", "low", "1.5"])
+def test_a_niceness_that_does_not_exist_is_an_error_that_says_what_is_allowed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, wanted: str
+) -> None:
+    monkeypatch.setenv("SKRD4AD_NICENESS", wanted)
+    with pytest.raises(ConfigError, match=f"SKRD4AD_NICENESS is '{wanted}'.*0 .*19"):
+        JobQueue(database)
