@@ -1,10 +1,118 @@
 """What the student learns by. All features are lists over levels, finest first: (B, C_l, H_l, W_l)."""
 
+import itertools
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
+
+_LEAST = 1e-16
+"""Of a sum of squares that something is divided by."""
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class _Sums:
+    """All that the losses need of one level; each is a sum over channels and positions, or over everything."""
+
+    fg: Tensor
+    """(B,) of the products f g."""
+    ff: Tensor
+    """(B,) of f²."""
+    gg: Tensor
+    """(B,) of g²."""
+    error: Tensor
+    """Scalar, of (f − g)²."""
+    enlarged: Tensor
+    """Scalar, of up(f − g)², with up to the next finer level; 0 where that is not asked for."""
+    elements: int
+    """Numbers that ``error`` sums over."""
+    enlarged_elements: int
+
+    @property
+    def cosine(self) -> Tensor:
+        """Mean over the images of 1 − cos(flatten(f), flatten(g))."""
+        return (1 - self.fg / (self.ff.clamp_min(_LEAST) * self.gg.clamp_min(_LEAST)).sqrt()).mean()
+
+    @property
+    def mse(self) -> Tensor:
+        return self.error / self.elements
+
+    @property
+    def enlarged_mse(self) -> Tensor:
+        return self.enlarged / self.enlarged_elements
+
+
+class _SumsOfLevel(torch.autograd.Function):
+    """The sums of :class:`_Sums` and their gradient in g, each in a few walks over the features.
+
+    What autograd makes of the formulas one by one walks over them some thirty times, a third of which at the size of
+    the finer level. Enlarging is linear, and the same in rows and columns: with U its matrix of one side, the sum of
+    up(e)² is Σ e · (K e K) with K = UᵀU, which has the size of the coarse level; rectangles have one K a side.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, f: Tensor, g: Tensor, fine: Size | None) -> tuple[Tensor, ...]:
+        f, wide = _walked(f), _walked(g)
+        error = f - wide
+        spread = None if fine is None else _by_kernels(error, fine)
+        enlarged = error.new_zeros(()) if spread is None else _dots(error, spread).sum()
+        ctx.save_for_backward(f, wide, *([] if spread is None else [spread]))
+        ctx.type = g.dtype
+        return _dots(f, wide), _dots(f, f), _dots(wide, wide), _dots(error, error).sum(), enlarged
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor, None]:
+        f, g, *spread = ctx.saved_tensors
+        of_fg, _, of_gg, of_error, of_enlarged = gradients
+        in_images = (-1, 1, 1, 1)
+        found = torch.mul(g, (2 * (of_gg + of_error)).view(in_images))
+        found.addcmul_(f, (of_fg - 2 * of_error).view(in_images))
+        if spread:
+            found.addcmul_(spread[0], -2 * of_enlarged)
+        return None, found.permute(0, 3, 1, 2).to(ctx.type), None
+
+
+def _walked(level: Tensor) -> Tensor:
+    """(B, H, W, C) float32: a view of features with channels last, as training has them."""
+    return level.detach().permute(0, 2, 3, 1).float()
+
+
+def _dots(a: Tensor, b: Tensor) -> Tensor:
+    """(B,) sums of a b; the processor's dot product is many times as fast as a product and its sum, and as exact."""
+    return torch.stack([torch.dot(x, y) for x, y in zip(a.flatten(1), b.flatten(1), strict=True)])
+
+
+def _by_kernels(error: Tensor, fine: Size) -> Tensor:
+    """K e K, with the kernel of each side, of errors (B, H, W, C)."""
+    rows, columns = (_enlarging_kernel(*sides).to(error.device) for sides in zip(error.shape[1:3], fine, strict=True))
+    high = torch.matmul(rows, error.flatten(2)).view(error.shape)
+    return torch.matmul(columns, high)
+
+
+@lru_cache
+def _enlarging_kernel(side: int, fine: int) -> Tensor:
+    """UᵀU (side, side) of bilinear interpolation from ``side`` to ``fine`` places, with aligned corners."""
+    at = torch.arange(fine, dtype=torch.float64) * (side - 1) / max(fine - 1, 1)
+    places = torch.arange(side, dtype=torch.float64)
+    matrix = (1 - (at[:, None] - places).abs()).clamp_min(0)
+    return (matrix.T @ matrix).float()
+
+
+def _sums(features: list[Tensor], restored: list[Tensor], *, enlarged: bool) -> list[_Sums]:
+    """Of all levels; ``enlarged`` of the coarse ones only where it is asked for."""
+    found = []
+    for place, (f, g) in enumerate(zip(features, restored, strict=True)):
+        fine: Size | None = tuple(features[place - 1].shape[-2:]) if enlarged and place else None  # type: ignore[assignment]
+        fg, ff, gg, error, up = _SumsOfLevel.apply(f, g, fine)
+        pixels = math.prod(fine or (0, 0))
+        found.append(_Sums(fg, ff, gg, error, up, f.numel(), len(f) * f.shape[1] * pixels))
+    return found
 
 
 def distillation_loss(features: list[Tensor], restored: list[Tensor], *, kind: Loss) -> Tensor:
@@ -16,20 +124,12 @@ def distillation_loss(features: list[Tensor], restored: list[Tensor], *, kind: L
     Returns:
         Scalar, 0 for perfect restoration.
     """
-    losses = [_level_loss(f, g, kind) for f, g in zip(features, restored, strict=True)]
-    return torch.stack(losses).sum()
+    return _distillation(_sums(features, restored, enlarged=False), kind)
 
 
-def _level_loss(f: Tensor, g: Tensor, kind: Loss) -> Tensor:
-    if kind == "cosine":
-        return _cosine_loss(f, g)
-    if kind == "mse":
-        return F.mse_loss(g, f)
-    return 0.5 * _cosine_loss(f, g) + 0.5 * F.mse_loss(g, f)
-
-
-def _cosine_loss(f: Tensor, g: Tensor) -> Tensor:
-    return (1 - F.cosine_similarity(f.flatten(1), g.flatten(1))).mean()
+def _distillation(levels: list[_Sums], kind: Loss) -> Tensor:
+    cosine, mse = {"cosine": (1.0, 0.0), "mse": (0.0, 1.0), "mixed": (0.5, 0.5)}[kind]
+    return torch.stack([cosine * level.cosine + mse * level.mse for level in levels]).sum()
 
 
 def group_consistency(features: list[Tensor], restored: list[Tensor]) -> Tensor:
@@ -41,21 +141,22 @@ def group_consistency(features: list[Tensor], restored: list[Tensor]) -> Tensor:
     Returns:
         Scalar from 0 up.
     """
-    errors = []
-    for fine in range(len(features) - 1):
-        size = features[fine].shape[-2:]
-        coarse_error = F.mse_loss(_resized(restored[fine + 1], size), _resized(features[fine + 1], size))
-        errors.append((coarse_error - F.mse_loss(restored[fine], features[fine])).abs())
-    return torch.stack(errors).sum()
+    return _consistency(_sums(features, restored, enlarged=True))
 
 
-def _resized(feature: Tensor, size: torch.Size) -> Tensor:
-    return F.interpolate(feature, size=tuple(size), mode="bilinear", align_corners=True)
+def _consistency(levels: list[_Sums]) -> Tensor:
+    pairs = itertools.pairwise(levels)
+    return torch.stack([(coarse.enlarged_mse - fine.mse).abs() for fine, coarse in pairs]).sum()
 
 
 def total_loss(features: list[Tensor], restored: list[Tensor], *, config: TrainConfig) -> Tensor:
-    """Distillation loss, plus ``rate`` times the group consistency when the config asks for it."""
-    loss = distillation_loss(features, restored, kind=config.loss)
+    """Distillation loss, plus ``rate`` times the group consistency when the config asks for it.
+
+    Features may be of float32 or bfloat16; sums and gradients are computed in float32. Only ``restored`` gets a
+    gradient.
+    """
+    levels = _sums(features, restored, enlarged=config.group_consistency)
+    loss = _distillation(levels, config.loss)
     if config.group_consistency:
-        loss = loss + config.rate * group_consistency(features, restored)
+        loss = loss + config.rate * _consistency(levels)
     return loss

@@ -3,6 +3,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
 from skrd4ad.losses import distillation_loss, group_consistency, total_loss
@@ -95,3 +96,45 @@ def test_gradients_reach_every_restored_level() -> None:
 def test_unequal_number_of_levels_is_refused() -> None:
     with pytest.raises(ValueError, match="zip"):
         distillation_loss(F_, G_[:2], kind="cosine")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("kind", ["cosine", "mse", "mixed"])
+@pytest.mark.parametrize("sides", [((8, 8), (4, 4), (2, 2)), ((9, 5), (4, 3), (1, 1))])
+def test_values_and_gradients_are_those_of_the_formulas_in_float64(
+    kind: Loss, sides: tuple[tuple[int, int], ...], dtype: torch.dtype
+) -> None:
+    generator = torch.Generator().manual_seed(3)
+    shapes = [(3, channels, *side) for channels, side in zip((4, 6, 10), sides, strict=True)]
+    f, g = ([torch.randn(shape, generator=generator).to(dtype) for shape in shapes] for _ in "fg")
+    config = TrainConfig(loss=kind, rate=0.7)
+    exact = [x.double().requires_grad_() for x in g]
+    expected = loss_by_the_book([x.double() for x in f], exact, kind=kind, rate=0.7)
+    for memory in (torch.contiguous_format, torch.channels_last):
+        given = [x.clone(memory_format=memory).requires_grad_() for x in g]
+        found = total_loss([x.contiguous(memory_format=memory) for x in f], given, config=config)
+        assert found.item() == pytest.approx(expected.item(), rel=1e-5)
+        found.backward()
+        for ours, theirs in zip(given, torch.autograd.grad(expected, exact, retain_graph=True), strict=True):
+            assert ours.grad is not None and ours.grad.dtype == dtype
+            scale = theirs.abs().max().item()
+            assert (ours.grad.double() - theirs).abs().max().item() < scale * torch.finfo(dtype).eps * 4
+
+
+def loss_by_the_book(f: list[Tensor], g: list[Tensor], *, kind: Loss, rate: float) -> Tensor:
+    """The formulas, operation by operation."""
+    total = torch.zeros((), dtype=f[0].dtype)
+    for a, b in zip(f, g, strict=True):
+        cosine = (1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean()
+        total = total + {"cosine": cosine, "mse": F.mse_loss(b, a), "mixed": (cosine + F.mse_loss(b, a)) / 2}[kind]
+    for fine in (0, 1):
+        size = tuple(f[fine].shape[-2:])
+        coarse = [F.interpolate(x[fine + 1], size=size, mode="bilinear", align_corners=True) for x in (f, g)]
+        total = total + rate * (F.mse_loss(*coarse) - F.mse_loss(g[fine], f[fine])).abs()
+    return total
+
+
+def test_an_image_that_is_restored_to_nothing_has_a_finite_gradient() -> None:
+    restored = [torch.zeros_like(g).requires_grad_() for g in G_]
+    total_loss(F_, restored, config=TrainConfig()).backward()
+    assert all(g.grad is not None and bool(g.grad.isfinite().all()) for g in restored)

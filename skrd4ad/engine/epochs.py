@@ -102,13 +102,13 @@ class Loop:
         self.student.train()
         config, losses, seen = self.config, 0.0, 0
         batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
-        for step, places in enumerate(batches, start=1):
+        ahead = self.learning.batches(batches)
+        for step, (places, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
             self._check()
             done = ((epoch - 1) * len(batches) + step - 1) / (self.config.epochs * len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate_factor(config.schedule, done)
-            features = self.learning.batch(places)
-            loss = total_loss(features, self.student(features), config=config)
+            loss = self._loss(cached)
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -122,7 +122,7 @@ class Loop:
         features = on_device(cached, self.student)
         with torch.autocast(features[0].device.type, torch.bfloat16, enabled=features[0].dtype == torch.bfloat16):
             restored = self.student(features)
-        return total_loss([f.float() for f in features], [g.float() for g in restored], config=self.config)
+        return total_loss(features, restored, config=self.config)
 
     def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float, begun: float) -> None:
         epochs = epoch - 1 - self._first + step / steps
