@@ -14,6 +14,7 @@ Loss = Literal["cosine", "mse", "mixed"]
 Selection = Literal["last", "holdout", "test"]
 Schedule = Literal["constant", "cosine"]
 Fusion = Literal["sum", "normal"]
+TrainPrecision = Literal["auto", "fp32", "bf16"]
 LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
 
@@ -118,6 +119,9 @@ class TrainConfig:
     """Epoch to keep: the last, the best on held-out good images, or ("test") the best on the test set, which is
     what the original code does; every number from the latter is marked "test-selected"."""
 
+    precision: TrainPrecision = "auto"
+    """What the student's convolutions compute in while it is trained: bf16, which is faster where the
+    processor or graphics card computes in it by itself (auto), or fp32. The trained model is fp32 either way."""
     evaluate_every: int = 10
     """Epochs between evaluations when the epoch is chosen on the test set."""
 
@@ -146,6 +150,7 @@ class TrainConfig:
                 self.selection in ("last", "holdout", "test"),
                 f"selection is {self.selection!r}; allowed: last, holdout, test",
             ),
+            (self.precision in ("auto", "fp32", "bf16"), f"precision is {self.precision!r}; allowed: auto, fp32, bf16"),
             (
                 not (self.selection == "holdout" and self.holdout == 0),
                 "selection is 'holdout' but holdout is 0; hold images out or choose selection 'last'",

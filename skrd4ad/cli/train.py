@@ -9,9 +9,10 @@ from typing import Any, get_args
 from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
 from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
 from skrd4ad.cli.records import run_database
-from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig
+from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor import examine
 from skrd4ad.engine.checkpoint import ModelInfo, read_info
+from skrd4ad.engine.devices import DeviceName
 from skrd4ad.errors import DataError
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.retraining import retrain_config
@@ -22,7 +23,7 @@ DEFAULT_PRESET = "fast"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
 _TRAIN_OPTIONS = (
     *("epochs", "most_steps", "batch_size", "learning_rate", "schedule"),
-    *("loss", "rate", "seed", "holdout", "selection"),
+    *("loss", "rate", "seed", "holdout", "selection", "precision"),
 )
 
 
@@ -80,6 +81,14 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         help="epoch to keep: the last, the best on held-out good images, or the best on the test set (figures are then "
         "marked test-selected)",
     )
+    change.add_argument(
+        "--precision",
+        choices=get_args(TrainPrecision),
+        help="what the student is trained in: auto is bf16 where the processor or graphics card computes in it",
+    )
+    parser.add_argument(
+        "--device", choices=get_args(DeviceName), default="auto", help="where it is trained (default: auto)"
+    )
     add_weights(parser)
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
     parser.add_argument(
@@ -117,6 +126,7 @@ def run(arguments: argparse.Namespace) -> int:
                     database=database,
                     resume=arguments.resume,
                     observer=observer_of(show),
+                    device=arguments.device,
                 )
             _say(info, output)
             if request.evaluate and (why_not := why_not_measured(info, data)):

@@ -64,7 +64,7 @@ class ModelInfo:
     training_seconds: float | None = None
     origin: str = "trained here"
     created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    environment: dict[str, str] = field(default_factory=lambda: _environment())
+    environment: dict[str, str] = field(default_factory=lambda: versions())
     digest: str = ""
     """SHA-256 of ``model.safetensors``; set when the folder is written."""
     calibration: Calibration | None = None
@@ -315,5 +315,6 @@ def _config_values(info: ModelInfo) -> dict[str, Any]:
     return checked
 
 
-def _environment() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Versions of what a model is made with."""
     return {"skrd4ad": skrd4ad.__version__, "torch": torch.__version__, "python": platform.python_version()}

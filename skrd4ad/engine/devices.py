@@ -6,9 +6,9 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from skrd4ad.config import TrainPrecision
 from skrd4ad.errors import ConfigError
 from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.models.teachers import teacher_spec
 
 DeviceName = Literal["auto", "cpu", "cuda"]
 
@@ -36,15 +36,22 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def training_type(net: str, device: torch.device) -> torch.dtype:
+def training_type(precision: TrainPrecision, device: torch.device) -> torch.dtype:
     """What a student's convolutions are trained in, and its teacher's features are kept in.
 
-    bfloat16 for the ResNets on a graphics card that computes in it, and float32 otherwise: on a processor the gain was
-    not proven, see ``docs/performance.md``. Weights, batch norms' statistics, losses and the optimiser are float32
-    always.
+    auto is bfloat16 on a graphics card or a processor that computes in it by itself, and float32 otherwise: others only
+    imitate it, slower than float32. Weights, batch norms' statistics, losses and the optimiser are float32 always.
     """
-    able = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.bfloat16 if able and teacher_spec(net).block != "linear" else torch.float32
+    if precision == "auto":
+        precision = "bf16" if _computes_bf16(device) else "fp32"
+    return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+
+
+def _computes_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported()
+    able = torch.cpu.get_capabilities()
+    return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
 class CudaNetwork:

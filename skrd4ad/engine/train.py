@@ -12,7 +12,7 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig, TrainConfig, to_dict
 from skrd4ad.data.images import content_hash
 from skrd4ad.engine.calibration import calibrate
-from skrd4ad.engine.checkpoint import PATCH_IMAGES, ModelInfo, run_folder, save_model
+from skrd4ad.engine.checkpoint import PATCH_IMAGES, ModelInfo, run_folder, save_model, versions
 from skrd4ad.engine.devices import DeviceName, choose_device, training_type
 from skrd4ad.engine.epochs import Loop, epoch_batches, holdout_scores, require_both_classes
 from skrd4ad.engine.features import FeatureCache, cache_features
@@ -107,6 +107,7 @@ def train(
     if parent is not None:
         parent.restore(student)
     where = choose_device(device)
+    dtype = training_type(config.precision, where)
     teacher.to(where)
     student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
@@ -122,9 +123,7 @@ def train(
         )
 
     with (
-        cache_features(
-            teacher, learn, image_size=model.image_size, on_image=on_image, dtype=training_type(model.net, where)
-        ) as learning,
+        cache_features(teacher, learn, image_size=model.image_size, on_image=on_image, dtype=dtype) as learning,
         _held_out_cache(
             teacher, held_out, image_size=model.image_size, on_image=lambda n: on_image(len(learn) + n)
         ) as holding,
@@ -184,6 +183,7 @@ def train(
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         test_selected=config.selection == "test",
         training_seconds=round(record.seconds, 1),
+        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {where.type}"},
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
     saved = save_model(run, info=info, student=student.state_dict(), normality=normality)

@@ -21,6 +21,7 @@ _TRAIN = {
     "rate": "Weight of group consistency",
     "holdout": "Share held out",
     "selection": "Epoch chosen by",
+    "precision": "Precision of the training",
     "evaluate_every": "Epochs between evaluations on the test set",
 }
 _DATA = {

@@ -9,6 +9,7 @@ from typing import Any
 
 from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
 from skrd4ad.engine.checkpoint import ModelInfo, folder_name, read_info, save_metrics
+from skrd4ad.engine.devices import DeviceName
 from skrd4ad.engine.evaluate import unseen_test_images
 from skrd4ad.engine.train import Observer, TrainProgress, train
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
@@ -81,6 +82,7 @@ def train_class(
     resume: bool = False,
     observer: Observer | None = None,
     job_id: str | None = None,
+    device: DeviceName = "auto",
 ) -> ModelInfo:
     """Train on one class, evaluate on its test set, and record the run and the model.
 
@@ -92,6 +94,7 @@ def train_class(
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         observer: is told of the progress, and may stop the training.
         job_id: background job it belongs to.
+        device: where it is trained.
 
     Raises:
         SkrdError: what the training or the evaluation could not do; the run is recorded as failed. A model that was
@@ -115,6 +118,7 @@ def train_class(
             resume=resume,
             start=start,
             observer=observer,
+            device=device,
         )
         if database is not None:
             record_model(database, info)

@@ -6,7 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from skrd4ad.config import LITE_NETS, NETS, PRESETS, Fusion, Loss, ModelConfig, Preset, Schedule, Selection, TrainConfig
+from skrd4ad.config import (
+    LITE_NETS,
+    NETS,
+    PRESETS,
+    Fusion,
+    Loss,
+    ModelConfig,
+    Preset,
+    Schedule,
+    Selection,
+    TrainConfig,
+    TrainPrecision,
+)
 from skrd4ad.data.layouts import LAYOUTS
 from skrd4ad.paths import data_roots
 from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in, made_datasets
@@ -22,6 +34,11 @@ _MAPS: dict[tuple[Fusion, bool], str] = {
     ("normal", True): "With good patches",
     ("normal", False): "Levels by their spread",
     ("sum", False): "Sum of levels (published)",
+}
+_PRECISIONS: dict[TrainPrecision, str] = {
+    "auto": "bf16 where this machine computes in it, otherwise fp32",
+    "fp32": "fp32, 32 bits",
+    "bf16": "bf16, 16 bits",
 }
 _SELECTIONS: dict[Selection, str] = {
     "holdout": "Best on held-out good images",
@@ -273,6 +290,16 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         persist_state="session",
         help="The training ends with the epoch that reaches this many steps; empty for all epochs.",
     )
+    precisions: list[TrainPrecision] = list(_PRECISIONS)
+    precision = st.selectbox(
+        "Precision of the training",
+        precisions,
+        index=precisions.index(base.precision),
+        format_func=_PRECISIONS.__getitem__,
+        key=f"precision-{name}",
+        persist_state="session",
+        help="What the student's convolutions compute in while it learns. The trained model is in 32 bits.",
+    )
     return replace(
         base,
         epochs=int(epochs),
@@ -284,6 +311,7 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         holdout=float(holdout) / 100,
         loss=loss,
         selection=selection,
+        precision=precision,
         rate=float(weight),
         group_consistency=weight > 0,
     )

@@ -39,11 +39,13 @@ def test_the_processor_computes_in_fp32_as_ever() -> None:
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
 
 
-def test_only_a_card_that_can_trains_the_resnets_in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    card, processor = torch.device("cuda"), torch.device("cpu")
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)
-    assert training_type("wide_res50", card) == torch.bfloat16
-    assert training_type("efficientnet_lite0", card) == torch.float32
-    assert training_type("wide_res50", processor) == torch.float32
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
-    assert training_type("wide_res50", card) == torch.float32
+@pytest.mark.parametrize("able", [True, False])
+def test_training_is_in_bf16_where_the_card_or_the_processor_computes_in_it(
+    monkeypatch: pytest.MonkeyPatch, able: bool
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
+    for device in (torch.device("cuda"), torch.device("cpu")):
+        assert training_type("auto", device) == (torch.bfloat16 if able else torch.float32)
+        assert training_type("fp32", device) == torch.float32
+        assert training_type("bf16", device) == torch.bfloat16
