@@ -120,8 +120,8 @@ class TrainConfig:
     what the original code does; every number from the latter is marked "test-selected"."""
 
     precision: TrainPrecision = "auto"
-    """What the student's convolutions compute in while it is trained: bf16, which is faster where the
-    processor or graphics card computes in it by itself (auto), or fp32. The trained model is fp32 either way."""
+    """What the student's convolutions compute in while it is trained: fp32 or bf16. auto is bf16 for
+    the ResNets where the processor or graphics card computes in it by itself. The trained model is fp32 either way."""
     evaluate_every: int = 10
     """Epochs between evaluations when the epoch is chosen on the test set."""
 

@@ -84,7 +84,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     change.add_argument(
         "--precision",
         choices=get_args(TrainPrecision),
-        help="what the student is trained in: auto is bf16 where the processor or graphics card computes in it",
+        help="what the student is trained in: auto is bf16 for the ResNets where the machine computes in it, else fp32",
     )
     parser.add_argument(
         "--device", choices=get_args(DeviceName), default="auto", help="where it is trained (default: auto)"

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from skrd4ad.config import TrainPrecision
+from skrd4ad.config import LITE_NETS, TrainPrecision
 from skrd4ad.errors import ConfigError
 from skrd4ad.models.skrd import SKRD4AD
 
@@ -36,14 +36,16 @@ def mixed_precision(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
 
 
-def training_type(precision: TrainPrecision, device: torch.device) -> torch.dtype:
+def training_type(precision: TrainPrecision, *, net: str, device: torch.device) -> torch.dtype:
     """What a student's convolutions are trained in, and its teacher's features are kept in.
 
-    auto is bfloat16 on a graphics card or a processor that computes in it by itself, and float32 otherwise: others only
-    imitate it, slower than float32. Weights, batch norms' statistics, losses and the optimiser are float32 always.
+    auto is bfloat16 for the ResNets on a graphics card or a processor that computes in it by itself, and float32
+    otherwise: other processors only imitate it, slower than float32, and the students of the EfficientNet-Lites lose a
+    little by it (``docs/performance.md``). Weights, batch norms' statistics, losses and the optimiser are float32
+    always.
     """
     if precision == "auto":
-        precision = "bf16" if _computes_bf16(device) else "fp32"
+        precision = "bf16" if net not in LITE_NETS and _computes_bf16(device) else "fp32"
     return {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 

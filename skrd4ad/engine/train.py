@@ -107,7 +107,7 @@ def train(
     if parent is not None:
         parent.restore(student)
     where = choose_device(device)
-    dtype = training_type(config.precision, where)
+    dtype = training_type(config.precision, net=model.net, device=where)
     teacher.to(where)
     student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)

@@ -131,10 +131,10 @@ class Normality(nn.Module):
         described = self.standardised(patch_descriptors(features))
         batch, channels, height, width = described.shape
         rows = described.permute(0, 2, 3, 1).reshape(-1, channels)
-        least, place = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2).min(dim=1)
-        least = least + (rows * rows).sum(1)
-        nearest = least.clamp(min=0).sqrt().reshape(batch, 1, height, width)
-        return nearest, place.reshape(batch, height, width)
+        # how near the nearest is is computed anew: a difference of large sums is rough in bf16
+        place = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2).argmin(dim=1)
+        nearest = (rows - self.patches[place]).square().sum(dim=1).sqrt()
+        return nearest.reshape(batch, 1, height, width), place.reshape(batch, height, width)
 
     def standardised(self, descriptors: Tensor) -> Tensor:
         """Descriptors (B, D, h, w) in units of their spread over good patches."""

@@ -36,7 +36,7 @@ _MAPS: dict[tuple[Fusion, bool], str] = {
     ("sum", False): "Sum of levels (published)",
 }
 _PRECISIONS: dict[TrainPrecision, str] = {
-    "auto": "bf16 where this machine computes in it, otherwise fp32",
+    "auto": "bf16 for the ResNets where this machine computes in it, otherwise fp32",
     "fp32": "fp32, 32 bits",
     "bf16": "bf16, 16 bits",
 }

@@ -40,12 +40,14 @@ def test_the_processor_computes_in_fp32_as_ever() -> None:
 
 
 @pytest.mark.parametrize("able", [True, False])
-def test_training_is_in_bf16_where_the_card_or_the_processor_computes_in_it(
+def test_the_resnets_are_trained_in_bf16_where_the_card_or_the_processor_computes_in_it(
     monkeypatch: pytest.MonkeyPatch, able: bool
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": True, "avx512_bf16": able})
     for device in (torch.device("cuda"), torch.device("cpu")):
-        assert training_type("auto", device) == (torch.bfloat16 if able else torch.float32)
-        assert training_type("fp32", device) == torch.float32
-        assert training_type("bf16", device) == torch.bfloat16
+        assert training_type("auto", net="wide_res50", device=device) == (torch.bfloat16 if able else torch.float32)
+        assert training_type("auto", net="efficientnet_lite0", device=device) == torch.float32
+        for net in ("wide_res50", "efficientnet_lite0"):
+            assert training_type("fp32", net=net, device=device) == torch.float32
+            assert training_type("bf16", net=net, device=device) == torch.bfloat16

@@ -56,10 +56,10 @@ def test_reference_of_an_existing_folder_is_that_of_its_training(
     assert trained is not None
     assert built.bands.keys() == trained.bands.keys()
     for name, band in built.bands.items():
-        # the training sees the images in another order, and keeps their features in bf16 where that is faster
-        assert band.median == pytest.approx(trained.bands[name].median, rel=2e-3, abs=1e-6)
+        # the training sees the images in another order, and its batches round otherwise
+        assert band.median == pytest.approx(trained.bands[name].median, rel=1e-4, abs=1e-6)
         assert (band.high or 0) == pytest.approx(trained.bands[name].high or 0, rel=1e-3)
-    assert built.embedding == pytest.approx(trained.embedding, abs=1e-3)
+    assert built.embedding == pytest.approx(trained.embedding, abs=1e-5)
     assert seen[-1] == (len(disc.train), len(disc.train))
     assert read_reference(copy) is not None
 
