@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import plotly.graph_objects as go
 import torch
+from numpy.typing import NDArray
 
 from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
 from skrd4ad.data.dataset import load_images, load_masks
@@ -34,7 +35,11 @@ from skrd4ad.metrics.ranking import auroc
 from skrd4ad.types import DatasetClass
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
-FIELDS = ("class", "seed", "setting", "image_auroc", "pixel_auroc", "aupro", "seconds", "ms")
+FIGURES = ("image_auroc", "pixel_auroc", "aupro")
+SCORES = ("top_0.1_percent", "top_1_percent", "flipped")
+"""Image AUROC of other scores by the same model: the mean of the highest pixels, and the maximum of the mean map of an
+image and its mirror image."""
+FIELDS = ("class", "seed", "setting", *FIGURES, *SCORES, "seconds", "ms")
 EMBEDDED = ("elpv", "synthetic")
 FOLDERS = ("mvtec", "magnetic_tile")
 
@@ -63,6 +68,9 @@ SETTINGS = {
     "2-skips": Setting("two skips", replace(_FAST.model, res=3), _FAST.train),
     "lite1": Setting("EfficientNet-Lite1", replace(_FAST.model, net="efficientnet_lite1"), _FAST.train),
     "lite2": Setting("EfficientNet-Lite2", replace(_FAST.model, net="efficientnet_lite2"), _FAST.train),
+    "position": Setting("cosine at each position", _FAST.model, replace(_FAST.train, loss="position")),
+    "more-steps": Setting("1400 steps", _FAST.model, replace(_FAST.train, epochs=200, most_steps=1400)),
+    "384": Setting("384 x 384 pixels", replace(_FAST.model, image_size=384), _FAST.train),
     "320": Setting("320 x 320 pixels", replace(_FAST.model, image_size=320), _FAST.train),
 }
 
@@ -84,11 +92,23 @@ def measured(data: DatasetClass, setting: Setting, *, seed: int) -> dict[str, fl
     maps, scores = score_samples(predictor, data.test)
     labels = np.array([sample.label for sample in data.test])
     figures = {"image_auroc": auroc(labels, scores), "pixel_auroc": None, "aupro": None}
+    figures |= other_scores(predictor, data, maps, labels)
     if data.has_masks:
         masks = load_masks(data.test, predictor.image_size)
         pool = pool_pixels(maps, masks.masks, labelled=masks.has_mask)
         figures |= {"pixel_auroc": pixel_auroc(pool), "aupro": aupro(pool)}
     return figures | {"seconds": seconds, "ms": milliseconds(predictor, data)}
+
+
+def other_scores(
+    predictor: Predictor, data: DatasetClass, maps: NDArray[np.float32], labels: NDArray[np.int64]
+) -> dict[str, float | None]:
+    """Image AUROC by the scores of ``SCORES``."""
+    pixels = np.sort(maps.reshape(len(maps), -1), axis=1)
+    found = [pixels[:, -max(1, pixels.shape[1] // parts) :].mean(axis=1) for parts in (1000, 100)]
+    flipped = [predictor.batch(load_images([s], predictor.image_size).flip(-1)).maps[0, :, ::-1] for s in data.test]
+    found.append((maps + np.stack(flipped)).max(axis=(1, 2)))
+    return {name: auroc(labels, scores) for name, scores in zip(SCORES, found, strict=True)}
 
 
 def milliseconds(predictor: Predictor, data: DatasetClass, *, images: int = 20) -> float:
@@ -121,20 +141,19 @@ def add_row(path: Path, row: dict[str, object]) -> None:
         writer.writerow({name: f"{value:.4f}" if isinstance(value, float) else value for name, value in row.items()})
 
 
-def table(rows: list[dict[str, str]]) -> Iterator[str]:
-    """Markdown: mean ± standard deviation over the seeds."""
-    yield "| class | setting | seeds | image AUROC | pixel AUROC | AUPRO | training, s | ms an image |"
-    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+def table(rows: list[dict[str, str]], columns: dict[str, int]) -> Iterator[str]:
+    """Markdown: mean ± standard deviation over the seeds, of fields with their digits."""
+    yield f"| class | setting | seeds | {' | '.join(name.replace('_', ' ') for name in columns)} |"
+    yield "| --- " * (3 + len(columns)) + "|"
     for name, setting in sorted({(row["class"], row["setting"]) for row in rows}):
         own = [row for row in rows if (row["class"], row["setting"]) == (name, setting)]
-        figures = [spread(own, field, digits=4) for field in FIELDS[3:6]]
-        times = [spread(own, "seconds", digits=0), spread(own, "ms", digits=1)]
-        yield f"| {' | '.join([name, setting, str(len(own)), *figures, *times])} |"
+        cells = [spread(own, field, digits=digits) for field, digits in columns.items()]
+        yield f"| {' | '.join([name, setting, str(len(own)), *cells])} |"
 
 
 def spread(rows: list[dict[str, str]], field: str, *, digits: int) -> str:
     """Mean ± standard deviation of a field, or a dash."""
-    values = [float(row[field]) for row in rows if row[field]]
+    values = [float(row[field]) for row in rows if row.get(field)]
     if not values:
         return "–"
     mean = f"{statistics.mean(values):.{digits}f}"
@@ -178,7 +197,9 @@ def main() -> int:
                     add_row(arguments.results, row)
                     print(row, flush=True)
     rows = rows_of(arguments.results)
-    print("\n".join(table(rows)))
+    print("\n".join(table(rows, dict.fromkeys(FIGURES, 4) | {"seconds": 0, "ms": 1})))
+    print()
+    print("\n".join(table(rows, dict.fromkeys(("image_auroc", *SCORES), 4))))
     if rows:
         plot(rows, arguments.results.with_suffix(".html"))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")

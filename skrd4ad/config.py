@@ -1,7 +1,7 @@
 """Settings of a model and of its training, validated once, where they are made."""
 
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
 from skrd4ad.errors import ConfigError
 
@@ -10,7 +10,7 @@ LITE_NETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 NETS = (*LITE_NETS, "res18", "res34", "res50", "wide_res50")
 """Teachers by the names of ``--net``."""
 
-Loss = Literal["cosine", "mse", "mixed"]
+Loss = Literal["cosine", "mse", "mixed", "position"]
 Selection = Literal["last", "holdout", "test"]
 Schedule = Literal["constant", "cosine"]
 Fusion = Literal["sum", "normal"]
@@ -139,7 +139,7 @@ class TrainConfig:
                 f"batch size is {self.batch_size!r}; allowed: 2 to 1024 (batch normalisation needs two images)",
             ),
             (_is_int(self.seed) and 0 <= self.seed < 2**32, f"seed is {self.seed!r}; allowed: 0 to 4294967295"),
-            (self.loss in LOSS_OF_L2.values(), f"loss is {self.loss!r}; allowed: cosine, mse, mixed"),
+            (self.loss in get_args(Loss), f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}"),
             (0 <= self.rate <= 100, f"rate is {self.rate!r}; allowed: 0 to 100"),
             (0 <= self.holdout <= 0.5, f"holdout is {self.holdout!r}; allowed: 0 to 0.5 (a share of train/good)"),
             (

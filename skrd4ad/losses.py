@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
 
@@ -119,12 +120,20 @@ def distillation_loss(features: list[Tensor], restored: list[Tensor], *, kind: L
     """Distance of restored from teacher features, summed over the levels.
 
     ``cosine`` is mean_b [1 − cos(flatten(f_l), flatten(g_l))], one cosine an image and level; ``mse`` the mean
-    squared difference; ``mixed`` half of each (the published ``--L2`` 0, 1, 2).
+    squared difference; ``mixed`` half of each (the published ``--L2`` 0, 1, 2). ``position`` is the mean over images
+    and positions of 1 − cos over the channels, which is what the map is made of.
 
     Returns:
         Scalar, 0 for perfect restoration.
     """
+    if kind == "position":
+        return _by_position(features, restored)
     return _distillation(_sums(features, restored, enlarged=False), kind)
+
+
+def _by_position(features: list[Tensor], restored: list[Tensor]) -> Tensor:
+    pairs = zip(features, restored, strict=True)
+    return torch.stack([(1 - F.cosine_similarity(f.float(), g.float(), dim=1)).mean() for f, g in pairs]).sum()
 
 
 def _distillation(levels: list[_Sums], kind: Loss) -> Tensor:
@@ -156,7 +165,7 @@ def total_loss(features: list[Tensor], restored: list[Tensor], *, config: TrainC
     gradient.
     """
     levels = _sums(features, restored, enlarged=config.group_consistency)
-    loss = _distillation(levels, config.loss)
+    loss = _by_position(features, restored) if config.loss == "position" else _distillation(levels, config.loss)
     if config.group_consistency:
         loss = loss + config.rate * _consistency(levels)
     return loss

@@ -9,13 +9,13 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = "skrd4ad"
 LONGEST = 350
 
-FOR_ALL = {"errors", "types", "config", "paths"}
+FOR_ALL = {"errors", "types", "config", "paths", "scratch"}
 LEAVES = {"metrics", "storage", "visualize", "regions"}
 _ENGINE = FOR_ALL | LEAVES | {"data", "models", "losses", "anomaly_map"}
 _SERVICES = _ENGINE | {"engine"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOR_ALL, FOR_ALL),
-    "metrics": {"errors", "types"},
+    "metrics": {"errors", "types", "scratch"},
     "visualize": {"errors", "types"},
     "regions": {"errors", "types"},
     "storage": FOR_ALL,

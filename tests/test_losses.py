@@ -99,7 +99,7 @@ def test_unequal_number_of_levels_is_refused() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("kind", ["cosine", "mse", "mixed"])
+@pytest.mark.parametrize("kind", ["cosine", "mse", "mixed", "position"])
 @pytest.mark.parametrize("sides", [((8, 8), (4, 4), (2, 2)), ((9, 5), (4, 3), (1, 1))])
 def test_values_and_gradients_are_those_of_the_formulas_in_float64(
     kind: Loss, sides: tuple[tuple[int, int], ...], dtype: torch.dtype
@@ -126,7 +126,8 @@ def loss_by_the_book(f: list[Tensor], g: list[Tensor], *, kind: Loss, rate: floa
     total = torch.zeros((), dtype=f[0].dtype)
     for a, b in zip(f, g, strict=True):
         cosine = (1 - F.cosine_similarity(a.flatten(1), b.flatten(1))).mean()
-        total = total + {"cosine": cosine, "mse": F.mse_loss(b, a), "mixed": (cosine + F.mse_loss(b, a)) / 2}[kind]
+        mse, position = F.mse_loss(b, a), (1 - (a * b).sum(1) / a.norm(dim=1) / b.norm(dim=1)).mean()
+        total = total + {"cosine": cosine, "mse": mse, "mixed": (cosine + mse) / 2, "position": position}[kind]
     for fine in (0, 1):
         size = tuple(f[fine].shape[-2:])
         coarse = [F.interpolate(x[fine + 1], size=size, mode="bilinear", align_corners=True) for x in (f, g)]

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images import read_image, read_mask, resize_image, resize_mask
+from skrd4ad.scratch import scratch_array
 from skrd4ad.types import Progress, Sample
 
 
@@ -73,8 +74,9 @@ def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
 
     Raises:
         ImageError: a mask cannot be read; the first in the order of the samples.
+        StorageError: the masks fit neither in memory nor on the disk.
     """
-    masks = np.zeros((len(samples), size, size), bool)
+    masks = scratch_array((len(samples), size, size), np.bool_, what="The masks of the test images")
     has_mask = np.array([s.label == 0 or s.mask_path is not None for s in samples], bool)
     vanished: list[Path] = []
     lost = 0

@@ -15,6 +15,7 @@ from skrd4ad.engine.scoring import ignored_pixels, surface_of
 from skrd4ad.engine.start import unseen_samples
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.evaluation import Metrics, by_defect_type, evaluate
+from skrd4ad.scratch import scratch_array
 from skrd4ad.types import DatasetClass, EvaluationSet, Progress, Sample
 
 BATCH = 16
@@ -93,7 +94,8 @@ def evaluate_model(
 
     Test images that the model is known to have been trained or calibrated with are left out.
 
-    Memory grows linearly with the images: 4 bytes a map pixel and 1 a mask pixel, and no more than as much again.
+    Maps and masks take 5 bytes a pixel, and the pool of the pixel metrics 4 more. What is above the budget of
+    :mod:`skrd4ad.scratch` is in files, so that memory does not grow with the images.
 
     Args:
         predictor: the model.
@@ -177,9 +179,10 @@ def score_samples(
 
     Raises:
         ImageError: an image cannot be read.
+        StorageError: the maps fit neither in memory nor on the disk.
     """
     size = predictor.image_size
-    maps = np.empty((len(samples), size, size), np.float32)
+    maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")
     scores = np.empty(len(samples), np.float32)
     for places, images in iter_images(samples, size, batch=BATCH):
         if check is not None:

@@ -1,26 +1,19 @@
 """The teacher's features of the training images, computed once: nothing is augmented, so they never change."""
 
 import math
-import os
-import shutil
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 
-import numpy as np
-import psutil
 import torch
 from torch import Tensor
 
 from skrd4ad.data.dataset import iter_images
-from skrd4ad.errors import ConfigError, TrainingError
 from skrd4ad.models.teachers import Teacher
-from skrd4ad.paths import workspace
+from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.types import Sample
 
 BATCH = 16
-BUDGET_VARIABLE = "SKRD4AD_CACHE_MB"
+WHAT = "The teacher's features of the training images"
 
 
 class FeatureCache:
@@ -88,8 +81,7 @@ def cache_features(
     Raises:
         ConfigError: ``SKRD4AD_CACHE_MB`` is no whole number of megabytes.
         ImageError: an image cannot be read.
-        StorageError: the workspace folder cannot be made.
-        TrainingError: the features fit neither in memory nor on the disk.
+        StorageError: the features fit neither in memory nor on the disk, or the workspace folder cannot be made.
     """
     with torch.inference_mode():
         blank = torch.zeros((1, 3, image_size, image_size), dtype=torch.uint8, device=teacher.mean.device)
@@ -113,48 +105,7 @@ def cache_features(
     return cache
 
 
-def memory_budget() -> int:
-    """Bytes of features that may stay in memory.
-
-    Raises:
-        ConfigError: ``SKRD4AD_CACHE_MB`` is no whole number of megabytes.
-    """
-    given = os.environ.get(BUDGET_VARIABLE)
-    if given is None:
-        return int(psutil.virtual_memory().available / 3)
-    if not given.isdecimal():
-        raise ConfigError(f"{BUDGET_VARIABLE} is {given!r}; allowed: a whole number of megabytes, 0 or more.")
-    return int(given) * 2**20
-
-
 def _on_disk(sizes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[Tensor]:
-    needed = sum(dtype.itemsize * math.prod(size) for size in sizes)
-    try:
-        place = workspace() / "cache"
-        place.mkdir(exist_ok=True)
-        free = shutil.disk_usage(place).free
-        if needed <= 0.9 * free:
-            return [_mapped(size, place, dtype) for size in sizes]
-    except OSError as error:
-        raise TrainingError(
-            f"The teacher's features of the training images need {needed / 2**30:.1f} GB, more than fits in memory, "
-            f"and cannot be written to the workspace: {error}. Set SKRD4AD_HOME to another folder."
-        ) from error
-    raise TrainingError(
-        f"The teacher's features of the training images need {needed / 2**30:.1f} GB, more than fits in memory, "
-        f"and {place} has {free / 2**30:.1f} GB free. Free some space, set SKRD4AD_HOME to a larger disk, choose a "
-        "smaller image size or net, or train on fewer images."
-    )
-
-
-def _mapped(size: tuple[int, ...], place: Path, dtype: torch.dtype) -> Tensor:
-    needed = dtype.itemsize * math.prod(size)
-    with tempfile.TemporaryFile(dir=place) as file:
-        # the blocks are taken now: a disk that is full later would end the process, not raise an error
-        if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, needed)
-        else:
-            file.truncate(needed)
-        # numpy has no bfloat16: the bytes are mapped and then read as what they are
-        array: np.memmap = np.memmap(file, dtype=np.uint8, mode="r+", shape=(needed,))
-    return torch.from_numpy(array).view(dtype).view(size)
+    # numpy has no bfloat16: the bytes are mapped and then read as what they are
+    held = in_files([dtype.itemsize * math.prod(size) for size in sizes], what=WHAT)
+    return [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.ranking import F1Max, threshold_between
+from skrd4ad.scratch import scratch_array
 
 _PART = 1 << 20
 """Pixels inside masks that are handled at once: bounds every temporary array at 8 MB."""
@@ -78,10 +79,12 @@ def pool_pixels(
     ``maps``: (N, H, W) float32, finite. ``masks``: (N, H, W) bool, true inside defects, all false for good images.
     ``labelled``: (N,) bool, whether the pixels of an image are labelled; images where it is false are left out, all
     are used when it is None. ``ignored``: (H, W) bool, pixels that are left out of all images; what is left of a region
-    counts as the region, or as several. Needs 4 bytes for every pixel outside masks and about 30 for every one inside.
+    counts as the region, or as several. Needs 4 bytes for every pixel outside masks, in a file when that is above the
+    budget of :mod:`skrd4ad.scratch`, and about 30 for every one inside.
 
     Raises:
         DataError: a shape or type differs from these, or a map holds a number that is not finite.
+        StorageError: the pixels fit neither in memory nor on the disk.
     """
     chosen = _chosen_images(maps, masks, labelled)
     kept = np.ones(maps.shape[1:], bool) if ignored is None else ~ignored
@@ -89,7 +92,7 @@ def pool_pixels(
         raise DataError(f"The ignored pixels have shape {kept.shape}; allowed: {maps.shape[1:]}, that of a map.")
     n_kept = int(np.count_nonzero(kept))
     n_inside = [int(np.count_nonzero(masks[i] & kept)) for i in chosen]
-    defect_free = np.empty(len(chosen) * n_kept - sum(n_inside), np.float32)
+    defect_free = scratch_array((len(chosen) * n_kept - sum(n_inside),), np.float32, what="The pixels of the test set")
     inside = np.empty(sum(n_inside), np.float32)
     weights = np.empty(sum(n_inside), np.float64)
     n_regions = free_end = inside_end = 0

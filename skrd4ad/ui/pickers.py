@@ -27,7 +27,12 @@ from skrd4ad.ui.cache import dataset_classes
 
 _FOLDER, _MADE = "folder", "made"
 _HERE = "(use this folder)"
-_LOSSES: dict[Loss, str] = {"cosine": "Cosine (published)", "mse": "Squared error", "mixed": "Half of each"}
+_LOSSES: dict[Loss, str] = {
+    "cosine": "Cosine (published)",
+    "mse": "Squared error",
+    "mixed": "Half of each",
+    "position": "Cosine at each position",
+}
 _SCHEDULES: dict[Schedule, str] = {"cosine": "Cosine to zero", "constant": "Constant (published)"}
 _WIDTHS = {1: "Narrow", 2: "Wide"}
 _MAPS: dict[tuple[Fusion, bool], str] = {

@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from skrd4ad.data.dataset import load_images
-from skrd4ad.engine.features import cache_features, memory_budget
-from skrd4ad.errors import ConfigError, ImageError, StorageError, TrainingError
+from skrd4ad.engine.features import cache_features
+from skrd4ad.errors import ConfigError, ImageError, StorageError
 from skrd4ad.models.teachers import Teacher
+from skrd4ad.scratch import memory_budget
 from skrd4ad.types import GOOD, DatasetClass, Sample
 
 
@@ -108,7 +109,7 @@ def test_a_disk_that_is_too_small_is_said_before_reading(
     lite0: Teacher, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
-    with pytest.raises(TrainingError, match="SKRD4AD_HOME to a larger disk"):
+    with pytest.raises(StorageError, match="SKRD4AD_HOME to a larger disk"):
         cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
 
 
@@ -119,7 +120,7 @@ def test_a_disk_that_fills_up_is_an_error_and_not_a_crash(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.posix_fallocate", full)
-    with pytest.raises(TrainingError, match="No space left on device"):
+    with pytest.raises(StorageError, match="No space left on device"):
         cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
 
 
