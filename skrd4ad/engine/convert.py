@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import numpy as np
 import rich
@@ -21,6 +22,9 @@ METADATA = "skrd4ad"
 _SMALL = 1024
 """Values; a constant with fewer stays in 32 bits where weights are stored in 16."""
 
+_BEHIND_FEATURES = ("ReduceSum", "AvgPool")
+"""Operations by which cosines and descriptors of patches begin; no network here has one."""
+_FEEDS = ("Multiply", "Power", "Constant")
 _FLOAT_TYPES = (
     # normalising, cosine, upsampling, blur: a step of 1/256 there moves the map itself
     *("Subtract", "Divide", "Multiply", "ReduceSum", "Power", "Sqrt", "Maximum", "Interpolate", "MatMul", "ReduceMax"),
@@ -93,6 +97,35 @@ def write_openvino(
         model = _quantised(model, normals, batch=batch or 1)
     model.set_rt_info(metadata, [METADATA])
     openvino.save_model(model, str(target), compress_to_fp16=halve)
+    _keep_scoring_precise(target)
+
+
+def _keep_scoring_precise(file: Path) -> None:
+    """Mark what follows the features as ``precise``: where convolutions are computed in bf16, it stays in float32.
+
+    One less a cosine near one has hardly a digit left in bf16.
+    """
+    root = ElementTree.parse(file).getroot()
+    layers = {layer.get("id"): layer for layer in root.iter("layer")}
+    edges = [(edge.get("from-layer"), edge.get("to-layer")) for edge in root.iter("edge")]
+    marked = {place for place, layer in layers.items() if layer.get("type") in _BEHIND_FEATURES}
+    todo = set(marked)
+    while todo:
+        todo = {after for before, after in edges if before in todo} - marked
+        marked |= todo
+    # the products that the sums are of, and constants
+    todo = marked
+    while todo:
+        todo = {before for before, after in edges if after in todo and layers[before].get("type") in _FEEDS} - marked
+        marked |= todo
+    for place in marked:
+        layer = layers[place]
+        info = layer.find("rt_info")
+        if info is None:
+            info = ElementTree.Element("rt_info")
+            layer.insert(0 if layer.find("data") is None else 1, info)
+        ElementTree.SubElement(info, "attribute", {"name": "precise", "version": "0"})
+    ElementTree.ElementTree(root).write(file, encoding="utf-8", xml_declaration=True)
 
 
 def _quantised(model: Any, normals: Sequence[Read], *, batch: int) -> Any:

@@ -13,7 +13,7 @@ from skrd4ad.config import ModelConfig, Schedule, TrainConfig
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.evaluate import evaluate_model
 from skrd4ad.engine.features import FeatureCache
-from skrd4ad.engine.predict import Predictor, maps_of
+from skrd4ad.engine.predict import Predictor, by_network, maps_of
 from skrd4ad.engine.progress import Observer, TrainProgress
 from skrd4ad.engine.training_state import Record, save_state
 from skrd4ad.errors import DataError, TrainingError
@@ -161,7 +161,10 @@ class Loop:
             dataset=self.data.dataset, class_name=self.data.name, model=self.model, train=self.config, teacher_digest=""
         )
         model = SKRD4AD(self.teacher, self.student)
-        predictor = Predictor(model, info, network=lambda images: model(*on_device([images], self.student)))
+        look = by_network(
+            lambda images: model(*on_device([images], self.student)), size=self.model.image_size, normality=None
+        )
+        predictor = Predictor(model, info, look=look)
         metrics = evaluate_model(predictor, self.data, check=self._check).metrics
         if metrics.pixel_auroc is not None and metrics.aupro_paper is not None:
             return (metrics.pixel_auroc + metrics.aupro_paper) / 2

@@ -25,7 +25,7 @@ from skrd4ad.engine.export_manifest import (
     read_export,
 )
 from skrd4ad.engine.files import new_folder, write_json
-from skrd4ad.engine.graph import NetworkGraph, ScoringGraph, VerdictGraph, trace
+from skrd4ad.engine.graph import ScoringGraph, VerdictGraph, trace
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.scoring import ignored_pixels, surface_of
 from skrd4ad.engine.train import data_digest
@@ -94,7 +94,7 @@ def export_model(
     return _write(graph, manifest, target, normals=reads, report=report, check=check)
 
 
-def convert_network(
+def convert_scoring(
     predictor: Predictor,
     settings: ExportSettings,
     *,
@@ -102,7 +102,7 @@ def convert_network(
     normals: Sequence[Sample] = (),
     report: Report = lambda _step, _done, _total: None,
 ) -> Export:
-    """Write teacher and student of a model for the runtimes of this program itself.
+    """Write all that a predictor computes of a model, for the runtimes of this program itself.
 
     Args:
         predictor: the model.
@@ -121,14 +121,16 @@ def convert_network(
     manifest = ExportManifest(
         settings=settings,
         image_size=size,
-        outputs=NetworkGraph.outputs,
+        outputs=ScoringGraph.outputs,
         model=_origin(predictor.info),
         limits=None,
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
     )
     reads = _readers(chosen, size=size, report=report, check=lambda: None) if quantised else None
-    return _write(NetworkGraph(predictor.model), manifest, out, normals=reads, report=report, check=lambda: None)
+    return _write(
+        ScoringGraph(predictor.model, size=size), manifest, out, normals=reads, report=report, check=lambda: None
+    )
 
 
 def _normals(samples: Sequence[Sample]) -> list[Sample]:
@@ -151,7 +153,7 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def _write(
-    graph: VerdictGraph | NetworkGraph,
+    graph: VerdictGraph | ScoringGraph,
     manifest: ExportManifest,
     target: Path,
     *,

@@ -18,7 +18,6 @@ GRAPH_VERSION = 3
 INPUT = "images"
 VERDICT_OUTPUTS = ("score", "map")
 SCORING_OUTPUTS = ("score", "map", "levels", "embedding")
-NETWORK_OUTPUTS = ("f1", "f2", "f3", "g1", "g2", "g3")
 MOST_IMAGES = 4096
 """In one call of a graph for any number of images."""
 
@@ -47,28 +46,6 @@ class ScoringGraph(nn.Module):
         levels = level_maps(features, restored, size=self.size, normality=normality)
         maps = anomaly_map(levels, normality=normality)
         return image_score(maps), maps, levels, features[-1].float().mean(dim=(2, 3))
-
-
-class NetworkGraph(nn.Module):
-    """Teacher and student alone, for the runtimes of this program: what follows is faster and exact in torch."""
-
-    outputs = NETWORK_OUTPUTS
-
-    def __init__(self, model: SKRD4AD) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Teacher features and restored features of images.
-
-        Args:
-            images: (N, S, S, 3) uint8 RGB.
-
-        Returns:
-            f1, f2, f3, g1, g2, g3 as :class:`skrd4ad.models.skrd.SKRD4AD` gives them.
-        """
-        features, restored = self.model(images.permute(0, 3, 1, 2))
-        return (*features, *restored)
 
 
 class VerdictGraph(nn.Module):
@@ -103,7 +80,7 @@ class VerdictGraph(nn.Module):
         return image_score(maps), maps
 
 
-def trace(graph: VerdictGraph | NetworkGraph, *, size: int, batch: int | None) -> torch.export.ExportedProgram:
+def trace(graph: VerdictGraph | ScoringGraph, *, size: int, batch: int | None) -> torch.export.ExportedProgram:
     """The operations of a graph.
 
     Args:

@@ -17,9 +17,6 @@ from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
 from skrd4ad.types import Prediction, Progress
 
-Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
-"""Teacher and student by some runtime: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
-
 
 @dataclass(frozen=True, eq=False)
 class Maps:
@@ -47,23 +44,38 @@ def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normal
     )
 
 
+Look = Callable[[Tensor], Maps]
+"""Maps of images (B, 3, S, S) uint8 RGB by some runtime."""
+Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+"""Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
+
+
+def by_network(network: Network, *, size: int, normality: Normality | None) -> Look:
+    """Maps by teacher and student, and by torch in ordinary memory from there on. Arguments as for :func:`maps_of`."""
+
+    def look(images: Tensor) -> Maps:
+        with torch.inference_mode():
+            features, restored = network(images)
+            return maps_of(features, restored, size=size, normality=normality)
+
+    return look
+
+
 class Predictor:
     """A trained model ready to look at images. Safe to share between threads: nothing in it changes."""
 
-    def __init__(
-        self, model: SKRD4AD, info: ModelInfo, *, network: Network | None = None, runtime: str = "torch"
-    ) -> None:
+    def __init__(self, model: SKRD4AD, info: ModelInfo, *, look: Look | None = None, runtime: str = "torch") -> None:
         """Make a predictor.
 
         Args:
             model: teacher and student in torch, for all that looks inside.
             info: what is known of the model.
-            network: what computes both for maps and scores; None for the model itself.
+            look: what computes maps and scores; None for the model itself.
             runtime: what computes, in words.
         """
         self.model = model.eval()
         self.info = info
-        self.network: Network = network or self.model
+        self._look = look or by_network(self.model, size=self.image_size, normality=model.normality)
         self.runtime = runtime
 
     @staticmethod
@@ -83,7 +95,7 @@ class Predictor:
 
     def with_info(self, info: ModelInfo) -> "Predictor":
         """The same network with what is known of the model now, its calibration above all."""
-        return Predictor(self.model, info, network=self.network, runtime=self.runtime)
+        return Predictor(self.model, info, look=self._look, runtime=self.runtime)
 
     @property
     def image_size(self) -> int:
@@ -92,9 +104,7 @@ class Predictor:
 
     def batch(self, images: Tensor) -> Maps:
         """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
-        with torch.inference_mode():
-            features, restored = self.network(images)
-            return maps_of(features, restored, size=self.image_size, normality=self.model.normality)
+        return self._look(images)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
         """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""

@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 import skrd4ad
 from skrd4ad.engine import toolkits
 from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.export import convert_network
+from skrd4ad.engine.export import convert_scoring
 from skrd4ad.engine.export_manifest import Export, ExportSettings, Precision, read_export, require_intact
 from skrd4ad.engine.files import locked, require_writable
-from skrd4ad.engine.graph import GRAPH_VERSION, NETWORK_OUTPUTS
-from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.graph import GRAPH_VERSION, SCORING_OUTPUTS
+from skrd4ad.engine.predict import Maps, Predictor
 from skrd4ad.engine.scoring import Surface, muted_map, score_under
 from skrd4ad.engine.sessions import open_session
 from skrd4ad.errors import CheckpointError, ConfigError
@@ -89,14 +88,14 @@ class Verdicts:
     """(B,): to be compared with the limits."""
 
 
-class ConvertedNetwork:
-    """Teacher and student by another runtime than torch. Safe to share between threads."""
+class ConvertedModel:
+    """All that a predictor computes, by another runtime than torch. Safe to share between threads."""
 
     def __init__(self, export: Export, *, precision: Precision = "fp32", threads: int | None = None) -> None:
         """Open a conversion.
 
         Args:
-            export: from :func:`skrd4ad.engine.export.convert_network`.
+            export: from :func:`skrd4ad.engine.export.convert_scoring`.
             precision: to compute in.
             threads: to compute with; None leaves it to the runtime.
 
@@ -105,12 +104,11 @@ class ConvertedNetwork:
         """
         self._run = open_session(export, threads=threads, precision=precision)
 
-    def __call__(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Teacher features and restored features of images: (B, 3, S, S) uint8 RGB."""
+    def __call__(self, images: Tensor) -> Maps:
+        """Maps of images: (B, 3, S, S) uint8 RGB."""
         found = self._run(_pixels(images))
-        arrays = [torch.from_numpy(found[name]) for name in NETWORK_OUTPUTS]
-        half = len(arrays) // 2
-        return arrays[:half], arrays[half:]
+        scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
+        return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
 
 
 class ExportedModel:
@@ -202,9 +200,9 @@ def by_runtime(
     # two at a time would convert the same model twice
     with locked(cache):
         if not _is_kept(target):
-            convert_network(predictor, settings, out=target, normals=normals)
-    network = ConvertedNetwork(read_export(target), precision=choice.precision, threads=threads)
-    return Predictor(predictor.model, predictor.info, network=network, runtime=choice.words)
+            convert_scoring(predictor, settings, out=target, normals=normals)
+    look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads)
+    return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
 
 
 def is_converted(info: ModelInfo, choice: Choice) -> bool:

@@ -20,7 +20,7 @@ from skrd4ad.engine.export import spread
 from skrd4ad.engine.export_manifest import Precision
 from skrd4ad.engine.files import require_writable
 from skrd4ad.engine.parity import CheckImages, given_images, images_of
-from skrd4ad.engine.predict import Predictor
+from skrd4ad.engine.predict import Predictor, by_network
 from skrd4ad.engine.runtime_choice import MOST_IMAGES, Measured, Report, measure, remembered
 from skrd4ad.engine.runtimes import Choice, by_runtime, is_converted, runtime_cache
 from skrd4ad.errors import ConfigError, ImageError
@@ -94,8 +94,10 @@ def open_predictor(
     device = choose_device(wish.device)
     predictor = Predictor.load(folder, weights=weights, progress=progress)
     if device.type == "cuda" and wish.runtime in ("auto", "torch"):
-        network = CudaNetwork(predictor.model, device)
-        return Predictor(predictor.model, predictor.info, network=network, runtime="torch on the graphics card")
+        model = predictor.model
+        network = CudaNetwork(model, device)
+        look = by_network(network, size=predictor.image_size, normality=model.normality)
+        return Predictor(model, predictor.info, look=look, runtime="torch on the graphics card")
     if wish.runtime != "auto":
         choice = Choice(wish.runtime, wish.precision or "fp32")
         return by_runtime(predictor, choice, normals=() if data is None else data.train)

@@ -16,6 +16,7 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig
 from skrd4ad.data.dataset import load_images
 from skrd4ad.engine import export as exporting
+from skrd4ad.engine import toolkits
 from skrd4ad.engine.calibration import calibrate
 from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info, save_calibration
 from skrd4ad.engine.export import EXPORTS, export_model, spread
@@ -294,3 +295,16 @@ def test_a_folder_that_is_no_export_is_refused(tmp_path: Path) -> None:
 )
 def test_places_are_spread_from_the_first_to_the_last(count: int, most: int, places: list[int]) -> None:
     assert spread(count, most) == places
+
+
+def test_scoring_stays_in_float32_where_the_network_is_computed_in_bf16(tiny_openvino: Path) -> None:
+    if not toolkits.computes_bf16():
+        pytest.skip("this processor does not compute in bf16")
+    file = tiny_openvino / "model.xml"
+    compiled = openvino.Core().compile_model(str(file), "CPU", {"INFERENCE_PRECISION_HINT": "bf16"})
+    found: dict[str, set[str]] = {}
+    for node in compiled.get_runtime_model().get_ordered_ops():
+        facts = {name: node.rt_info[name].astype(str) for name in ("layerType", "runtimePrecision")}
+        found.setdefault(facts["layerType"], set()).add(facts["runtimePrecision"])
+    assert found["Reduce"] == {"f32"}
+    assert "bf16" in found["Convolution"]

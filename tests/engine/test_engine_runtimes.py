@@ -55,7 +55,7 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
         made.append(out)
         shutil.copytree(safe[out], out)
 
-    monkeypatch.setattr(runtimes, "convert_network", convert)
+    monkeypatch.setattr(runtimes, "convert_scoring", convert)
     load_runtime(trained.folder, Choice("onnxruntime"), threads=1)
     load_runtime(trained.folder, Choice("openvino"), threads=1)
     assert made == []
