@@ -161,3 +161,16 @@ def test_the_check_may_stop_an_evaluation(predictor: Predictor, disc: DatasetCla
 
     with pytest.raises(TrainingCancelled):
         evaluate_model(predictor, disc, check=stop)
+
+
+def test_maps_and_masks_above_the_budget_give_the_same_figures(
+    predictor: Predictor, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = evaluate_model(predictor, disc)
+    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
+    monkeypatch.setenv("SKRD4AD_CACHE_MB", "0")
+    found = evaluate_model(predictor, disc)
+    assert isinstance(found.data.maps, np.memmap)
+    assert isinstance(found.data.masks, np.memmap)
+    assert found.metrics == expected.metrics
+    assert found.by_defect == expected.by_defect
