@@ -14,17 +14,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skrd4ad.data.dataset import decoding_pool, iter_images
+from skrd4ad.data.dataset import decoding_pool
 from skrd4ad.data.image_statistics import ImageStatistics, image_statistics
 from skrd4ad.data.images import read_image
-from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.engine.features import FeatureCache
 from skrd4ad.engine.files import read_json, write_json
 from skrd4ad.engine.ranges import FIGURES, Band, figure_band, seen_band, upper_limit
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
-from skrd4ad.models.teachers import build_teacher
-from skrd4ad.models.weights import weights_digest
-from skrd4ad.types import DatasetClass, Progress, Sample
+from skrd4ad.types import Sample
 
 REFERENCE = "reference.json"
 FORMAT = 1
@@ -185,52 +182,6 @@ def read_reference(folder: Path) -> Reference | None:
         return Reference(**values, bands=bands, embedding=embedding)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is damaged ({error}); delete it or build the reference anew.") from error
-
-
-def build_reference(
-    folder: Path,
-    data: DatasetClass,
-    *,
-    weights: Path | None = None,
-    refusal_rate: float = DEFAULT_REFUSAL_RATE,
-    progress: Progress | None = None,
-) -> Reference:
-    """Measure the good training images of a class and write the reference of an existing model folder.
-
-    Args:
-        folder: model folder.
-        data: the class the model was trained on.
-        weights: weights file of the teacher to use instead of the usual places.
-        refusal_rate: share of good images that may be refused.
-        progress: called with images done and total.
-
-    Raises:
-        CheckpointError: this is no model folder, or it cannot be written, or the teacher is another.
-        DataError: there are no good training images, or one cannot be read.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-    """
-    info = read_info(folder)
-    size = info.model.image_size
-    teacher = build_teacher(info.model.net, weights=weights)
-    if weights_digest(teacher) != info.teacher_digest:
-        raise CheckpointError(
-            f"{folder} was trained with other weights of the teacher {info.model.net}; give the file it was trained "
-            "with."
-        )
-    total = len(data.train)
-    statistics = measure(
-        data.train, image_size=size, on_image=None if progress is None else lambda done: progress(done, total)
-    )
-    with torch.inference_mode():
-        embeddings = [pooled(teacher(images)[-1]) for _, images in iter_images(data.train, size, batch=BATCH)]
-    found = make_reference(
-        statistics,
-        np.concatenate(embeddings) if embeddings else np.empty((0, 0), np.float32),
-        image_size=size,
-        refusal_rate=refusal_rate,
-    )
-    save_reference(folder, found)
-    return found
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -49,20 +49,3 @@ def image_row(inspection: Inspection) -> dict[str, Any]:
     record = to_record(inspection)
     regions = record.pop("regions")
     return {**record, "regions": len(regions), "area": sum(region["area"] for region in regions)}
-
-
-def region_rows(inspection: Inspection) -> list[dict[str, Any]]:
-    """One row of a table of regions for each region of an image."""
-    return [
-        {
-            "path": inspection.name,
-            "region": number,
-            "area": region.area,
-            "peak": region.peak,
-            "mean": region.mean,
-            **dict(zip(("x0", "y0", "x1", "y1"), region.box, strict=True)),
-            "x": region.centroid[0],
-            "y": region.centroid[1],
-        }
-        for number, region in enumerate(inspection.regions, start=1)
-    ]

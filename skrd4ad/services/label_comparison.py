@@ -129,15 +129,6 @@ def auroc_difference(comparison: LabelComparison) -> PairedDifference:
     return found["image_auroc"]
 
 
-def unscored_images(info: ModelInfo, book: LabelBook, seen: Seen) -> tuple[LabelledImage, ...]:
-    """Labelled images that a model must look at before they can be compared.
-
-    Raises:
-        CheckpointError: the calibration is damaged.
-    """
-    return tuple(image for image in labels_of(info, book, seen).images if image.score is None)
-
-
 def _side(labels: Labels, compared: set[str]) -> Side:
     chosen = replace(labels, images=tuple(image for image in labels.images if image.digest in compared))
     calibration = labels.info.calibration

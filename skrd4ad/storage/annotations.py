@@ -84,13 +84,6 @@ def annotation_history(session: Session, image_digest: str) -> list[Annotation]:
     return list(session.scalars(query))
 
 
-def annotation_of(session: Session, image_digest: str, revision: int) -> Annotation | None:
-    """One revision of an image; None for revision 0."""
-    return session.scalar(
-        select(Annotation).where(Annotation.image_digest == image_digest, Annotation.revision == revision)
-    )
-
-
 def _refusal(session: Session, image_digest: str, base: int) -> StorageError:
     if session.get(StoredImage, image_digest) is None:
         return StorageError(f"There is no image {image_digest[:12]} in this workspace; it may have been deleted.")

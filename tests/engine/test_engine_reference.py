@@ -11,7 +11,6 @@ from skrd4ad.data.images import read_image
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.reference import (
     REFERENCE,
-    build_reference,
     make_reference,
     measure,
     read_reference,
@@ -40,28 +39,6 @@ def test_training_writes_the_reference_of_all_its_good_images(
     brightness = [each.brightness for each in measure(disc.train, image_size=64)]
     band = found.bands["brightness"]
     assert (band.seen_low, band.seen_high) == (min(brightness), max(brightness))
-
-
-def test_reference_of_an_existing_folder_is_that_of_its_training(
-    tiny_model: tuple[Path, Path], disc: DatasetClass, tmp_path: Path
-) -> None:
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    for file in tiny_model[0].iterdir():
-        if file.name != REFERENCE:
-            (copy / file.name).write_bytes(file.read_bytes())
-    seen: list[tuple[int, int]] = []
-    built = build_reference(copy, disc, progress=lambda *each: seen.append(each))
-    trained = read_reference(tiny_model[0])
-    assert trained is not None
-    assert built.bands.keys() == trained.bands.keys()
-    for name, band in built.bands.items():
-        # the training sees the images in another order, and its batches round otherwise
-        assert band.median == pytest.approx(trained.bands[name].median, rel=1e-4, abs=1e-6)
-        assert (band.high or 0) == pytest.approx(trained.bands[name].high or 0, rel=1e-3)
-    assert built.embedding == pytest.approx(trained.embedding, abs=1e-5)
-    assert seen[-1] == (len(disc.train), len(disc.train))
-    assert read_reference(copy) is not None
 
 
 def test_what_is_stored_is_read_back(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from skrd4ad.data.images import read_image
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.services.inspection import DECODERS, Inspection, inspect_images, mask_of, overlay_of, write_outputs
-from skrd4ad.services.inspection_records import image_row, region_rows, to_record
+from skrd4ad.services.inspection_records import image_row, to_record
 from skrd4ad.types import Region
 from skrd4ad.visualize import resize_map
 
@@ -190,6 +190,3 @@ def test_records_and_rows() -> None:
         "error": None,
     }
     assert (image_row(found)["regions"], image_row(found)["area"]) == (2, 5)
-    rows = region_rows(found)
-    assert [row["region"] for row in rows] == [1, 2]
-    assert [rows[1][name] for name in ("path", "x0", "y0", "x1", "y1", "x", "y")] == ["a.png", 7, 8, 8, 9, 7.0, 8.0]

@@ -14,7 +14,6 @@ from skrd4ad.storage.annotations import (
     Decision,
     add_revision,
     annotation_history,
-    annotation_of,
     latest_annotation,
 )
 from skrd4ad.storage.database import Database, open_database
@@ -75,8 +74,6 @@ def test_revisions_follow_each_other_and_nothing_is_overwritten(images: Database
         latest = latest_annotation(session, IMAGE)
         assert latest is not None and latest.id == third.id
         assert session.get_one(StoredImage, IMAGE).revision == 3
-        asked = annotation_of(session, IMAGE, 2)
-        assert asked is not None and asked.id == second.id
 
 
 def test_an_image_nobody_decided_on_has_nothing(images: Database) -> None:
@@ -84,7 +81,6 @@ def test_an_image_nobody_decided_on_has_nothing(images: Database) -> None:
     with images.read() as session:
         assert latest_annotation(session, OTHER) is None
         assert annotation_history(session, OTHER) == []
-        assert annotation_of(session, IMAGE, 0) is None
         assert session.get_one(StoredImage, OTHER).revision == 0
 
 
