@@ -8,7 +8,6 @@ pixels inside defects, so it needs nothing else.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -43,15 +42,16 @@ class PooledPixels:
     @cached_property
     def free_above(self) -> NDArray[np.int64]:
         """(Q,): how many defect-free pixels score above each pixel inside masks."""
-        return self._count_free(side="right")
+        # the same as at or above, except where it ties
+        above, free = self.free_at_or_above.copy(), self.defect_free
+        ties = np.flatnonzero(free[free.size - np.maximum(above, 1)] == self.inside)
+        above[ties] = free.size - np.searchsorted(free, self.inside[ties], side="right")
+        return above
 
     @cached_property
     def free_at_or_above(self) -> NDArray[np.int64]:
         """(Q,): how many defect-free pixels score the same as, or above, each pixel inside masks."""
-        return self._count_free(side="left")
-
-    def _count_free(self, *, side: Literal["left", "right"]) -> NDArray[np.int64]:
-        below = np.searchsorted(self.defect_free, self.inside, side=side)
+        below = np.searchsorted(self.defect_free, self.inside, side="left")
         return np.subtract(self.defect_free.size, below, out=below)
 
 
@@ -100,7 +100,7 @@ def pool_pixels(
         scores, mask = maps[i], masks[i] & kept
         _require_finite(scores, image=int(i))
         free_start, free_end = free_end, free_end + n_kept - count
-        defect_free[free_start:free_end] = scores[kept & ~mask]
+        defect_free[free_start:free_end] = scores[kept & ~mask] if free_end - free_start < mask.size else scores.ravel()
         if count:
             inside_start, inside_end = inside_end, inside_end + count
             inside[inside_start:inside_end] = scores[mask]
