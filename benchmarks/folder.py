@@ -23,7 +23,7 @@ import cv2
 from skrd4ad.data.images import list_images, read_image
 from skrd4ad.data.synthetic import write_synthetic
 from skrd4ad.engine.runtimes import Choice, load_runtime
-from skrd4ad.services.inspection import inspect_images, write_outputs
+from skrd4ad.services.inspection import LOOKERS, inspect_images, write_outputs
 from skrd4ad.services.pipeline import in_order
 
 MODEL = Path("checkpoints/synthetic/machined_disc/demo")
@@ -52,7 +52,8 @@ def many(paths: list[Path], folder: Path, count: int) -> Path:
 
 
 def measure_speed(given: argparse.Namespace) -> None:
-    predictor = load_runtime(MODEL, Choice(given.runtime, given.precision))
+    choice = Choice(given.runtime, given.precision)
+    alone, predictor = load_runtime(MODEL, choice), load_runtime(MODEL, choice, streams=LOOKERS)
     with tempfile.TemporaryDirectory() as place:
         paths = draw(Path(place), given.side, given.suffix)
         paths = [paths[n % len(paths)] for n in range(given.images)]
@@ -60,7 +61,7 @@ def measure_speed(given: argparse.Namespace) -> None:
 
         def one_at_a_time() -> None:
             for path in paths:
-                [inspection] = inspect_images(predictor, [(path.name, path)], tiling="off")
+                [inspection] = inspect_images(alone, [(path.name, path)], tiling="off")
                 write_outputs(inspection, out, name=path.stem)
 
         def overlapped() -> None:

@@ -14,7 +14,7 @@ from skrd4ad.data.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.engine.tiling import LARGER, Tiling
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.services.input_files import distinct, expand_inputs, output_names
-from skrd4ad.services.inspection import Inspection, inspect_images, write_outputs
+from skrd4ad.services.inspection import LOOKERS, Inspection, inspect_images, write_outputs
 from skrd4ad.services.inspection_records import to_record
 from skrd4ad.services.pipeline import in_order
 from skrd4ad.services.runtimes import open_predictor
@@ -68,6 +68,7 @@ def run(arguments: argparse.Namespace) -> int:
             wish_of(arguments),
             images=images.paths,
             data=data_for_int8(arguments),
+            streams=LOOKERS,
             weights=arguments.weights,
             progress=show,
             report=lambda step, done, total: show(done, total, step),

@@ -10,7 +10,7 @@ from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
 from skrd4ad.engine.files import require_writable
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.services.input_files import expand_inputs
-from skrd4ad.services.inspection import Inspection, inspect_images
+from skrd4ad.services.inspection import LOOKERS, Inspection, inspect_images
 from skrd4ad.services.report_html import write_html
 from skrd4ad.services.report_pdf import Paper, write_pdf
 from skrd4ad.services.report_words import promise, summary_line
@@ -52,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             wish_of(arguments),
             images=paths,
             data=data_for_int8(arguments),
+            streams=LOOKERS,
             weights=arguments.weights,
             progress=show,
             report=lambda step, done, total: show(done, total, step),

@@ -91,18 +91,21 @@ class Verdicts:
 class ConvertedModel:
     """All that a predictor computes, by another runtime than torch. Safe to share between threads."""
 
-    def __init__(self, export: Export, *, precision: Precision = "fp32", threads: int | None = None) -> None:
+    def __init__(
+        self, export: Export, *, precision: Precision = "fp32", threads: int | None = None, streams: int = 1
+    ) -> None:
         """Open a conversion.
 
         Args:
             export: from :func:`skrd4ad.engine.export.convert_scoring`.
             precision: to compute in.
             threads: to compute with; None leaves it to the runtime.
+            streams: see :func:`skrd4ad.engine.sessions.open_session`.
 
         Raises:
             CheckpointError: a file of it is missing or was changed.
         """
-        self._run = open_session(export, threads=threads, precision=precision)
+        self._run = open_session(export, threads=threads, precision=precision, streams=streams)
 
     def __call__(self, images: Tensor) -> Maps:
         """Maps of images: (B, 3, S, S) uint8 RGB."""
@@ -161,6 +164,7 @@ def load_runtime(
     *,
     normals: Sequence[Sample] = (),
     threads: int | None = None,
+    streams: int = 1,
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> Predictor:
@@ -174,6 +178,8 @@ def load_runtime(
         normals: good images of training, which the first call for int8 needs.
         threads: to compute with; None leaves it to the runtime. Torch has one number of threads for the process, which
             is not changed here.
+        streams: batches from so many threads are computed side by side; see
+            :func:`skrd4ad.engine.sessions.open_session`.
         weights: weights file of the teacher to use instead of the usual places.
         progress: called with bytes done and total while the teacher's weights are downloaded.
 
@@ -184,11 +190,16 @@ def load_runtime(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     predictor = Predictor.load(folder, weights=weights, progress=progress)
-    return by_runtime(predictor, choice, normals=normals, threads=threads)
+    return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)
 
 
 def by_runtime(
-    predictor: Predictor, choice: Choice, *, normals: Sequence[Sample] = (), threads: int | None = None
+    predictor: Predictor,
+    choice: Choice,
+    *,
+    normals: Sequence[Sample] = (),
+    threads: int | None = None,
+    streams: int = 1,
 ) -> Predictor:
     """A loaded model by another runtime. Arguments and errors as for :func:`load_runtime`."""
     if choice.runtime == "torch":
@@ -201,7 +212,7 @@ def by_runtime(
     with locked(cache):
         if not _is_kept(target):
             convert_scoring(predictor, settings, out=target, normals=normals)
-    look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads)
+    look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads, streams=streams)
     return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
 
 

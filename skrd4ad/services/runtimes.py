@@ -67,6 +67,7 @@ def open_predictor(
     images: Sequence[Path] = (),
     data: DatasetClass | None = None,
     exact: bool = False,
+    streams: int = 1,
     weights: Path | None = None,
     progress: Progress | None = None,
     report: Report = lambda _step, _done, _total: None,
@@ -82,6 +83,7 @@ def open_predictor(
         images: that the model will look at.
         data: of the model, for int8.
         exact: auto takes only runtimes in fp32, for figures and limits.
+        streams: threads that will ask for batches at the same time.
         weights: weights file of the teacher to use instead of the usual places.
         progress: called with bytes done and total while the teacher's weights are downloaded.
         report: is told what is done to find the fastest runtime.
@@ -100,11 +102,11 @@ def open_predictor(
         return Predictor(model, predictor.info, look=look, runtime="torch on the graphics card")
     if wish.runtime != "auto":
         choice = Choice(wish.runtime, wish.precision or "fp32")
-        return by_runtime(predictor, choice, normals=() if data is None else data.train)
+        return by_runtime(predictor, choice, normals=() if data is None else data.train, streams=streams)
     measured = remembered(predictor.info)
     if measured is None and len(images) >= WORTH:
         measured = _measured_on(predictor, images, report)
-    return predictor if measured is None else by_runtime(predictor, measured.fastest(exact=exact))
+    return predictor if measured is None else by_runtime(predictor, measured.fastest(exact=exact), streams=streams)
 
 
 def measure_model(

@@ -14,7 +14,7 @@ from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.evaluate import score_samples
 from skrd4ad.engine.export_manifest import read_export
 from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import Choice, ExportedModel, UnderSurface, is_converted, load_runtime
+from skrd4ad.engine.runtimes import Choice, ExportedModel, RuntimeName, UnderSurface, is_converted, load_runtime
 from skrd4ad.engine.scoring import Surface
 from skrd4ad.errors import ConfigError
 from skrd4ad.types import DatasetClass
@@ -139,3 +139,12 @@ print(type(sys.modules["openvino.tools.ovc"].telemetry).__module__)
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout.strip()) == (0, "openvino.tools.ovc.telemetry_stub"), done.stderr
+
+
+@pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+def test_streams_give_the_same_from_several_threads(trained: ModelInfo, images: Tensor, name: RuntimeName) -> None:
+    expected = load_runtime(trained.folder, Choice(name), threads=1).batch(images)
+    runtime = load_runtime(trained.folder, Choice(name), streams=2)
+    with ThreadPoolExecutor(2) as pool:
+        for found in pool.map(lambda _: runtime.batch(images), range(6)):
+            np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-5, atol=1e-5)
