@@ -23,6 +23,8 @@ from skrd4ad.models.skrd import SKRD4AD, Student, build_student
 from skrd4ad.models.teachers import Teacher, _resnet_stages, teacher_spec
 
 SIZE = 256
+REST = 0.05
+"""Seconds between two measurements."""
 WIDE = ModelConfig(net="wide_res50")
 
 
@@ -102,6 +104,8 @@ def in_turn(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int 
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
         for name, way in ways.items():
+            # threads that torch has used go on waiting for work for some milliseconds, and hold up those of others
+            time.sleep(REST)
             begun = time.perf_counter()
             way()
             if turn >= warm_up:
