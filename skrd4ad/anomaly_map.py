@@ -3,7 +3,7 @@
 The published map is the blurred sum of the levels. A model that was fitted to what is usual on good images
 (:mod:`skrd4ad.models.normality`) sums departures from that instead; outside the image it takes nothing to be unusual.
 
-Only operations that ONNX and OpenVINO know: the cosine is written out, and the blur is two matrix products.
+Only operations that ONNX and OpenVINO know: the cosine is written out, and enlarging and blur are matrix products.
 """
 
 from functools import lru_cache
@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional as F
 
 from skrd4ad.models.normality import Normality
+from skrd4ad.models.resampling import enlarged
 
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""
@@ -52,9 +52,7 @@ def level_maps(
     """
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
-    return torch.cat(
-        [F.interpolate(each, size=(size, size), mode="bilinear", align_corners=True) for each in maps], dim=1
-    )
+    return torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
 
 
 def _cosine_distance(f: Tensor, g: Tensor) -> Tensor:

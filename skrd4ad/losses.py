@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
+from skrd4ad.models.resampling import enlarging_matrix
 
 _LEAST = 1e-16
 """Of a sum of squares that something is divided by."""
@@ -98,11 +100,9 @@ def _by_kernels(error: Tensor, fine: Size) -> Tensor:
 
 @lru_cache
 def _enlarging_kernel(side: int, fine: int) -> Tensor:
-    """UᵀU (side, side) of bilinear interpolation from ``side`` to ``fine`` places, with aligned corners."""
-    at = torch.arange(fine, dtype=torch.float64) * (side - 1) / max(fine - 1, 1)
-    places = torch.arange(side, dtype=torch.float64)
-    matrix = (1 - (at[:, None] - places).abs()).clamp_min(0)
-    return (matrix.T @ matrix).float()
+    """UᵀU (side, side) of enlarging from ``side`` to ``fine`` places."""
+    matrix = enlarging_matrix(side, fine)
+    return torch.from_numpy((matrix.T @ matrix).astype(np.float32))
 
 
 def _sums(features: list[Tensor], restored: list[Tensor], *, enlarged: bool) -> list[_Sums]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from skrd4ad.models.resampling import enlarged
+
 PREFIX = "normality."
 """Of the names of its tensors in ``model.safetensors``."""
 _PATCHES = "patches"
@@ -132,7 +134,10 @@ class Normality(nn.Module):
         batch, channels, height, width = described.shape
         rows = described.permute(0, 2, 3, 1).reshape(-1, channels)
         # how near the nearest is is computed anew: a difference of large sums is rough in bf16
-        place = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2).argmin(dim=1)
+        order = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2)
+        # the first of the least; argmin says the same, and is many times as slow in OpenVINO
+        count = len(self.patches)
+        place = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count).amin(1)
         nearest = (rows - self.patches[place]).square().sum(dim=1).sqrt()
         return nearest.reshape(batch, 1, height, width), place.reshape(batch, height, width)
 
@@ -156,11 +161,4 @@ def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
         usual: (B, M, h, w).
         distances: M of (B, 1, H_l, W_l).
     """
-    return [d - _resized(usual[:, level : level + 1], d) for level, d in enumerate(distances)]
-
-
-def _resized(usual: Tensor, like: Tensor) -> Tensor:
-    size = (like.shape[-2], like.shape[-1])
-    if size == (usual.shape[-2], usual.shape[-1]):
-        return usual
-    return F.interpolate(usual, size=size, mode="bilinear", align_corners=True)
+    return [d - enlarged(usual[:, n : n + 1], (int(d.shape[-2]), int(d.shape[-1]))) for n, d in enumerate(distances)]
