@@ -46,6 +46,26 @@ def test_options_take_the_place_of_the_presets(tiny_data: Path, tmp_path: Path, 
     assert info.folder.is_relative_to(tmp_path / "o")
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_precision_of_the_training_is_on_the_card(tiny_data: Path, as_json: Run, precision: str) -> None:
+    options = ("--precision", precision, "--device", "cpu", "--loss", "position", "--no-evaluate")
+    code, document = as_json("train", "--data", tiny_data, "--class", "machined_disc", *TINY, *options)
+    info = read_info(Path(document["models"][0]["folder"]))
+    assert code == 0 and info.train is not None
+    assert (info.train.precision, info.train.loss) == (precision, "position")
+    assert info.environment["training"] == f"{precision} on cpu"
+
+
+def test_a_device_that_is_not_there_is_said(
+    tiny_data: Path, tmp_path: Path, as_json: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    code, document = as_json("train", "--data", tiny_data, "--class", "machined_disc", *TINY, "--device", "cuda")
+    assert code == 1
+    assert "torch finds no graphics card" in document["error"]
+    assert not list(tmp_path.rglob("model.safetensors"))
+
+
 def test_text_names_the_folder_and_the_main_figures(tiny_data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["train", "--data", str(tiny_data), "--class", "machined_disc", *map(str, TINY)]
     assert main(argv) == 0
