@@ -3,20 +3,25 @@
     python -m benchmarks.inference          wide_res50 in fp32, bf16 and int8, with random weights
     python -m benchmarks.inference --lite0  efficientnet_lite0 (the disc demo), beside wide_res50 as published
 
-All ways look at one image a round, in turn.
+All ways look at one image a round, in turn. For efficientnet_lite0 there is a second table: batches of eight, which the
+runtimes compute two at a time, as for folders.
 """
 
 import os
 import tempfile
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps, plain_wide, print_table
 from skrd4ad.data.synthetic import write_synthetic
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.predict import Predictor
 from skrd4ad.engine.runtimes import Choice, by_runtime, load_runtime
+from skrd4ad.services.inspection import LOOKERS
 from skrd4ad.types import Sample
 
 DEMO = Path("checkpoints/synthetic/machined_disc/demo")
@@ -32,6 +37,19 @@ CHOICES = [
 def drawn_parts(folder: Path) -> list[Sample]:
     write_synthetic(folder / "parts", classes=("machined_disc",), train=20, test_good=1, per_defect=1, size=SIZE)
     return [Sample(path, "train", 0, "good") for path in sorted((folder / "parts").rglob("train/good/*.png"))]
+
+
+def of_batches(published: Callable[[Tensor], object], *, rounds: int) -> dict[str, float]:
+    """Median seconds an image in batches of eight: as published one after the other, by the runtimes two at a time."""
+    images = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
+    turns = 3 * LOOKERS
+    ways: dict[str, Callable[[], object]] = {"wide_res50 as published, fp32": lambda: published(images)}
+    with ThreadPoolExecutor(LOOKERS) as pool:
+        for choice in CHOICES[1:4]:
+            predictor = load_runtime(DEMO, choice, streams=LOOKERS)
+            ways[f"lite0, {choice.words}"] = lambda p=predictor: list(pool.map(p.batch, [images] * turns))  # type: ignore[misc]
+        seconds = in_turn(ways, rounds=rounds)
+    return {name: value / (8 if name.startswith("wide") else 8 * turns) for name, value in seconds.items()}
 
 
 def main() -> None:
@@ -54,7 +72,10 @@ def main() -> None:
             name = f"{'lite0' if given.lite0 else 'wide_res50'}, {choice.words}"
             ways[name] = lambda predictor=predictor: predictor.batch(image)
         seconds = in_turn(ways, rounds=given.rounds, warm_up=2)
-    print_table(f"One image of {SIZE}x{SIZE}, {torch.get_num_threads()} threads", seconds, per=1)
+        print_table(f"One image of {SIZE}x{SIZE}, {torch.get_num_threads()} threads", seconds, per=1)
+        if given.lite0:
+            found = of_batches(lambda images: plain_maps(teacher, student, images), rounds=3)
+            print_table("Batches of 8", found, per=1)
 
 
 if __name__ == "__main__":
