@@ -137,7 +137,7 @@ class Normality(nn.Module):
         order = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2)
         # the first of the least; argmin says the same, and is many times as slow in OpenVINO
         count = len(self.patches)
-        place = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count).amin(1)
+        place = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count - 1).amin(1)
         nearest = (rows - self.patches[place]).square().sum(dim=1).sqrt()
         return nearest.reshape(batch, 1, height, width), place.reshape(batch, height, width)
 

@@ -205,3 +205,14 @@ def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
     (info.folder / "config.json").write_text(config)
     with pytest.raises(CheckpointError, match="usual"):
         load_model(info.folder)
+
+
+def test_an_int8_export_still_finds_the_nearest_patches(train_disc: Train, disc: DatasetClass) -> None:
+    info = train_disc(model=PATCHES, epochs=2, schedule="cosine")
+    predictor = Predictor.load(info.folder)
+    settings = ExportSettings(format="openvino", precision="int8")
+    runtime = ExportedModel(export_model(predictor, settings, normals=disc.train), threads=1)
+    images = load_images(disc.test, 64)
+    expected, found = predictor.batch(images).maps, runtime.batch(images).maps
+    # quantised convolutions move the map a little; patches mistaken for others move it by a multiple of itself
+    assert np.abs(found - expected).mean() < 0.5 * expected.std()
