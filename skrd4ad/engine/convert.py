@@ -1,6 +1,8 @@
 """From a traced graph to the files of another toolkit."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -90,7 +92,8 @@ def write_openvino(
         ConfigError: openvino, or for int8 nncf, is not installed.
     """
     openvino = toolkits.openvino()
-    model = openvino.convert_model(program)
+    with _root_logger_kept():
+        model = openvino.convert_model(program)
     model.reshape([-1 if batch is None else batch, size, size, 3])
     model.inputs[0].get_tensor().set_names({INPUT})
     for output, name in zip(model.outputs, outputs, strict=True):
@@ -100,6 +103,18 @@ def write_openvino(
     model.set_rt_info(metadata, [METADATA])
     openvino.save_model(model, str(target), compress_to_fp16=halve)
     _keep_scoring_precise(target)
+
+
+@contextmanager
+def _root_logger_kept() -> Iterator[None]:
+    """Undo what OpenVINO does to the root logger; after an error it leaves it silent for all that is below an error."""
+    root = logging.getLogger()
+    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
+    try:
+        yield
+    finally:
+        root.setLevel(level)
+        root.filters, root.handlers = filters, handlers
 
 
 def _keep_scoring_precise(file: Path) -> None:

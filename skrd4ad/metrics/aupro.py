@@ -5,7 +5,9 @@ few pixels inside defects look up how many defect-free pixels lie above them. Ev
 pixels inside defects, so it needs nothing else.
 """
 
+import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +19,8 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.ranking import F1Max, threshold_between
 from skrd4ad.scratch import scratch_array
 
+_SEARCHED = 1 << 15
+"""Pixels inside masks that one thread looks up at once."""
 _PART = 1 << 20
 """Pixels inside masks that are handled at once: bounds every temporary array at 8 MB."""
 
@@ -51,7 +55,10 @@ class PooledPixels:
     @cached_property
     def free_at_or_above(self) -> NDArray[np.int64]:
         """(Q,): how many defect-free pixels score the same as, or above, each pixel inside masks."""
-        below = np.searchsorted(self.defect_free, self.inside, side="left")
+        # the processor waits for memory in a search, so several make good use of one core, let alone of two
+        parts = np.array_split(self.inside, max(1, self.inside.size // _SEARCHED))
+        with ThreadPoolExecutor(min(8, len(parts))) as pool:
+            below = np.concatenate([*pool.map(lambda part: np.searchsorted(self.defect_free, part), parts)])
         return np.subtract(self.defect_free.size, below, out=below)
 
 
@@ -87,31 +94,34 @@ def pool_pixels(
         StorageError: the pixels fit neither in memory nor on the disk.
     """
     chosen = _chosen_images(maps, masks, labelled)
-    kept = np.ones(maps.shape[1:], bool) if ignored is None else ~ignored
-    if kept.shape != maps.shape[1:]:
-        raise DataError(f"The ignored pixels have shape {kept.shape}; allowed: {maps.shape[1:]}, that of a map.")
-    n_kept = int(np.count_nonzero(kept))
-    n_inside = [int(np.count_nonzero(masks[i] & kept)) for i in chosen]
-    defect_free = scratch_array((len(chosen) * n_kept - sum(n_inside),), np.float32, what="The pixels of the test set")
-    inside = np.empty(sum(n_inside), np.float32)
-    weights = np.empty(sum(n_inside), np.float64)
-    n_regions = free_end = inside_end = 0
-    for i, count in zip(chosen, n_inside, strict=True):
-        scores, mask = maps[i], masks[i] & kept
+    if ignored is not None and ignored.shape != maps.shape[1:]:
+        raise DataError(f"The ignored pixels have shape {ignored.shape}; allowed: {maps.shape[1:]}, that of a map.")
+    kept = None if ignored is None else ~ignored
+    n_kept = math.prod(maps.shape[1:]) if kept is None else int(np.count_nonzero(kept))
+    pixels = scratch_array((len(chosen) * n_kept,), np.float32, what="The pixels of the test set")
+    inside, weights, n_regions = [np.empty(0, np.float32)], [np.empty(0)], 0
+    for place, i in enumerate(chosen):
+        scores, mask = maps[i], masks[i] if kept is None else masks[i] & kept
         _require_finite(scores, image=int(i))
-        free_start, free_end = free_end, free_end + n_kept - count
-        defect_free[free_start:free_end] = scores[kept & ~mask] if free_end - free_start < mask.size else scores.ravel()
-        if count:
-            inside_start, inside_end = inside_end, inside_end + count
-            inside[inside_start:inside_end] = scores[mask]
+        own = pixels[place * n_kept : (place + 1) * n_kept]
+        own[:] = scores.ravel() if kept is None else scores[kept]
+        if mask.any():
+            found = np.flatnonzero(mask if kept is None else mask[kept])
+            inside.append(own[found])
+            # out of the way: every score is finite, so these come last
+            own[found] = np.inf
             share, regions = share_of_region(mask)
-            weights[inside_start:inside_end] = share
+            weights.append(share)
             n_regions += regions
-    defect_free.sort()
-    order = np.argsort(inside)
-    weights = weights[order]
-    weights /= max(n_regions, 1)
-    return PooledPixels(defect_free=defect_free, inside=inside[order], weights=weights, n_regions=n_regions)
+    pixels.sort()
+    all_inside = np.concatenate(inside)
+    order = np.argsort(all_inside)
+    return PooledPixels(
+        defect_free=pixels[: pixels.size - all_inside.size],
+        inside=all_inside[order],
+        weights=np.concatenate(weights)[order] / max(n_regions, 1),
+        n_regions=n_regions,
+    )
 
 
 def pixel_auroc(pool: PooledPixels) -> float | None:

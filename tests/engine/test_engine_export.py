@@ -1,4 +1,5 @@
 import json
+import logging
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from skrd4ad.engine import export as exporting
 from skrd4ad.engine import toolkits
 from skrd4ad.engine.calibration import calibrate
 from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info, save_calibration
+from skrd4ad.engine.convert import write_openvino
 from skrd4ad.engine.export import EXPORTS, export_model, spread
 from skrd4ad.engine.export_manifest import ExportSettings, Precision, read_export, require_intact
 from skrd4ad.engine.predict import Predictor
@@ -308,3 +310,12 @@ def test_scoring_stays_in_float32_where_the_network_is_computed_in_bf16(tiny_ope
         found.setdefault(facts["layerType"], set()).add(facts["runtimePrecision"])
     assert found["Reduce"] == {"f32"}
     assert "bf16" in found["Convolution"]
+
+
+def test_a_conversion_that_fails_leaves_the_loggers_as_they_were(tmp_path: Path) -> None:
+    root = logging.getLogger()
+    before = (root.level, [*root.filters], [*root.handlers])
+    nothing: Any = object()
+    with pytest.raises(Exception, match=r"convert|support|type"):
+        write_openvino(nothing, tmp_path / "model.xml", size=64, batch=1, outputs=(), metadata="{}")
+    assert (root.level, root.filters, root.handlers) == before
