@@ -107,7 +107,7 @@ def write_openvino(
 
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
-    """Undo what OpenVINO does to the root logger; after an error it leaves it silent for all that is below an error."""
+    """Undo what OpenVINO does to the root logger: it lets errors alone through, and after one leaves it so."""
     root = logging.getLogger()
     level, filters, handlers = root.level, [*root.filters], [*root.handlers]
     try:

@@ -1,6 +1,7 @@
 """A trained model as ONNX or OpenVINO IR, self-contained from raw pixels to the anomaly map and the score."""
 
 import platform
+import threading
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -36,6 +37,10 @@ EXPORTS = "exports"
 """Folder in a model folder that holds its exports."""
 MOST_NORMALS = 300
 """Good images that int8 takes the ranges of values from."""
+
+_CONVERTING = threading.Lock()
+"""Torch traces one model at a time, and of two conversions at once the second would keep what OpenVINO does to the
+loggers during the first."""
 
 Step = Literal["tracing", "converting", "quantising", "checking"]
 Report = Callable[[Step, int, int], None]
@@ -162,7 +167,7 @@ def _write(
     check: Callable[[], None],
 ) -> Export:
     settings = manifest.settings
-    with new_folder(target) as folder:
+    with new_folder(target) as folder, _CONVERTING:
         try:
             report("tracing", 0, 0)
             program = trace(graph, size=manifest.image_size, batch=settings.batch)

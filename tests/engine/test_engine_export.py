@@ -2,6 +2,7 @@ import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -319,3 +320,10 @@ def test_a_conversion_that_fails_leaves_the_loggers_as_they_were(tmp_path: Path)
     with pytest.raises(Exception, match=r"convert|support|type"):
         write_openvino(nothing, tmp_path / "model.xml", size=64, batch=1, outputs=(), metadata="{}")
     assert (root.level, root.filters, root.handlers) == before
+
+
+def test_two_conversions_at_once_leave_the_loggers_as_they_were(predictor: Predictor, tmp_path: Path) -> None:
+    before = logging.getLogger().level
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda n: export_model(predictor, OPENVINO, out=tmp_path / str(n)), range(4)))
+    assert logging.getLogger().level == before
