@@ -41,7 +41,7 @@ _MAPS: dict[tuple[Fusion, bool], str] = {
     ("sum", False): "Sum of levels (published)",
 }
 _PRECISIONS: dict[TrainPrecision, str] = {
-    "auto": "bf16 for the ResNets where this machine computes in it, otherwise fp32",
+    "auto": "Automatic",
     "fp32": "fp32, 32 bits",
     "bf16": "bf16, 16 bits",
 }
@@ -303,7 +303,8 @@ def _train_settings(preset: Preset, name: str) -> TrainConfig:
         format_func=_PRECISIONS.__getitem__,
         key=f"precision-{name}",
         persist_state="session",
-        help="What the student's convolutions compute in while it learns. The trained model is in 32 bits.",
+        help="What the student's convolutions compute in while it learns. Automatic is bf16 for the ResNets where this "
+        "machine computes in it, and fp32 otherwise. The trained model is in 32 bits.",
     )
     return replace(
         base,
