@@ -108,11 +108,14 @@ def write_openvino(
 @contextmanager
 def _root_logger_kept() -> Iterator[None]:
     """Undo what OpenVINO does to the root logger: it lets errors alone through, and after one leaves it so."""
-    root = logging.getLogger()
-    level, filters, handlers = root.level, [*root.filters], [*root.handlers]
+    root, own = logging.getLogger(), logging.getLogger("skrd4ad")
+    level, filters, handlers, own_level = root.level, [*root.filters], [*root.handlers], own.level
+    # other threads go on meanwhile, and what they warn of is to be heard
+    own.setLevel(own.getEffectiveLevel())
     try:
         yield
     finally:
+        own.setLevel(own_level)
         root.setLevel(level)
         root.filters, root.handlers = filters, handlers
 

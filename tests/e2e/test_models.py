@@ -139,6 +139,16 @@ def open_checkpoint_form(page: Page) -> None:
     raise AssertionError("the form for checkpoints does not open")
 
 
+def upload_checkpoint(page: Page, file: Path) -> None:
+    """Give the file; once more when the page was drawn anew while it was taken."""
+    for _ in range(TRIES):
+        page.locator('input[type="file"]').set_input_files(file)
+        with contextlib.suppress(AssertionError):
+            expect(page.get_by_role("button", name="Import the checkpoint")).to_be_visible(timeout=SLOW / TRIES)
+            return
+    raise AssertionError("the checkpoint is not taken")
+
+
 def downloaded(page: Page, name: str) -> Download:
     with page.expect_download(timeout=SLOW) as found:
         page.get_by_role("button", name=name).click()
@@ -251,7 +261,8 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     open_checkpoint_form(tab)
     settled(tab)
     pick(tab, "Teacher it was trained with", "efficientnet_lite0")
-    tab.locator('input[type="file"]').set_input_files(tmp_path / "bottle.pth")
+    settled(tab)
+    upload_checkpoint(tab, tmp_path / "bottle.pth")
     click(tab, "Import the checkpoint")
     said(tab, "It has no limits yet: calibrate it on good parts")
     expect(tab.locator(".st-key-models-card").get_by_role("heading", name="bottle")).to_be_visible(timeout=SLOW)

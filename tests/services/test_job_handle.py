@@ -73,7 +73,7 @@ def test_work_goes_on_when_its_progress_cannot_be_stored_and_it_is_stored_later(
         yield
 
     handle = JobHandle(database, "a")
-    with monkeypatch.context() as patch:
+    with monkeypatch.context() as patch, caplog.at_level("WARNING", logger="skrd4ad"):
         patch.setattr(Database, "write", full)
         handle.point(1, {"loss": 1.0})
         clock.now += 1

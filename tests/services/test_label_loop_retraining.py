@@ -366,6 +366,8 @@ def test_a_job_is_done_even_when_the_labelled_images_could_not_be_shown(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level("WARNING", logger="skrd4ad")
+
     def fail(*_: object, **__: object) -> None:
         raise TrainingCancelled("enough")
 
