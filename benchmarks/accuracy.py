@@ -151,6 +151,30 @@ def table(rows: list[dict[str, str]], columns: dict[str, int]) -> Iterator[str]:
         yield f"| {' | '.join([name, setting, str(len(own)), *cells])} |"
 
 
+def side_by_side(rows: list[dict[str, str]]) -> Iterator[str]:
+    """Markdown: one row a setting, a column for each class and figure; means, with the number of seeds in brackets."""
+    columns = [
+        (name, figure)
+        for name in sorted({row["class"] for row in rows})
+        for figure in ("image_auroc", "aupro")
+        if any(row["class"] == name and row[figure] for row in rows)
+    ]
+    names = [f"{name}, {'image' if figure == 'image_auroc' else 'AUPRO'}" for name, figure in columns]
+    yield f"| setting | {' | '.join(names)} |"
+    yield "| --- " * (1 + len(columns)) + "|"
+    for setting, kind in SETTINGS.items():
+        own = [row for row in rows if row["setting"] == setting]
+        if own:
+            cells = [mean_of([row for row in own if row["class"] == name], figure) for name, figure in columns]
+            yield f"| {setting}: {kind.about} | {' | '.join(cells)} |"
+
+
+def mean_of(rows: list[dict[str, str]], field: str) -> str:
+    """Mean of a field and the number of rows that have it, or a dash."""
+    values = [float(row[field]) for row in rows if row[field]]
+    return f"{statistics.mean(values):.4f} ({len(values)})" if values else "–"
+
+
 def spread(rows: list[dict[str, str]], field: str, *, digits: int) -> str:
     """Mean ± standard deviation of a field, or a dash."""
     values = [float(row[field]) for row in rows if row.get(field)]
@@ -200,6 +224,8 @@ def main() -> int:
     print("\n".join(table(rows, dict.fromkeys(FIGURES, 4) | {"seconds": 0, "ms": 1})))
     print()
     print("\n".join(table(rows, dict.fromkeys(("image_auroc", *SCORES), 4))))
+    print()
+    print("\n".join(side_by_side(rows)))
     if rows:
         plot(rows, arguments.results.with_suffix(".html"))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")

@@ -3,8 +3,9 @@
     python -m benchmarks.inference          wide_res50 in fp32, bf16 and int8, with random weights
     python -m benchmarks.inference --lite0  efficientnet_lite0 (the disc demo), beside wide_res50 as published
 
-All ways look at one image a round, in turn. For efficientnet_lite0 there is a second table: batches of eight, which the
-runtimes compute two at a time, as for folders.
+All ways take turns. In the first table each looks at images one after the other for a third of a second a round, in the
+second at one image after a rest, when the caches hold something else. For efficientnet_lite0 there is a third table:
+batches of eight, which the runtimes compute two at a time, as for folders.
 """
 
 import os
@@ -24,6 +25,8 @@ from skrd4ad.engine.runtimes import Choice, by_runtime, load_runtime
 from skrd4ad.services.inspection import LOOKERS
 from skrd4ad.types import Sample
 
+IN_A_ROW = 0.3
+"""Seconds of looking at images one after the other."""
 DEMO = Path("checkpoints/synthetic/machined_disc/demo")
 CHOICES = [
     Choice("torch"),
@@ -71,8 +74,9 @@ def main() -> None:
                 predictor = by_runtime(Predictor(ours_of(teacher, student), info), choice, normals=normals)
             name = f"{'lite0' if given.lite0 else 'wide_res50'}, {choice.words}"
             ways[name] = lambda predictor=predictor: predictor.batch(image)
-        seconds = in_turn(ways, rounds=given.rounds, warm_up=2)
-        print_table(f"One image of {SIZE}x{SIZE}, {torch.get_num_threads()} threads", seconds, per=1)
+        print(f"Images of {SIZE}x{SIZE}, {torch.get_num_threads()} threads")
+        print_table("One after the other", in_turn(ways, rounds=given.rounds, warm_up=2, least=IN_A_ROW), per=1)
+        print_table("One after a rest", in_turn(ways, rounds=given.rounds), per=1)
         if given.lite0:
             found = of_batches(lambda images: plain_maps(teacher, student, images), rounds=3)
             print_table("Batches of 8", found, per=1)

@@ -99,17 +99,29 @@ def plain_step(teacher: PlainTeacher, student: Student, optimizer: torch.optim.O
     return loss.item()
 
 
-def in_turn(ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 1) -> dict[str, float]:
-    """Median seconds of each way; every round runs all of them, so that a busy machine slows all alike."""
+def in_turn(
+    ways: dict[str, Callable[[], object]], *, rounds: int, warm_up: int = 1, least: float = 0.0
+) -> dict[str, float]:
+    """Median seconds of each way; every round runs all of them, so that a busy machine slows all alike.
+
+    Args:
+        ways: what to run, by name.
+        rounds: that count.
+        warm_up: rounds that do not.
+        least: seconds that a way is run for in a round, again and again when it takes less; its mean counts.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(warm_up + rounds):
         for name, way in ways.items():
             # threads that torch has used go on waiting for work for some milliseconds, and hold up those of others
             time.sleep(REST)
             begun = time.perf_counter()
-            way()
+            runs = 0
+            while runs == 0 or time.perf_counter() - begun < least:
+                way()
+                runs += 1
             if turn >= warm_up:
-                seconds[name].append(time.perf_counter() - begun)
+                seconds[name].append((time.perf_counter() - begun) / runs)
     return {name: statistics.median(times) for name, times in seconds.items()}
 
 

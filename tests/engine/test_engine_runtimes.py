@@ -67,10 +67,13 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
     assert made == [weights.parent]
 
 
-def test_a_runtime_is_the_same_from_several_threads(tiny_export: Path, tiny_openvino: Path, images: Tensor) -> None:
+def test_a_runtime_is_the_same_alone_in_a_batch_and_from_several_threads(
+    tiny_export: Path, tiny_openvino: Path, images: Tensor
+) -> None:
     for folder in (tiny_export, tiny_openvino):
         runtime = ExportedModel(read_export(folder), threads=1)
         alone = [runtime.batch(images[place : place + 1]).maps for place in range(len(images))]
+        np.testing.assert_allclose(np.concatenate(alone), runtime.batch(images).maps, rtol=1e-4, atol=1e-5)
         with ThreadPoolExecutor(4) as pool:
             together = list(pool.map(lambda place: runtime.batch(images[place : place + 1]).maps, [0, 1, 2, 3, 4] * 4))  # noqa: B023
         for place, maps in enumerate(together):
