@@ -16,9 +16,6 @@ PROTOCOL_DIFFERENCE = (
 )
 """Why published figures and ours are not measured alike, in words."""
 
-MEAN = "mean"
-"""Stands for all classes of a data set."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedFigure:
@@ -56,7 +53,6 @@ _PIXEL = {
         "bottle": ((98.7, 96.6), (98.8, 96.9)),
         "hazelnut": ((98.9, 95.5), (99.1, 96.2)),
         "leather": ((99.4, 99.1), (99.6, 99.2)),
-        MEAN: ((97.8, 93.9), (98.06, 94.69)),
     },
     "VisA": {
         "pcb1": ((99.6, 43.2), (99.6, 93.7)),
@@ -64,13 +60,11 @@ _PIXEL = {
         "pcb3": ((99.3, 80.3), (98.3, 90.3)),
         "pcb4": ((98.2, 72.2), (98.6, 89.0)),
         "pipe_fryum": ((99.1, 68.3), (99.1, 94.8)),
-        MEAN: ((97.8, 70.9), (98.5, 92.1)),
     },
 }
 """Pixel AUROC and AUPRO in percent, by method."""
 _VAD = (84.5, 87.0)
 """Image AUROC in percent of the one class, by method."""
-_CLASSES = {"MVTec AD": 15, "VisA": 12}
 
 _NAMES = {
     "MVTec AD": r"mvtec(ad|anomalydetection)?",
@@ -101,8 +95,6 @@ def published_for(dataset: str, class_name: str) -> PublishedMatch | None:
             words=f"Published for VAD, one class (image AUROC). {SOURCE}",
         )
     name = _plain(class_name)
-    if name == MEAN:  # a class may be called that, and the mean is not its figure
-        return None
     if known is not None:
         figures = _figures(known, name)
         return (
@@ -126,15 +118,6 @@ def published_for(dataset: str, class_name: str) -> PublishedMatch | None:
     return None
 
 
-def published_mean(dataset: str) -> PublishedMatch | None:
-    """Published means over all classes of a data set; None when its name is not that of a published one."""
-    known = _published_name(dataset)
-    if known not in _PIXEL:
-        return None
-    words = f"Published mean over the {_CLASSES[known]} classes of {known}. {SOURCE}"
-    return PublishedMatch(figures=_figures(known, MEAN), by_name_only=False, words=words)
-
-
 def _published_name(dataset: str) -> str | None:
     plain = _plain(dataset)
     shortened = _ADDITIONS.sub("", plain)
@@ -149,7 +132,7 @@ def _plain(name: str) -> str:
 
 
 def _figures(dataset: str, plain_class: str) -> tuple[PublishedFigure, ...]:
-    """Figures of a class, or of all for ``MEAN``; none when there are none."""
+    """Figures of a class; none when there are none."""
     for class_name, values in _PIXEL[dataset].items():
         if _plain(class_name) == plain_class:
             return tuple(

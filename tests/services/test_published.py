@@ -1,6 +1,6 @@
 import pytest
 
-from skrd4ad.services.published import METHODS, PROTOCOL_DIFFERENCE, published_for, published_mean
+from skrd4ad.services.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 
 
 @pytest.mark.parametrize(
@@ -21,16 +21,6 @@ def test_figures_are_those_of_the_papers(dataset, class_name, metric, values):
     assert match is not None and not match.by_name_only
     assert tuple(match.value(method, metric) for method in METHODS) == values
     assert match.value("RD4AD", "image_ap") is None
-
-
-@pytest.mark.parametrize(
-    ("dataset", "values"), [("mvtec", (0.978, 0.9806, 0.939, 0.9469)), ("visa", (0.978, 0.985, 0.709, 0.921))]
-)
-def test_means_belong_to_whole_data_sets(dataset, values):
-    match = published_mean(dataset)
-    found = [match.value(method, metric) for metric in ("pixel_auroc", "aupro_paper") for method in METHODS]
-    assert tuple(found) == values
-    assert "classes" in match.words
 
 
 def test_a_class_alone_matches_with_a_word_of_warning():
@@ -60,11 +50,6 @@ def test_a_class_alone_matches_with_a_word_of_warning():
 )
 def test_what_was_not_published_matches_nothing(dataset, class_name):
     assert published_for(dataset, class_name) is None
-
-
-@pytest.mark.parametrize("dataset", ["parts", "vad", "mvtec_loco", "elpv", ""])
-def test_other_data_sets_have_no_mean(dataset):
-    assert published_mean(dataset) is None
 
 
 def test_the_difference_of_the_protocols_is_said_in_words():
