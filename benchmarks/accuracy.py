@@ -6,11 +6,13 @@
 One row a class, seed and setting goes to ``benchmarks/results/accuracy.csv``; rows that are there are not measured
 again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.engine.train.train` and looks at
 all test images; no setting sees them before. ``seconds`` is the wall time of the whole training, reading the images
-included; ``ms`` that of one image at a time by torch on the threads given, read and resized already.
+included; ``ms`` that of one image at a time by torch on the threads given, read and resized already. Settings that
+differ in the map alone have the same student: those of one call share its training, and the first has the seconds.
 """
 
 import argparse
 import csv
+import itertools
 import statistics
 import sys
 import tempfile
@@ -27,11 +29,15 @@ from numpy.typing import NDArray
 from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
 from skrd4ad.data.dataset import load_images, load_masks
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.engine.checkpoint import ModelInfo, load_model
 from skrd4ad.engine.evaluate import score_samples
+from skrd4ad.engine.features import cache_features
+from skrd4ad.engine.normality import fit_normality
 from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.train import train
+from skrd4ad.engine.train import split_holdout, train
 from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
 from skrd4ad.metrics.ranking import auroc
+from skrd4ad.models.skrd import SKRD4AD
 from skrd4ad.types import DatasetClass
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
@@ -59,8 +65,11 @@ SETTINGS = {
         "published loss, sum and constant rate, small student, 2 skips, 60 epochs", ModelConfig(), TrainConfig()
     ),
     "default": Setting("the preset fast", _FAST.model, _FAST.train),
-    "no-retrieval": Setting("levels by their spread", replace(_FAST.model, retrieval=False), _FAST.train),
-    "sum": Setting("the published sum", replace(_FAST.model, retrieval=False, fusion="sum"), _FAST.train),
+    "by-spread": Setting(
+        "retrieval, levels by their spread, coarse 1/2, patches x 3", _FAST.model.changed(fusion="normal"), _FAST.train
+    ),
+    "no-retrieval": Setting("levels by their spread", _FAST.model.changed(retrieval=False), _FAST.train),
+    "sum": Setting("the published sum", _FAST.model.changed(fusion="sum"), _FAST.train),
     "narrow": Setting("small student", replace(_FAST.model, width=1), _FAST.train),
     "constant": Setting("constant rate", _FAST.model, replace(_FAST.train, schedule="constant")),
     "0-skips": Setting("no skip", replace(_FAST.model, res=1), _FAST.train),
@@ -81,14 +90,40 @@ def classes_of(data: Path) -> dict[str, DatasetClass]:
     return {each.name: each for source in sources for each in open_dataset(source)}
 
 
-def measured(data: DatasetClass, setting: Setting, *, seed: int) -> dict[str, float | None]:
-    """Figures of one training."""
-    with tempfile.TemporaryDirectory() as out:
+class Trained:
+    """Models of one class and seed; a student that was trained is used again by settings with other maps."""
+
+    def __init__(self, data: DatasetClass, *, seed: int, out: Path) -> None:
+        self.data, self.seed, self.out = data, seed, out
+        self._by_student: dict[tuple[ModelConfig, TrainConfig], ModelInfo] = {}
+
+    def predictor(self, setting: Setting) -> tuple[Predictor, float | None]:
+        """The model of a setting, and the seconds that its training took; None when it was trained already."""
+        config = replace(setting.train, seed=self.seed)
+        key = (setting.model.changed(fusion="sum"), config)
+        if (info := self._by_student.get(key)) is not None:
+            return self._with_map_of(info, setting), None
         begun = time.monotonic()
-        config = replace(setting.train, seed=seed)
-        info = train(data, model=setting.model, config=config, out=Path(out), source=str(data.root))
+        info = train(self.data, model=setting.model, config=config, out=self.out, source=str(self.data.root))
         seconds = time.monotonic() - begun
-        predictor = Predictor.load(info.folder)
+        self._by_student[key] = info
+        return Predictor.load(info.folder), seconds
+
+    def _with_map_of(self, info: ModelInfo, setting: Setting) -> Predictor:
+        assert info.train is not None
+        model, _ = load_model(info.folder)
+        learn, _ = split_holdout(self.data.train, share=info.train.holdout, seed=self.seed)
+        size = setting.model.image_size
+        with cache_features(model.teacher, learn, image_size=size, on_image=lambda _: None) as learning:
+            normality = fit_normality(model.student, learning, model=setting.model, seed=self.seed)
+        other = SKRD4AD(model.teacher, model.student, normality).eval().requires_grad_(False)
+        return Predictor(other, replace(info, model=setting.model))
+
+
+def measured(trained: Trained, setting: Setting) -> dict[str, float | None]:
+    """Figures of one setting."""
+    data = trained.data
+    predictor, seconds = trained.predictor(setting)
     maps, scores = score_samples(predictor, data.test)
     labels = np.array([sample.label for sample in data.test])
     figures = {"image_auroc": auroc(labels, scores), "pixel_auroc": None, "aupro": None}
@@ -211,13 +246,14 @@ def main() -> int:
     arguments = parser.parse_args()
     if not arguments.table:
         classes = classes_of(arguments.data)
-        for name in arguments.classes or classes:
-            for seed in arguments.seeds:
+        for name, seed in itertools.product(arguments.classes or classes, arguments.seeds):
+            with tempfile.TemporaryDirectory() as out:
+                trained = Trained(classes[name], seed=seed, out=Path(out))
                 for setting in arguments.settings:
                     key = {"class": name, "seed": str(seed), "setting": setting}
                     if any(key.items() <= row.items() for row in rows_of(arguments.results)):
                         continue
-                    row = key | measured(classes[name], SETTINGS[setting], seed=seed)
+                    row = key | measured(trained, SETTINGS[setting])
                     add_row(arguments.results, row)
                     print(row, flush=True)
     rows = rows_of(arguments.results)

@@ -52,7 +52,8 @@ def level_maps(
     """
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
-    return torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
+    levels = torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
+    return levels if normality is None else normality.counted(levels)
 
 
 def _cosine_distance(f: Tensor, g: Tensor) -> Tensor:

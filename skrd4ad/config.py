@@ -13,7 +13,7 @@ NETS = (*LITE_NETS, "res18", "res34", "res50", "wide_res50")
 Loss = Literal["cosine", "mse", "mixed", "position"]
 Selection = Literal["last", "holdout", "test"]
 Schedule = Literal["constant", "cosine"]
-Fusion = Literal["sum", "normal"]
+Fusion = Literal["sum", "normal", "agreement"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
 LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
@@ -45,7 +45,9 @@ class ModelConfig:
     width: int = 1
     """Factor of the decoder's widths for the EfficientNet-Lites; the published students of the ResNets have only 1."""
     fusion: Fusion = "sum"
-    """How the levels make the map: their published sum, or each in units of its spread on good training images."""
+    """How the levels make the map: their published sum; each in units of its spread on good training images; or that,
+    where small departures count as nothing and the coarsest level no more than the middle one agrees to (see
+    :class:`skrd4ad.models.normality.Normality`)."""
     retrieval: bool = False
     """Whether places are also compared with patches of good images (see :class:`skrd4ad.models.normality.Normality`);
     off is pure SK-RD4AD."""
@@ -64,10 +66,17 @@ class ModelConfig:
                 self.width in ((1, 2) if self.net in LITE_NETS else (1,)),
                 f"width is {self.width!r}; allowed: 1, and 2 for the EfficientNet-Lites",
             ),
-            (self.fusion in ("sum", "normal"), f"fusion is {self.fusion!r}; allowed: sum, normal"),
+            (
+                self.fusion in get_args(Fusion),
+                f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}",
+            ),
             (
                 not (self.retrieval and self.fusion == "sum"),
-                "retrieval is on but fusion is 'sum'; choose fusion 'normal', or retrieval off",
+                "retrieval is on but fusion is 'sum'; choose fusion 'normal' or 'agreement', or retrieval off",
+            ),
+            (
+                self.retrieval or self.fusion != "agreement",
+                "retrieval is off but fusion is 'agreement'; choose fusion 'normal' or 'sum', or retrieval on",
             ),
         )
 
@@ -79,15 +88,20 @@ class ModelConfig:
     def changed(self, **values: Any) -> "ModelConfig":
         """The same with other values; what only suited the old ones, and is not given, gives way.
 
-        A teacher that has one width takes it, and the published sum leaves no room for retrieval.
+        A teacher that has one width takes it, the published sum leaves no room for retrieval, and levels agree only
+        with retrieval.
 
         Raises:
             ConfigError: the values do not fit together.
         """
         if values.get("net", self.net) not in LITE_NETS:
             values.setdefault("width", 1)
-        if values.get("fusion", self.fusion) == "sum":
+        if (fusion := values.get("fusion")) is not None:
+            values.setdefault("retrieval", fusion == "agreement" or (fusion == "normal" and self.retrieval))
+        elif self.fusion == "sum":
             values.setdefault("retrieval", False)
+        elif self.fusion == "agreement" and values.get("retrieval") is False:
+            values["fusion"] = "normal"
         return replace(self, **values)
 
 
@@ -179,7 +193,7 @@ PRESETS = {
     "fast": Preset(
         title="Fast on a CPU",
         about="EfficientNet-Lite0 as the teacher, good patches as a second opinion: two minutes on two cores.",
-        model=ModelConfig(width=2, fusion="normal", retrieval=True),
+        model=ModelConfig(width=2, fusion="agreement", retrieval=True),
         train=TrainConfig(epochs=100, most_steps=700, schedule="cosine"),
     ),
     "paper": Preset(

@@ -127,11 +127,17 @@ def test_what_only_suited_the_former_values_gives_way() -> None:
     base = PRESETS["fast"].model
     assert base.changed(net="res18").width == 1
     assert not base.changed(fusion="sum").retrieval
+    assert base.changed(retrieval=False) == replace(base, fusion="normal", retrieval=False)
+    assert base.changed(fusion="normal").retrieval
+    assert ModelConfig().changed(fusion="agreement").retrieval
+    assert not ModelConfig().changed(fusion="normal").retrieval
     assert base.changed(res=1) == replace(base, res=1)
     with pytest.raises(ConfigError, match="width is 2"):
         base.changed(net="res18", width=2)
     with pytest.raises(ConfigError, match="retrieval is on"):
         base.changed(fusion="sum", retrieval=True)
+    with pytest.raises(ConfigError, match="retrieval is off"):
+        base.changed(fusion="agreement", retrieval=False)
 
 
 def test_the_paper_preset_is_as_published() -> None:

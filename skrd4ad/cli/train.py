@@ -58,7 +58,8 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     change.add_argument(
         "--fusion",
         choices=get_args(Fusion),
-        help="levels as their published sum, or each in units of its spread on good training images",
+        help="levels as their published sum, each in units of its spread on good training images (normal), or those "
+        "where the coarsest counts no more than the middle one (agreement, with retrieval only)",
     )
     change.add_argument(
         "--retrieval",

@@ -243,6 +243,8 @@ def load_model(
         of_student, of_normality = split_tensors(load_file(folder / WEIGHTS))
         student.load_state_dict(of_student)
         normality = None if info.model.fusion == "sum" else Normality.from_tensors(of_normality)
+        if normality is not None and (normality.floor is not None) != (info.model.fusion == "agreement"):
+            raise RuntimeError(f"the fusion is {info.model.fusion!r} and the tensors are those of another")
     except (OSError, SafetensorError, RuntimeError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}.") from error
     model = SKRD4AD(teacher, student, normality).eval()

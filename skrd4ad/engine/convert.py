@@ -30,8 +30,8 @@ _FEEDS = ("Multiply", "Power", "Constant")
 _FLOAT_TYPES = (
     # normalising, cosine, upsampling, blur: a step of 1/256 there moves the map itself
     *("Subtract", "Divide", "Multiply", "ReduceSum", "Power", "Sqrt", "Maximum", "Interpolate", "MatMul", "ReduceMax"),
-    # which patch is nearest: the least must stay equal to one of those it is the least of
-    *("ReduceMin", "Equal", "Select"),
+    # which patch is nearest: the least must stay equal to one of those it is the least of; where levels agree
+    *("ReduceMin", "Equal", "Select", "Minimum"),
     # depthwise convolutions and their ReLU6: a small part of the time, and most of the error
     *("GroupConvolution", "Clamp"),
 )

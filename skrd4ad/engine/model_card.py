@@ -57,10 +57,13 @@ def map_words(model: ModelConfig) -> str:
         return "The sum of the levels, as published."
     if not model.retrieval:
         return "Each level in units of its spread on the good training images."
-    return (
+    words = (
         "The student's levels, and as a second opinion the distance to the nearest patch of a good training image "
         "(retrieval), each less what is usual at such a patch and in units of its spread on the good training images."
     )
+    if model.fusion == "agreement":
+        words += " Small departures count as nothing, and the coarsest level no more than the middle one."
+    return words
 
 
 def _data_rows(info: ModelInfo) -> list[tuple[str, object]]:

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skrd4ad.anomaly_map import restoration_distances
-from skrd4ad.config import ModelConfig
+from skrd4ad.config import Fusion, ModelConfig
 from skrd4ad.engine.features import FeatureCache
 from skrd4ad.models.normality import Normality, departures_from, patch_descriptors, squared_distances
 from skrd4ad.models.skrd import Student
@@ -20,9 +20,11 @@ IMAGES = 160
 """Training images that usual distances are measured on, at most."""
 NEIGHBOURS = 8
 """Good patches whose mean distance is usual at a kept patch."""
-SHARES = (1.0, 1.0, 0.5, 3.0)
-"""Of the levels, finest first, and of the patches in the map: a coarse cell has a large halo; the second opinion
-has about as much to say as the student."""
+SHARES = {"normal": (1.0, 1.0, 0.5, 3.0), "agreement": (1.5, 1.0, 1.0, 3.5)}
+"""Of the levels, finest first, and of the patches in the map, by fusion: a coarse cell has a large halo; the second
+opinion has about as much to say as the student."""
+FLOOR = 0.5
+"""With agreement: standard deviations of a level's departures on good images below which a departure is nothing."""
 _PROJECTED = 64
 """Directions in which patches are compared while they are chosen."""
 _BATCH = 16
@@ -55,8 +57,9 @@ def fit_normality(
     with torch.inference_mode():
         images = _evenly(len(learning), IMAGES)
         if not model.retrieval:
-            return Normality(weights=_weights(_distances(student, learning, images, check=check)).clone())
-        found = _with_patches(student, learning, images, generator=generator, check=check)
+            spread = _spread(_distances(student, learning, images, check=check))
+            return Normality(weights=(torch.tensor(SHARES["normal"][: len(spread)]) / spread).clone())
+        found = _with_patches(student, learning, images, fusion=model.fusion, generator=generator, check=check)
     return Normality.from_tensors({name: tensor.clone() for name, tensor in found.state_dict().items()})
 
 
@@ -65,6 +68,7 @@ def _with_patches(
     learning: FeatureCache,
     images: Tensor,
     *,
+    fusion: Fusion,
     generator: torch.Generator,
     check: Callable[[], None],
 ) -> Normality:
@@ -97,13 +101,15 @@ def _with_patches(
     # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
     usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
     expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
+    spread = _spread(departures_from(expected, distances))
     return Normality(
-        weights=_weights(departures_from(expected, distances)),
+        weights=torch.tensor(SHARES[fusion]) / spread,
         centre=centre,
         scale=scale,
         patches=patches,
         usual=usual,
         source=source,
+        floor=FLOOR * spread if fusion == "agreement" else None,
     )
 
 
@@ -192,10 +198,9 @@ def _on_grid(level: Tensor, grid: torch.Size) -> Tensor:
     return F.interpolate(level, size=size, mode="bilinear", align_corners=True)
 
 
-def _weights(levels: list[Tensor]) -> Tensor:
-    """(M,): share of each level over the standard deviation of its map over all places."""
-    spread = torch.stack([level.std() for level in levels]).clamp(min=1e-6)
-    return torch.tensor(SHARES[: len(levels)]) / spread
+def _spread(levels: list[Tensor]) -> Tensor:
+    """(M,): standard deviation of each level over all places."""
+    return torch.stack([level.std() for level in levels]).clamp(min=1e-6)
 
 
 def _rows(maps: Tensor) -> Tensor:

@@ -38,6 +38,10 @@ class Normality(nn.Module):
     decides because it is noisy. With patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good
     patch that is nearest to each place: the distance to it becomes one more level, and what is usual at patches like it
     is subtracted, so that a place where good parts are hard to restore needs more to stand out than a calm one.
+
+    With a floor as well, departures below it count as nothing, so that what is a little nearer to usual than usual
+    does not make up for a defect beside it; and the coarsest level, whose cells reach far beyond a defect, counts at no
+    place more than the middle one: both must see something there.
     """
 
     weights: Tensor
@@ -48,6 +52,8 @@ class Normality(nn.Module):
     """(K, D): standardised descriptors of good patches."""
     usual: Tensor | None
     """(K, M): mean distance of good patches near each of them, by level; of the nearest patch the mean of all."""
+    floor: Tensor | None
+    """(M,): departure of each level below which nothing counts; only with patches."""
     source: Tensor | None
     """(K, 3) int64: place of the training image that each patch is from, and its row and column on the grid there."""
 
@@ -60,16 +66,18 @@ class Normality(nn.Module):
         patches: Tensor | None = None,
         usual: Tensor | None = None,
         source: Tensor | None = None,
+        floor: Tensor | None = None,
     ) -> None:
         """Take what was fitted.
 
         Args:
             weights: (M,), above 0.
-            centre: (D,), mean of the descriptors of good patches; given with all that follow, or none of them is.
+            centre: (D,), mean of the descriptors of good patches; given with all up to ``source``, or none is.
             scale: (D,), their standard deviation.
             patches: (K, D).
             usual: (K, M).
             source: (K, 3).
+            floor: (M,).
         """
         super().__init__()
         self.register_buffer("weights", weights)
@@ -78,6 +86,7 @@ class Normality(nn.Module):
         self.register_buffer(_PATCHES, patches)
         self.register_buffer("usual", usual)
         self.register_buffer("source", source)
+        self.register_buffer("floor", floor)
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "Normality":
@@ -93,6 +102,7 @@ class Normality(nn.Module):
             names: dict[str, tuple[int, ...]] = {"weights": (count,)}
             if k:
                 names |= {"centre": (d,), "scale": (d,), _PATCHES: (k, d), "usual": (k, count), "source": (k, 3)}
+                names |= {"floor": (count,)} if "floor" in given else {}
             shapes = {name: tuple(tensor.shape) for name, tensor in given.items()}
         except (ValueError, KeyError) as error:
             raise RuntimeError(f"the patches of good images are damaged: {error}") from error
@@ -122,6 +132,15 @@ class Normality(nn.Module):
         nearest, place = self.nearest(features)
         departures = departures_from(self.usual[place].permute(0, 3, 1, 2), [*distances, nearest])
         return [departure * weight for departure, weight in zip(departures, self.weights, strict=True)]
+
+    def counted(self, levels: Tensor) -> Tensor:
+        """What counts of the levels of :meth:`forward`, made the size of the map: all, or with a floor what the class
+        says; (B, M, S, S) both."""
+        if self.floor is None:
+            return levels
+        above = (levels - (self.floor * self.weights).view(1, -1, 1, 1)).relu()
+        fine, middle, coarse, nearest = above.split(1, dim=1)
+        return torch.cat([fine, middle, torch.minimum(coarse, middle), nearest], dim=1)
 
     def nearest(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
         """Distance of each place from the nearest good patch, and which that is.

@@ -36,7 +36,8 @@ _LOSSES: dict[Loss, str] = {
 _SCHEDULES: dict[Schedule, str] = {"cosine": "Cosine to zero", "constant": "Constant (published)"}
 _WIDTHS = {1: "Narrow", 2: "Wide"}
 _MAPS: dict[tuple[Fusion, bool], str] = {
-    ("normal", True): "With good patches",
+    ("agreement", True): "Good patches, levels agree",
+    ("normal", True): "Good patches, by spread",
     ("normal", False): "Levels by their spread",
     ("sum", False): "Sum of levels (published)",
 }
@@ -221,8 +222,9 @@ def _model_values(preset: Preset, name: str) -> dict[str, Any]:
         format_func=_MAPS.__getitem__,
         key=f"map-{name}",
         persist_state="session",
-        help="Published: the sum of the levels. By spread: each level in units of its spread on good images. With good "
-        "patches: places are also compared with patches of good training images.",
+        help="Published: the sum of the levels. By spread: each level in units of its spread on good images. Good "
+        "patches: places are also compared with patches of good training images. Levels agree: the coarsest counts no "
+        "more than the middle one.",
     )
     return {
         "net": str(net),

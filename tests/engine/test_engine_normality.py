@@ -30,6 +30,7 @@ from skrd4ad.types import DatasetClass
 Train = Callable[..., ModelInfo]
 PATCHES = ModelConfig(image_size=64, width=2, fusion="normal", retrieval=True)
 SPREAD = replace(PATCHES, retrieval=False)
+AGREEMENT = replace(PATCHES, fusion="agreement")
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +48,8 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fitting, "PATCHES", 40)
 
 
-def fitted(student: Student, learning: FeatureCache, *, seed: int = 3) -> Normality:
-    found = fit_normality(student, learning, model=PATCHES, seed=seed)
+def fitted(student: Student, learning: FeatureCache, *, seed: int = 3, model: ModelConfig = PATCHES) -> Normality:
+    found = fit_normality(student, learning, model=model, seed=seed)
     assert found is not None
     return found
 
@@ -118,10 +119,21 @@ def test_usual_distances_and_weights_follow_their_definition(
     np.testing.assert_allclose(as_numpy(found.usual)[:, :3], expected[:, :3], rtol=2e-3, atol=1e-4)
     # the distance to the nearest patch has one usual value
     np.testing.assert_allclose(as_numpy(found.usual)[:, 3], every[:, 3].mean(), rtol=1e-3)
-    assert found.weights[3].item() == pytest.approx(fitting.SHARES[3] / np.std(every[:, 3], ddof=1), rel=1e-2)
+    shares = fitting.SHARES["normal"]
+    assert found.weights[3].item() == pytest.approx(shares[3] / np.std(every[:, 3], ddof=1), rel=1e-2)
     # the middle level is on the grid of the patches, so it needs no resizing
     departures = every[:, 1] - expected[np.concatenate(places), 1]
-    assert found.weights[1].item() == pytest.approx(fitting.SHARES[1] / np.std(departures, ddof=1), rel=1e-2)
+    assert found.weights[1].item() == pytest.approx(shares[1] / np.std(departures, ddof=1), rel=1e-2)
+
+
+def test_agreement_differs_in_shares_and_floors_alone(student: Student, learning: FeatureCache, few: None) -> None:
+    plain, found = fitted(student, learning), fitted(student, learning, model=AGREEMENT)
+    assert plain.floor is None and found.floor is not None
+    for name, tensor in plain.state_dict().items():
+        assert name == "weights" or torch.equal(tensor, found.state_dict()[name]), name
+    spread = torch.tensor(fitting.SHARES["normal"]) / plain.weights
+    torch.testing.assert_close(found.weights, torch.tensor(fitting.SHARES["agreement"]) / spread)
+    torch.testing.assert_close(found.floor, fitting.FLOOR * spread)
 
 
 def test_an_image_that_gave_all_patches_is_compared_with_none_of_them(
@@ -147,7 +159,7 @@ def test_published_map_fits_nothing(student: Student, learning: FeatureCache) ->
 # models
 
 
-@pytest.mark.parametrize("model", [PATCHES, SPREAD], ids=["patches", "spread"])
+@pytest.mark.parametrize("model", [PATCHES, AGREEMENT, SPREAD], ids=["patches", "agreement", "spread"])
 def test_a_trained_model_scores_held_out_images_as_its_calibration_says(
     model: ModelConfig, train_disc: Train, disc: DatasetClass, few: None
 ) -> None:
@@ -158,14 +170,9 @@ def test_a_trained_model_scores_held_out_images_as_its_calibration_says(
     assert found.levels.shape == (len(disc.train), 4 if model.retrieval else 3, 64, 64)
     for score in info.calibration.scores:
         assert np.abs(found.scores - score).min() < 1e-4
-    again = fit_again(info, model)
-    assert (again is not None) == (model.fusion == "normal")
-
-
-def fit_again(info: ModelInfo, model: ModelConfig) -> Normality | None:
     loaded, _ = load_model(info.folder)
     assert loaded.normality is not None and loaded.normality.has_patches == model.retrieval
-    return loaded.normality
+    assert (loaded.normality.floor is not None) == (model.fusion == "agreement")
 
 
 def test_retrieval_off_has_the_student_that_retrieval_on_has(train_disc: Train, few: None) -> None:
@@ -182,7 +189,7 @@ def test_retrieval_off_has_the_student_that_retrieval_on_has(train_disc: Train, 
 def test_other_runtimes_and_exports_give_the_same_with_patches(
     runtime: RuntimeName, form: Format, train_disc: Train, disc: DatasetClass, tmp_path: Path, few: None
 ) -> None:
-    info = train_disc(model=PATCHES, epochs=1)
+    info = train_disc(model=AGREEMENT, epochs=1)
     images = load_images(disc.test[:4], 64)
     predictor = Predictor.load(info.folder)
     expected = predictor.batch(images)
@@ -207,8 +214,16 @@ def test_damaged_patches_are_refused(train_disc: Train, few: None) -> None:
         load_model(info.folder)
 
 
+def test_tensors_of_another_fusion_are_refused(train_disc: Train, few: None) -> None:
+    info = train_disc(model=AGREEMENT, epochs=1)
+    config = info.folder / "config.json"
+    config.write_text(config.read_text().replace('"agreement"', '"normal"'))
+    with pytest.raises(CheckpointError, match="fusion is 'normal'"):
+        load_model(info.folder)
+
+
 def test_an_int8_export_still_finds_the_nearest_patches(train_disc: Train, disc: DatasetClass) -> None:
-    info = train_disc(model=PATCHES, epochs=2, schedule="cosine")
+    info = train_disc(model=AGREEMENT, epochs=2, schedule="cosine")
     predictor = Predictor.load(info.folder)
     settings = ExportSettings(format="openvino", precision="int8")
     runtime = ExportedModel(export_model(predictor, settings, normals=disc.train), threads=1)

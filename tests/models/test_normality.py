@@ -18,7 +18,7 @@ def made(seed: int, *, images: int = 2) -> list[Tensor]:
     return [torch.randn(images, c, s, s, generator=generator) for c, s in zip(CHANNELS, SIDES, strict=True)]
 
 
-def memory(patches: int = 6) -> Normality:
+def memory(patches: int = 6, *, floor: Tensor | None = None) -> Normality:
     generator = torch.Generator().manual_seed(9)
     wide = CHANNELS[0] + CHANNELS[1]
     return Normality(
@@ -28,7 +28,11 @@ def memory(patches: int = 6) -> Normality:
         patches=torch.randn(patches, wide, generator=generator),
         usual=torch.rand(patches, 4, generator=generator) + 0.1,
         source=torch.arange(3 * patches).reshape(patches, 3),
+        floor=floor,
     )
+
+
+FLOOR = torch.tensor([0.3, 0.2, 0.1, 2.2])
 
 
 def test_descriptors_average_both_levels_over_their_neighbourhood() -> None:
@@ -80,6 +84,19 @@ def test_levels_with_patches_follow_their_definition() -> None:
     torch.testing.assert_close(levels[:, 3], large[:, 0].float(), rtol=1e-4, atol=1e-5)
 
 
+def test_with_a_floor_levels_count_above_it_and_the_coarsest_as_far_as_the_middle_one() -> None:
+    features, restored = made(3), made(4)
+    plain = level_maps(features, restored, size=16, normality=memory()).numpy()
+    found = level_maps(features, restored, size=16, normality=memory(floor=FLOOR)).numpy()
+    weights = memory().weights.numpy()
+    above = np.maximum(plain - (weights * FLOOR.numpy())[:, None, None], 0)
+    above[:, 2] = np.minimum(above[:, 2], above[:, 1])
+    np.testing.assert_allclose(found, above, rtol=1e-4, atol=1e-5)
+    for level in range(4):
+        assert (found[:, level] == 0).any() and (found[:, level] > 0).any()
+    assert (found[:, 2] < np.maximum(plain[:, 2] - 0.5 * 0.1, 0)).any()
+
+
 def test_without_patches_levels_are_multiplied_by_their_weights() -> None:
     features, restored = made(3), made(4)
     spread = torch.tensor([0.5, 1.0, 2.0])
@@ -97,7 +114,11 @@ def test_nothing_is_unusual_beyond_the_border_when_patches_are_compared() -> Non
     np.testing.assert_allclose(anomaly_map(levels[:, :3], normality=plain).numpy(), mirrored, atol=1e-5)
 
 
-@pytest.mark.parametrize("normality", [memory(), Normality(weights=torch.ones(3))], ids=["patches", "spread"])
+@pytest.mark.parametrize(
+    "normality",
+    [memory(), memory(floor=FLOOR), Normality(weights=torch.ones(3))],
+    ids=["patches", "agreement", "spread"],
+)
 def test_tensors_make_the_same_again(normality: Normality) -> None:
     again = Normality.from_tensors(normality.state_dict())
     features, restored = made(6), made(7)
