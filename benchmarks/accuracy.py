@@ -1,7 +1,8 @@
 """Accuracy of settings on classes of real and drawn parts. From the project's folder::
 
     python -m benchmarks.accuracy --data ../shared/data --settings plain default
-    python -m benchmarks.accuracy --table              print the table of what was measured, write the plot
+    python -m benchmarks.accuracy --table              print the tables of what was measured, write the plot
+    python -m benchmarks.accuracy --table --document docs/accuracy.md      and put them into the document
 
 One row a class, seed and setting goes to ``benchmarks/results/accuracy.csv``; rows that are there are not measured
 again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.engine.train.train` and looks at
@@ -41,6 +42,8 @@ from skrd4ad.models.skrd import SKRD4AD
 from skrd4ad.types import DatasetClass
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
+COSTS = Path(__file__).parent / "results" / "cost.csv"
+"""Written by ``benchmarks.cost``."""
 FIGURES = ("image_auroc", "pixel_auroc", "aupro")
 SCORES = ("top_0.1_percent", "top_1_percent", "flipped")
 """Image AUROC of other scores by the same model: the mean of the highest pixels, and the maximum of the mean map of an
@@ -186,8 +189,11 @@ def table(rows: list[dict[str, str]], columns: dict[str, int]) -> Iterator[str]:
         yield f"| {' | '.join([name, setting, str(len(own)), *cells])} |"
 
 
-def side_by_side(rows: list[dict[str, str]]) -> Iterator[str]:
-    """Markdown: one row a setting, a column for each class and figure; means, with the number of seeds in brackets."""
+def side_by_side(rows: list[dict[str, str]], costs: dict[str, dict[str, str]]) -> Iterator[str]:
+    """Markdown: one row a setting, a column for each class and figure; means, with the number of seeds in brackets.
+
+    The last two columns are the costs of an image and of a training as ratios to the setting "plain".
+    """
     columns = [
         (name, figure)
         for name in sorted({row["class"] for row in rows})
@@ -195,12 +201,16 @@ def side_by_side(rows: list[dict[str, str]]) -> Iterator[str]:
         if any(row["class"] == name and row[figure] for row in rows)
     ]
     names = [f"{name}, {'image' if figure == 'image_auroc' else 'AUPRO'}" for name, figure in columns]
-    yield f"| setting | {' | '.join(names)} |"
-    yield "| --- " * (1 + len(columns)) + "|"
+    yield f"| setting | {' | '.join(names)} | cost of an image | of a training |"
+    yield "| --- " * (3 + len(columns)) + "|"
     for setting, kind in SETTINGS.items():
         own = [row for row in rows if row["setting"] == setting]
         if own:
             cells = [mean_of([row for row in own if row["class"] == name], figure) for name, figure in columns]
+            cells += [
+                f"{float(costs[setting][field]) / float(costs['plain'][field]):.2f}" if setting in costs else "–"
+                for field in ("openvino_ms", "training_seconds")
+            ]
             yield f"| {setting}: {kind.about} | {' | '.join(cells)} |"
 
 
@@ -208,6 +218,16 @@ def mean_of(rows: list[dict[str, str]], field: str) -> str:
     """Mean of a field and the number of rows that have it, or a dash."""
     values = [float(row[field]) for row in rows if row[field]]
     return f"{statistics.mean(values):.4f} ({len(values)})" if values else "–"
+
+
+def put_into(document: Path, tables: dict[str, Iterator[str]]) -> None:
+    """Replace what stands between ``<!-- NAME: begin -->`` and ``<!-- NAME: end -->``."""
+    text = document.read_text(encoding="utf-8")
+    for name, lines in tables.items():
+        before, rest = text.split(f"<!-- {name}: begin -->\n")
+        _, after = rest.split(f"<!-- {name}: end -->")
+        text = f"{before}<!-- {name}: begin -->\n" + "\n".join(lines) + f"\n<!-- {name}: end -->{after}"
+    document.write_text(text, encoding="utf-8")
 
 
 def spread(rows: list[dict[str, str]], field: str, *, digits: int) -> str:
@@ -243,6 +263,7 @@ def main() -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print the table and write the plot")
+    parser.add_argument("--document", type=Path, help="Markdown file whose tables are replaced")
     arguments = parser.parse_args()
     if not arguments.table:
         classes = classes_of(arguments.data)
@@ -257,11 +278,15 @@ def main() -> int:
                     add_row(arguments.results, row)
                     print(row, flush=True)
     rows = rows_of(arguments.results)
-    print("\n".join(table(rows, dict.fromkeys(FIGURES, 4) | {"seconds": 0, "ms": 1})))
-    print()
-    print("\n".join(table(rows, dict.fromkeys(("image_auroc", *SCORES), 4))))
-    print()
-    print("\n".join(side_by_side(rows)))
+    figures, scores = dict.fromkeys(FIGURES, 4) | {"seconds": 0, "ms": 1}, dict.fromkeys(("image_auroc", *SCORES), 4)
+    costs = {row["setting"]: row for row in rows_of(COSTS)}
+    for lines in (table(rows, figures), table(rows, scores), side_by_side(rows, costs)):
+        print("\n".join(lines), end="\n\n")
+    if arguments.document:
+        main_rows = [row for row in rows if row["setting"] in ("plain", "default")]
+        by_default = [row for row in rows if row["setting"] == "default"]
+        tables = {"results": table(main_rows, figures), "settings": side_by_side(rows, costs)}
+        put_into(arguments.document, tables | {"scores": table(by_default, scores)})
     if rows:
         plot(rows, arguments.results.with_suffix(".html"))
     print(f"torch {torch.__version__}, {torch.get_num_threads()} threads")

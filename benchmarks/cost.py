@@ -3,11 +3,13 @@
     python -m benchmarks.cost
     python -m benchmarks.cost --settings plain default lite2
 
-Printed for each setting: one image by torch and by OpenVINO in fp32, and the steps of a whole training from cached
-features, each with its ratio to the first setting. Students are untrained and patches drawn, which changes no
-operation; the figures of accuracy that belong to them are in ``docs/accuracy.md``.
+Printed for each setting, and written to ``benchmarks/results/cost.csv``: one image by torch and by OpenVINO in fp32,
+and the steps of a whole training from cached features; printed with ratios to the first setting. Students are
+untrained and patches drawn, which changes no operation; the figures of accuracy that belong to them are in
+``docs/accuracy.md``.
 """
 
+import csv
 import os
 import tempfile
 from collections.abc import Callable
@@ -19,6 +21,7 @@ from torch import Tensor
 from benchmarks.accuracy import SETTINGS, Setting
 from benchmarks.plain import in_turn, parser_of
 from benchmarks.training import our_loop
+from skrd4ad.config import Fusion
 from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.engine.normality import PATCHES
 from skrd4ad.engine.predict import Predictor
@@ -27,13 +30,16 @@ from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
 
-MEASURED = ("plain", "default", "no-retrieval", "narrow", "0-skips", "lite1", "lite2", "320", "384")
+MEASURED = ("plain", "default", "no-retrieval", "narrow", "0-skips", "1-skip", "lite1", "lite2", "320", "384")
+RESULTS = Path(__file__).parent / "results" / "cost.csv"
+IN_A_ROW = 0.2
+"""Seconds of looking at images one after the other, a round."""
 IMAGES = 240
 """Good images of a training whose number of steps is counted in epochs."""
 BATCH = 16
 
 
-def drawn_normality(features: list[Tensor]) -> Normality:
+def drawn_normality(features: list[Tensor], *, fusion: Fusion) -> Normality:
     """Patches as many and as long as fitted ones."""
     levels, length = len(features) + 1, patch_descriptors(features).shape[1]
     return Normality(
@@ -43,6 +49,7 @@ def drawn_normality(features: list[Tensor]) -> Normality:
         patches=torch.randn(PATCHES, length),
         usual=torch.rand(PATCHES, levels),
         source=torch.zeros(PATCHES, 3, dtype=torch.int64),
+        floor=torch.rand(levels) if fusion == "agreement" else None,
     )
 
 
@@ -52,7 +59,7 @@ def predictors(setting: Setting, name: str) -> tuple[Predictor, Predictor]:
     teacher, student = build_teacher(model.net), build_student(model, seed=0)
     with torch.no_grad():
         features = teacher(torch.zeros((1, 3, model.image_size, model.image_size), dtype=torch.uint8))
-    normality = drawn_normality(features) if model.retrieval else None
+    normality = drawn_normality(features, fusion=model.fusion) if model.retrieval else None
     info = ModelInfo(dataset="none", class_name=name, model=model, train=None, teacher_digest=name, folder=Path(name))
     whole = SKRD4AD(teacher, student, normality).eval().requires_grad_(False)
     predictor = Predictor(whole, info)
@@ -78,21 +85,23 @@ def main() -> None:
             loop = our_loop(build_teacher(setting.model.net), setting.model, batch, torch.float32)
             steps[name] = lambda loop=loop: loop._epoch(1, 0.0)  # type: ignore[misc]
             numbers[name] = train.epochs_for(IMAGES) * -(-IMAGES // BATCH)
-        of_image = in_turn(looks, rounds=given.rounds, warm_up=3)
+        of_image = in_turn(looks, rounds=given.rounds, warm_up=3, least=IN_A_ROW)
     of_step = in_turn(steps, rounds=given.rounds, warm_up=2)
     first = given.settings[0]
     print(f"{torch.get_num_threads()} threads; ratios to {first}")
     print("| setting | torch, ms an image | OpenVINO, ms an image | steps of a training, s |")
     print("| --- | --- | --- | --- |")
-    for name in given.settings:
-        cells = [beside(of_image, f"{name} {words}", f"{first} {words}", scale=1000) for words in ("torch", "OpenVINO")]
-        seconds = {each: of_step[each] * numbers[each] for each in (name, first)}
-        print(f"| {name} | {' | '.join([*cells, beside(seconds, name, first)])} |", flush=True)
-
-
-def beside(values: dict[str, float], name: str, first: str, *, scale: float = 1) -> str:
-    """A value and, in brackets, its ratio to another."""
-    return f"{scale * values[name]:.1f} ({values[name] / values[first]:.2f})"
+    with RESULTS.open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(("setting", "torch_ms", "openvino_ms", "training_seconds"))
+        for name in given.settings:
+            own, base = (
+                (1000 * of_image[f"{each} torch"], 1000 * of_image[f"{each} OpenVINO"], of_step[each] * numbers[each])
+                for each in (name, first)
+            )
+            rows.writerow((name, *(f"{value:.2f}" for value in own)))
+            cells = [f"{a:.1f} ({a / b:.2f})" for a, b in zip(own, base, strict=True)]
+            print(f"| {name} | {' | '.join(cells)} |", flush=True)
 
 
 if __name__ == "__main__":
