@@ -25,8 +25,8 @@ SHARES = {"normal": (1.0, 1.0, 0.5, 3.0), "agreement": (1.5, 1.0, 1.0, 3.5)}
 opinion has about as much to say as the student."""
 FLOOR = 0.5
 """With agreement: standard deviations of a level's departures on good images below which a departure is nothing."""
-_PROJECTED = 64
-"""Directions in which patches are compared while they are chosen."""
+_PROJECTED = 256
+"""Random directions in which longer descriptors are compared while patches are chosen; those of the Lites are not."""
 _BATCH = 16
 _CHUNK = 256
 
@@ -116,7 +116,7 @@ def _with_patches(
 def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
     """Places of a subset that covers points (N, D) evenly: each next one is the farthest from those before.
 
-    The greedy k-centre selection of PatchCore (arXiv 2106.08265), on a random projection.
+    The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
 
     Returns:
         (min(N, count),) int64.
