@@ -28,15 +28,14 @@ _BEHIND_FEATURES = ("ReduceSum", "AvgPool")
 """Operations by which cosines and descriptors of patches begin; no network here has one."""
 _FEEDS = ("Multiply", "Power", "Constant")
 _FLOAT_TYPES = (
-    # normalising, cosine, upsampling, blur: a step of 1/256 there moves the map itself
-    *("Subtract", "Divide", "Multiply", "ReduceSum", "Power", "Sqrt", "Maximum", "Interpolate", "MatMul", "ReduceMax"),
-    # which patch is nearest: the least must stay equal to one of those it is the least of; where levels agree
-    *("ReduceMin", "Equal", "Select", "Minimum"),
+    # normalising, and the products that cosines are sums of: a step of 1/256 there moves the map itself
+    *("Subtract", "Divide", "Multiply", "Power"),
     # depthwise convolutions and their ReLU6: a small part of the time, and most of the error
     *("GroupConvolution", "Clamp"),
 )
-"""Operations that an int8 model computes in float, as its first convolution. With all of them in int8, half of the
-verdicts on solar cells were others; the list was set while looking at the test images of the two demo models."""
+"""Operations that an int8 model computes in float, as its first convolution and all that follows the features. With all
+of them in int8, half of the verdicts on solar cells were others; this was set while looking at the test images of the
+two demo models."""
 
 
 def write_onnx(
@@ -159,10 +158,24 @@ def _quantised(model: Any, normals: Sequence[Read], *, batch: int) -> Any:
             model,
             nncf.Dataset(normals, lambda read: np.repeat(read(), batch, axis=0)),
             subset_size=len(normals),
-            ignored_scope=nncf.IgnoredScope(names=[first], types=list(_FLOAT_TYPES), validate=False),
+            ignored_scope=nncf.IgnoredScope(
+                names=[first, *_behind_features(model)], types=list(_FLOAT_TYPES), validate=False
+            ),
         )
     finally:
         rich.reconfigure()
+
+
+def _behind_features(model: Any) -> list[str]:
+    """Names of the operations of an OpenVINO model that follow the features: cosines, patches, map and score."""
+    todo = [op for op in model.get_ops() if op.get_type_name() in _BEHIND_FEATURES]
+    names = {op.get_friendly_name() for op in todo}
+    while todo:
+        after = [target.get_node() for output in todo.pop().outputs() for target in output.get_target_inputs()]
+        new = [op for op in after if op.get_friendly_name() not in names and op.get_type_name() != "Result"]
+        names |= {op.get_friendly_name() for op in new}
+        todo += new
+    return sorted(names)
 
 
 def _name_first_axis(graph: Any) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import numpy as np
 import pytest
@@ -222,11 +223,28 @@ def test_tensors_of_another_fusion_are_refused(train_disc: Train, few: None) -> 
         load_model(info.folder)
 
 
+def quantised_behind_sums(file: Path) -> set[str]:
+    """Names of the quantisers of an IR that follow the sums that cosines begin with."""
+    root = ElementTree.parse(file).getroot()
+    layers = {layer.get("id"): layer for layer in root.iter("layer")}
+    assert any(layer.get("type") == "FakeQuantize" for layer in layers.values())
+    reached = {place for place, layer in layers.items() if layer.get("type") == "ReduceSum"}
+    assert reached
+    while True:
+        more = {e.get("to-layer") for e in root.iter("edge") if e.get("from-layer") in reached} - reached
+        if not more:
+            break
+        reached |= more
+    return {str(layers[place].get("name")) for place in reached if layers[place].get("type") == "FakeQuantize"}
+
+
 def test_an_int8_export_still_finds_the_nearest_patches(train_disc: Train, disc: DatasetClass) -> None:
     info = train_disc(model=AGREEMENT, epochs=2, schedule="cosine")
     predictor = Predictor.load(info.folder)
     settings = ExportSettings(format="openvino", precision="int8")
-    runtime = ExportedModel(export_model(predictor, settings, normals=disc.train), threads=1)
+    export = export_model(predictor, settings, normals=disc.train)
+    assert quantised_behind_sums(export.main_file) == set()
+    runtime = ExportedModel(export, threads=1)
     images = load_images(disc.test, 64)
     expected, found = predictor.batch(images).maps, runtime.batch(images).maps
     # quantised convolutions move the map a little; patches mistaken for others move it by a multiple of itself
