@@ -49,6 +49,17 @@ SCORES = ("top_0.1_percent", "top_1_percent", "flipped")
 """Image AUROC of other scores by the same model: the mean of the highest pixels, and the maximum of the mean map of an
 image and its mirror image."""
 FIELDS = ("class", "seed", "setting", *FIGURES, *SCORES, "seconds", "ms")
+HEADS = {
+    "image_auroc": "image AUROC",
+    "pixel_auroc": "pixel AUROC",
+    "aupro": "AUPRO",
+    "seconds": "training, s",
+    "ms": "ms an image",
+    "top_0.1_percent": "highest 0.1 %",
+    "top_1_percent": "highest 1 %",
+    "flipped": "with its mirror image",
+}
+"""Of the columns of tables."""
 EMBEDDED = ("elpv", "synthetic")
 FOLDERS = ("mvtec", "magnetic_tile")
 
@@ -181,7 +192,7 @@ def add_row(path: Path, row: dict[str, object]) -> None:
 
 def table(rows: list[dict[str, str]], columns: dict[str, int]) -> Iterator[str]:
     """Markdown: mean ± standard deviation over the seeds, of fields with their digits."""
-    yield f"| class | setting | seeds | {' | '.join(name.replace('_', ' ') for name in columns)} |"
+    yield f"| class | setting | seeds | {' | '.join(HEADS[name] for name in columns)} |"
     yield "| --- " * (3 + len(columns)) + "|"
     for name, setting in sorted({(row["class"], row["setting"]) for row in rows}):
         own = [row for row in rows if (row["class"], row["setting"]) == (name, setting)]
@@ -192,15 +203,18 @@ def table(rows: list[dict[str, str]], columns: dict[str, int]) -> Iterator[str]:
 def side_by_side(rows: list[dict[str, str]], costs: dict[str, dict[str, str]]) -> Iterator[str]:
     """Markdown: one row a setting, a column for each class and figure; means, with the number of seeds in brackets.
 
-    The last two columns are the costs of an image and of a training as ratios to the setting "plain".
+    Classes are those on which most settings were measured. The last two columns are the costs of an image and of a
+    training as ratios to the setting "plain".
     """
+    measured_on = {name: {row["setting"] for row in rows if row["class"] == name} for name in classes_in(rows)}
     columns = [
         (name, figure)
-        for name in sorted({row["class"] for row in rows})
+        for name, settings in measured_on.items()
+        if 2 * len(settings) > len({row["setting"] for row in rows})
         for figure in ("image_auroc", "aupro")
         if any(row["class"] == name and row[figure] for row in rows)
     ]
-    names = [f"{name}, {'image' if figure == 'image_auroc' else 'AUPRO'}" for name, figure in columns]
+    names = [f"{name}, {HEADS[figure]}" for name, figure in columns]
     yield f"| setting | {' | '.join(names)} | cost of an image | of a training |"
     yield "| --- " * (3 + len(columns)) + "|"
     for setting, kind in SETTINGS.items():
@@ -212,6 +226,11 @@ def side_by_side(rows: list[dict[str, str]], costs: dict[str, dict[str, str]]) -
                 for field in ("openvino_ms", "training_seconds")
             ]
             yield f"| {setting}: {kind.about} | {' | '.join(cells)} |"
+
+
+def classes_in(rows: list[dict[str, str]]) -> list[str]:
+    """Names of the classes, in order."""
+    return sorted({row["class"] for row in rows})
 
 
 def mean_of(rows: list[dict[str, str]], field: str) -> str:
