@@ -5,7 +5,7 @@
     python -m benchmarks.accuracy --table --document docs/accuracy.md      and put them into the document
 
 One row a class, seed and setting goes to ``benchmarks/results/accuracy.csv``; rows that are there are not measured
-again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.engine.train.train` and looks at
+again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.training.train.train` and looks at
 all test images; no setting sees them before. ``seconds`` is the wall time of the whole training, reading the images
 included; ``ms`` that of one image at a time by torch on the threads given, read and resized already. Settings that
 differ in the map alone have the same student: those of one call share its training, and the first has the seconds.
@@ -30,15 +30,17 @@ from numpy.typing import NDArray
 from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
 from skrd4ad.data.dataset import load_images, load_masks
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import ModelInfo, load_model
-from skrd4ad.engine.evaluate import score_samples
-from skrd4ad.engine.features import cache_features
-from skrd4ad.engine.normality import fit_normality
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.train import split_holdout, train
+from skrd4ad.inference.evaluate import score_samples
+from skrd4ad.inference.feature_cache import cache_features
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
 from skrd4ad.metrics.ranking import auroc
+from skrd4ad.model_folder.folder import load_model
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.training.normality import fit_normality
+from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"

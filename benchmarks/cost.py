@@ -22,13 +22,13 @@ from benchmarks.accuracy import SETTINGS, Setting
 from benchmarks.plain import in_turn, parser_of
 from benchmarks.training import our_loop
 from skrd4ad.config import Fusion
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.normality import PATCHES
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import Choice, by_runtime
+from skrd4ad.export.runtimes import Choice, by_runtime
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
+from skrd4ad.training.normality import PATCHES
 
 MEASURED = ("plain", "default", "no-retrieval", "narrow", "0-skips", "1-skip", "lite1", "lite2", "320", "384")
 RESULTS = Path(__file__).parent / "results" / "cost.csv"

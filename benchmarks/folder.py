@@ -20,11 +20,11 @@ from pathlib import Path
 
 import cv2
 
-from skrd4ad.data.images import list_images, read_image
-from skrd4ad.data.synthetic import write_synthetic
-from skrd4ad.engine.runtimes import Choice, load_runtime
-from skrd4ad.services.inspection import LOOKERS, inspect_images, write_outputs
-from skrd4ad.services.pipeline import in_order
+from skrd4ad.data.images.read import list_images, read_image
+from skrd4ad.data.synthetic.write import write_synthetic
+from skrd4ad.export.runtimes import Choice, load_runtime
+from skrd4ad.parallel import in_order
+from skrd4ad.services.inspection.inspect import LOOKERS, inspect_images, write_outputs
 
 MODEL = Path("checkpoints/synthetic/machined_disc/demo")
 DISTINCT = 40

@@ -18,13 +18,13 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.config import PRESETS
-from skrd4ad.data.images import read_image
+from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.reference import Reference, read_reference
-from skrd4ad.engine.train import train
-from skrd4ad.services.judgement import judge, limits_of
-from skrd4ad.services.views import look_at
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import Reference, read_reference
+from skrd4ad.services.inspection.verdict import judge, limits_of
+from skrd4ad.services.inspection.view import look_at
+from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 
 RGB = NDArray[np.uint8]

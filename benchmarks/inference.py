@@ -18,11 +18,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps, plain_wide, print_table
-from skrd4ad.data.synthetic import write_synthetic
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import Choice, by_runtime, load_runtime
-from skrd4ad.services.inspection import LOOKERS
+from skrd4ad.data.synthetic.write import write_synthetic
+from skrd4ad.export.runtimes import Choice, by_runtime, load_runtime
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.inspect import LOOKERS
 from skrd4ad.types import Sample
 
 IN_A_ROW = 0.3

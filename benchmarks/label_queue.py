@@ -19,8 +19,8 @@ from statistics import median
 
 from sqlalchemy import insert
 
-from skrd4ad.services.label_lists import counts_of, items_of, names_of, order_of_queue
-from skrd4ad.services.labelling import decide, history_of, item_of, page_of_queue
+from skrd4ad.services.labelling.annotate import decide, history_of, item_of, page_of_queue
+from skrd4ad.services.labelling.queue import counts_of, items_of, names_of, order_of_queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueFilter
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now

@@ -33,12 +33,12 @@ from benchmarks.inference import DEMO
 from benchmarks.plain import parser_of
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.data.synthetic import write_synthetic
-from skrd4ad.engine.progress import Observer
-from skrd4ad.engine.runtimes import Choice, load_runtime
-from skrd4ad.engine.train import train
+from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.errors import TrainingCancelled
-from skrd4ad.services.owners import NICENESS, give_way
+from skrd4ad.export.runtimes import Choice, load_runtime
+from skrd4ad.services.jobs.process import NICENESS, give_way
+from skrd4ad.training.progress import Observer
+from skrd4ad.training.train import train
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_step, plain_wide, print_table
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.engine.epochs import Loop
-from skrd4ad.engine.features import FeatureCache
-from skrd4ad.engine.progress import Observer
-from skrd4ad.engine.training_state import Record
+from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.model_folder.resume_state import Record
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.training.loop import Loop
+from skrd4ad.training.progress import Observer
 from skrd4ad.types import DatasetClass
 
 

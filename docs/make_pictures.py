@@ -20,19 +20,20 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
-from skrd4ad.data.images import read_mask
+from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import ModelInfo, find_models, read_info
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.services.evaluation import evaluate_class
-from skrd4ad.services.judgement import limits_of
-from skrd4ad.services.label_files import stored_path
-from skrd4ad.services.label_lists import filter_of
-from skrd4ad.services.label_scoring import score_images
-from skrd4ad.services.label_sources import add_class
-from skrd4ad.services.labelling import decide, draw, page_of_queue
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.folder import find_models, read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.inspection.verdict import limits_of
+from skrd4ad.services.labelling.add_images import add_class
+from skrd4ad.services.labelling.annotate import decide, draw, page_of_queue
+from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.services.labelling.queue import filter_of
+from skrd4ad.services.labelling.score_queue import score_images
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.scores import without_score
+from skrd4ad.storage.predictions import without_score
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"

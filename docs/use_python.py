@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from skrd4ad.config import PRESETS
-from skrd4ad.data.images import read_image
+from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.evaluate import evaluate_model
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.train import train
-from skrd4ad.services.judgement import judge, limits_of
+from skrd4ad.inference.evaluate import evaluate_model
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.services.inspection.verdict import judge, limits_of
+from skrd4ad.training.train import train
 
 source, name = sys.argv[1:3]
 preset = PRESETS["fast"]

@@ -4,9 +4,9 @@ ensure_frame("calibrate")
 
 import streamlit as st
 
-from skrd4ad.services.catalogue import list_models
-from skrd4ad.ui.calibrate_versions import show_versions
-from skrd4ad.ui.calibrate_view import show_calibration
+from skrd4ad.services.models.list import list_models
+from skrd4ad.ui.calibrate.page import show_calibration
+from skrd4ad.ui.calibrate.versions import show_versions
 from skrd4ad.ui.frame import chosen_model, page, shielded, warn_of_broken
 
 

@@ -4,8 +4,8 @@ ensure_frame("evaluate")
 
 import streamlit as st
 
-from skrd4ad.services.catalogue import list_models
-from skrd4ad.ui.evaluate_view import show_evaluations
+from skrd4ad.services.models.list import list_models
+from skrd4ad.ui.evaluate.page import show_evaluations
 from skrd4ad.ui.frame import chosen_model, go_to, page, shielded, warn_of_broken
 
 

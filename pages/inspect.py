@@ -4,10 +4,10 @@ ensure_frame("inspect")
 
 import streamlit as st
 
-from skrd4ad.services.catalogue import list_models
+from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import chosen_model, page, shielded, warn_of_broken
-from skrd4ad.ui.inspect_sources import pick_items
-from skrd4ad.ui.inspect_view import show_items
+from skrd4ad.ui.inspect.page import show_items
+from skrd4ad.ui.inspect.sources import pick_items
 
 
 def body() -> None:

@@ -4,9 +4,9 @@ ensure_frame("label")
 
 import streamlit as st
 
-from skrd4ad.services.catalogue import list_models
+from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import chosen_model, page, shielded, warn_of_broken
-from skrd4ad.ui.label_view import show_label
+from skrd4ad.ui.label.page import show_label
 
 
 def body() -> None:

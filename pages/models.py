@@ -3,7 +3,7 @@ from skrd4ad.ui.frame import ensure_frame
 ensure_frame("models")
 
 from skrd4ad.ui.frame import page, shielded
-from skrd4ad.ui.models_view import show_models
+from skrd4ad.ui.models.page import show_models
 
 page("models", "Every model with its card: name it, bring it in, hand it on, and export it for other runtimes.")
 shielded(show_models)

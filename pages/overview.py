@@ -1,4 +1,4 @@
-from skrd4ad.services.review import waiting_images
+from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.ui.frame import ensure_frame
 
 ensure_frame("overview")
@@ -6,8 +6,9 @@ ensure_frame("overview")
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.services.catalogue import EMBEDDED_SOURCES, BrokenModel, list_models
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import EMBEDDED_SOURCES
+from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.theme import format_number

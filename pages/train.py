@@ -5,7 +5,7 @@ ensure_frame("train")
 import streamlit as st
 
 from skrd4ad.services.training import TrainingRequest, submit_training
-from skrd4ad.ui.doctor_view import show_report
+from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.pickers import pick_classes, pick_settings, pick_source

@@ -9,11 +9,11 @@ import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.data.synthetic import write_synthetic
-from skrd4ad.engine.export import export_model
-from skrd4ad.engine.export_manifest import ExportSettings
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.train import train
+from skrd4ad.data.synthetic.write import write_synthetic
+from skrd4ad.export.manifest import ExportSettings
+from skrd4ad.export.write import export_model
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.training.train import train
 from tests.postgres_server import PostgresServer, running_postgres
 
 # the app would start a process for every model it shows; tests/services/test_runtimes.py tries that on purpose

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from skrd4ad.data.images import content_hash
+from skrd4ad.data.images.read import content_hash
 from skrd4ad.paths import workspace
-from skrd4ad.services import labelling
-from skrd4ad.services.review import keep_upload
+from skrd4ad.services.labelling import annotate
+from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem, save_class_image
 from skrd4ad.storage.reviews import save_image
@@ -52,7 +52,7 @@ def put(name: str, content: bytes, *, split: str | None = None, known_type: str 
             split=split,
             known_type=known_type,
         )
-    return labelling.item_of(ALL, digest)
+    return annotate.item_of(ALL, digest)
 
 
 def item(name: str) -> QueueItem:
@@ -62,7 +62,7 @@ def item(name: str) -> QueueItem:
 
 def items() -> list[QueueItem]:
     """All images of the class."""
-    return labelling.page_of_queue(ALL, limit=10_000)[0]
+    return annotate.page_of_queue(ALL, limit=10_000)[0]
 
 
 def fill_workspace() -> None:
@@ -72,7 +72,7 @@ def fill_workspace() -> None:
         decided = put(
             f"good {place}.png", picture(place), split=(None, "train", "test")[min(place, 2)] if place < 3 else None
         )
-        labelling.decide(decided, "good", reviewer="A. Weber")
+        annotate.decide(decided, "good", reviewer="A. Weber")
     for place, (name, kind) in enumerate(
         [
             ("a/part.png", "scratch"),
@@ -83,13 +83,13 @@ def fill_workspace() -> None:
         ]
     ):
         decided = put(name, picture(100 + place), known_type="scratch" if place == 0 else None)
-        labelling.draw(decided, random_mask(place), reviewer="Ünal, B.", defect_type=kind)
-    labelling.decide(item("b/part.png"), "good", reviewer="A. Weber", comment='+ only dirt,\r\nsaid "B"')
-    labelling.undo(item("b/part.png"), reviewer="Ünal, B.")
-    labelling.draw(item("b/part.png"), random_mask(50), reviewer="Ünal, B.")
-    labelling.decide(put("photograph", picture(200)), "defect", reviewer="=1+1", defect_type="Scratch")
-    labelling.draw(put("shadow.png", picture(201)), random_mask(9), reviewer="A. Weber")
-    labelling.decide(item("shadow.png"), "unsure", reviewer="A. Weber", comment="'- shadow?")
+        annotate.draw(decided, random_mask(place), reviewer="Ünal, B.", defect_type=kind)
+    annotate.decide(item("b/part.png"), "good", reviewer="A. Weber", comment='+ only dirt,\r\nsaid "B"')
+    annotate.undo(item("b/part.png"), reviewer="Ünal, B.")
+    annotate.draw(item("b/part.png"), random_mask(50), reviewer="Ünal, B.")
+    annotate.decide(put("photograph", picture(200)), "defect", reviewer="=1+1", defect_type="Scratch")
+    annotate.draw(put("shadow.png", picture(201)), random_mask(9), reviewer="A. Weber")
+    annotate.decide(item("shadow.png"), "unsure", reviewer="A. Weber", comment="'- shadow?")
     put("nobody.png", picture(202))
 
 

@@ -9,18 +9,18 @@ import sys
 
 import numpy as np
 
-from skrd4ad.data.images import image_size
-from skrd4ad.services import labelling
-from skrd4ad.services.label_files import stored_path
-from skrd4ad.services.labelling import QueueFilter, QueueItem, Revision
+from skrd4ad.data.images.read import image_size
+from skrd4ad.services.labelling import annotate
+from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, Revision
+from skrd4ad.services.labelling.files import stored_path
 
 
 def label_until_killed(images: QueueFilter, chance: random.Random) -> None:
     """Draw, decide and undo at random; every step is told once it is stored."""
-    digests = [item.digest for item in labelling.page_of_queue(images)[0]]
+    digests = [item.digest for item in annotate.page_of_queue(images)[0]]
     tell({"ready": len(digests)})
     while True:
-        item = labelling.item_of(images, chance.choice(digests))
+        item = annotate.item_of(images, chance.choice(digests))
         made, drawn = one_step(item, chance)
         if made is not None:
             tell(
@@ -41,12 +41,12 @@ def one_step(item: QueueItem, chance: random.Random) -> tuple[Revision | None, i
         width, height = image_size(stored_path(item.file))
         mask = np.zeros((height, width), bool)
         mask.ravel()[: chance.randint(1, mask.size)] = True
-        return labelling.draw(item, mask, reviewer="Anna"), int(mask.sum())
+        return annotate.draw(item, mask, reviewer="Anna"), int(mask.sum())
     if what == "undo":
-        return labelling.undo(item, reviewer="Anna"), 0
+        return annotate.undo(item, reviewer="Anna"), 0
     if what == "good":
-        return labelling.decide(item, "good", reviewer="Anna"), 0
-    return labelling.decide(item, "defect", reviewer="Anna", defect_type="dent"), 0
+        return annotate.decide(item, "good", reviewer="Anna"), 0
+    return annotate.decide(item, "defect", reviewer="Anna", defect_type="dent"), 0
 
 
 def tell(step: dict[str, object]) -> None:

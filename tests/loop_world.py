@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from skrd4ad.data.images import content_hash, read_mask
+from skrd4ad.data.images.read import content_hash, read_mask
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.services import labelling
-from skrd4ad.services.label_lists import filter_of
-from skrd4ad.services.label_metrics import LabelBook, Labels, labels_of, read_book
-from skrd4ad.services.label_scores import score_labelled
-from skrd4ad.services.labelling import Label
-from skrd4ad.services.learnt import Seen, seen_by
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import Seen, seen_by
+from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
+from skrd4ad.services.labelling import annotate
+from skrd4ad.services.labelling.annotate import Label
+from skrd4ad.services.labelling.queue import filter_of
+from skrd4ad.services.labelling.scores import score_labelled
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem, save_class_image
 from skrd4ad.storage.labelled_images import Said, save_predictions
@@ -42,12 +42,12 @@ def put(info: ModelInfo, path: Path, *, split: str | None = None) -> str:
 
 def item(info: ModelInfo, digest: str) -> QueueItem:
     """An image of the class as it stands now."""
-    return labelling.item_of(filter_of(info, None), digest)
+    return annotate.item_of(filter_of(info, None), digest)
 
 
 def decide(info: ModelInfo, digest: str, label: Label, *, who: str = "Ada", kind: str | None = None) -> None:
     """Store a decision on an image."""
-    labelling.decide(item(info, digest), label, reviewer=who, defect_type=kind)
+    annotate.decide(item(info, digest), label, reviewer=who, defect_type=kind)
 
 
 def label_sample(info: ModelInfo, sample: Sample, *, split: str | None = None, who: str = "Ada") -> str:
@@ -58,7 +58,7 @@ def label_sample(info: ModelInfo, sample: Sample, *, split: str | None = None, w
     else:
         decide(info, digest, "defect", who=who, kind=sample.defect_type)
         if sample.mask_path is not None:
-            labelling.draw(item(info, digest), read_mask(sample.mask_path), reviewer=who)
+            annotate.draw(item(info, digest), read_mask(sample.mask_path), reviewer=who)
     return digest
 
 

@@ -123,36 +123,36 @@ def test_no_module_is_too_long_to_read() -> None:
 
 
 def test_the_modules_are_really_found() -> None:
-    assert {"skrd4ad", "skrd4ad.engine.train", "skrd4ad.data", "skrd4ad.errors"} <= set(modules())
+    assert {"skrd4ad", "skrd4ad.training.train", "skrd4ad.data", "skrd4ad.errors"} <= set(modules())
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("skrd4ad.data.images", "from skrd4ad.models.skrd import Student"),
-        ("skrd4ad.data.images", "import skrd4ad.engine.train"),
-        ("skrd4ad.data.images", "from skrd4ad import losses"),
-        ("skrd4ad.data.images", "from ..engine import train"),
-        ("skrd4ad.data.images", "def f():\n    from skrd4ad.services.jobs import queue"),
+        ("skrd4ad.data.images.read", "from skrd4ad.models.skrd import Student"),
+        ("skrd4ad.data.images.read", "import skrd4ad.training.train"),
+        ("skrd4ad.data.images.read", "from skrd4ad import losses"),
+        ("skrd4ad.data.images.read", "from ..engine import train"),
+        ("skrd4ad.data.images.read", "def f():\n    from skrd4ad.services.jobs.queue import queue"),
         ("skrd4ad.models.skrd", "from skrd4ad.losses import total_loss"),
         ("skrd4ad.models.skrd", "from skrd4ad.metrics.aupro import aupro"),
         ("skrd4ad.losses", "from skrd4ad.anomaly_map import level_maps"),
         ("skrd4ad.anomaly_map", "from skrd4ad.engine import predict"),
-        ("skrd4ad.engine.train", "from skrd4ad.services.jobs import queue"),
-        ("skrd4ad.engine.train", "if TYPE_CHECKING:\n    from skrd4ad.ui import theme"),
-        ("skrd4ad.services.jobs", "from skrd4ad.cli.train import main"),
+        ("skrd4ad.training.train", "from skrd4ad.services.jobs.queue import queue"),
+        ("skrd4ad.training.train", "if TYPE_CHECKING:\n    from skrd4ad.ui import theme"),
+        ("skrd4ad.services.jobs.queue", "from skrd4ad.cli.train import main"),
         ("skrd4ad.ui.theme", "from skrd4ad.cli.output import show"),
         ("skrd4ad.cli.train", "from skrd4ad.ui.theme import COLOURS"),
         ("skrd4ad.metrics.aupro", "from skrd4ad.config import ModelConfig"),
-        ("skrd4ad.metrics.aupro", "from skrd4ad.data.images import read_mask"),
-        ("skrd4ad.storage.runs", "from skrd4ad.engine.checkpoint import ModelInfo"),
-        ("skrd4ad.visualize", "from skrd4ad.engine.calibration import Calibration"),
+        ("skrd4ad.metrics.aupro", "from skrd4ad.data.images.read import read_mask"),
+        ("skrd4ad.storage.runs", "from skrd4ad.model_folder.folder import ModelInfo"),
+        ("skrd4ad.visualize", "from skrd4ad.model_folder.calibration import Calibration"),
         ("skrd4ad.regions", "from skrd4ad.metrics.aupro import aupro"),
-        ("skrd4ad.errors", "from skrd4ad.data.images import read_image"),
+        ("skrd4ad.errors", "from skrd4ad.data.images.read import read_image"),
         ("skrd4ad.config", "from skrd4ad.models.backbones import teacher_spec"),
         ("skrd4ad.helpers", "import json"),
-        ("skrd4ad.services.jobs", "import streamlit as st"),
-        ("skrd4ad.engine.train", "from streamlit.runtime import get_instance"),
+        ("skrd4ad.services.jobs.queue", "import streamlit as st"),
+        ("skrd4ad.training.train", "from streamlit.runtime import get_instance"),
         ("skrd4ad", "import streamlit"),
         ("main", "import streamlit"),
     ],
@@ -169,13 +169,16 @@ def test_relative_imports_of_a_package_are_resolved_from_the_package_itself() ->
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("skrd4ad.engine.train", "import torch\nfrom skrd4ad.models.skrd import Student\nfrom skrd4ad.losses import x"),
-        ("skrd4ad.engine.checkpoint", "import skrd4ad\nfrom skrd4ad import __version__"),
+        (
+            "skrd4ad.training.train",
+            "import torch\nfrom skrd4ad.models.skrd import Student\nfrom skrd4ad.losses import x",
+        ),
+        ("skrd4ad.model_folder.folder", "import skrd4ad\nfrom skrd4ad import __version__"),
         ("skrd4ad.services.training", "from skrd4ad.storage import runs\nfrom skrd4ad.engine import train"),
         ("skrd4ad.ui.theme", "import streamlit as st\nfrom skrd4ad.services import jobs"),
         ("skrd4ad.paths", "from skrd4ad.errors import DataError"),
         ("skrd4ad.storage.runs", "from skrd4ad.paths import workspace\nimport sqlalchemy"),
-        ("skrd4ad.data.images", "import streamlit_but_not_really"),
+        ("skrd4ad.data.images.read", "import streamlit_but_not_really"),
     ],
 )
 def test_imports_along_the_direction_are_fine(module: str, source: str) -> None:

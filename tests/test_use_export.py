@@ -12,9 +12,9 @@ import numpy as np
 import onnx
 import pytest
 
-from skrd4ad.data.images import read_image
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.scoring import Surface, score_under
+from skrd4ad.data.images.read import read_image
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import Surface, score_under
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export.py"
 

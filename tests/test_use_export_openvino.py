@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from skrd4ad.data.images import list_images, read_image
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.scoring import Surface, score_under
+from skrd4ad.data.images.read import list_images, read_image
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import Surface, score_under
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export_openvino.py"
 

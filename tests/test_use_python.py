@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from skrd4ad.engine.checkpoint import find_models, read_info
+from skrd4ad.model_folder.folder import find_models, read_info
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_python.py"
 

@@ -5,14 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn, get_args
 
-from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.engine.devices import DeviceName
-from skrd4ad.engine.runtimes import PRECISIONS
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.services.catalogue import class_of_model
-from skrd4ad.services.runtimes import RuntimeWish, Wish
+from skrd4ad.export.runtimes import PRECISIONS
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.models.devices import DeviceName
+from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.inspection.runtimes import RuntimeWish, Wish
 from skrd4ad.types import DatasetClass
 
 

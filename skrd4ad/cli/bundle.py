@@ -5,8 +5,8 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.engine.bundle import bundle_name, write_bundle
-from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.model_folder.bundle import bundle_name, write_bundle
+from skrd4ad.model_folder.folder import read_info
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:

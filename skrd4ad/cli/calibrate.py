@@ -8,16 +8,25 @@ from typing import get_args
 
 from skrd4ad.cli.arguments import Parser, add_weights, chosen_classes, command, whole
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.data.images import read_mask
+from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.calibration import Calibration
-from skrd4ad.engine.checkpoint import ModelInfo, read_history, read_info, use_version
-from skrd4ad.engine.scoring import Surface, surface_of
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.format import format_number
+from skrd4ad.inference.scoring import Surface, surface_of
 from skrd4ad.metrics.consequences import Consequences, Costs
-from skrd4ad.services.calibration import Choice, Proposal, Way, propose, save, score_distributions, surface_with
-from skrd4ad.services.input_files import expand_inputs
-from skrd4ad.services.numbers import format_number
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.model_folder.folder import read_history, read_info, use_version
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.calibration.calibrate import (
+    Choice,
+    Proposal,
+    Way,
+    propose,
+    save,
+    score_distributions,
+    surface_with,
+)
+from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.types import DatasetClass
 
 ON_LABELS = ("f1", "balanced", "cost")

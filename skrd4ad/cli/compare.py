@@ -6,11 +6,11 @@ from pathlib import Path
 from skrd4ad.cli.arguments import Parser, add_data, add_weights, command
 from skrd4ad.cli.evaluate import the_class
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.engine.model_card import METRIC_TITLES
 from skrd4ad.errors import ConfigError
-from skrd4ad.services.comparison import Comparison, compare, to_dict
-from skrd4ad.services.evaluation import StoredEvaluation, evaluate_class
+from skrd4ad.model_folder.card import METRIC_TITLES
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.evaluation.compare import Comparison, compare, to_dict
+from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class
 from skrd4ad.types import DatasetClass
 
 SHOWN_FLIPS = 20

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, command, whole
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.data.synthetic import SYNTHETIC_CLASSES, write_synthetic
+from skrd4ad.data.synthetic.write import SYNTHETIC_CLASSES, write_synthetic
 from skrd4ad.types import DatasetClass
 
 

@@ -4,7 +4,7 @@ import argparse
 
 from skrd4ad.cli.arguments import Parser, add_data, chosen_classes, command, whole
 from skrd4ad.cli.output import DONE, NO, Output
-from skrd4ad.data.doctor import examine
+from skrd4ad.data.doctor.examine import examine
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:

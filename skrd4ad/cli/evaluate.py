@@ -7,9 +7,10 @@ from typing import Any
 
 from skrd4ad.cli.arguments import Parser, add_data, add_runtime, add_weights, chosen_classes, command, wish_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
-from skrd4ad.engine.checkpoint import ModelInfo, read_info, save_metrics
 from skrd4ad.errors import ConfigError
-from skrd4ad.services.evaluation import evaluate_class
+from skrd4ad.model_folder.folder import read_info, save_metrics
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.types import DatasetClass
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, add_weights, command, whole
 from skrd4ad.cli.output import DONE, NO, Output
-from skrd4ad.data.images import list_images
-from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.data.images.read import list_images
+from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.export_manifest import LARGEST_BATCH, PRECISIONS, ExportSettings
-from skrd4ad.engine.predict import Predictor
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.services.exporting import make_export, result_of
+from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.models.export_job import make_export, result_of
 from skrd4ad.types import DatasetClass
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.engine.bundle import import_bundle
+from skrd4ad.model_folder.bundle import import_bundle
 from skrd4ad.paths import checkpoints
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from skrd4ad.cli.arguments import Parser, add_weights, command
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.config import NETS, ModelConfig
-from skrd4ad.engine.rd4ad import import_rd4ad
+from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints
 
 

@@ -6,15 +6,10 @@ from typing import Any
 
 from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, NO, Output
-from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.services.exchange.words import (
-    export_lines,
-    exported_lines,
-    imported_lines,
-    kinds_line,
-)
-from skrd4ad.services.label_exchange import (
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.labelling.exchange.text import export_lines, exported_lines, imported_lines, kinds_line
+from skrd4ad.services.labelling.exchange.transfer import (
     CONFLICTS,
     FORMATS,
     TEST_SHARE,

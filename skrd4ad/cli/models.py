@@ -6,9 +6,9 @@ from typing import Any
 
 from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.engine.checkpoint import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.catalogue import list_models
+from skrd4ad.services.models.list import list_models
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:

@@ -12,9 +12,9 @@ from typing import Any, Protocol, TextIO
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from skrd4ad.engine.model_card import METRIC_TITLES
-from skrd4ad.engine.progress import Observer, TrainProgress
 from skrd4ad.errors import ConfigError, SkrdError
+from skrd4ad.model_folder.card import METRIC_TITLES
+from skrd4ad.training.progress import Observer, TrainProgress
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 QUIET_SECONDS = 10.0

@@ -12,10 +12,10 @@ from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_comm
 from skrd4ad.cli.paper_figures import print_scores, table, write_overlays
 from skrd4ad.cli.records import run_database
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
-from skrd4ad.data.layouts import LAYOUTS
-from skrd4ad.engine.evaluate import score_samples
-from skrd4ad.engine.predict import Predictor
+from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.errors import ConfigError
+from skrd4ad.inference.evaluate import score_samples
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.storage.database import Database
 from skrd4ad.types import DatasetClass

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.cli.output import Output
-from skrd4ad.data.images import read_image
-from skrd4ad.engine.calibration import Calibration
+from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import DataError
-from skrd4ad.services.input_files import output_names
-from skrd4ad.services.inspection import png_bytes
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.inspection.input_files import output_names
+from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.types import DatasetClass
 from skrd4ad.visualize import overlay
 

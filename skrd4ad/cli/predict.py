@@ -10,14 +10,14 @@ from typing import Any, get_args
 
 from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
 from skrd4ad.cli.output import DONE, NO, Output
-from skrd4ad.data.archives import ZipEntry, list_zip, read_zip
-from skrd4ad.engine.tiling import LARGER, Tiling
+from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.services.input_files import distinct, expand_inputs, output_names
-from skrd4ad.services.inspection import LOOKERS, Inspection, inspect_images, write_outputs
-from skrd4ad.services.inspection_records import to_record
-from skrd4ad.services.pipeline import in_order
-from skrd4ad.services.runtimes import open_predictor
+from skrd4ad.inference.tiling import LARGER, Tiling
+from skrd4ad.parallel import in_order
+from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
+from skrd4ad.services.inspection.inspect import LOOKERS, Inspection, inspect_images, write_outputs
+from skrd4ad.services.inspection.result_files import to_record
+from skrd4ad.services.inspection.runtimes import open_predictor
 
 WRITERS = min(4, os.cpu_count() or 1)
 

@@ -7,15 +7,15 @@ from typing import get_args
 
 from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
 from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
-from skrd4ad.engine.files import require_writable
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
-from skrd4ad.services.input_files import expand_inputs
-from skrd4ad.services.inspection import LOOKERS, Inspection, inspect_images
-from skrd4ad.services.report_html import write_html
-from skrd4ad.services.report_pdf import Paper, write_pdf
-from skrd4ad.services.report_words import promise, summary_line
-from skrd4ad.services.reporting import Report, collect_report
-from skrd4ad.services.runtimes import open_predictor
+from skrd4ad.files import require_writable
+from skrd4ad.services.inspection.input_files import expand_inputs
+from skrd4ad.services.inspection.inspect import LOOKERS, Inspection, inspect_images
+from skrd4ad.services.inspection.runtimes import open_predictor
+from skrd4ad.services.reports.html import write_html
+from skrd4ad.services.reports.pdf import Paper, write_pdf
+from skrd4ad.services.reports.report import Report, collect_report
+from skrd4ad.services.reports.text import promise, summary_line
 
 
 def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:

@@ -9,15 +9,16 @@ from skrd4ad.cli.arguments import Parser, add_weights, command, whole
 from skrd4ad.cli.output import DONE, Output, observer_of
 from skrd4ad.cli.records import run_database
 from skrd4ad.config import TrainConfig
-from skrd4ad.engine.checkpoint import ModelInfo, read_info
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import seen_by
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.label_comparison import LabelComparison, Side, auroc_difference, compare_on_labels
-from skrd4ad.services.label_metrics import labels_of, read_book
-from skrd4ad.services.label_pixels import PixelFigures, pixel_figures, pixel_images
-from skrd4ad.services.label_scores import score_labelled
-from skrd4ad.services.learnt import seen_by
-from skrd4ad.services.retraining import RetrainPlan, plan_retraining, retrain_request
-from skrd4ad.services.retraining_data import empty_class, own_class
+from skrd4ad.services.improve.agreement import labels_of, read_book
+from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
+from skrd4ad.services.improve.pixel_metrics import PixelFigures, pixel_figures, pixel_images
+from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request
+from skrd4ad.services.improve.retrain_data import empty_class, own_class
+from skrd4ad.services.labelling.scores import score_labelled
 from skrd4ad.services.training import train_class, why_not_measured
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, add_weights, command
 from skrd4ad.cli.output import DONE, Output
-from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtime_choice import Candidate
 from skrd4ad.errors import DataError
-from skrd4ad.services.catalogue import class_of_model
-from skrd4ad.services.runtimes import measure_model, words_of
+from skrd4ad.export.benchmark import Candidate
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.inspection.runtimes import measure_model, words_of
 from skrd4ad.types import DatasetClass
 
 

@@ -10,12 +10,13 @@ from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes,
 from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
 from skrd4ad.cli.records import run_database
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
-from skrd4ad.data.doctor import examine
-from skrd4ad.engine.checkpoint import ModelInfo, read_info
-from skrd4ad.engine.devices import DeviceName
+from skrd4ad.data.doctor.examine import examine
 from skrd4ad.errors import DataError
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.retraining import retrain_config
+from skrd4ad.services.improve.retrain import retrain_config
 from skrd4ad.services.training import TrainingRequest, train_class, why_not_measured
 from skrd4ad.types import DatasetClass
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from skrd4ad.data.images import read_image, read_mask, resize_image, resize_mask
+from skrd4ad.data.images.read import read_image, read_mask, resize_image, resize_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.types import Progress, Sample
 

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from skrd4ad.data.elpv import elpv_classes
-from skrd4ad.data.layouts import find_classes
-from skrd4ad.data.synthetic import synthetic_classes
+from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.data.synthetic.write import synthetic_classes
 from skrd4ad.errors import DataError
 from skrd4ad.types import DatasetClass
 

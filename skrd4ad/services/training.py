@@ -8,22 +8,23 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
-from skrd4ad.engine.checkpoint import ModelInfo, folder_name, read_info, save_metrics
-from skrd4ad.engine.devices import DeviceName
-from skrd4ad.engine.evaluate import unseen_test_images
-from skrd4ad.engine.train import Observer, TrainProgress, train
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
+from skrd4ad.inference.evaluate import unseen_test_images
+from skrd4ad.model_folder.folder import folder_name, read_info, save_metrics
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.calibration_log import record_calibrations
-from skrd4ad.services.catalogue import class_of
-from skrd4ad.services.evaluation import evaluate_class
-from skrd4ad.services.jobs import JobHandle, queue
-from skrd4ad.services.label_metrics import read_book
-from skrd4ad.services.label_scores import score_labelled
-from skrd4ad.services.retraining_data import empty_class, start_of
+from skrd4ad.services.calibration.log import record_calibrations
+from skrd4ad.services.datasets import class_of
+from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.improve.agreement import read_book
+from skrd4ad.services.improve.retrain_data import empty_class, start_of
+from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.services.labelling.scores import score_labelled
 from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.trained_models import save_model as remember_model
+from skrd4ad.training.train import Observer, TrainProgress, train
 from skrd4ad.types import DatasetClass
 
 KIND = "train"

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal,
 from sqlalchemy.orm import Session, aliased
 
 from skrd4ad.storage.annotations import Label
-from skrd4ad.storage.scores import score_that_holds
+from skrd4ad.storage.predictions import score_that_holds
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
 from skrd4ad.types import GOOD, Verdict
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.data.doctor import Report
-from skrd4ad.engine.checkpoint import ModelInfo
-from skrd4ad.engine.export_manifest import Precision
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.runtimes import Choice, RuntimeName, by_runtime
-from skrd4ad.services.catalogue import classes_of, preflight
-from skrd4ad.services.runtimes import Background
+from skrd4ad.data.doctor.examine import Report
+from skrd4ad.export.manifest import Precision
+from skrd4ad.export.runtimes import Choice, RuntimeName, by_runtime
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import classes_of, preflight
+from skrd4ad.services.inspection.runtimes import Background
 from skrd4ad.types import DatasetClass, Progress
 
 KEPT_REPORTS = 64

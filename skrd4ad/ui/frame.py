@@ -9,14 +9,14 @@ from typing import NoReturn
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from skrd4ad.engine.about import read_about
-from skrd4ad.engine.checkpoint import ModelInfo
 from skrd4ad.errors import SkrdError
-from skrd4ad.services.catalogue import BrokenModel, default_model, list_models
-from skrd4ad.services.job_view import JobView
-from skrd4ad.services.jobs import queue
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.models.list import BrokenModel, default_model, list_models
+from skrd4ad.ui.text import duration, progress_of
 from skrd4ad.ui.theme import format_number
-from skrd4ad.ui.words import duration, progress_of
 
 POLL_SECONDS = 1.0
 SHOWN_JOBS = 3

@@ -6,22 +6,25 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.services import evaluation, exporting, label_import, training
-from skrd4ad.services.job_view import JobView
-from skrd4ad.services.jobs import queue
+from skrd4ad.services import training
+from skrd4ad.services.evaluation import evaluate
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.labelling.exchange import import_job
+from skrd4ad.services.models import export_job
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import POLL_SECONDS, choose_model, shielded, show_error
+from skrd4ad.ui.text import STATES, ago, duration, progress_of
 from skrd4ad.ui.theme import format_number
-from skrd4ad.ui.words import STATES, ago, duration, progress_of
 
 SHOWN_ENDED = 5
 _FIGURES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO (FPR to 0.30)"}
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 _AGAIN: dict[str, tuple[str, Callable[[str], str]]] = {
     training.KIND: ("Go on from its last epoch", training.resume_training),
-    evaluation.KIND: ("Evaluate once more", evaluation.repeat_evaluation),
-    exporting.KIND: ("Export once more", exporting.repeat_export),
-    label_import.KIND: ("Try again", label_import.repeat_import),
+    evaluate.KIND: ("Evaluate once more", evaluate.repeat_evaluation),
+    export_job.KIND: ("Export once more", export_job.repeat_export),
+    import_job.KIND: ("Try again", import_job.repeat_import),
 }
 """By kind of job: the button under one that did not come to its end, and what it does."""
 
@@ -134,7 +137,7 @@ def _result(job: JobView) -> None:
         st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
     if result.get("not_measured"):
         st.caption(f"Not evaluated. {result['not_measured']}")
-    if job.kind == evaluation.KIND:
+    if job.kind == evaluate.KIND:
         if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))
             st.switch_page("pages/evaluate.py")

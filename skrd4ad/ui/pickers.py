@@ -19,9 +19,9 @@ from skrd4ad.config import (
     TrainConfig,
     TrainPrecision,
 )
-from skrd4ad.data.layouts import LAYOUTS
+from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.paths import data_roots
-from skrd4ad.services.catalogue import EMBEDDED_SOURCES, folders_in, made_datasets
+from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
 

@@ -9,8 +9,8 @@ from typing import Literal
 
 import plotly.graph_objects as go
 
-from skrd4ad.services.numbers import format_apart
-from skrd4ad.services.numbers import format_number as format_number  # every page takes it from here
+from skrd4ad.format import format_apart
+from skrd4ad.format import format_number as format_number  # every page takes it from here
 from skrd4ad.types import Verdict
 
 

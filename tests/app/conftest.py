@@ -11,7 +11,7 @@ import torch
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.services.jobs import reset_queue
+from skrd4ad.services.jobs.queue import reset_queue
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 60

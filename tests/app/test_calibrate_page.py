@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.engine.checkpoint import read_history, read_info
+from skrd4ad.model_folder.folder import read_history, read_info
 
 
 def key_of(at: AppTest, kind: str, start: str):

@@ -9,19 +9,19 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.data.images import content_hash
-from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.data.images.read import content_hash
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED
-from skrd4ad.services.catalogue import class_of_model
-from skrd4ad.services.comparison import find_comparison
-from skrd4ad.services.evaluation import StoredEvaluation, evaluate_class, find_evaluation, list_evaluations
-from skrd4ad.services.evaluation_charts import BAR_METRICS, CURVE_TITLES, TITLES
-from skrd4ad.services.evaluation_findings import Findings, findings
-from skrd4ad.services.jobs import JobHandle, queue
-from skrd4ad.services.published import PROTOCOL_DIFFERENCE
-from skrd4ad.ui import evaluate_images
-from skrd4ad.ui.evaluate_escapes import groups_of
-from skrd4ad.ui.evaluate_words import HEADLINES, HOW_TO_READ, figure_words
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES, TITLES
+from skrd4ad.services.evaluation.compare import find_comparison
+from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.services.evaluation.published import PROTOCOL_DIFFERENCE
+from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.ui.evaluate import images as evaluate_images
+from skrd4ad.ui.evaluate.escapes import groups_of
+from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_words
 from tests.evaluation_world import worse_copy
 
 LONG = 60.0

@@ -11,7 +11,7 @@ from PIL import Image
 from pypdf import PdfReader
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.ui.inspect_batch import _FILES
+from skrd4ad.ui.inspect.batch import _FILES
 
 
 def good_images(root: Path) -> list[Path]:

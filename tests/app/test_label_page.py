@@ -9,18 +9,18 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.services import labelling
-from skrd4ad.services.judgement import limits_of
-from skrd4ad.services.label_files import stored_path
-from skrd4ad.services.label_lists import filter_of, items_of, order_of_queue
-from skrd4ad.services.labelling import QueueFilter, QueueItem, history_of
-from skrd4ad.services.review import ReviewRequest, send_to_review
-from skrd4ad.services.watching import reset_watcher, watches_of
-from skrd4ad.ui.label_decisions import PANEL
-from skrd4ad.ui.label_list import LIST
-from skrd4ad.ui.label_loop_state import OPEN
-from skrd4ad.ui.label_words import plain
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.inspection.verdict import limits_of
+from skrd4ad.services.labelling import annotate
+from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, history_of
+from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
+from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.watching.watches import reset_watcher, watches_of
+from skrd4ad.ui.label.decide import PANEL
+from skrd4ad.ui.label.improve.state import OPEN
+from skrd4ad.ui.label.list import LIST
+from skrd4ad.ui.label.text import plain
 
 Send = Callable[..., None]
 
@@ -159,7 +159,7 @@ def test_a_new_type_and_a_comment_are_stored(visit, send: Send, wanted: QueueFil
 def test_who_decides_meanwhile_is_shown_and_nothing_is_overwritten(visit, send: Send, wanted: QueueFilter) -> None:
     send("a", 2.0)
     at = as_anna(visit("label"))
-    labelling.decide(named(wanted, "a"), "defect", reviewer="B*b", defect_type="dent")
+    annotate.decide(named(wanted, "a"), "defect", reviewer="B*b", defect_type="dent")
     at.run()
     assert "**B\\*b** changed this image" in fine(at).warning[0].value and "defect \\(dent\\)" in at.warning[0].value
     press(at, "good", current(at).digest)
@@ -171,7 +171,7 @@ def test_who_decides_meanwhile_is_shown_and_nothing_is_overwritten(visit, send: 
         ("good", "Anna"),
     ]
     assert not fine(at).warning
-    labelling.undo(named(wanted, "a"), reviewer="B*b")
+    annotate.undo(named(wanted, "a"), reviewer="B*b")
     at.run()
     at.button(key="label-see-theirs").click().run()
     assert not fine(at).warning and current(at).label == "defect"
@@ -180,7 +180,7 @@ def test_who_decides_meanwhile_is_shown_and_nothing_is_overwritten(visit, send: 
 def test_the_filter_narrows_the_queue_and_says_when_nothing_is_left(visit, send: Send, wanted: QueueFilter) -> None:
     for name, score in (("a", 0.01), ("b", 5.0), ("c", 6.0)):
         send(name, score)
-    labelling.decide(named(wanted, "c"), "defect", reviewer="Bob", defect_type="dent")
+    annotate.decide(named(wanted, "c"), "defect", reviewer="Bob", defect_type="dent")
     at = as_anna(visit("label"))
     pills = {each.label: each for each in at.pills}
     pills["Verdict"].set_value(["NG"]).run()
@@ -279,7 +279,7 @@ def test_before_the_login_nobody_decides_and_a_login_that_is_not_set_up_is_a_mes
 def test_a_damaged_mask_is_a_message_and_the_image_is_still_shown(visit, send: Send, wanted: QueueFilter) -> None:
     send("a", 2.0)
     item = replace(named(wanted, "a"), width=30, height=20)
-    revision = labelling.draw(item, np.ones((20, 30), bool), reviewer="Bob")
+    revision = annotate.draw(item, np.ones((20, 30), bool), reviewer="Bob")
     stored_path(revision.mask_file or "").write_bytes(b"no mask")
     at = as_anna(visit("label"))
     assert at.error and current(fine(at)).label == "defect"

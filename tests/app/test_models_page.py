@@ -7,18 +7,18 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.engine.about import read_about
-from skrd4ad.engine.checkpoint import WEIGHTS, read_info, save_metrics
-from skrd4ad.engine.export import EXPORTS
-from skrd4ad.engine.export_manifest import read_export
-from skrd4ad.engine.parity import check_export, images_of
-from skrd4ad.engine.predict import Predictor
+from skrd4ad.export.check import check_export, images_of
+from skrd4ad.export.manifest import read_export
+from skrd4ad.export.write import EXPORTS
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.folder import WEIGHTS, read_info, save_metrics
+from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.models.skrd import build_student
-from skrd4ad.services.catalogue import class_of_model
-from skrd4ad.services.evaluation import evaluate_class
-from skrd4ad.services.exporting import ExportRequest
-from skrd4ad.services.jobs import queue
-from skrd4ad.services.model_library import archive_model, bundle_of, note_model, rename_model
+from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.models.export_job import ExportRequest
+from skrd4ad.services.models.library import archive_model, bundle_of, note_model, rename_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.watched_folders import begin_watch
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.services.jobs import queue
+from skrd4ad.services.jobs.queue import queue
 
 
 def test_an_empty_workspace_leads_to_the_train_page(visit) -> None:

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import TrainingError
-from skrd4ad.services.catalogue import list_models
-from skrd4ad.services.jobs import queue
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.models.list import list_models
 from skrd4ad.services.training import TrainingRequest
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import open_database

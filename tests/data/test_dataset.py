@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 
 from skrd4ad.data.dataset import decoding_pool, iter_images, load_images, load_masks, vanished_regions
-from skrd4ad.data.images import read_image, resize_image, resize_mask
+from skrd4ad.data.images.read import read_image, resize_image, resize_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.types import Sample
 

@@ -15,7 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect
 from pypdf import PdfReader
 
-from skrd4ad.engine.checkpoint import read_info
+from skrd4ad.model_folder.folder import read_info
 
 pytestmark = pytest.mark.browser
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
-from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.engine.predict import Predictor
-from skrd4ad.engine.scoring import score_under, surface_of
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import score_under, surface_of
 from skrd4ad.metrics.consequences import Consequences, Costs, consequences
 from skrd4ad.metrics.thresholds import false_reject_interval
-from skrd4ad.services.inspection import inspect_images
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.inspection.inspect import inspect_images
 
 pytestmark = pytest.mark.browser
 

@@ -15,13 +15,13 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import read_info
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
-from skrd4ad.services.comparison import find_comparison
-from skrd4ad.services.evaluation import StoredEvaluation, evaluate_class, list_evaluations, load_evaluation
-from skrd4ad.services.evaluation_findings import Findings, findings
-from skrd4ad.ui.evaluate_escapes import groups_of
-from skrd4ad.ui.evaluate_images import PAGE_SIZE
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.evaluation.compare import find_comparison
+from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.ui.evaluate.escapes import groups_of
+from skrd4ad.ui.evaluate.images import PAGE_SIZE
 from tests.evaluation_world import worse_copy
 
 pytestmark = pytest.mark.browser

@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
-from skrd4ad.engine.checkpoint import read_info
-from skrd4ad.services.judgement import limits_of
-from skrd4ad.services.label_files import load_mask_file
-from skrd4ad.services.label_lists import filter_of, items_of, order_of_queue
-from skrd4ad.services.labelling import QueueFilter, QueueItem, history_of
-from skrd4ad.services.review import ReviewRequest, send_to_review
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.inspection.verdict import limits_of
+from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, history_of
+from skrd4ad.services.labelling.files import load_mask_file
+from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
+from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 
 pytestmark = pytest.mark.browser
 

@@ -16,9 +16,9 @@ import torch
 from playwright.sync_api import Browser, Download, Error, Locator, Page, expect
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.engine.about import read_about
-from skrd4ad.engine.bundle import import_bundle, read_bundle
-from skrd4ad.engine.checkpoint import WEIGHTS, read_info
+from skrd4ad.model_folder.bundle import import_bundle, read_bundle
+from skrd4ad.model_folder.folder import WEIGHTS, read_info
+from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.models.skrd import build_student
 
 pytestmark = pytest.mark.browser

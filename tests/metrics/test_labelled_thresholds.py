@@ -7,12 +7,7 @@ import pytest
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import Costs, consequences
-from skrd4ad.metrics.labelled_thresholds import (
-    balanced_accuracy_max,
-    least_cost,
-    review_by_escapes,
-    review_by_rate,
-)
+from skrd4ad.metrics.labelled_thresholds import balanced_accuracy_max, least_cost, review_by_escapes, review_by_rate
 from skrd4ad.metrics.thresholds import conformal_threshold
 
 

@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.images import content_hash
+from skrd4ad.data.images.read import content_hash
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.engine.checkpoint import find_models, read_info
-from skrd4ad.engine.train import Observer
 from skrd4ad.errors import ConfigError, DataError, SkrdError, StorageError, TrainingCancelled
-from skrd4ad.services.evaluation import evaluate_class, find_evaluation, list_evaluations
-from skrd4ad.services.jobs import queue, reset_queue
+from skrd4ad.model_folder.folder import find_models, read_info
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
 from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.trained_models import all_models
+from skrd4ad.training.train import Observer
 from skrd4ad.types import DatasetClass
 
 LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
@@ -129,7 +129,7 @@ def test_what_a_training_measured_is_what_the_evaluate_page_finds(
     assert stored is not None and stored.is_current
     assert stored.summary.document() == info.metrics
     assert info.metrics["intervals"]["image_auroc"] is not None
-    monkeypatch.setattr("skrd4ad.services.evaluation.measure", lambda *_, **__: pytest.fail("measured twice"))
+    monkeypatch.setattr("skrd4ad.services.evaluation.evaluate.measure", lambda *_, **__: pytest.fail("measured twice"))
     evaluate_class(info.folder, data, source=request_.source)
 
 

@@ -10,12 +10,7 @@ from sqlalchemy import func, select
 
 import skrd4ad
 from skrd4ad.errors import ConflictError, SkrdError, StorageError
-from skrd4ad.storage.annotations import (
-    Decision,
-    add_revision,
-    annotation_history,
-    latest_annotation,
-)
+from skrd4ad.storage.annotations import Decision, add_revision, annotation_history, latest_annotation
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.reviews import save_image
 from skrd4ad.storage.tables import Annotation, StoredImage

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from skrd4ad.engine.calibration import verdict_of
+from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.storage.annotations import Decision, Label, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import (

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.services.labelling import Label
+from skrd4ad.services.labelling.annotate import Label
 from skrd4ad.ui.components.presses import handled_presses
-from skrd4ad.ui.label_words import LABEL_LOOKS
+from skrd4ad.ui.label.text import LABEL_LOOKS
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("../presses.js", "../page_keys.js", "decision_panel.js")

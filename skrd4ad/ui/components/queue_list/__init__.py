@@ -6,11 +6,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.services.labelling import Label
+from skrd4ad.services.labelling.annotate import Label
 from skrd4ad.types import Verdict
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.components.presses import handled_presses
-from skrd4ad.ui.label_words import LABEL_LOOKS
+from skrd4ad.ui.label.text import LABEL_LOOKS
 from skrd4ad.ui.theme import VERDICTS, format_number
 
 _FOLDER = Path(__file__).parent

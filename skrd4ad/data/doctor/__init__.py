@@ -1,0 +1,1 @@
+"""What is wrong with the images of a data set, before anything is trained on them."""

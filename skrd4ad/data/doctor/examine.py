@@ -1,0 +1,56 @@
+"""Preflight: everything about a data set that would make training or its figures wrong, found before any training."""
+
+import itertools
+from collections import Counter
+from collections.abc import Sequence
+
+from skrd4ad.data.doctor.checks import check_folders, check_images, check_masks, check_numbers
+from skrd4ad.data.doctor.facts import ImageFacts, read_facts
+from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, Finding, Report
+from skrd4ad.types import DatasetClass, Progress
+
+__all__ = ["ClassSummary", "Finding", "Report", "examine"]
+
+
+def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, progress: Progress | None = None) -> Report:
+    """Read every image and mask of the classes once, and report.
+
+    ``image_size`` is the side that training would resize to. ``progress`` counts images.
+
+    Raises:
+        DataError: a folder of a class cannot be listed.
+    """
+    total = sum(len(cls.samples) for cls in classes)
+    done = itertools.count(1)
+
+    def advance() -> None:
+        if progress is not None:
+            progress(next(done), total)
+
+    summaries: list[ClassSummary] = []
+    findings: list[Finding] = []
+    for cls in classes:
+        facts = read_facts(cls.samples, image_size=image_size, advance=advance)
+        summaries.append(_summary(cls, facts))
+        findings += check_numbers(cls)
+        findings += check_images(cls, facts)
+        findings += check_masks(cls, facts, image_size=image_size)
+        findings += check_folders(cls)
+    findings.sort(key=lambda f: SEVERITIES.index(f.severity))
+    return Report(tuple(summaries), tuple(findings))
+
+
+def _summary(cls: DatasetClass, facts: Sequence[ImageFacts]) -> ClassSummary:
+    sizes = sorted((f.size for f in facts if f.size is not None), key=lambda size: (size[0] * size[1], size))
+    return ClassSummary(
+        dataset=cls.dataset,
+        name=cls.name,
+        layout=cls.layout,
+        train_good=len(cls.train),
+        test_good=sum(s.label == 0 for s in cls.test),
+        test_defects=dict(Counter(s.defect_type for s in cls.test if s.label == 1)),
+        masks=sum(s.mask_path is not None for s in cls.samples),
+        min_size=sizes[0] if sizes else None,
+        max_size=sizes[-1] if sizes else None,
+        modes=dict(Counter(f.mode for f in facts if f.mode)),
+    )

@@ -1,0 +1,1 @@
+"""Image files: decoding, reading, resizing, statistics, and ZIP files of images."""

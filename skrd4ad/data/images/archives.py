@@ -1,0 +1,132 @@
+"""Images inside ZIP files, read one at a time into memory: nothing is ever unpacked to the disk."""
+
+import io
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from skrd4ad.data.images.read import is_hidden, is_image
+from skrd4ad.errors import DataError, ImageError
+
+MAX_FILES = 20_000
+"""Entries of all kinds; a ZIP file with more is refused."""
+MAX_BYTES = 8 * 2**30
+"""Of all images together, unpacked."""
+MAX_IMAGE_BYTES = 2**30
+"""Of one image, unpacked; more than any image of the largest size that is allowed needs."""
+_LONGEST_NAME = 200
+_FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
+"""Characters that some system takes for more than a part of a name."""
+
+
+@dataclass(frozen=True)
+class ZipEntry:
+    """One image in a ZIP file."""
+
+    name: str
+    """Path inside the file, as stored; safe to use below a folder only when there is no error."""
+    index: int
+    """Place among all entries."""
+    error: ImageError | None = None
+    """Why it is not read."""
+
+
+def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, ...] = ()) -> list[ZipEntry]:
+    """Images in a ZIP file, in its order; other files, folders and hidden files are passed over.
+
+    An image whose path leads elsewhere, that is encrypted or too large, stays in the list with its error.
+
+    Args:
+        source: the ZIP file.
+        name: of the ZIP file, for messages.
+        also: suffixes in lower case of other files to list, such as ``.csv``.
+
+    Raises:
+        DataError: this is no ZIP file, it is damaged, or it holds more than is allowed.
+    """
+    label = _label(source, name)
+    with _opened(source, label) as archive:
+        infos = archive.infolist()
+    if len(infos) > MAX_FILES:
+        raise DataError(f"{label} holds {len(infos)} entries; allowed: up to {MAX_FILES}. Split it.")
+    entries = [
+        ZipEntry(info.filename, index, _refusal(info, label))
+        for index, info in enumerate(infos)
+        if not info.is_dir() and _is_shown(info.filename, also)
+    ]
+    unpacked = sum(infos[entry.index].file_size for entry in entries if entry.error is None)
+    if unpacked > MAX_BYTES:
+        raise DataError(
+            f"The images in {label} take {unpacked / 2**30:.1f} GB unpacked; allowed: up to "
+            f"{MAX_BYTES / 2**30:.0f} GB. Split it."
+        )
+    return entries
+
+
+def read_zip(
+    source: Path | bytes, entries: list[ZipEntry], *, name: str | None = None
+) -> Iterator[tuple[ZipEntry, bytes | ImageError]]:
+    """Each entry of a list with the bytes of its file, or with why it cannot be read; one is in memory at a time.
+
+    Args:
+        source: the ZIP file that ``entries`` came from.
+        entries: as :func:`list_zip` gives them.
+        name: of the ZIP file, for messages.
+
+    Raises:
+        DataError: this is no ZIP file, or it is damaged.
+    """
+    label = _label(source, name)
+    with _opened(source, label) as archive:
+        infos = archive.infolist()
+        for entry in entries:
+            yield entry, entry.error or _content(archive, infos[entry.index], label)
+
+
+def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str) -> bytes | ImageError:
+    try:
+        # never more than the size in the listing, whatever the packed data claim
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
+        # RuntimeError: encrypted; NotImplementedError: a packing method that is unknown here
+        return ImageError(f"{label}/{info.filename}: cannot be unpacked ({error or type(error).__name__}).")
+
+
+def _opened(source: Path | bytes, label: str) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except OSError as error:
+        raise DataError(f"{label} cannot be opened: {error.strerror or error}.") from error
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        raise DataError(f"{label} is no ZIP file, or it is damaged ({error}). Pack the images anew.") from error
+
+
+def _is_shown(name: str, also: tuple[str, ...]) -> bool:
+    parts = PurePosixPath(name.replace("\\", "/")).parts
+    wanted = is_image(Path(name)) or name.lower().endswith(also)
+    return wanted and not any(is_hidden(Path(part)) and part != ".." for part in parts)
+
+
+def _refusal(info: zipfile.ZipInfo, label: str) -> ImageError | None:
+    path = PurePosixPath(info.filename)
+    if path.is_absolute() or ".." in path.parts or _FORBIDDEN.search(info.filename):
+        return ImageError(f"{label}/{info.filename!r}: its path leads outside the ZIP file, so it is not read.")
+    if any(len(part) > _LONGEST_NAME for part in path.parts):
+        return ImageError(f"{label}/{info.filename[:60]}…: its name is longer than {_LONGEST_NAME} characters.")
+    if info.flag_bits & 0x1:
+        return ImageError(f"{label}/{info.filename}: it is encrypted. Pack the images without a password.")
+    if info.file_size > MAX_IMAGE_BYTES:
+        return ImageError(
+            f"{label}/{info.filename}: {info.file_size / 2**30:.1f} GB unpacked; allowed: up to "
+            f"{MAX_IMAGE_BYTES / 2**30:.0f} GB."
+        )
+    return None
+
+
+def _label(source: Path | bytes, name: str | None) -> str:
+    if name is not None:
+        return name
+    return "the ZIP file" if isinstance(source, bytes) else str(source)

@@ -1,0 +1,175 @@
+"""Reading images and masks: the one decoder that everything in this package uses.
+
+Every image comes out as 8-bit RGB, the same for the same file everywhere: 16 bit is divided by 257, never stretched
+to the range of the single image, so that a dark part stays dark. Transparent pixels are laid over black. The rotation
+that EXIF asks for is applied. Of several frames the first counts.
+"""
+
+import hashlib
+import re
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from skrd4ad.data.images.decode import MAX_PIXELS, Header, Pixels, read_header, read_pixels, refusal
+from skrd4ad.errors import DataError, ImageError
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_PIXELS",
+    "content_hash",
+    "image_header",
+    "image_size",
+    "is_hidden",
+    "is_image",
+    "list_images",
+    "natural_key",
+    "pixel_hash",
+    "read_image",
+    "read_mask",
+    "resize_image",
+    "resize_mask",
+]
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+"""Suffixes of image files; letter case does not matter."""
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name is that of an image file; the file is not looked into."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path)
+
+
+def is_hidden(path: Path) -> bool:
+    """Whether a file or folder is the system's own: hidden files, and what macOS adds to archives (``._x.png``)."""
+    return path.name.startswith(".") or path.name == "__MACOSX"
+
+
+def natural_key(path: Path) -> tuple[list[str | int], str]:
+    """Sort key by which ``2.png`` comes before ``10.png``."""
+    # split on a group: text stands at even places and digits at odd ones, so places compare like with like
+    parts = re.split(r"([0-9]+)", path.name.casefold())
+    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
+
+
+def list_images(folder: Path) -> list[Path]:
+    """Image files directly in a folder, in natural order.
+
+    Raises:
+        DataError: the folder cannot be listed.
+    """
+    try:
+        return sorted((p for p in folder.iterdir() if is_image(p) and p.is_file()), key=natural_key)
+    except OSError as error:
+        raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}). Check that it exists.") from error
+
+
+def image_header(source: Path | bytes, *, name: str | None = None) -> Header:
+    """Upright size and mode of an image, from its header alone.
+
+    Raises:
+        ImageError: not an image, damaged, or over ``MAX_PIXELS``.
+    """
+    return read_header(source, _name(source, name))
+
+
+def image_size(source: Path | bytes) -> tuple[int, int]:
+    """Width and height in pixels of the upright image, from its header alone.
+
+    Raises:
+        ImageError: not an image, damaged, or over ``MAX_PIXELS``.
+    """
+    header = image_header(source)
+    return header.width, header.height
+
+
+def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB pixels of a file or of its bytes, upright; see the module for how other modes are brought here.
+
+    Floating point is taken when all values lie in 0..1, 32-bit integers when they lie in 0..65535 (as 16 bit).
+
+    Raises:
+        ImageError: not an image, damaged, over ``MAX_PIXELS``, or with values of unknown range; names the file by
+            ``name`` or its path.
+    """
+    name = _name(source, name)
+    pixels = _eight_bit(read_pixels(source, name), name)
+    return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
+
+
+def read_mask(source: Path | bytes, *, name: str | None = None) -> NDArray[np.bool_]:
+    """(H, W) mask of a defect, true where the defect is.
+
+    Above half of the full range is defect (> 127 of 8 bit). If no value reaches that far, the mask holds class
+    numbers (0 and 1; VisA: 0 to n) and every value but 0 is defect. Of colours the strongest channel counts;
+    transparent pixels are not defect.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
+    pixels = read_pixels(source, _name(source, name))
+    if pixels.ndim == 3:
+        pixels = pixels.max(axis=2)
+    if pixels.dtype == np.uint8:
+        half = 127.0
+    elif pixels.dtype == np.uint16:
+        half = 32767.0
+    else:
+        # no full range is given with 32-bit numbers: 0..1 and 0..255 are what tools write
+        half = 0.5 if pixels.max() <= 1 else 127.0
+    return pixels > (half if pixels.max() > half else 0)
+
+
+def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """(size, size, 3): bilinear with antialiasing, the aspect ratio given up, as published."""
+    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+
+
+def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """(size, size): bilinear with antialiasing, then above one half, as published."""
+    grey = Image.fromarray(mask.astype(np.uint8) * 255)
+    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127
+
+
+def content_hash(source: Path | bytes) -> str:
+    """SHA-256 of a file's bytes, in hex.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    if isinstance(source, bytes):
+        return hashlib.sha256(source).hexdigest()
+    try:
+        with source.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ImageError(f"{source}: the file cannot be read ({error.strerror}).") from error
+
+
+def pixel_hash(image: NDArray[np.uint8]) -> str:
+    """SHA-256 of size and pixels, in hex: the same for one picture saved in several lossless formats."""
+    digest = hashlib.sha256(repr(image.shape).encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
+
+
+def _name(source: Path | bytes, name: str | None) -> str:
+    if name is not None:
+        return name
+    return "image" if isinstance(source, bytes) else str(source)
+
+
+def _eight_bit(pixels: Pixels, name: str) -> NDArray[np.uint8]:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype.kind == "f":
+        low, high = float(pixels.min()), float(pixels.max())
+        if not (low >= 0 and high <= 1):  # also refuses NaN
+            raise refusal(name, f"floating-point values from {low:g} to {high:g}, of which only 0 to 1 are taken")
+        return np.rint(pixels * 255).astype(np.uint8)
+    low, high = int(pixels.min()), int(pixels.max())
+    if low < 0 or high > 65535:
+        raise refusal(name, f"integer values from {low} to {high}, of which only 0 to 65535 are taken")
+    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

@@ -1,0 +1,1 @@
+"""Folder layouts of data sets, and how each is read."""

@@ -1,0 +1,1 @@
+"""Drawn parts with exact defect masks."""

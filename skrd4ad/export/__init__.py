@@ -1,0 +1,1 @@
+"""A model in other runtimes: conversion, manifest, comparison with torch, certificate."""

@@ -1,0 +1,261 @@
+"""Which runtime is fastest for a model on this machine and says the same as torch: measured once, and remembered."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import skrd4ad
+from skrd4ad.data.dataset import load_images
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.export import optional_dependencies
+from skrd4ad.export.certificate import TOLERANCES, Certificate
+from skrd4ad.export.check import CheckImages, compare
+from skrd4ad.export.graph import GRAPH_VERSION
+from skrd4ad.export.manifest import ExportLimits
+from skrd4ad.export.runtimes import Choice, UnderSurface, by_runtime, runtime_cache
+from skrd4ad.files import read_json, write_json
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import surface_of
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import Sample
+
+FORMAT = 1
+MOST_IMAGES = 40
+"""That runtimes are compared on."""
+ROUNDS = 7
+"""In which every runtime looks at one image; the quickest counts, as other programs only ever slow one down."""
+
+Report = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Candidate:
+    """A runtime as it was measured."""
+
+    choice: Choice
+    milliseconds: float | None
+    """For one image of the model's size, from pixels to the score; None when it could not be run."""
+    certificate: Certificate | None
+    """What it says of the images, against torch; None for torch itself and for what could not be run."""
+    problem: str = ""
+    """Why it is not chosen without being asked for; empty when it may be."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether verdicts may come from it."""
+        return not self.problem and self.milliseconds is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """All runtimes of a model on this machine."""
+
+    candidates: tuple[Candidate, ...]
+    images: str
+    """In words: what they looked at."""
+    calibration: int | None
+    """Version of the calibration whose verdicts were compared."""
+    environment: dict[str, str]
+    """Processor and versions."""
+
+    def fastest(self, *, exact: bool = False) -> Choice:
+        """The fastest runtime that says the same as torch.
+
+        Args:
+            exact: of those that compute in fp32, for figures and limits.
+        """
+        usable = [each for each in self.candidates if each.usable and not (exact and each.choice.precision != "fp32")]
+        return min(usable, key=lambda each: each.milliseconds or 0.0).choice
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {
+            "format": FORMAT,
+            "fastest": asdict(self.fastest()),
+            "candidates": [
+                {
+                    **asdict(each.choice),
+                    "milliseconds": each.milliseconds,
+                    "problem": each.problem,
+                    "certificate": None if each.certificate is None else each.certificate.to_dict(),
+                }
+                for each in self.candidates
+            ],
+            "images": self.images,
+            "calibration": self.calibration,
+            "environment": self.environment,
+        }
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "Measured":
+        """From the JSON form.
+
+        Raises:
+            CheckpointError: it has another format, or is damaged.
+        """
+        try:
+            if values["format"] != FORMAT:
+                raise ValueError(f"its format is not {FORMAT}")
+            candidates = tuple(
+                Candidate(
+                    choice=Choice(each["runtime"], each["precision"]),
+                    milliseconds=each["milliseconds"],
+                    certificate=None if each["certificate"] is None else Certificate.from_dict(each["certificate"]),
+                    problem=each["problem"],
+                )
+                for each in values["candidates"]
+            )
+            if not any(each.usable and each.choice.precision == "fp32" for each in candidates):
+                raise ValueError("no runtime in fp32 may be used")
+            return Measured(
+                candidates=candidates,
+                images=values["images"],
+                calibration=values["calibration"],
+                environment=values["environment"],
+            )
+        except (KeyError, TypeError, ValueError, ConfigError) as error:
+            raise CheckpointError(f"What was measured of the runtimes is damaged ({error}).") from error
+
+
+def measure(
+    predictor: Predictor,
+    images: CheckImages,
+    *,
+    precisions: Sequence[str] = ("fp32", "bf16"),
+    normals: Sequence[Sample] = (),
+    report: Report = lambda _step, _done, _total: None,
+) -> Measured:
+    """Run a model by every runtime on the same images, keep what was found, and return it.
+
+    A runtime in another precision than fp32 may be chosen only when the model has limits and every verdict agrees.
+    int8 is measured when it is asked for and used when it is named; it is never chosen by itself.
+
+    Args:
+        predictor: the model in torch.
+        images: what all look at; its labels, if known, only say how the AUROC changes.
+        precisions: to measure besides fp32.
+        normals: good images of training, for int8.
+        report: is told of the progress.
+
+    Raises:
+        CheckpointError: the workspace cannot be written.
+        ImageError: an image cannot be read.
+    """
+    reference = Predictor(predictor.model, predictor.info)
+    limits = _limits(predictor.info)
+    opened: dict[Choice, Predictor] = {Choice("torch"): reference}
+    found: dict[Choice, Candidate] = {}
+    for choice in _candidates(precisions):
+        report(f"preparing {choice.words}", 0, 0)
+        try:
+            opened[choice] = by_runtime(reference, choice, normals=normals)
+            certificate = compare(
+                _judging(reference),
+                _judging(opened[choice]),
+                images,
+                limits=limits,
+                tolerance=TOLERANCES[choice.precision],
+                report=_told_as(f"comparing {choice.words}", report),
+            )
+            problem = _problem(choice, certificate, limits)
+            found[choice] = Candidate(choice=choice, milliseconds=None, certificate=certificate, problem=problem)
+        except (ConfigError, CheckpointError) as error:
+            found[choice] = Candidate(choice=choice, milliseconds=None, certificate=None, problem=str(error))
+    report("measuring the speed", 0, 0)
+    times = _milliseconds(opened, images)
+    found = {
+        Choice("torch"): Candidate(choice=Choice("torch"), milliseconds=None, certificate=None),
+        **found,
+    }
+    measured = Measured(
+        candidates=tuple(replace(each, milliseconds=times.get(choice)) for choice, each in found.items()),
+        images=images.words,
+        calibration=None if limits is None else limits.calibration,
+        environment=_environment(),
+    )
+    write_json(_file(predictor.info), measured.to_dict())
+    return measured
+
+
+def remembered(info: ModelInfo) -> Measured | None:
+    """What was measured of a model with its current calibration, on this machine and with these versions; or None."""
+    file = _file(info)
+    try:
+        return Measured.from_dict(read_json(file)) if file.is_file() else None
+    except CheckpointError:
+        return None  # it is measured anew
+
+
+def _told_as(step: str, report: Report) -> Report:
+    return lambda _, done, total: report(step, done, total)
+
+
+def _candidates(precisions: Sequence[str]) -> list[Choice]:
+    chosen = [Choice("openvino"), Choice("onnxruntime")]
+    if "bf16" in precisions and _computes_bf16():
+        chosen.append(Choice("openvino", "bf16"))
+    if "int8" in precisions:
+        chosen.append(Choice("openvino", "int8"))
+    return chosen
+
+
+def _computes_bf16() -> bool:
+    try:
+        return optional_dependencies.computes_bf16()
+    except ConfigError:
+        return False
+
+
+def _problem(choice: Choice, certificate: Certificate, limits: ExportLimits | None) -> str:
+    if not certificate.passed:
+        return "; ".join(certificate.problems)
+    if choice.precision == "fp32":
+        return ""
+    if limits is None:
+        return "the model has no limits, so nobody knows whether verdicts agree"
+    if choice.precision == "int8":
+        return "int8 is used only when it is named"
+    return "" if certificate.verdict_flips == certificate.ties else f"{certificate.verdict_flips} verdicts differ"
+
+
+def _limits(info: ModelInfo) -> ExportLimits | None:
+    return None if info.calibration is None else ExportLimits.of(info.calibration, ignored_pixels=0)
+
+
+def _judging(predictor: Predictor) -> UnderSurface:
+    return UnderSurface(predictor, surface_of(predictor.info))
+
+
+def _milliseconds(opened: dict[Choice, Predictor], images: CheckImages) -> dict[Choice, float]:
+    """One image at a time, all runtimes in turn, so that a machine that is busy for a while slows all of them alike."""
+    size = next(iter(opened.values())).image_size
+    image = load_images(images.samples[:1], size)
+    times: dict[Choice, list[float]] = {choice: [] for choice in opened}
+    for _ in range(ROUNDS):
+        for choice, predictor in opened.items():
+            predictor.batch(image)  # the caches were filled by another runtime
+            begun = time.perf_counter()
+            predictor.batch(image)
+            times[choice].append(1000 * (time.perf_counter() - begun))
+    return {choice: round(min(each), 3) for choice, each in times.items()}
+
+
+def _environment() -> dict[str, str]:
+    packages = {name: optional_dependencies.version_of(name) for name in ("torch", "openvino", "onnxruntime")}
+    return {
+        "processor": optional_dependencies.processor_name(),
+        "cores": str(os.cpu_count()),
+        "skrd4ad": skrd4ad.__version__,
+        **packages,
+    }
+
+
+def _file(info: ModelInfo) -> Path:
+    calibration = None if info.calibration is None else info.calibration.version
+    parts = (FORMAT, GRAPH_VERSION, info.digest, info.teacher_digest, calibration, sorted(_environment().items()))
+    name = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+    return runtime_cache() / f"{name}.json"

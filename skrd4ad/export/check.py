@@ -1,0 +1,271 @@
+"""Whether an export says the same as the model it was made from: both look at the same images."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skrd4ad.data.dataset import iter_images
+from skrd4ad.errors import CheckpointError, DataError
+from skrd4ad.export import optional_dependencies
+from skrd4ad.export.certificate import TOLERANCES, Certificate, Tolerance, export_digest, write_certificate
+from skrd4ad.export.manifest import Export, ExportLimits
+from skrd4ad.export.runtimes import ExportedModel, Runtime, UnderSurface
+from skrd4ad.export.write import Report, spread
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import Surface, surface_of
+from skrd4ad.metrics.ranking import auroc
+from skrd4ad.model_folder.calibration import verdict_of
+from skrd4ad.model_folder.folder import read_history
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import DatasetClass, Sample
+
+BATCH = 8
+MOST_IMAGES = 200
+"""Images that are compared, unless the caller gives more."""
+TIE = 1e-5
+"""Of the scale; so near to a limit rounding alone decides, as for the held-out image that a limit was taken from."""
+
+
+@dataclass(frozen=True)
+class CheckImages:
+    """Images to compare with, and what they are."""
+
+    samples: tuple[Sample, ...]
+    words: str
+    labelled: bool = True
+    """Whether the labels of the samples are known."""
+
+
+def images_of(data: DatasetClass, *, most: int = MOST_IMAGES) -> CheckImages:
+    """Images of a class to compare with: its test images, or its good training images where it has none.
+
+    Nothing is fitted to them.
+
+    Args:
+        data: the class.
+        most: images at most; evenly spread over all there are.
+
+    Raises:
+        DataError: the class has no images.
+    """
+    samples, kind = (data.test, "test") if data.test else (data.train, "good training")
+    if not samples:
+        raise DataError(f"The class {data.name} of {data.dataset} has no images to compare the export on; give some.")
+    chosen = tuple(samples[place] for place in spread(len(samples), most))
+    count = f"{len(chosen)}" if len(chosen) == len(samples) else f"{len(chosen)} of {len(samples)}"
+    return CheckImages(chosen, f"{count} {kind} images of {data.dataset}/{data.name}")
+
+
+def given_images(paths: Sequence[Path]) -> CheckImages:
+    """Images without labels to compare with.
+
+    Raises:
+        DataError: there are none.
+    """
+    if not paths:
+        raise DataError("There are no images to compare the export on; give some of parts like those it will see.")
+    return CheckImages(
+        tuple(Sample(path, "test", 0, "unknown") for path in paths), f"{len(paths)} images given", labelled=False
+    )
+
+
+def check_export(
+    export: Export,
+    predictor: Predictor,
+    images: CheckImages,
+    *,
+    max_flips: float | None = None,
+    threads: int | None = None,
+    report: Report = lambda _step, _done, _total: None,
+    check: Callable[[], None] = lambda: None,
+) -> Certificate:
+    """Compare an export with its model, and store the certificate beside it.
+
+    Args:
+        export: from :func:`skrd4ad.export.write.export_model`.
+        predictor: the model it was made from.
+        images: what both look at.
+        max_flips: share of verdicts that may differ, in place of what the precision is allowed.
+        threads: for the export; None leaves it to the runtime.
+        report: is told of the progress.
+        check: called between batches; may raise to stop.
+
+    Raises:
+        CheckpointError: the export is damaged or of another model, or the certificate cannot be written.
+        ImageError: an image cannot be read.
+    """
+    origin, limits = export.manifest.model, export.manifest.limits
+    if (origin.get("digest"), origin.get("teacher_digest")) != (
+        predictor.info.digest,
+        predictor.info.teacher_digest,
+    ):
+        raise CheckpointError(f"{export.folder} was made from another model than {predictor.info.folder}.")
+    precision = export.manifest.settings.precision
+    tolerance = TOLERANCES[precision]
+    certificate = compare(
+        UnderSurface(predictor, _surface(predictor.info, limits)),
+        ExportedModel(export, threads=threads),
+        images,
+        limits=limits,
+        tolerance=tolerance if max_flips is None else replace(tolerance, flips=max_flips),
+        report=report,
+        check=check,
+    )
+    problems = list(certificate.problems)
+    if precision == "bf16" and not optional_dependencies.computes_bf16():
+        problems.append(
+            "this processor does not compute in bf16, so another precision was compared: check the export on a "
+            "processor that does"
+        )
+    certificate = replace(
+        certificate,
+        problems=tuple(problems),
+        model_digest=predictor.info.digest,
+        export_digest=export_digest(export),
+        environment=_environment(export),
+    )
+    write_certificate(export, certificate)
+    return certificate
+
+
+def compare(
+    reference: Runtime,
+    other: Runtime,
+    images: CheckImages,
+    *,
+    limits: ExportLimits | None,
+    tolerance: Tolerance,
+    report: Report = lambda _step, _done, _total: None,
+    check: Callable[[], None] = lambda: None,
+) -> Certificate:
+    """Compare what two runtimes say of the same images.
+
+    Args:
+        reference: what is right.
+        other: what is compared with it.
+        images: what both look at.
+        limits: which verdicts the scores lead to; None for none.
+        tolerance: what may differ.
+        report: is told of the progress.
+        check: called between batches; may raise to stop.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    samples = images.samples
+    expected, given = np.empty(len(samples)), np.empty(len(samples))
+    largest, total = 0.0, 0.0
+    for places, pixels in iter_images(samples, reference.image_size, batch=BATCH):
+        check()
+        right, found = reference.batch(pixels), other.batch(pixels)
+        here = slice(places.start, places.stop)
+        expected[here], given[here] = right.scores, found.scores
+        difference = np.abs(right.maps.astype(np.float64) - found.maps)
+        largest, total = max(largest, float(difference.max())), total + float(difference.mean() * len(places))
+        report("checking", places.stop, len(samples))
+    labels = np.array([sample.label for sample in samples]) if images.labelled else np.array([], int)
+    return _judged(
+        expected,
+        given,
+        maps=(largest, total / len(samples)),
+        labels=labels,
+        data=images.words,
+        limits=limits,
+        tolerance=tolerance,
+    )
+
+
+def _environment(export: Export) -> dict[str, str]:
+    name, module = (
+        ("onnxruntime", optional_dependencies.onnxruntime())
+        if export.manifest.settings.format == "onnx"
+        else ("openvino", optional_dependencies.openvino())
+    )
+    return {"processor": optional_dependencies.processor_name(), "torch": torch.__version__, name: module.__version__}
+
+
+def _surface(info: ModelInfo, limits: ExportLimits | None) -> Surface:
+    """Which pixels count under the calibration that an export was made with, which need not be the current one."""
+    if limits is None:
+        return Surface()
+    history = read_history(info.folder)
+    if history is None:
+        raise CheckpointError(f"{info.folder} has no calibration any more, but the export was made with one.")
+    return surface_of(replace(info, calibration=history.of_version(limits.calibration)))
+
+
+def _judged(
+    expected: NDArray[np.float64],
+    given: NDArray[np.float64],
+    *,
+    maps: tuple[float, float],
+    labels: NDArray[np.int64],
+    data: str,
+    limits: ExportLimits | None,
+    tolerance: Tolerance,
+) -> Certificate:
+    finite = bool(np.isfinite(given).all() and np.isfinite(maps).all())
+    difference = np.abs(given - expected)
+    scale = float(np.median(expected)) if limits is None else limits.image_threshold
+    scale = abs(scale) or 1.0
+    flipped = (
+        np.zeros(len(expected), bool) if limits is None else _verdicts(expected, limits) != _verdicts(given, limits)
+    )
+    tied = flipped & _on_a_limit(expected, limits, scale=scale)
+    right = auroc(labels, expected) if labels.size else None
+    found = Certificate(
+        images=len(expected),
+        data=data,
+        good=int((labels == 0).sum()),
+        defective=int((labels == 1).sum()),
+        scale=scale,
+        score_difference=float(difference.max()) if finite else None,
+        mean_score_difference=float(difference.mean()) if finite else None,
+        map_difference=maps[0] if finite else None,
+        mean_map_difference=maps[1] if finite else None,
+        verdict_flips=None if limits is None else int(flipped.sum()),
+        ties=int(tied.sum()),
+        auroc_torch=right,
+        auroc_export=auroc(labels, given) if right is not None and finite else None,
+        tolerance=tolerance,
+        problems=(),
+    )
+    return replace(found, problems=tuple(_problems(found)))
+
+
+def _verdicts(scores: NDArray[np.float64], limits: ExportLimits) -> NDArray[np.str_]:
+    return np.array(
+        [verdict_of(score, review=limits.review_threshold, reject=limits.image_threshold) for score in scores.tolist()]
+    )
+
+
+def _on_a_limit(scores: NDArray[np.float64], limits: ExportLimits | None, *, scale: float) -> NDArray[np.bool_]:
+    near = np.zeros(len(scores), bool)
+    if limits is not None:
+        for limit in (limits.image_threshold, limits.review_threshold):
+            if limit is not None:
+                near |= np.abs(scores - limit) <= TIE * scale
+    return near
+
+
+def _problems(found: Certificate) -> list[str]:
+    if found.score_difference is None:
+        return ["a score or a pixel of a map is not a number"]
+    tolerance, problems = found.tolerance, []
+    if found.score_difference > tolerance.score * found.scale:
+        problems.append(
+            f"a score differs by {found.score_difference:.3g}; allowed: {tolerance.score * found.scale:.3g}, which is "
+            f"{tolerance.score:g} of the scale"
+        )
+    held_against = (found.verdict_flips or 0) - found.ties
+    if held_against > tolerance.flips * found.images:
+        problems.append(f"{held_against} of {found.images} verdicts differ; allowed: a share of {tolerance.flips:g}")
+    if found.auroc_torch is not None and found.auroc_export is not None:
+        loss = found.auroc_torch - found.auroc_export
+        if loss > tolerance.auroc:
+            problems.append(f"the AUROC is lower by {loss:.3g}; allowed: {tolerance.auroc:g}")
+    return problems

@@ -1,0 +1,249 @@
+"""What an exported model says of itself: ``manifest.json`` beside its files, and the same facts inside them."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.export.graph import INPUT
+from skrd4ad.files import read_json
+from skrd4ad.model_folder.calibration import Calibration, this_moment
+from skrd4ad.model_folder.folder import file_digest
+
+MANIFEST = "manifest.json"
+FORMAT = 1
+
+Format = Literal["onnx", "openvino"]
+Precision = Literal["fp32", "fp16", "bf16", "int8"]
+PRECISIONS: dict[Format, tuple[Precision, ...]] = {
+    "onnx": ("fp32", "fp16"),
+    "openvino": ("fp32", "fp16", "bf16", "int8"),
+}
+"""By format: fp16 are weights stored in 16 bits and computed with in 32, bf16 is computed in bf16 where the processor
+can, int8 has quantised convolutions. The last two are made for OpenVINO only."""
+LARGEST_BATCH = 256
+
+_MEANING = {
+    "score": "(N,) float32: highest value of the map; raw, as everywhere in this program",
+    "map": "(N, S, S) float32: anomaly map, 0 where the calibration ignores the image",
+    "levels": "(N, L, S, S) float32: one map a feature level, finest first, before the blur",
+    "embedding": "(N, C) float32: mean of the teacher's coarsest features",
+    **{f"f{level}": "(N, C, h, w) float32: the teacher's features, finest level first" for level in (1, 2, 3)},
+    **{f"g{level}": "(N, C, h, w) float32: the restored features" for level in (1, 2, 3)},
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSettings:
+    """What an export is to be.
+
+    Raises:
+        ConfigError: the format does not exist, or not in this precision, or the batch is out of range.
+    """
+
+    format: Format = "onnx"
+    precision: Precision = "fp32"
+    batch: int | None = None
+    """Images in one call; None for any number."""
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS.get(self.format, ()):
+            allowed = "; ".join(f"{name} in {', '.join(precisions)}" for name, precisions in PRECISIONS.items())
+            raise ConfigError(f"The export is {self.format!r} in {self.precision!r}; allowed: {allowed}.")
+        if self.batch is not None and not 1 <= self.batch <= LARGEST_BATCH:
+            raise ConfigError(
+                f"The batch is {self.batch!r}; allowed: 1 to {LARGEST_BATCH} images in one call, or any number."
+            )
+
+    @property
+    def name(self) -> str:
+        """Such as ``openvino-int8-batch1``; a folder's name."""
+        return f"{self.format}-{self.precision}-{'any' if self.batch is None else f'batch{self.batch}'}"
+
+    @property
+    def main_file(self) -> str:
+        """Name of the file that a runtime opens."""
+        return "model.onnx" if self.format == "onnx" else "model.xml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportLimits:
+    """The calibration that an export was made with."""
+
+    image_threshold: float
+    """NG above this score."""
+    review_threshold: float | None
+    """REVIEW above this score; None where there is no review."""
+    pixel_threshold: float
+    heat_top: float
+    min_area: int
+    """Pixels of the map. From 2 on the score output is not the score: that is the highest level at which an
+    8-connected region of the map has so many pixels, and has to be taken from the map."""
+    ignored_pixels: int
+    """Of the map; they are 0 there."""
+    calibration: int
+    """Version in the model's history."""
+    created_at: str
+    who: str
+    method: str
+    data: str
+    test_fitted: bool
+
+    @staticmethod
+    def of(calibration: Calibration, *, ignored_pixels: int) -> "ExportLimits":
+        """Limits of a calibration."""
+        return ExportLimits(
+            image_threshold=calibration.image_threshold,
+            review_threshold=calibration.review_threshold,
+            pixel_threshold=calibration.pixel_threshold,
+            heat_top=calibration.heat_top,
+            min_area=calibration.min_area,
+            ignored_pixels=ignored_pixels,
+            calibration=calibration.version,
+            created_at=calibration.created_at,
+            who=calibration.who,
+            method=calibration.method,
+            data=calibration.data,
+            test_fitted=calibration.test_fitted,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportManifest:
+    """What an exported model is, and the digests of its files."""
+
+    settings: ExportSettings
+    image_size: int
+    """Side S of the images and maps."""
+    outputs: tuple[str, ...]
+    model: dict[str, Any]
+    """Where it came from: dataset, class, run, net, res, digest, teacher_digest."""
+    limits: ExportLimits | None
+    """None when the model has no calibration: scores without verdicts."""
+    quantisation: dict[str, Any] | None = None
+    """Of int8: tool, images, and the digest over their contents."""
+    environment: dict[str, str] = field(default_factory=dict)
+    """Versions of what it was made with."""
+    made_at: str = field(default_factory=this_moment)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """By name: ``sha256`` and ``bytes``."""
+
+    @property
+    def min_area(self) -> int:
+        """Pixels of the map that a region needs to count."""
+        return 1 if self.limits is None else self.limits.min_area
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, with words for those who use the export without this program."""
+        size = self.image_size
+        return {
+            "manifest_format": FORMAT,
+            **asdict(self.settings),
+            "image_size": size,
+            "input": {
+                "name": INPUT,
+                "type": "uint8",
+                "layout": "NHWC",
+                "shape": [self.settings.batch or "N", size, size, 3],
+                "colours": "RGB, 0 to 255, as decoded; normalising is inside",
+                "resizing": f"outside: the whole image to {size} x {size}, aspect ratio given up, bilinear with "
+                "antialiasing (Pillow's BILINEAR)",
+            },
+            "outputs": {name: _MEANING[name] for name in self.outputs},
+            "compile": compile_properties(self.settings.format, self.settings.precision),
+            "model": self.model,
+            "limits": None if self.limits is None else asdict(self.limits),
+            "quantisation": self.quantisation,
+            "environment": self.environment,
+            "made_at": self.made_at,
+            "files": self.files,
+        }
+
+    def facts(self) -> str:
+        """JSON that goes into the model file itself: all but the digests of the files."""
+        values = self.to_dict()
+        del values["files"]
+        return json.dumps(values, allow_nan=False)
+
+    @staticmethod
+    def from_dict(values: dict[str, Any]) -> "ExportManifest":
+        """Manifest from its JSON form.
+
+        Raises:
+            CheckpointError: it has another format, or a value is missing or of another kind.
+        """
+        try:
+            if values["manifest_format"] != FORMAT:
+                raise ValueError(f"its format is {values['manifest_format']!r}; this version reads {FORMAT}")
+            limits = values["limits"]
+            return ExportManifest(
+                settings=ExportSettings(format=values["format"], precision=values["precision"], batch=values["batch"]),
+                image_size=int(values["image_size"]),
+                outputs=tuple(values["outputs"]),
+                model=dict(values["model"]),
+                limits=None if limits is None else ExportLimits(**limits),
+                quantisation=values["quantisation"],
+                environment=dict(values["environment"]),
+                made_at=str(values["made_at"]),
+                files={
+                    str(name): {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])}
+                    for name, entry in values["files"].items()
+                },
+            )
+        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
+            raise CheckpointError(
+                f"The manifest of the export is damaged ({error}); export the model again."
+            ) from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """An exported model on disk."""
+
+    folder: Path
+    manifest: ExportManifest
+
+    @property
+    def main_file(self) -> Path:
+        """File that a runtime opens."""
+        return self.folder / self.manifest.settings.main_file
+
+
+def read_export(folder: Path) -> Export:
+    """An export by its folder; its files are not looked into.
+
+    Raises:
+        CheckpointError: this is no export, or its manifest is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        raise CheckpointError(f"{folder} is no export: it has no {MANIFEST}. `skrd4ad export` makes one.")
+    return Export(folder=folder.absolute(), manifest=ExportManifest.from_dict(read_json(folder / MANIFEST)))
+
+
+def require_intact(export: Export) -> None:
+    """Compare the files of an export with its manifest.
+
+    Raises:
+        CheckpointError: one is missing or was changed; it is named.
+    """
+    files = export.manifest.files
+    if export.manifest.settings.main_file not in files:
+        raise CheckpointError(f"The manifest of {export.folder} names no model file; export the model again.")
+    for name, entry in files.items():
+        if file_digest(export.folder / Path(name).name) != entry["sha256"]:
+            raise CheckpointError(
+                f"{export.folder / name} was changed or damaged after it was written; export the model again."
+            )
+
+
+def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
+    """Digest and size of each file in a folder, by name."""
+    return {path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())}
+
+
+def compile_properties(format: Format, precision: Precision) -> dict[str, str]:
+    """What OpenVINO must be told when it compiles a model: left alone, it computes fp32 in bf16 where it can."""
+    if format == "onnx":
+        return {}
+    return {"INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32"}

@@ -1,0 +1,263 @@
+"""One small interface to what looks at images: torch, OpenVINO or ONNX Runtime, and exported models."""
+
+import hashlib
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+import skrd4ad
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.export import optional_dependencies
+from skrd4ad.export.graph import GRAPH_VERSION, SCORING_OUTPUTS
+from skrd4ad.export.manifest import Export, ExportSettings, Precision, read_export, require_intact
+from skrd4ad.export.sessions import open_session
+from skrd4ad.export.write import convert_scoring
+from skrd4ad.files import locked, require_writable
+from skrd4ad.inference.predict import Maps, Predictor
+from skrd4ad.inference.scoring import Surface, muted_map, score_under
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.paths import workspace
+from skrd4ad.types import Progress, Sample
+
+RuntimeName = Literal["torch", "openvino", "onnxruntime"]
+PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
+    "torch": ("fp32",),
+    "openvino": ("fp32", "bf16", "int8"),
+    "onnxruntime": ("fp32",),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A runtime, and what it computes in.
+
+    Raises:
+        ConfigError: there is no such runtime, or not in this precision.
+    """
+
+    runtime: RuntimeName
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS.get(self.runtime, ()):
+            allowed = "; ".join(f"{name} in {', '.join(precisions)}" for name, precisions in PRECISIONS.items())
+            raise ConfigError(f"The runtime is {self.runtime!r} in {self.precision!r}; allowed: {allowed}.")
+
+    @property
+    def words(self) -> str:
+        """Such as "openvino bf16"; torch alone computes in fp32 only."""
+        return self.runtime if self.runtime == "torch" else f"{self.runtime} {self.precision}"
+
+
+class Looks(Protocol):
+    """What a runtime says of B images."""
+
+    @property
+    def maps(self) -> NDArray[np.float32]:
+        """(B, S, S)."""
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        """(B,)."""
+
+
+class Runtime(Protocol):
+    """What looks at images. :class:`skrd4ad.inference.predict.Predictor` is the one of torch."""
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the images and maps."""
+
+    def batch(self, images: Tensor) -> Looks:
+        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB, any B from 1."""
+
+
+@dataclass(frozen=True, eq=False)
+class Verdicts:
+    """Maps and scores as verdicts use them, in the order of the images."""
+
+    maps: NDArray[np.float32]
+    """(B, S, S): 0 where the image is ignored."""
+    scores: NDArray[np.float32]
+    """(B,): to be compared with the limits."""
+
+
+class ConvertedModel:
+    """All that a predictor computes, by another runtime than torch. Safe to share between threads."""
+
+    def __init__(
+        self, export: Export, *, precision: Precision = "fp32", threads: int | None = None, streams: int = 1
+    ) -> None:
+        """Open a conversion.
+
+        Args:
+            export: from :func:`skrd4ad.export.write.convert_scoring`.
+            precision: to compute in.
+            threads: to compute with; None leaves it to the runtime.
+            streams: see :func:`skrd4ad.export.sessions.open_session`.
+
+        Raises:
+            CheckpointError: a file of it is missing or was changed.
+        """
+        self._run = open_session(export, threads=threads, precision=precision, streams=streams)
+
+    def __call__(self, images: Tensor) -> Maps:
+        """Maps of images: (B, 3, S, S) uint8 RGB."""
+        found = self._run(_pixels(images))
+        scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
+        return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
+
+
+class ExportedModel:
+    """An export as its users run it, with the scores that its limits are compared with."""
+
+    def __init__(self, export: Export, *, threads: int | None = None) -> None:
+        """Open an export.
+
+        Args:
+            export: from :func:`skrd4ad.export.write.export_model`.
+            threads: to compute with; None leaves it to the runtime.
+
+        Raises:
+            CheckpointError: a file of it is missing or was changed.
+            ConfigError: the runtime's Python package is not installed.
+        """
+        self._run = open_session(export, threads=threads)
+        self._min_area = export.manifest.min_area
+        self.image_size = export.manifest.image_size
+
+    def batch(self, images: Tensor) -> Verdicts:
+        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+        found = self._run(_pixels(images))
+        if self._min_area <= 1:
+            return Verdicts(maps=found["map"], scores=found["score"])
+        return _verdicts(found["map"], Surface(min_area=self._min_area))
+
+
+@dataclass(frozen=True, eq=False)
+class UnderSurface:
+    """A raw runtime, with maps and scores as verdicts use them."""
+
+    runtime: Runtime
+    surface: Surface
+    """Which pixels count."""
+
+    @property
+    def image_size(self) -> int:
+        """Side S of the images and maps."""
+        return self.runtime.image_size
+
+    def batch(self, images: Tensor) -> Verdicts:
+        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+        return _verdicts(self.runtime.batch(images).maps, self.surface)
+
+
+def load_runtime(
+    folder: Path,
+    choice: Choice,
+    *,
+    normals: Sequence[Sample] = (),
+    threads: int | None = None,
+    streams: int = 1,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> Predictor:
+    """A trained model by a runtime of one's choice; in fp32 all of them give the same maps to about 1e-5.
+
+    The first call for a model converts it, which takes seconds, and keeps the conversion in the workspace.
+
+    Args:
+        folder: model folder.
+        choice: runtime and precision.
+        normals: good images of training, which the first call for int8 needs.
+        threads: to compute with; None leaves it to the runtime. Torch has one number of threads for the process, which
+            is not changed here.
+        streams: batches from so many threads are computed side by side; see
+            :func:`skrd4ad.export.sessions.open_session`.
+        weights: weights file of the teacher to use instead of the usual places.
+        progress: called with bytes done and total while the teacher's weights are downloaded.
+
+    Raises:
+        ConfigError: a Python package of the runtime is not installed, or int8 has no good images to be made from.
+        CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
+        StorageError: the workspace cannot be made.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    predictor = Predictor.load(folder, weights=weights, progress=progress)
+    return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)
+
+
+def by_runtime(
+    predictor: Predictor,
+    choice: Choice,
+    *,
+    normals: Sequence[Sample] = (),
+    threads: int | None = None,
+    streams: int = 1,
+) -> Predictor:
+    """A loaded model by another runtime. Arguments and errors as for :func:`load_runtime`."""
+    if choice.runtime == "torch":
+        return Predictor(predictor.model, predictor.info)
+    settings = _stored_as(choice)
+    cache = runtime_cache()
+    require_writable(cache)
+    target = cache / _key(predictor.info, settings)
+    # two at a time would convert the same model twice
+    with locked(cache):
+        if not _is_kept(target):
+            convert_scoring(predictor, settings, out=target, normals=normals)
+    look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads, streams=streams)
+    return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
+
+
+def is_converted(info: ModelInfo, choice: Choice) -> bool:
+    """Whether a runtime can be had without converting the model first."""
+    return choice.runtime == "torch" or (runtime_cache() / _key(info, _stored_as(choice))).is_dir()
+
+
+def runtime_cache() -> Path:
+    """Folder of the conversions, and of what was measured of them; need not exist."""
+    return workspace() / "cache" / "runtimes"
+
+
+def _stored_as(choice: Choice) -> ExportSettings:
+    """What is converted for a choice; bf16 is computed from the files of fp32."""
+    if choice.runtime == "onnxruntime":
+        return ExportSettings(format="onnx")
+    return ExportSettings(format="openvino", precision="int8" if choice.precision == "int8" else "fp32")
+
+
+def _pixels(images: Tensor) -> NDArray[np.uint8]:
+    """(B, 3, S, S) to (B, S, S, 3)."""
+    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+
+
+def _verdicts(maps: NDArray[np.float32], surface: Surface) -> Verdicts:
+    muted = np.stack([muted_map(plane, surface) for plane in maps])
+    scores = [score_under(plane, Surface(min_area=surface.min_area)) for plane in muted]
+    return Verdicts(maps=muted, scores=np.array(scores, np.float32))
+
+
+def _is_kept(target: Path) -> bool:
+    """Whether a conversion is there; a damaged one is taken away, as it can be made again."""
+    if not target.exists():
+        return False
+    try:
+        require_intact(read_export(target))
+    except CheckpointError:
+        shutil.rmtree(target)
+        return False
+    return True
+
+
+def _key(info: ModelInfo, settings: ExportSettings) -> str:
+    """Name of a conversion's folder: other weights, another graph or other versions make another one."""
+    version = optional_dependencies.version_of(settings.format)
+    parts = (GRAPH_VERSION, skrd4ad.__version__, info.digest, info.teacher_digest, info.model, settings, version)
+    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]

@@ -1,0 +1,248 @@
+"""A trained model as ONNX or OpenVINO IR, self-contained from raw pixels to the anomaly map and the score."""
+
+import platform
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+import skrd4ad
+from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.export import optional_dependencies
+from skrd4ad.export.convert import Read, write_onnx, write_openvino
+from skrd4ad.export.graph import ScoringGraph, VerdictGraph, trace
+from skrd4ad.export.manifest import (
+    MANIFEST,
+    Export,
+    ExportLimits,
+    ExportManifest,
+    ExportSettings,
+    file_entries,
+    read_export,
+)
+from skrd4ad.files import new_folder, write_json
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.scoring import ignored_pixels, surface_of
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import data_digest
+from skrd4ad.types import Sample
+
+EXPORTS = "exports"
+"""Folder in a model folder that holds its exports."""
+MOST_NORMALS = 300
+"""Good images that int8 takes the ranges of values from."""
+
+_CONVERTING = threading.Lock()
+"""Torch traces one model at a time, and of two conversions at once the second would keep what OpenVINO does to the
+loggers during the first."""
+
+Step = Literal["tracing", "converting", "quantising", "checking"]
+Report = Callable[[Step, int, int], None]
+"""Called as ``report(step, done, total)``; the total is 0 where nobody knows it."""
+
+
+def export_model(
+    predictor: Predictor,
+    settings: ExportSettings,
+    *,
+    out: Path | None = None,
+    normals: Sequence[Sample] = (),
+    report: Report = lambda _step, _done, _total: None,
+    check: Callable[[], None] = lambda: None,
+) -> Export:
+    """Write a model with its current limits for other runtimes.
+
+    Pixels that the calibration ignores are 0 in the map inside the graph. A smallest region of more than one pixel
+    cannot be computed inside; the manifest says so, and ``docs/use_export.py`` shows what to do.
+
+    Args:
+        predictor: the model.
+        settings: format, precision and batch.
+        out: folder to write, must not exist; None for a new one among the model's exports.
+        normals: good images of training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly
+            spread.
+        report: is told of the progress.
+        check: called between steps; may raise to stop.
+
+    Raises:
+        ConfigError: int8 is asked for without normals, or a Python package it needs is not installed.
+        CheckpointError: the folder exists or cannot be written, the mask of ignored regions is missing, or the toolkit
+            cannot convert the model.
+        ImageError: one of the normals cannot be read.
+    """
+    quantised = settings.precision == "int8"
+    chosen = _normals(normals) if quantised else []
+    info, size = predictor.info, predictor.image_size
+    surface = surface_of(info)
+    ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
+    manifest = ExportManifest(
+        settings=settings,
+        image_size=size,
+        outputs=VerdictGraph.outputs,
+        model=_origin(info),
+        limits=None
+        if info.calibration is None
+        else ExportLimits.of(info.calibration, ignored_pixels=0 if ignored is None else int(ignored.sum())),
+        quantisation=_quantisation(chosen) if quantised else None,
+        environment=_environment(settings),
+    )
+    check()
+    graph = VerdictGraph(ScoringGraph(predictor.model, size=size), ignored=ignored)
+    reads = _readers(chosen, size=size, report=report, check=check) if quantised else None
+    target = out or _free_folder(info.folder / EXPORTS, settings.name)
+    return _write(graph, manifest, target, normals=reads, report=report, check=check)
+
+
+def convert_scoring(
+    predictor: Predictor,
+    settings: ExportSettings,
+    *,
+    out: Path,
+    normals: Sequence[Sample] = (),
+    report: Report = lambda _step, _done, _total: None,
+) -> Export:
+    """Write all that a predictor computes of a model, for the runtimes of this program itself.
+
+    Args:
+        predictor: the model.
+        settings: format and precision.
+        out: folder to write, must not exist.
+        normals: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
+        report: is told of the progress.
+
+    Raises:
+        ConfigError: int8 is asked for without normals, or a Python package is not installed.
+        CheckpointError: the folder exists or cannot be written, or the toolkit cannot convert the model.
+        ImageError: one of the normals cannot be read.
+    """
+    size, quantised = predictor.image_size, settings.precision == "int8"
+    chosen = _normals(normals) if quantised else []
+    manifest = ExportManifest(
+        settings=settings,
+        image_size=size,
+        outputs=ScoringGraph.outputs,
+        model=_origin(predictor.info),
+        limits=None,
+        quantisation=_quantisation(chosen) if quantised else None,
+        environment=_environment(settings),
+    )
+    reads = _readers(chosen, size=size, report=report, check=lambda: None) if quantised else None
+    return _write(
+        ScoringGraph(predictor.model, size=size), manifest, out, normals=reads, report=report, check=lambda: None
+    )
+
+
+def _normals(samples: Sequence[Sample]) -> list[Sample]:
+    """Good images for int8.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    if not samples:
+        raise ConfigError(
+            "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "
+            "the model was trained on, or choose another precision."
+        )
+    return [samples[place] for place in spread(len(samples), MOST_NORMALS)]
+
+
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` of the places 0 to ``count`` - 1, evenly spread from the first to the last."""
+    return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def _write(
+    graph: VerdictGraph | ScoringGraph,
+    manifest: ExportManifest,
+    target: Path,
+    *,
+    normals: Sequence[Read] | None,
+    report: Report,
+    check: Callable[[], None],
+) -> Export:
+    settings = manifest.settings
+    with new_folder(target) as folder, _CONVERTING:
+        try:
+            report("tracing", 0, 0)
+            program = trace(graph, size=manifest.image_size, batch=settings.batch)
+            check()
+            report("converting", 0, 0)
+            _convert(program, manifest, folder / settings.main_file, normals=normals)
+        except RuntimeError as error:  # of torch and of OpenVINO alike
+            raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
+        check()
+        write_json(folder / MANIFEST, {**manifest.to_dict(), "files": file_entries(folder)})
+    return read_export(target)
+
+
+def _convert(
+    program: torch.export.ExportedProgram, manifest: ExportManifest, file: Path, *, normals: Sequence[Read] | None
+) -> None:
+    settings, facts = manifest.settings, manifest.facts()
+    halve = settings.precision == "fp16"
+    if settings.format == "onnx":
+        write_onnx(program, file, outputs=manifest.outputs, metadata=facts, halve=halve)
+        return
+    write_openvino(
+        program,
+        file,
+        size=manifest.image_size,
+        batch=settings.batch,
+        outputs=manifest.outputs,
+        metadata=facts,
+        halve=halve,
+        normals=normals,
+    )
+
+
+def _readers(
+    samples: Sequence[Sample], *, size: int, report: Report, check: Callable[[], None]
+) -> list[Callable[[], NDArray[np.uint8]]]:
+    def read(place: int) -> NDArray[np.uint8]:
+        check()
+        report("quantising", place + 1, len(samples))
+        return resize_image(read_image(samples[place].path), size)[None]
+
+    return [partial(read, place) for place in range(len(samples))]
+
+
+def _free_folder(parent: Path, name: str) -> Path:
+    names = (name, *(f"{name}-{n}" for n in range(2, 1000)))
+    return next(parent / each for each in names if not (parent / each).exists())
+
+
+def _origin(info: ModelInfo) -> dict[str, Any]:
+    return {
+        "dataset": info.dataset,
+        "class": info.class_name,
+        "run": info.folder.name,
+        "net": info.model.net,
+        "res": info.model.res,
+        "digest": info.digest,
+        "teacher_digest": info.teacher_digest,
+    }
+
+
+def _quantisation(samples: Sequence[Sample]) -> dict[str, Any]:
+    return {
+        "tool": f"nncf {optional_dependencies.nncf().__version__}",
+        "images": len(samples),
+        "data": f"{len(samples)} good training images, evenly spread; no test image",
+        "digest": data_digest(samples),
+    }
+
+
+def _environment(settings: ExportSettings) -> dict[str, str]:
+    toolkit = optional_dependencies.onnx() if settings.format == "onnx" else optional_dependencies.openvino()
+    return {
+        "skrd4ad": skrd4ad.__version__,
+        "torch": torch.__version__,
+        settings.format: toolkit.__version__,
+        "python": platform.python_version(),
+    }

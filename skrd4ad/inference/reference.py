@@ -1,0 +1,201 @@
+"""What the training images look like, as ranges in which a new image can be judged: ``reference.json``.
+
+The ranges come from good images of the training alone, never from test images; :mod:`skrd4ad.inference.ranges` says how.
+All sides of all ranges are given equal parts of ``refusal_rate``, so that together they refuse no more of the good
+images than that.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skrd4ad.data.dataset import decoding_pool
+from skrd4ad.data.images.read import read_image
+from skrd4ad.data.images.statistics import ImageStatistics, image_statistics
+from skrd4ad.errors import CheckpointError, ConfigError, DataError
+from skrd4ad.files import read_json, write_json
+from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.inference.ranges import FIGURES, Band, figure_band, seen_band, upper_limit
+from skrd4ad.types import Sample
+
+REFERENCE = "reference.json"
+FORMAT = 1
+DEFAULT_REFUSAL_RATE = 0.005
+BATCH = 16
+
+_SIDES = 12
+"""Ends of ranges that can refuse an image by themselves: exposure counts as one figure; the likeness is one more."""
+UNLIKE = 8.0
+"""An image is unlike the training images beyond this many times their usual distance: a defect moves the pooled
+features too, and must not be refused. On four real classes the farthest defect was at 7.1, other parts from 9.2 on."""
+UNLIKE_AT_LEAST = 0.25
+"""Cosine distance below which nothing is unlike: parts that all look the same lie too close for the rule above."""
+ASPECT_TOLERANCE = 0.1
+SMALLEST_SIDE = 0.5
+"""Images with a shorter side of less than this share of the smallest training image lack what the model looks at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reference:
+    """Ranges of the training images' figures."""
+
+    n: int
+    """Good images they come from."""
+    refusal_rate: float
+    """Share of good images that may be refused, all ranges together."""
+    image_size: int
+    """Side in pixels at which the figures are measured."""
+    width: int
+    """Median width in pixels of the training images' files."""
+    height: int
+    """Median height."""
+    bands: dict[str, Band]
+    """By the names of :class:`ImageStatistics`, and ``aspect``, ``shorter_side`` and ``distance``."""
+    embedding: tuple[float, ...]
+    """Mean of the training images' embeddings: coarsest teacher features, each of length 1."""
+
+    def distance(self, embedding: NDArray[np.floating]) -> float:
+        """Cosine distance, 0..2, of an image's embedding (C,) from that of the training images."""
+        return _cosine_distance(embedding.astype(np.float64), np.asarray(self.embedding))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return {"format": FORMAT, **asdict(self), "embedding": [round(value, 6) for value in self.embedding]}
+
+
+def make_reference(
+    statistics: Sequence[ImageStatistics],
+    embeddings: NDArray[np.floating],
+    *,
+    image_size: int,
+    refusal_rate: float = DEFAULT_REFUSAL_RATE,
+) -> Reference:
+    """Reference from the figures of good images.
+
+    Args:
+        statistics: of n images.
+        embeddings: (n, C), as :func:`pooled` gives them.
+        image_size: side at which the statistics were measured.
+        refusal_rate: share of good images that may be refused.
+
+    Raises:
+        ConfigError: the rate is not above 0 and below 1.
+        DataError: there are no images, or not as many embeddings.
+    """
+    if not 0 < refusal_rate < 1:
+        raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
+    if not statistics or len(statistics) != len(embeddings):
+        raise DataError(
+            f"There are {len(statistics)} images and {len(embeddings)} embeddings; a reference needs at least one "
+            "image, and one embedding each."
+        )
+    share = refusal_rate / _SIDES
+    columns = {name: np.array([getattr(each, name) for each in statistics], float) for name in FIGURES}
+    bands = {name: figure_band(name, values, share) for name, values in columns.items()}
+    aspects = np.array([each.aspect for each in statistics])
+    sides = np.array([min(each.width, each.height) for each in statistics], float)
+    bands["aspect"] = seen_band(
+        aspects, low=aspects.min() / (1 + ASPECT_TOLERANCE), high=aspects.max() * (1 + ASPECT_TOLERANCE)
+    )
+    bands["shorter_side"] = seen_band(sides, low=SMALLEST_SIDE * sides.min())
+    directions = _directions(embeddings)
+    distances = _distances_from_others(directions)
+    bands["distance"] = seen_band(
+        distances, high=max(upper_limit(distances, share), UNLIKE * float(np.median(distances)), UNLIKE_AT_LEAST)
+    )
+    return Reference(
+        n=len(statistics),
+        refusal_rate=refusal_rate,
+        image_size=image_size,
+        width=round(float(np.median([each.width for each in statistics]))),
+        height=round(float(np.median([each.height for each in statistics]))),
+        bands=bands,
+        embedding=tuple(float(value) for value in directions.mean(axis=0)),
+    )
+
+
+def pooled(features: torch.Tensor) -> NDArray[np.float32]:
+    """Embeddings (B, C) of images from the teacher's coarsest features (B, C, h, w): their mean over the image."""
+    return features.float().mean(dim=(2, 3)).cpu().numpy()
+
+
+def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float32]:
+    """Embeddings (n, C) of all images whose features are cached, in their order."""
+    return np.concatenate(
+        [
+            pooled(cache.batch(places)[-1])
+            for cache in caches
+            if cache is not None
+            for places in torch.arange(len(cache)).split(BATCH)
+        ]
+    )
+
+
+def measure(
+    samples: Sequence[Sample], *, image_size: int, on_image: Callable[[int], None] | None = None
+) -> list[ImageStatistics]:
+    """Statistics of the images of samples, in their order; ``on_image`` is told how many are done, and may stop it.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    found: list[ImageStatistics] = []
+    with decoding_pool() as pool:
+        for each in pool.map(lambda sample: image_statistics(read_image(sample.path), size=image_size), samples):
+            found.append(each)
+            if on_image is not None:
+                on_image(len(found))
+    return found
+
+
+def save_reference(folder: Path, reference: Reference) -> None:
+    """Write ``reference.json`` into a model folder.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    write_json(folder / REFERENCE, reference.to_dict())
+
+
+def read_reference(folder: Path) -> Reference | None:
+    """The reference of a model folder; None where there is none (imported and older models).
+
+    Raises:
+        CheckpointError: it is damaged.
+    """
+    path = folder / REFERENCE
+    if not path.is_file():
+        return None
+    values = read_json(path)
+    try:
+        if values.pop("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        bands = {name: Band(**band) for name, band in values.pop("bands").items()}
+        if missing := sorted({*FIGURES, "aspect", "shorter_side", "distance"} - set(bands)):
+            raise ValueError(f"{', '.join(missing)} missing")
+        embedding = tuple(float(value) for value in values.pop("embedding"))
+        return Reference(**values, bands=bands, embedding=embedding)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it or build the reference anew.") from error
+
+
+def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    wide = embeddings.astype(np.float64)
+    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
+
+
+def _distances_from_others(directions: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Distance of each image from the mean of the others: from a mean that holds the image it would look too near."""
+    if len(directions) < 2:
+        return np.zeros(len(directions))
+    others = (directions.sum(axis=0) - directions) / (len(directions) - 1)
+    return np.array([_cosine_distance(own, rest) for own, rest in zip(directions, others, strict=True)])
+
+
+def _cosine_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    return float(1 - a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))

@@ -1,0 +1,284 @@
+"""Images that show more than one field of view of the training: overlapping tiles, blended without seams.
+
+A tile covers as many pixels of the image as a training image had, so that the model sees everything at the scale it
+has learnt. The whole image is brought to that scale first; tiles are cut from it at the model's size.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from skrd4ad.errors import ConfigError
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import Reference
+from skrd4ad.types import Prediction, Progress
+
+Tiling = Literal["auto", "on", "off"]
+LARGER = 1.5
+"""Tiles are considered when the image's shorter side exceeds that of the training images by this factor."""
+OVERLAP = 0.25
+"""Share of a tile that it has in common with the next, at least."""
+BATCH = 8
+LEVEL_STEP = 4
+"""Level maps of tiled images are kept at this fraction of the map's size: no level holds finer detail, and three of
+them at full size would need three times the memory of the map."""
+_SAMPLE = 12
+"""Tiles that are looked at to decide between the views, and to compare with the training images."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grid:
+    """Where the tiles of an image lie, in pixels of the map."""
+
+    size: int
+    """Side S of a tile."""
+    width: int
+    """Of the map, before padding."""
+    height: int
+    lefts: tuple[int, ...]
+    tops: tuple[int, ...]
+    scale: float
+    """Pixels of the image for one of the map, along the width."""
+
+    @property
+    def places(self) -> list[tuple[int, int]]:
+        """Top and left of every tile."""
+        return [(top, left) for top in self.tops for left in self.lefts]
+
+    @property
+    def words(self) -> str:
+        """Such as "tiled 4x3 at 1:1"."""
+        scale = f"1:{self.scale:.3g}" if self.scale >= 1 else f"{1 / self.scale:.3g}:1"
+        return f"tiled {len(self.lefts)}x{len(self.tops)} at {scale}"
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TiledPrediction:
+    """What the tiles of one image say together."""
+
+    prediction: Prediction
+    """``anomaly_map`` (h, w), one pixel for a pixel the model sees, in general not square; ``level_maps``
+    (L, h / 4, w / 4); ``score`` the maximum of the map. With one tile: exactly what the model says of it."""
+    grid: Grid
+    embeddings: NDArray[np.float32]
+    """(N, C), one a tile."""
+    tiles: tuple[NDArray[np.uint8], ...]
+    """Some of the tiles, evenly spread, each (S, S, 3): enough to compare them with the training images."""
+
+
+def wants_tiles(
+    predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, *, tiling: Tiling = "auto"
+) -> bool:
+    """Whether an image is to be seen in tiles.
+
+    The rule of ``auto``: the size of the training images is known, the shorter side of the image is more than
+    ``LARGER`` times theirs, and tiles look more like the training images to the teacher than the whole image does.
+    So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels is not:
+    its tiles would show an enlarged piece of what the model knows as a whole.
+
+    Args:
+        predictor: the model.
+        image: (H, W, 3) RGB.
+        reference: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
+        tiling: auto, on or off.
+
+    Raises:
+        ConfigError: ``tiling`` is something else.
+    """
+    if tiling not in get_args(Tiling):
+        raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
+    if tiling != "auto" or reference is None:
+        return tiling == "on"
+    if min(image.shape[:2]) <= LARGER * min(reference.width, reference.height):
+        return False
+    grid = tile_grid(image.shape[1], image.shape[0], size=predictor.image_size, tile_pixels=tile_pixels_of(reference))
+    tiles = _spread(_cut(_at_scale(image, grid), grid))
+    whole = _resized(image, predictor.image_size, predictor.image_size)
+    distances = [reference.distance(embedding) for embedding in _embeddings(predictor, [whole, *tiles])]
+    return float(np.median(distances[1:])) < distances[0]
+
+
+def tile_pixels_of(reference: Reference) -> tuple[int, int]:
+    """Width and height in pixels of an image that a tile covers: those of the usual training image."""
+    return reference.width, reference.height
+
+
+def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
+    """Places of tiles that cover an image.
+
+    Args:
+        width: of the image.
+        height: of the image.
+        size: side S of a tile in pixels of the map, a multiple of 4.
+        tile_pixels: width and height in pixels of the image that a tile covers.
+        overlap: share of a tile that it has in common with the next, at least.
+
+    Raises:
+        ConfigError: the overlap or the tile's size is out of range.
+    """
+    if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
+        raise ConfigError(
+            f"The overlap is {overlap!r} and a tile covers {tile_pixels[0]} x {tile_pixels[1]} pixels; allowed: an "
+            "overlap from 0 to 0.75, and one pixel or more."
+        )
+    map_width = max(1, round(width * size / tile_pixels[0]))
+    map_height = max(1, round(height * size / tile_pixels[1]))
+    return Grid(
+        size=size,
+        width=map_width,
+        height=map_height,
+        lefts=_starts(map_width, size, overlap),
+        tops=_starts(map_height, size, overlap),
+        scale=tile_pixels[0] / size,
+    )
+
+
+def predict_tiled(
+    predictor: Predictor,
+    image: NDArray[np.uint8],
+    *,
+    tile_pixels: tuple[int, int],
+    overlap: float = OVERLAP,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> TiledPrediction:
+    """Prediction for a large image from overlapping tiles.
+
+    Beside the image at the model's scale, memory holds two planes of the map, its level maps at a fraction of the size
+    and one batch of tiles. Every tile is one more chance of a false reject: what a calibration promises, it promises
+    for one field of view.
+
+    Args:
+        predictor: the model.
+        image: (H, W, 3) RGB; sides shorter than a tile are mirrored.
+        tile_pixels: width and height in pixels of the image that a tile covers.
+        overlap: share of a tile that it has in common with the next, at least.
+        progress: called with tiles done and total.
+        check: called before each batch; may raise to stop.
+
+    Raises:
+        ConfigError: the overlap or the tile's size is out of range.
+    """
+    size = predictor.image_size
+    grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
+    scaled = _at_scale(image, grid)
+    tiles = _cut(scaled, grid)
+    if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
+        found = predictor.batch(_tensor(tiles))
+        if progress is not None:
+            progress(1, 1)
+        alone = Prediction(anomaly_map=found.maps[0], level_maps=found.levels[0], score=float(found.scores[0]))
+        return TiledPrediction(prediction=alone, grid=grid, embeddings=found.embeddings, tiles=(tiles[0],))
+    blended, levels, embeddings = _blended(predictor, tiles, grid, progress=progress, check=check)
+    prediction = Prediction(anomaly_map=blended, level_maps=levels, score=float(blended.max()))
+    return TiledPrediction(prediction=prediction, grid=grid, embeddings=embeddings, tiles=tuple(_spread(tiles)))
+
+
+def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
+    """(N, size): weights of tiles along one side; at every place those of all tiles there sum to 1.
+
+    Half a cosine wave over what two neighbours have in common, so that neither value nor slope jumps.
+    """
+    total = starts[-1] + size
+    raw = np.zeros((len(starts), total))
+    for place, start in enumerate(starts):
+        rising = 0 if place == 0 else starts[place - 1] + size - start
+        falling = 0 if place == len(starts) - 1 else start + size - starts[place + 1]
+        positions = np.arange(size) + 0.5
+        up = np.ones(size) if rising == 0 else np.clip(positions / rising, 0, 1)
+        down = np.ones(size) if falling == 0 else np.clip((size - positions) / falling, 0, 1)
+        raw[place, start : start + size] = np.sin(np.pi / 2 * up) ** 2 * np.sin(np.pi / 2 * down) ** 2
+    raw /= raw.sum(axis=0)
+    return np.stack([raw[place, start : start + size] for place, start in enumerate(starts)]).astype(np.float32)
+
+
+def _blended(
+    predictor: Predictor,
+    tiles: list[NDArray[np.uint8]],
+    grid: Grid,
+    *,
+    progress: Progress | None,
+    check: Callable[[], None] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Map (h, w), level maps (L, h / 4, w / 4) and embeddings (N, C)."""
+    size, step, places = grid.size, LEVEL_STEP, grid.places
+    down = dict(zip(grid.tops, tile_weights(grid.tops, size), strict=True))
+    across = dict(zip(grid.lefts, tile_weights(grid.lefts, size), strict=True))
+    padded = (grid.tops[-1] + size, grid.lefts[-1] + size)
+    blended = np.zeros(padded, np.float32)
+    levels: NDArray[np.float32] | None = None
+    embeddings = []
+    for begin in range(0, len(tiles), BATCH):
+        if check is not None:
+            check()
+        found = predictor.batch(_tensor(tiles[begin : begin + BATCH]))
+        embeddings.append(found.embeddings)
+        if levels is None:
+            levels = np.zeros((found.levels.shape[1], padded[0] // step, padded[1] // step), np.float32)
+        for (top, left), plane, level in zip(places[begin : begin + BATCH], found.maps, found.levels, strict=True):
+            weights = down[top][:, None] * across[left]
+            blended[top : top + size, left : left + size] += weights * plane
+            coarse = (weights * level).reshape(len(level), size // step, step, size // step, step).mean(axis=(2, 4))
+            levels[:, top // step : (top + size) // step, left // step : (left + size) // step] += coarse
+        if progress is not None:
+            progress(min(begin + BATCH, len(tiles)), len(tiles))
+    assert levels is not None, "a grid has at least one tile"
+    return (
+        np.ascontiguousarray(blended[: grid.height, : grid.width]),
+        np.ascontiguousarray(levels[:, : math.ceil(grid.height / step), : math.ceil(grid.width / step)]),
+        np.concatenate(embeddings),
+    )
+
+
+def _starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
+    """Starts of tiles along a side, evenly spread, at multiples of ``LEVEL_STEP``; the last may reach past the end."""
+    if length <= size:
+        return (0,)
+    stride = size * (1 - overlap)
+    count = math.ceil((length - size) / stride) + 1
+    last = LEVEL_STEP * math.ceil((length - size) / LEVEL_STEP)
+    return tuple(LEVEL_STEP * round(last * place / (count - 1) / LEVEL_STEP) for place in range(count))
+
+
+def _at_scale(image: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
+    """The image at the scale of the map, mirrored at the right and below where tiles reach past its end."""
+    scaled = _resized(image, grid.width, grid.height)
+    below = grid.tops[-1] + grid.size - grid.height
+    right = grid.lefts[-1] + grid.size - grid.width
+    if not below and not right:
+        return scaled
+    return np.asarray(cv2.copyMakeBorder(scaled, 0, below, 0, right, cv2.BORDER_REFLECT), np.uint8)
+
+
+def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """As the training images are resized, but not to a square."""
+    if image.shape[:2] == (height, width):
+        return image
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def _cut(scaled: NDArray[np.uint8], grid: Grid) -> list[NDArray[np.uint8]]:
+    """Views of the tiles; nothing is copied."""
+    return [scaled[top : top + grid.size, left : left + grid.size] for top, left in grid.places]
+
+
+def _spread(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
+    """Up to ``_SAMPLE`` of the tiles, from the first to the last; copies, so that the large image can go."""
+    chosen = np.unique(np.linspace(0, len(tiles) - 1, _SAMPLE).round().astype(int))
+    return [tiles[place].copy() for place in chosen]
+
+
+def _tensor(tiles: list[NDArray[np.uint8]]) -> torch.Tensor:
+    return torch.stack([torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1) for tile in tiles])
+
+
+def _embeddings(predictor: Predictor, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
+    batches = (tiles[begin : begin + BATCH] for begin in range(0, len(tiles), BATCH))
+    return np.concatenate([predictor.batch(_tensor(batch)).embeddings for batch in batches])

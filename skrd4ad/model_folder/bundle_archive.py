@@ -1,0 +1,203 @@
+"""The file format of a bundle: a ZIP file of a model's parts, a manifest with their SHA-256 and sizes, and its seal.
+
+Nothing of a bundle is believed before it is checked: names, sizes, the manifest's own digest, then each part while it
+is unpacked. What is wrong is named.
+"""
+
+import hashlib
+import io
+import json
+import re
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from skrd4ad.errors import CheckpointError
+from skrd4ad.model_folder.folder import CONFIG, WEIGHTS
+
+MANIFEST, SEAL = "manifest.json", "manifest.sha256"
+"""The list of parts, and its own digest."""
+FORMAT = 1
+KIND = "skrd4ad model"
+MOST_PARTS = 200
+MOST_BYTES = 4 * 2**30
+"""Of all parts together, unpacked."""
+MOST_MANIFEST_BYTES = 2**20
+_CHUNK = 2**20
+_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+SUFFIXES = (".safetensors", ".json", ".md", ".png")
+
+# what reading a damaged ZIP file lets through; RuntimeError: encrypted, NotImplementedError: packed in an unknown way
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a model."""
+
+    sha256: str
+    bytes: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BundleManifest:
+    """What a bundle holds."""
+
+    dataset: str
+    class_name: str
+    run: str
+    model_digest: str
+    net: str
+    teacher_digest: str
+    """Of the teacher's weights that the model needs; not in the bundle."""
+    made_at: str
+    made_with: str
+    """Version of this program."""
+    parts: dict[str, Part]
+    """By name."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        parts = {name: vars(part) for name, part in self.parts.items()}
+        return {"kind": KIND, "format": FORMAT, **vars(self), "parts": parts}
+
+
+def is_part_name(name: str) -> bool:
+    """Whether a file of that name in a model folder is a part of the model."""
+    return _PLAIN.fullmatch(name) is not None and name not in (MANIFEST, SEAL) and name.endswith(SUFFIXES)
+
+
+def seal_of(manifest: bytes) -> bytes:
+    """What the seal of a manifest holds."""
+    return hashlib.sha256(manifest).hexdigest().encode()
+
+
+def open_bundle(source: Path | bytes, label: str) -> zipfile.ZipFile:
+    """The ZIP file of a bundle.
+
+    Raises:
+        CheckpointError: it cannot be opened, or is none.
+    """
+    try:
+        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except OSError as error:
+        raise CheckpointError(f"{label} cannot be opened: {error.strerror or error}.") from error
+    except _DAMAGED as error:
+        raise CheckpointError(f"{label} is no bundle, or it is damaged ({error}). Fetch or write it again.") from error
+
+
+def checked_manifest(archive: zipfile.ZipFile, label: str) -> BundleManifest:
+    """The manifest of a bundle, after all that can be checked without unpacking the parts.
+
+    Raises:
+        CheckpointError: a part is missing, too many, too large, or has a name that leads elsewhere; it is named.
+    """
+    infos = archive.infolist()
+    if len(infos) > MOST_PARTS:
+        raise CheckpointError(f"{label} holds {len(infos)} parts; allowed: up to {MOST_PARTS}. It is no bundle.")
+    names = [info.filename.casefold() for info in infos]
+    for info in infos:
+        _require_plain(info, names, label)
+    manifest = _manifest(archive, label)
+    sizes = {info.filename: info.file_size for info in infos if info.filename not in (MANIFEST, SEAL)}
+    for part in manifest.parts:
+        if part not in sizes:
+            raise CheckpointError(f"{label} lacks the part {part}. Fetch or write it again.")
+    for name, size in sizes.items():
+        if name not in manifest.parts:
+            raise CheckpointError(f"{label} holds {name!r}, which its manifest does not name, so nothing is imported.")
+        if size != manifest.parts[name].bytes:
+            raise CheckpointError(
+                f"{label}: the part {name} has {size} bytes, not the {manifest.parts[name].bytes} of the manifest."
+            )
+    return manifest
+
+
+def _require_plain(info: zipfile.ZipInfo, names: list[str], label: str) -> None:
+    if _PLAIN.fullmatch(info.filename) is None:
+        raise CheckpointError(
+            f"{label} holds {info.filename[:100]!r}, a path that leads elsewhere; nothing is imported."
+        )
+    if names.count(info.filename.casefold()) > 1:
+        raise CheckpointError(f"{label} holds {info.filename!r} twice; nothing is imported.")
+    if info.flag_bits & 0x1:
+        raise CheckpointError(f"{label}: the part {info.filename} is encrypted; write the bundle without a password.")
+
+
+def _manifest(archive: zipfile.ZipFile, label: str) -> BundleManifest:
+    text, seal = (_small(archive, name, label) for name in (MANIFEST, SEAL))
+    if seal_of(text) != seal:
+        raise CheckpointError(f"{label}: the part {MANIFEST} was changed; its digest is not that of {SEAL}.")
+    try:
+        values = json.loads(text)
+        if (values.pop("kind"), values.pop("format")) != (KIND, FORMAT):
+            raise ValueError(f"it is not of the format {FORMAT}; a newer version may have made it")
+        parts = {str(name): Part(str(part["sha256"]), int(part["bytes"])) for name, part in values.pop("parts").items()}
+        manifest = BundleManifest(**values, parts=parts)
+        texts = [value for name, value in vars(manifest).items() if name != "parts"]
+        if not all(isinstance(value, str) for value in texts):
+            raise ValueError("a text is not a text")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise CheckpointError(f"{label}: the part {MANIFEST} is damaged ({error}).") from error
+    _require_allowed(parts, label)
+    return manifest
+
+
+def _require_allowed(parts: Mapping[str, Part], label: str) -> None:
+    for needed in (WEIGHTS, CONFIG):
+        if needed not in parts:
+            raise CheckpointError(f"{label} lacks the part {needed}; without it there is no model.")
+    for name in parts:
+        if not is_part_name(name):
+            raise CheckpointError(
+                f"{label}: its manifest names {name[:100]!r}, which is no file of a model; allowed: "
+                f"{', '.join(SUFFIXES)}."
+            )
+    total = sum(part.bytes for part in parts.values())
+    if total > MOST_BYTES or min(part.bytes for part in parts.values()) < 0:
+        largest = max(parts, key=lambda name: parts[name].bytes)
+        raise CheckpointError(
+            f"{label} takes {total / 2**30:.1f} GB unpacked, the most of it {largest}; allowed: up to "
+            f"{MOST_BYTES / 2**30:.0f} GB."
+        )
+
+
+def _small(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
+    try:
+        info = archive.getinfo(name)
+        if info.file_size > MOST_MANIFEST_BYTES:
+            raise CheckpointError(f"{label}: the part {name} has {info.file_size} bytes; it is no bundle.")
+        return archive.read(info)
+    except KeyError:
+        raise CheckpointError(f"{label} is no bundle of a model: it lacks the part {name}.") from None
+    except _DAMAGED as error:
+        raise CheckpointError(f"{label}: the part {name} is damaged ({error}).") from error
+
+
+def unpack(archive: zipfile.ZipFile, name: str, part: Part, target: IO[bytes] | None, label: str) -> None:
+    """Copy a part of a bundle, or only check it, while its digest is taken.
+
+    Never more than the size in the listing is unpacked, whatever the packed data claim.
+
+    Raises:
+        CheckpointError: the part is damaged, or was changed.
+    """
+    digest = hashlib.sha256()
+    for chunk in _chunks(archive, name, label):
+        digest.update(chunk)
+        if target is not None:
+            target.write(chunk)
+    if digest.hexdigest() != part.sha256:
+        raise CheckpointError(f"{label}: the part {name} was changed; its SHA-256 is not that of the manifest.")
+
+
+def _chunks(archive: zipfile.ZipFile, name: str, label: str) -> Iterator[bytes]:
+    try:
+        with archive.open(name) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except _DAMAGED as error:
+        raise CheckpointError(f"{label}: the part {name} is damaged ({error}). Fetch or write it again.") from error

@@ -1,0 +1,275 @@
+"""Model folders: ``<dataset>/<class>/<run>/`` with weights, settings, thresholds, metrics and a card for people."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.files import locked, new_file, new_folder, read_json, write_json
+from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory
+from skrd4ad.model_folder.card import model_card
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.models.normality import PREFIX, Normality
+from skrd4ad.models.skrd import SKRD4AD, build_student
+from skrd4ad.models.teachers import build_teacher
+from skrd4ad.models.tensor_files import write_tensors
+from skrd4ad.models.weights import weights_digest
+from skrd4ad.types import Progress
+
+WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD = (
+    "model.safetensors",
+    "config.json",
+    "calibration.json",
+    "metrics.json",
+    "model_card.md",
+)
+FORMAT = 1
+
+
+def save_model(
+    folder: Path, *, info: ModelInfo, student: dict[str, Tensor], normality: Normality | None = None
+) -> ModelInfo:
+    """Write a new model folder in one go.
+
+    Args:
+        folder: must not exist.
+        info: what the model is; its digest and folder are filled in.
+        student: state dict of the student.
+        normality: what is usual on good images; None for the published map.
+
+    Raises:
+        CheckpointError: the folder exists or cannot be written.
+    """
+    with new_folder(folder) as temporary:
+        usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
+        write_tensors(temporary / WEIGHTS, student | usual)
+        saved = replace(info, digest=file_digest(temporary / WEIGHTS), folder=folder.absolute())
+        write_json(temporary / CONFIG, _config_values(saved))
+        if saved.calibration is not None:
+            history = CalibrationHistory(saved.calibration.version, (saved.calibration,))
+            saved = replace(saved, calibration_versions=1)
+            write_json(temporary / CALIBRATION, history.to_dict())
+        if saved.metrics is not None:
+            write_json(temporary / METRICS, saved.metrics)
+        (temporary / CARD).write_text(model_card(saved), encoding="utf-8")
+    return saved
+
+
+def save_metrics(folder: Path, metrics: dict[str, Any]) -> ModelInfo:
+    """Store what an evaluation found in a model folder, and bring its card up to date.
+
+    Raises:
+        CheckpointError: this is no model folder, or it cannot be written.
+    """
+    with locked(folder):
+        info = replace(read_info(folder), metrics=metrics)
+        write_json(folder / METRICS, metrics)
+        _write_card(info)
+    return info
+
+
+def save_calibration(
+    folder: Path, calibration: Calibration, *, ignore_mask: NDArray[np.bool_] | None = None
+) -> ModelInfo:
+    """Add a calibration to the history of a model folder and make it the current one; its card is brought up to date.
+
+    Args:
+        folder: model folder.
+        calibration: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
+            replaced by the name of ``ignore_mask``.
+        ignore_mask: (H, W) of any size, true where the map is ignored; None keeps what the calibration names.
+
+    Raises:
+        CheckpointError: this is no model folder, the mask it names is not there, its smallest region is larger than
+            the map, or the folder cannot be written.
+    """
+    with locked(folder):
+        info, history = read_info(folder), read_history(folder)
+        pixels = info.model.image_size**2
+        if calibration.min_area > pixels:
+            raise CheckpointError(
+                f"The smallest region that counts is {calibration.min_area} pixels; the map has only {pixels}. "
+                "Choose a smaller one."
+            )
+        version = 1 if history is None else history.next_version
+        if ignore_mask is not None:
+            calibration = replace(calibration, ignore=f"ignore-{version}.png")
+            with new_file(folder / f"ignore-{version}.png") as temporary:
+                Image.fromarray(ignore_mask.astype(np.uint8) * 255).save(temporary, format="PNG")
+        elif calibration.ignore is not None and not (folder / calibration.ignore).is_file():
+            raise CheckpointError(f"There is no {calibration.ignore} in {folder}; draw the ignored regions again.")
+        added = (
+            CalibrationHistory(1, (replace(calibration, version=1),)) if history is None else history.added(calibration)
+        )
+        return _store_history(info, added)
+
+
+def use_version(folder: Path, version: int) -> ModelInfo:
+    """Make an earlier calibration of a model folder the current one again; its history stays as it is.
+
+    Raises:
+        CheckpointError: this is no model folder, there is no such version, or the folder cannot be written.
+    """
+    with locked(folder):
+        info, history = read_info(folder), read_history(folder)
+        if history is None:
+            raise CheckpointError(f"{folder} has no calibration yet; `skrd4ad calibrate` makes one.")
+        return _store_history(info, history.using(version))
+
+
+def read_history(folder: Path) -> CalibrationHistory | None:
+    """All calibrations of a model folder; None when there is none.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = folder / CALIBRATION
+    return CalibrationHistory.from_dict(read_json(path)) if path.is_file() else None
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """What a model folder says of itself, without its weights.
+
+    Raises:
+        CheckpointError: this is no model folder, or a file in it is damaged.
+    """
+    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is no model folder: it must hold {WEIGHTS} and {CONFIG}. "
+            "`skrd4ad models` lists the folders there are; `skrd4ad import-rd4ad` makes one from a .pth file."
+        )
+    values = read_json(folder / CONFIG)
+    if values.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG} has another format than {FORMAT}; a newer version may have made it.")
+    metrics = folder / METRICS
+    history = read_history(folder)
+    try:
+        model = from_dict(ModelConfig, values.pop("model"))
+        train = values.pop("train")
+        return ModelInfo(
+            **{**values, "history": tuple(values.get("history", ()))},
+            model=model,
+            train=None if train is None else from_dict(TrainConfig, train),
+            calibration=None if history is None else history.current,
+            calibration_versions=0 if history is None else len(history.versions),
+            metrics=read_json(metrics) if metrics.is_file() else None,
+            folder=folder.absolute(),
+        )
+    except (KeyError, TypeError, ConfigError) as error:
+        raise CheckpointError(f"{folder / CONFIG} is damaged: {error}.") from error
+
+
+def load_model(
+    folder: Path, *, weights: Path | None = None, progress: Progress | None = None
+) -> tuple[SKRD4AD, ModelInfo]:
+    """A trained model in evaluation mode, and what is known of it.
+
+    Args:
+        folder: model folder.
+        weights: weights file of the teacher to use instead of the usual places.
+        progress: called with bytes done and total while the teacher's weights are downloaded.
+
+    Raises:
+        CheckpointError: this is no model folder, or its weights are damaged or belong to another teacher.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    info = read_info(folder)
+    if file_digest(folder / WEIGHTS) != info.digest:
+        raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
+    teacher = build_teacher(info.model.net, weights=weights, progress=progress)
+    if weights_digest(teacher) != info.teacher_digest:
+        raise CheckpointError(
+            f"{folder} was trained with other weights of the teacher {info.model.net} (digest {info.teacher_digest}, "
+            f"given {weights_digest(teacher)}); give the file it was trained with by --weights FILE."
+        )
+    student = build_student(info.model)
+    try:
+        of_student, of_normality = split_tensors(load_file(folder / WEIGHTS))
+        student.load_state_dict(of_student)
+        normality = None if info.model.fusion == "sum" else Normality.from_tensors(of_normality)
+        if normality is not None and (normality.floor is not None) != (info.model.fusion == "agreement"):
+            raise RuntimeError(f"the fusion is {info.model.fusion!r} and the tensors are those of another")
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}.") from error
+    model = SKRD4AD(teacher, student, normality).eval()
+    model.requires_grad_(False)
+    return model, info
+
+
+def split_tensors(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """The tensors of ``model.safetensors``: those of the student, and those of what is usual on good images."""
+    usual = {name.removeprefix(PREFIX): each for name, each in tensors.items() if name.startswith(PREFIX)}
+    return {name: each for name, each in tensors.items() if not name.startswith(PREFIX)}, usual
+
+
+def find_models(root: Path) -> Iterator[Path]:
+    """Model folders below a folder, by name; training states and temporary folders are passed over."""
+    if not root.is_dir():
+        return
+    for config in sorted(root.glob(f"*/*/*/{CONFIG}")):
+        if not config.parent.name.startswith(".") and (config.parent / WEIGHTS).is_file():
+            yield config.parent
+
+
+def run_folder(out: Path, *, dataset: str, class_name: str, model: ModelConfig) -> Path:
+    """A model folder's path for a new run, named by the time and the network; not made here.
+
+    It is neither that of a model nor that of an unfinished training.
+    """
+    moment = datetime.now().strftime("%Y%m%d-%H%M%S")
+    base = out / folder_name(dataset) / folder_name(class_name) / f"{moment}-{model.net}-res{model.res}"
+    free = (base.with_name(f"{base.name}{suffix}") for suffix in ["", *(f"-{n}" for n in range(2, 1000))])
+    return next(folder for folder in free if not folder.exists() and not state_file(folder).exists())
+
+
+def folder_name(name: str) -> str:
+    """A name as a folder: letters, digits, dots, dashes and underscores are kept."""
+    return re.sub(r"[^\w.-]+", "_", name).strip(".") or "unnamed"
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
+
+
+def _store_history(info: ModelInfo, history: CalibrationHistory) -> ModelInfo:
+    saved = replace(info, calibration=history.current, calibration_versions=len(history.versions))
+    write_json(info.folder / CALIBRATION, history.to_dict())
+    _write_card(saved)
+    return saved
+
+
+def _write_card(info: ModelInfo) -> None:
+    with new_file(info.folder / CARD) as temporary:
+        temporary.write_text(model_card(info), encoding="utf-8")
+
+
+def _config_values(info: ModelInfo) -> dict[str, Any]:
+    left_out = {"calibration", "calibration_versions", "metrics", "folder", "model", "train"}
+    plain = {name: value for name, value in vars(info).items() if name not in left_out}
+    values = {
+        "format": FORMAT,
+        **plain,
+        "model": to_dict(info.model),
+        "train": None if info.train is None else to_dict(info.train),
+    }
+    checked: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
+    return checked

@@ -1,0 +1,105 @@
+"""What people say of a model: its name, a note, whether it is archived. It is not part of what the model is."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.files import locked, read_json, write_json
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
+
+ABOUT = "about.json"
+FORMAT = 1
+LONGEST_NAME = 80
+LONGEST_NOTE = 4000
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What people say of a model."""
+
+    name: str = ""
+    """In place of its title; empty for none."""
+    note: str = ""
+    archived: bool = False
+    """Kept, but not offered where a model is chosen."""
+    imported: str = ""
+    """Bundle it came in, and when; empty for a model that was made here."""
+    adopted: bool = False
+    """Used in place of the model that it went on from."""
+
+
+def read_about(folder: Path) -> About:
+    """What people say of a model; nothing where nobody has said anything.
+
+    Raises:
+        CheckpointError: ``about.json`` is damaged.
+    """
+    path = folder / ABOUT
+    if not path.is_file():
+        return About()
+    values = read_json(path)
+    try:
+        if values.pop("format") != FORMAT:
+            raise ValueError(f"its format is not {FORMAT}")
+        about = About(**values)
+        texts = (about.name, about.note, about.imported)
+        flags = (about.archived, about.adopted)
+        if not all(isinstance(text, str) for text in texts) or not all(type(flag) is bool for flag in flags):
+            raise ValueError("a value is of another kind")
+    except (KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{path} is damaged ({error}); delete it, or restore it.") from error
+    return about
+
+
+def write_about(folder: Path, about: About) -> None:
+    """Store what people say of a model, in place of what was said before.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    write_json(folder / ABOUT, {"format": FORMAT, **asdict(about)})
+
+
+def change_about(
+    folder: Path,
+    *,
+    name: str | None = None,
+    note: str | None = None,
+    archived: bool | None = None,
+    adopted: bool | None = None,
+) -> About:
+    """Change what people say of a model; None leaves each as it is. An empty name brings its title back.
+
+    Raises:
+        ConfigError: the name or the note is too long, or the name has several lines.
+        CheckpointError: this is no model folder, or it cannot be written.
+    """
+    given: dict[str, Any] = {
+        "name": None if name is None else name.strip(),
+        "note": None if note is None else note.strip(),
+        "archived": archived,
+        "adopted": adopted,
+    }
+    _require_fitting(given["name"] or "", given["note"] or "")
+    with locked(folder):
+        read_info(folder)
+        about = replace(read_about(folder), **{key: value for key, value in given.items() if value is not None})
+        write_about(folder, about)
+    return about
+
+
+def title_of(info: ModelInfo, about: About) -> str:
+    """The name people gave a model, or its title."""
+    return about.name or info.title
+
+
+def _require_fitting(name: str, note: str) -> None:
+    if len(name) > LONGEST_NAME or len(name.splitlines()) > 1:
+        raise ConfigError(
+            f"The name has {len(name)} characters in {len(name.splitlines())} lines; allowed: one line of up to "
+            f"{LONGEST_NAME} characters."
+        )
+    if len(note) > LONGEST_NOTE:
+        raise ConfigError(f"The note has {len(note)} characters; allowed: up to {LONGEST_NOTE}.")

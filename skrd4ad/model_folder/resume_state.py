@@ -1,0 +1,135 @@
+"""The state of a training between two epochs, on disk: what ``--resume`` goes on from."""
+
+import glob
+import json
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor, nn
+
+from skrd4ad.errors import CheckpointError
+from skrd4ad.files import new_file
+from skrd4ad.models.tensor_files import write_tensors
+
+SUFFIX = ".training.safetensors"
+"""Stands beside the folder of the run, ``<run>.training.safetensors``, until the run is complete."""
+
+
+@dataclass(kw_only=True)
+class Record:
+    """What is known of a training besides its tensors."""
+
+    settings: dict[str, Any]
+    """What must be equal for a training to go on: model, train, data digest, teacher digest."""
+    epoch: int = 0
+    """Epochs done."""
+    best_epoch: int = 0
+    """The epoch selected so far."""
+    best_score: float = float("inf")
+    """The lower the better."""
+    seconds: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+
+def state_file(run: Path) -> Path:
+    """Where the training state of a run is while it is not complete."""
+    return run.with_name(run.name + SUFFIX)
+
+
+def unfinished_runs(parent: Path) -> list[Path]:
+    """Runs below ``<out>/<dataset>/<class>/`` that were begun and not completed, newest first."""
+    files = sorted(parent.glob(f"*{SUFFIX}"), reverse=True) if parent.is_dir() else []
+    runs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
+    # a process may die after its model folder is there and before its state is gone
+    return [run for run in runs if not run.exists()]
+
+
+def remove_state(path: Path) -> None:
+    """Remove the training state of a run that is complete, with what interrupted writes of it left behind."""
+    for file in [path, *path.parent.glob(f".{glob.escape(path.name)}.*")]:
+        # the model is safe already, so a file that cannot be removed is only a file too many
+        with suppress(OSError):
+            file.unlink()
+
+
+def save_state(
+    path: Path,
+    *,
+    record: Record,
+    student: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    best: dict[str, Tensor],
+) -> None:
+    """Replace a training state in one go.
+
+    Args:
+        best: state dict of the epoch selected so far; empty when the last epoch is kept.
+
+    Raises:
+        CheckpointError: it cannot be written.
+    """
+    tensors = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
+    tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
+    for place, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{place}.{name}": tensor for name, tensor in moments.items()}
+    with new_file(path) as temporary:
+        write_tensors(temporary, tensors, metadata={"record": json.dumps(asdict(record))})
+
+
+def read_record(path: Path) -> Record:
+    """The record of a training state, without its tensors.
+
+    Raises:
+        CheckpointError: it cannot be read.
+    """
+    return _read(path, tensors=False)[0]
+
+
+def restore_state(
+    path: Path, *, student: nn.Module, optimizer: torch.optim.Optimizer
+) -> tuple[Record, dict[str, Tensor]]:
+    """Put student and optimizer back to where they were; returns the record and the best epoch's state dict.
+
+    Raises:
+        CheckpointError: it cannot be read, or it is the state of another network.
+    """
+    record, tensors = _read(path, tensors=True)
+    parts: dict[str, dict[str, Tensor]] = {"student": {}, "best": {}, "adam": {}}
+    moments: dict[int, dict[str, Tensor]] = {}
+    try:
+        for name, tensor in tensors.items():
+            part, _, rest = name.partition(".")
+            parts[part][rest] = tensor
+        for name, tensor in parts["adam"].items():
+            place, _, moment = name.partition(".")
+            moments.setdefault(int(place), {})[moment] = tensor
+        student.load_state_dict(parts["student"])
+        optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
+        _as_parameters_lie(optimizer)
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"{path} is the state of another network: {error}.") from error
+    return record, parts["best"]
+
+
+def _as_parameters_lie(optimizer: torch.optim.Optimizer) -> None:
+    """Lay the moments out in memory as their parameters are: the fused step goes over both in the order of memory."""
+    for parameter, moments in optimizer.state.items():
+        for name, moment in moments.items():
+            if moment.shape == parameter.shape:
+                moments[name] = torch.empty_like(parameter).copy_(moment)
+
+
+def _read(path: Path, *, tensors: bool) -> tuple[Record, dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = Record(**json.loads(file.metadata()["record"]))
+            return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(
+            f"The training state {path} cannot be read ({error}). Delete it and resume again: an older state is taken "
+            "then, or the training begins anew."
+        ) from error

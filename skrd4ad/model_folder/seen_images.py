@@ -1,0 +1,163 @@
+"""Which images a model has learnt from, which were held out, and which are test images of its data set, by content."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from skrd4ad.data.images.read import content_hash
+from skrd4ad.errors import DataError, ImageError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import DatasetClass, Sample
+
+KEPT_HASHES = 100_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seen:
+    """What a model has seen of images, by the SHA-256 of their files."""
+
+    learnt: frozenset[str]
+    held_out: frozenset[str]
+    """Good images that the epoch and the first limits were chosen by."""
+    train: frozenset[str]
+    """Good training images of the data set, as it is now; empty when it is not at hand."""
+    tests: frozenset[str]
+    """Test images of the data set, likewise."""
+    is_exact: bool
+    """False when the training images are not those that are at hand now, or none are: then all training images there
+    are count as learnt from, and others may have been learnt from as well."""
+
+
+def seen_by(info: ModelInfo, data: DatasetClass | None) -> Seen:
+    """What a model has seen of images.
+
+    Args:
+        info: the model.
+        data: the class it was trained on, when it is at hand.
+
+    Raises:
+        ImageError: an image of the class cannot be read.
+    """
+    train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
+    if "learnt" in info.data:
+        learnt, held_out = frozenset(info.data["learnt"]), frozenset(info.data.get("held_out", ()))
+        return Seen(learnt=learnt, held_out=held_out, train=train, tests=tests, is_exact=True)
+    learnt_now, held_out_now = learnt_and_held_out(info, data)
+    return Seen(
+        learnt=frozenset(learnt_now),
+        held_out=_contents(held_out_now),
+        train=train,
+        tests=tests,
+        is_exact=bool(held_out_now) or _is_all_learnt(info, data),
+    )
+
+
+def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
+    """Contents of the images learnt from, and the held-out images; when the data has changed since, all training
+    images count as learnt from, and none as held out.
+
+    Raises:
+        ImageError: an image of the class cannot be read.
+    """
+    if "learnt" in info.data:
+        held_out_before = set(info.data.get("held_out", ()))
+        at_hand = () if data is None else data.train
+        return set(info.data["learnt"]), [s for s in at_hand if file_hash(s.path) in held_out_before]
+    if data is None:
+        return set(), []
+    everything = {file_hash(sample.path) for sample in data.train}
+    if info.train is None or not data.train:
+        return everything, []
+    try:
+        learn, held_out = split_holdout(data.train, share=info.train.holdout, seed=info.train.seed)
+    except DataError:  # the data has shrunk since, below what could be trained on
+        return everything, []
+    unseen = {file_hash(sample.path) for sample in held_out}
+    learnt = [sample for sample in learn if file_hash(sample.path) not in unseen]
+    if data_digest([*learnt, *held_out]) != info.data.get("digest"):
+        return everything, []
+    return everything - unseen, list(held_out)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; remembered as long as its size and time of change stay as they are.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise ImageError(f"{path}: the file cannot be read ({error.strerror}).") from error
+    return _hash_of(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=KEPT_HASHES)
+def _hash_of(path: Path, _changed_at: int, _size: int) -> str:
+    return content_hash(path)
+
+
+def _contents(samples: Iterable[Sample]) -> frozenset[str]:
+    return frozenset(file_hash(sample.path) for sample in samples)
+
+
+def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
+    """Whether nothing was held out of a training on exactly these images."""
+    if data is None or info.train is None or info.train.holdout > 0 or not data.train:
+        return False
+    return data_digest(data.train) == info.data.get("digest")
+
+
+def unseen_samples(info: ModelInfo, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+    """Samples without those that a model is known to have learnt from, or to have been held out for its limits.
+
+    Only a model that went on from another one can have learnt from test images of its data set: a person may have
+    labelled some of them good. All others lose nothing.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    seen = recorded_images(info)
+    if not seen:
+        return tuple(samples)
+    return tuple(sample for sample in samples if content_hash(sample.path) not in seen)
+
+
+def recorded_images(info: ModelInfo) -> frozenset[str]:
+    """Contents of the images that a model records as learnt from or held out; empty for one trained from scratch."""
+    return frozenset(info.data.get("learnt", ())) | frozenset(info.data.get("held_out", ()))
+
+
+def split_holdout(
+    samples: Sequence[Sample], *, share: float, seed: int
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+    """Good images to learn from and to hold out, drawn with the seed; each in the order of the samples.
+
+    At least one is held out when the share is above 0.
+
+    Raises:
+        DataError: fewer than two images would be left to learn from.
+    """
+    n_out = max(1, round(share * len(samples))) if share > 0 else 0
+    if len(samples) - n_out < 2:
+        raise DataError(
+            f"There are {len(samples)} good images to train on, and {n_out} would be held out; training needs at least "
+            "2 besides those (20 or more are advisable). Add good images to the class."
+        )
+    drawn = set(np.random.default_rng(seed).permutation(len(samples))[:n_out].tolist())
+    learn = tuple(s for place, s in enumerate(samples) if place not in drawn)
+    held_out = tuple(s for place, s in enumerate(samples) if place in drawn)
+    return learn, held_out
+
+
+def data_digest(samples: Sequence[Sample]) -> str:
+    """SHA-256 over the contents of image files, in hexadecimal; their names and order do not matter."""
+    return _digest(sorted(content_hash(sample.path) for sample in samples))
+
+
+def _digest(parts: Sequence[str]) -> str:
+    return hashlib.sha256("".join(parts).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Thresholds from scores of good images, and their history."""

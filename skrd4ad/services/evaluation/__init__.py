@@ -1,0 +1,1 @@
+"""Figures of a model on labelled images, kept, charted and compared."""

@@ -1,0 +1,262 @@
+"""Two evaluations side by side on the same images: what differs, by how much, and how sure that is."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.errors import CheckpointError, StorageError
+from skrd4ad.files import read_json, write_json
+from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED, Interval, PairedDifference, paired_differences
+from skrd4ad.metrics.evaluation import Metrics, evaluate
+from skrd4ad.paths import workspace
+from skrd4ad.services.evaluation.compare_images import ImageChange, Pairs, common_images, image_changes
+from skrd4ad.services.evaluation.compare_settings import SettingDifference, settings_that_differ
+from skrd4ad.services.evaluation.evaluate import load_evaluation
+from skrd4ad.services.evaluation.operating_points import current_calibration
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.jobs.handle import JobHandle
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.types import EvaluationSet, Progress
+
+__all__ = [
+    "Comparison",
+    "ImageChange",
+    "SettingDifference",
+    "compare",
+    "find_comparison",
+    "settings_that_differ",
+    "submit_comparison",
+    "to_dict",
+]
+
+KIND = "compare"
+"""Kind of the background jobs; their progress is as that of evaluations, with the phase ``compare``; their result holds
+``a`` and ``b``, the keys of the evaluations."""
+FORMAT = 1
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Comparison:
+    """A second evaluation against a first, on the images that both have."""
+
+    a: EvaluationSummary
+    b: EvaluationSummary
+    differences: dict[str, PairedDifference]
+    """By the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
+    n_good: int
+    n_defect: int
+    """Images that were compared."""
+    only_a: int
+    """Images of the first evaluation that the second lacks, or has with another label or mask."""
+    only_b: int
+    images: tuple[ImageChange, ...]
+    """All images compared: flipped verdicts first, then by how far their ranks differ."""
+    settings: tuple[SettingDifference, ...]
+    notes: tuple[str, ...]
+    """What a reader must know: compared on common images only, maps of two sizes, test-selected epochs, …"""
+    replicates: int
+    seed: int
+
+    @property
+    def flips(self) -> tuple[ImageChange, ...]:
+        """Images whose verdict differs."""
+        return tuple(image for image in self.images if image.flipped)
+
+
+def compare(
+    a: StoredEvaluation,
+    b: StoredEvaluation,
+    *,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> Comparison:
+    """Compare two evaluations on their common images; a comparison made before is only loaded.
+
+    Args:
+        a: the first, to compare with.
+        b: the second; differences above 0 are in its favour.
+        progress: called with steps done and total.
+        check: called between steps; may raise to stop.
+
+    Raises:
+        DataError: they have no image in common, or the common ones are all good or all defective.
+        StorageError: the maps of one are gone or damaged; evaluate again. Or the workspace cannot be written.
+    """
+    pairs = common_images(a, b)
+    differences = _kept_differences(a, b)
+    if differences is None:
+        (set_a, metrics_a), (set_b, metrics_b) = (
+            _part(stored, [pair[side] for pair in pairs]) for side, stored in enumerate((a, b))
+        )
+        differences = paired_differences(
+            set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, progress=progress, check=check
+        )
+        _keep_differences(a, b, differences)
+    return _comparison(a, b, pairs, differences)
+
+
+def find_comparison(a: StoredEvaluation, b: StoredEvaluation) -> Comparison | None:
+    """A comparison that was made before, with verdicts by the current calibrations; None when there is none.
+
+    Raises:
+        DataError: they have no image in common, or the common ones are all good or all defective.
+    """
+    pairs = common_images(a, b)
+    differences = _kept_differences(a, b)
+    return None if differences is None else _comparison(a, b, pairs, differences)
+
+
+def submit_comparison(a: str, b: str) -> str:
+    """Put a comparison of two finished evaluations, by their keys, into the background queue; returns the job's id.
+
+    Raises:
+        StorageError: the job cannot be stored, or one of the evaluations is gone.
+    """
+    first, second = _loaded(a), _loaded(b)
+
+    def work(handle: JobHandle) -> Mapping[str, Any]:
+        def progress(done: int, total: int) -> None:
+            words = f"comparing: drawing {done} of {total}"
+            handle.report({"phase": "compare", "done": done, "total": total, "share": done / total, "words": words})
+
+        compare(_loaded(a), _loaded(b), progress=progress, check=handle.check)
+        return {"a": a, "b": b}
+
+    title = f"Comparison of {first.summary.model_folder.name} and {second.summary.model_folder.name}"
+    return queue().submit(kind=KIND, title=title, request={"a": a, "b": b}, work=work)
+
+
+def to_dict(comparison: Comparison) -> dict[str, Any]:
+    """JSON-ready form."""
+    return {
+        "a": _side(comparison.a),
+        "b": _side(comparison.b),
+        "n_good": comparison.n_good,
+        "n_defect": comparison.n_defect,
+        "only_a": comparison.only_a,
+        "only_b": comparison.only_b,
+        "differences": {
+            name: {**asdict(found), "clear": found.is_clear} for name, found in comparison.differences.items()
+        },
+        "flips": [{**asdict(image), "path": str(image.path)} for image in comparison.flips],
+        "settings": [asdict(setting) for setting in comparison.settings],
+        "notes": list(comparison.notes),
+        "bootstrap": {"replicates": comparison.replicates, "seed": comparison.seed},
+    }
+
+
+def _side(summary: EvaluationSummary) -> dict[str, Any]:
+    return {
+        "evaluation": summary.key,
+        "model": str(summary.model_folder),
+        "title": summary.model_title,
+        "dataset": summary.dataset,
+        "class_name": summary.class_name,
+        "test_selected": summary.test_selected,
+        "metrics": summary.metrics.to_dict(),
+    }
+
+
+def _loaded(key: str) -> StoredEvaluation:
+    stored = load_evaluation(key)
+    if stored is None:
+        raise StorageError(f"The evaluation {key!r} is not in this workspace any more; evaluate the model again.")
+    return stored
+
+
+def _part(stored: StoredEvaluation, places: Sequence[int]) -> tuple[EvaluationSet, Metrics]:
+    """The chosen images in the order of their places, and their exact figures."""
+    data = stored.evaluation_set()
+    if list(places) == list(range(len(stored.images))):
+        return data, stored.summary.metrics
+    assert data.maps is not None
+    chosen = EvaluationSet(
+        labels=data.labels[places],
+        scores=data.scores[places],
+        defect_types=tuple(data.defect_types[place] for place in places),
+        maps=data.maps[places],
+        masks=None if data.masks is None else data.masks[places],
+        has_mask=data.has_mask[places],
+        ignored=data.ignored,
+    )
+    return chosen, evaluate(chosen)
+
+
+def _comparison(
+    a: StoredEvaluation, b: StoredEvaluation, pairs: Pairs, differences: dict[str, PairedDifference]
+) -> Comparison:
+    calibrations = [current_calibration(stored)[0] for stored in (a, b)]
+    only_a, only_b = len(a.images) - len(pairs), len(b.images) - len(pairs)
+    n_defect = sum(a.images[place].label for place, _ in pairs)
+    return Comparison(
+        a=a.summary,
+        b=b.summary,
+        differences=differences,
+        n_good=len(pairs) - n_defect,
+        n_defect=n_defect,
+        only_a=only_a,
+        only_b=only_b,
+        images=image_changes(a, b, pairs, calibrations),
+        settings=settings_that_differ(a.summary, b.summary, calibrations=calibrations),
+        notes=_notes(a.summary, b.summary, n_common=len(pairs), only_a=only_a, only_b=only_b),
+        replicates=REPLICATES,
+        seed=SEED,
+    )
+
+
+def _notes(a: EvaluationSummary, b: EvaluationSummary, *, n_common: int, only_a: int, only_b: int) -> tuple[str, ...]:
+    notes = []
+    if only_a or only_b:
+        notes.append(
+            f"Compared on the {n_common} images that both evaluations have; {only_a} of the first and {only_b} of the "
+            "second are left out, because the other lacks them or has another label or mask."
+        )
+    if a.key == b.key:
+        notes.append("Both are the same evaluation, so nothing differs.")
+    if a.image_size != b.image_size:
+        notes.append(
+            f"The maps have {a.image_size} and {b.image_size} pixels a side. Pixel figures are measured at each "
+            "model's own size, where small defects count differently."
+        )
+    if a.surface_digest != b.surface_digest:
+        notes.append("The calibrations ignore different pixels or have different smallest regions.")
+    chosen = [name for name, summary in (("first", a), ("second", b)) if summary.test_selected]
+    if chosen:
+        which = "Both models" if len(chosen) == 2 else f"The {chosen[0]} model"
+        notes.append(f"{which} had the epoch selected on a test set: these figures are optimistic.")
+    notes.append(
+        "An interval that leaves out 0 is a clear difference on images like these. Of twenty comparisons of equal "
+        "models, about one looks clear by chance. The intervals know nothing of another training with another seed."
+    )
+    return tuple(notes)
+
+
+def _file_of(a: StoredEvaluation, b: StoredEvaluation) -> Path:
+    name = hashlib.sha256(f"{FORMAT}|{a.summary.key}|{b.summary.key}".encode()).hexdigest()[:32]
+    return workspace() / "comparisons" / f"{name}.json"
+
+
+def _keep_differences(a: StoredEvaluation, b: StoredEvaluation, differences: Mapping[str, PairedDifference]) -> None:
+    values = {name: asdict(found) for name, found in differences.items()}
+    try:
+        write_json(_file_of(a, b), {"format": FORMAT, "differences": values})
+    except CheckpointError as error:
+        raise StorageError(f"The comparison cannot be kept. {error}") from error
+
+
+def _kept_differences(a: StoredEvaluation, b: StoredEvaluation) -> dict[str, PairedDifference] | None:
+    path = _file_of(a, b)
+    if not path.is_file():
+        return None
+    try:
+        values = read_json(path)["differences"]
+        return {
+            name: PairedDifference(
+                **{**values[name], "interval": values[name]["interval"] and Interval(**values[name]["interval"])}
+            )
+            for name in METRIC_NAMES
+        }
+    except (CheckpointError, KeyError, TypeError):  # damaged: computed again
+        return None

@@ -1,0 +1,248 @@
+"""Evaluations in the background, kept by what was measured on what, so that the same is never measured twice.
+
+A finished evaluation is found by the digests of the model, its teacher, what counts of its maps (ignored pixels and
+smallest region of the calibration; its limits do not matter) and the data (contents of images and masks, labels).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.errors import ConfigError
+from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.model_folder.folder import read_info, save_metrics
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import class_of, is_embedded
+from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, key_of
+from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.run import Report, measure
+from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
+from skrd4ad.services.inspection.runtimes import Wish
+from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.types import DatasetClass
+
+__all__ = [
+    "EvaluatedImage",
+    "EvaluationRequest",
+    "EvaluationSummary",
+    "StoredEvaluation",
+    "active_evaluations",
+    "delete_evaluation",
+    "evaluate_class",
+    "find_evaluation",
+    "list_evaluations",
+    "load_evaluation",
+    "repeat_evaluation",
+    "submit_evaluation",
+]
+
+KIND = "evaluate"
+"""Kind of the background jobs. Their progress holds ``phase`` (weights, images, metrics, intervals, storing), ``done``,
+``total``, ``share`` (0 to 1 over all phases) and ``words`` ("scoring image 12 of 40"). Their result holds ``key``,
+``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to be computed)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationRequest:
+    """One model and one class to measure it on. Its JSON form is all that is needed to ask for the same again."""
+
+    model: str
+    """Model folder."""
+    source: str
+    """``elpv``, ``synthetic`` or a folder."""
+    class_name: str
+    layout: str = "auto"
+    weights: str | None = None
+    """Weights file of the teacher, instead of the usual places."""
+    again: bool = False
+    """Measure even if the same was measured before."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "EvaluationRequest":
+        """Request from its JSON form.
+
+        Raises:
+            ConfigError: a value is missing, unknown or of another kind.
+        """
+        try:
+            request = EvaluationRequest(**values)
+        except TypeError as error:
+            raise ConfigError(f"The evaluation request is damaged: {error}.") from error
+        texts = (request.model, request.source, request.class_name, request.layout, request.weights or "")
+        if not all(isinstance(text, str) for text in texts) or not isinstance(request.again, bool):
+            raise ConfigError("The evaluation request is damaged: a value is of another kind. Ask for it anew.")
+        return request
+
+
+def submit_evaluation(request: EvaluationRequest) -> str:
+    """Put an evaluation at the end of the background queue; returns the id of its job. Several may wait.
+
+    An evaluation of the same request that waits or runs already is not doubled: its id is returned.
+
+    Raises:
+        StorageError: the job cannot be stored.
+    """
+    for job in active_evaluations():
+        if job.request == request.to_dict() and job.wish != "cancel":
+            return job.id
+
+    def work(handle: JobHandle) -> Mapping[str, Any]:
+        data = class_of(request.source, layout=request.layout, class_name=request.class_name)
+        reused = True
+
+        def report(snapshot: Mapping[str, Any]) -> None:
+            nonlocal reused
+            reused = False
+            handle.report(snapshot)
+
+        stored = evaluate_class(
+            Path(request.model),
+            data,
+            source=request.source,
+            weights=None if request.weights is None else Path(request.weights),
+            again=request.again,
+            report=report,
+            check=handle.check,
+        )
+        summary = stored.summary
+        return {
+            "key": summary.key,
+            "model_folder": summary.model_folder,
+            "dataset": summary.dataset,
+            "class_name": summary.class_name,
+            "metrics": {**summary.metrics.to_dict(), "test_selected": summary.test_selected},
+            "reused": reused,
+        }
+
+    title = f"Evaluation of {request.class_name} · {Path(request.model).name}"
+    return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
+
+
+def repeat_evaluation(job_id: str) -> str:
+    """Submit the request of a job that was interrupted, cancelled or failed once more.
+
+    Raises:
+        ConfigError: the job was no evaluation, or has not ended.
+        StorageError: there is no such job.
+    """
+    job = queue().get(job_id)
+    if job.kind != KIND or job.active:
+        raise ConfigError(
+            f"The job {job.title!r} ({job.kind}, {job.state}) cannot be repeated; only an evaluation that ended."
+        )
+    return submit_evaluation(EvaluationRequest.from_dict(job.request))
+
+
+def active_evaluations() -> list[JobView]:
+    """Evaluations that run or wait, oldest first, of every process."""
+    return [job for job in queue().active() if job.kind == KIND]
+
+
+def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | None:
+    """The finished evaluation of a model on a class as both are now.
+
+    When there is none, the newest one of this model on this class with other images, masks, labels or ignored pixels,
+    with ``stale`` saying so; else None. Reads the files of the test images once to tell whether they changed, and
+    remembers that by their size and time of change.
+
+    Raises:
+        ImageError: a test image cannot be read.
+        CheckpointError: the mask of ignored regions is missing or damaged.
+    """
+    contents = contents_of(info, data)
+    stored = read_evaluation(key_of(info, contents))
+    if stored is not None:
+        return as_it_is_now(stored, info, data, contents)
+    older = [
+        summary
+        for summary in all_summaries()
+        if summary.model_digest == info.digest
+        and summary.teacher_digest == info.teacher_digest
+        and summary.class_name == data.name
+        and (summary.root == data.root.absolute() or summary.dataset == data.dataset)
+    ]
+    newest = max(older, key=lambda summary: summary.created_at, default=None)
+    stored = None if newest is None else read_evaluation(newest.key)
+    return None if stored is None else replace(stored, stale=_why_stale(stored, info, contents))
+
+
+def load_evaluation(key: str) -> StoredEvaluation | None:
+    """A finished evaluation by its key, without looking at the data; None when it is gone or damaged."""
+    return read_evaluation(key)
+
+
+def list_evaluations() -> list[EvaluationSummary]:
+    """All finished evaluations of this workspace, by data set, class and newest first; damaged ones are left out."""
+    found = sorted(all_summaries(), key=lambda summary: summary.created_at, reverse=True)
+    return sorted(found, key=lambda summary: (summary.dataset, summary.class_name))
+
+
+def delete_evaluation(key: str) -> None:
+    """Remove a finished evaluation from the workspace; model and data stay.
+
+    Raises:
+        StorageError: there is none of that key, or it cannot be removed.
+    """
+    remove_evaluation(key)
+
+
+def evaluate_class(
+    folder: Path,
+    data: DatasetClass,
+    *,
+    source: str,
+    weights: Path | None = None,
+    wish: Wish | None = None,
+    again: bool = False,
+    save_in_model: bool = True,
+    report: Report | None = None,
+    check: Callable[[], None] | None = None,
+) -> StoredEvaluation:
+    """Measure a model on a class here and now, and keep what was found; what is known already is only loaded.
+
+    Args:
+        folder: model folder.
+        data: a class with test images.
+        source: what was given as the data: a path, ``elpv`` or ``synthetic``.
+        weights: weights file of the teacher to use instead of the usual places.
+        wish: runtime and device, None for the fastest in fp32; all of them give the same figures.
+        again: measure even if the same was measured before.
+        save_in_model: store the figures in the model folder too when the data is the model's own test set.
+        report: is told of the progress; see ``KIND``.
+        check: called often; may raise to stop.
+
+    Raises:
+        CheckpointError: this is no model folder, or it is damaged.
+        DataError: the class has no test images, or one cannot be read.
+        StorageError: the workspace cannot be written.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    info = read_info(folder)
+    contents = contents_of(info, data)
+    known = None if again else read_evaluation(key_of(info, contents))
+    if known is not None:
+        stored = as_it_is_now(known, info, data, contents)
+    else:
+        opened = source if is_embedded(source) else str(Path(source).absolute())
+        stored = measure(folder, data, contents, source=opened, weights=weights, wish=wish, report=report, check=check)
+    document = stored.summary.document()
+    if save_in_model and stored.summary.own_test_set and info.metrics != document:
+        save_metrics(folder, document)
+    return stored
+
+
+def _why_stale(stored: StoredEvaluation, info: ModelInfo, contents: Contents) -> tuple[str, ...]:
+    if stored.summary.data_digest != contents.digest:
+        return ("The test images, their labels or their masks have changed since this was measured. Evaluate again.",)
+    if stored.summary.surface_digest != surface_digest(surface_of(info)):
+        return (
+            "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
+            "Evaluate again.",
+        )
+    return ("Another version of this program measured this. Evaluate again.",)

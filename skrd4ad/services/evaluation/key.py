@@ -1,0 +1,116 @@
+"""What makes two evaluations the same: the model, what counts of its maps, and the contents of the test images."""
+
+import hashlib
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from skrd4ad.errors import DataError
+from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import data_digest, file_hash, unseen_samples
+from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
+from skrd4ad.types import DatasetClass, Sample
+
+FORMAT = 2
+"""Of everything an evaluation computes: another number makes all that was measured before count as unknown."""
+
+
+@dataclass(frozen=True)
+class Contents:
+    """Contents of the images that a model is measured on, and of their masks."""
+
+    samples: tuple[Sample, ...]
+    """Test images of the class, without those that the model has learnt from."""
+    images: tuple[str, ...]
+    """SHA-256 of each file, in the order of the samples."""
+    masks: tuple[str | None, ...]
+    digest: str
+    """Of contents, labels, types and masks; names and order do not matter."""
+
+
+def contents_of(info: ModelInfo, data: DatasetClass) -> Contents:
+    """Contents of the test images of a class; a file is read again only when its size or time of change differs.
+
+    Raises:
+        ImageError: a file cannot be read.
+    """
+    samples = unseen_samples(info, data.test)
+    images = tuple(file_hash(sample.path) for sample in samples)
+    # a mask beside a good image is not looked at by any metric
+    masks = tuple(
+        file_hash(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None
+        for sample in samples
+    )
+    lines = [
+        "|".join((image, str(sample.label), sample.defect_type, mask or "-"))
+        for image, mask, sample in zip(images, masks, samples, strict=True)
+    ]
+    return Contents(samples, images, masks, _digest(sorted(lines)))
+
+
+def key_of(info: ModelInfo, contents: Contents) -> str:
+    """Name of the evaluation of a model as it is now on these contents.
+
+    Raises:
+        CheckpointError: the mask of ignored regions is missing or damaged.
+    """
+    surface = surface_digest(surface_of(info))
+    return _digest([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
+
+
+def as_it_is_now(stored: StoredEvaluation, info: ModelInfo, data: DatasetClass, contents: Contents) -> StoredEvaluation:
+    """An evaluation of these contents with the names and places that model and images have now: they may have been
+    moved or copied."""
+    summary = replace(
+        stored.summary,
+        model_folder=info.folder,
+        model_title=info.title,
+        dataset=data.dataset,
+        class_name=data.name,
+        root=data.root.absolute(),
+    )
+    stored = replace(stored, summary=summary)
+    if all(image.path == sample.path for image, sample in zip(stored.images, contents.samples, strict=True)):
+        return stored
+    waiting: dict[tuple[object, ...], list[Sample]] = defaultdict(list)
+    for sample, content, mask in zip(contents.samples, contents.images, contents.masks, strict=True):
+        waiting[content, sample.label, sample.defect_type, mask].append(sample)
+    images = []
+    for image in stored.images:
+        sample = waiting[image.content, image.label, image.defect_type, image.mask_content].pop(0)
+        mask_path = None if image.mask_path is None else sample.mask_path
+        images.append(replace(image, path=sample.path, name=name_in(data, sample.path), mask_path=mask_path))
+    return replace(stored, images=tuple(images))
+
+
+def name_in(data: DatasetClass, path: Path) -> str:
+    """Path of an image as a reader knows it: below the class, unless a split file names an image elsewhere."""
+    return str(path.relative_to(data.root) if path.is_relative_to(data.root) else path)
+
+
+def is_own_test_set(info: ModelInfo, data: DatasetClass) -> bool:
+    """Whether test images belong to the data that a model was trained on: the same class of the same data set, with the
+    same training images or in the same place."""
+    if (info.dataset, info.class_name) != (data.dataset, data.name):
+        return False
+    if data.train and data_digest(data.train) == info.data.get("digest"):
+        return True
+    try:
+        return class_of_model(info).root.absolute() == data.root.absolute()
+    except DataError:
+        return False
+
+
+def changed_since(image: EvaluatedImage) -> bool:
+    """Whether a file is not the one that was measured any more.
+
+    Raises:
+        ImageError: it cannot be read.
+    """
+    return file_hash(image.path) != image.content
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()

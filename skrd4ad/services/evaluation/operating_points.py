@@ -1,0 +1,150 @@
+"""What the current calibration makes of an evaluation: confusion, escapes, operating points, and images to open."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import read_image
+from skrd4ad.errors import CheckpointError, DataError
+from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.metrics.curves import OperatingPoint, image_point, pixel_point
+from skrd4ad.metrics.escapes import (
+    ConfusionCell,
+    EscapeGroup,
+    EscapesBySize,
+    confusion,
+    escapes_by_size,
+    escapes_by_type,
+)
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.paths import inside_data_roots
+from skrd4ad.services.datasets import is_embedded
+from skrd4ad.services.evaluation.key import changed_since
+from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Findings:
+    """What limits do to the images of an evaluation."""
+
+    reject: float
+    review: float | None
+    pixel: float
+    calibration: int
+    """Version of the limits."""
+    confusion: tuple[ConfusionCell, ...]
+    by_type: tuple[EscapeGroup, ...]
+    by_size: EscapesBySize | None
+    """None when no defect has a mask."""
+    image_point: OperatingPoint
+    """At the reject limit, over verdict scores."""
+    review_point: OperatingPoint | None
+    """At the review limit; None without review."""
+    pixel_point: OperatingPoint | None
+    """At the pixel limit; None without masks."""
+    notes: tuple[str, ...]
+    """What a reader must know: test-fitted limits, a smallest region that moves points beside the curve."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class OpenedImage:
+    """One test image to look at."""
+
+    about: EvaluatedImage
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB, as the file is."""
+    anomaly_map: NDArray[np.float32]
+    """(S, S) raw scores, 0 where the calibration ignores them."""
+    mask: NDArray[np.bool_] | None
+    """(S, S) at the size of the map; None without a mask."""
+    warning: str
+    """Says that the file is not the one that was measured any more; empty when it is."""
+
+
+def current_calibration(stored: StoredEvaluation) -> tuple[Calibration | None, str]:
+    """The calibration that the model has now, and why there is none to judge these scores by: the model is gone, was
+    replaced, has no calibration, or now counts other pixels. One of both is empty."""
+    summary = stored.summary
+    try:
+        info = read_info(summary.model_folder)
+        surface = surface_digest(surface_of(info))
+    except CheckpointError as error:
+        return None, f"There are no limits to show: {error}"
+    if info.digest != summary.model_digest:
+        return None, f"{summary.model_folder} holds another model than the one that was measured. Evaluate it."
+    if info.calibration is None:
+        return None, "This model has no limits yet; calibrate it to see what they let pass."
+    if surface != summary.surface_digest:
+        return None, (
+            "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
+            "Evaluate again to see what its limits let pass."
+        )
+    return info.calibration, ""
+
+
+def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
+    """What a calibration makes of an evaluation.
+
+    Raises:
+        StorageError: the maps are gone or damaged; evaluate again.
+    """
+    reject, review = calibration.image_threshold, calibration.review_threshold
+    labels, scores = stored.labels, stored.verdict_scores
+    types = [image.defect_type for image in stored.images]
+    areas = [image.mask_area for image in stored.images]
+    measured = any(area is not None for area in areas)
+    return Findings(
+        reject=reject,
+        review=review,
+        pixel=calibration.pixel_threshold,
+        calibration=calibration.version,
+        confusion=confusion(labels, scores, reject=reject, review=review),
+        by_type=escapes_by_type(labels, scores, types, reject=reject, review=review),
+        by_size=escapes_by_size(labels, scores, areas, reject=reject, review=review) if measured else None,
+        image_point=image_point(labels, scores, threshold=reject),
+        review_point=None if review is None else image_point(labels, scores, threshold=review),
+        pixel_point=pixel_point(stored.evaluation_set(), threshold=calibration.pixel_threshold) if measured else None,
+        notes=_notes(stored, calibration),
+    )
+
+
+def open_image(stored: StoredEvaluation, place: int) -> OpenedImage:
+    """An image of the test set with its map and mask.
+
+    Raises:
+        DataError: there is no such place, the file is gone or cannot be read, or lies outside the data roots.
+        StorageError: the maps are gone or damaged; evaluate again.
+    """
+    if not 0 <= place < len(stored.images):
+        raise DataError(f"There is no image {place}; this evaluation has the images 0 to {len(stored.images) - 1}.")
+    about = stored.images[place]
+    if not is_embedded(stored.summary.source):
+        inside_data_roots(about.path)
+    changed = changed_since(about)
+    return OpenedImage(
+        about=about,
+        image=read_image(about.path),
+        anomaly_map=np.array(stored.maps()[place]),
+        mask=stored.mask_of(place),
+        warning="This file has changed since it was measured: map, mask and score are those of the earlier image."
+        if changed
+        else "",
+    )
+
+
+def _notes(stored: StoredEvaluation, calibration: Calibration) -> tuple[str, ...]:
+    notes = []
+    if calibration.test_fitted:
+        notes.append(
+            "The limits are test-fitted: test images had a part in their choice, so escapes and false rejects counted "
+            "here are optimistic."
+        )
+    if stored.summary.min_area > 1:
+        notes.append(
+            f"A part is judged by regions of at least {stored.summary.min_area} pixels of the map, while the curves "
+            "rank by the highest pixel: the operating point of images may lie beside its curve, and that of pixels "
+            "counts smaller regions too."
+        )
+    return tuple(notes)

@@ -1,0 +1,266 @@
+"""What is kept of an evaluation: a summary, its images, its curves, and maps and masks that are read when looked at.
+
+:mod:`skrd4ad.services.evaluation.store` writes and reads it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.errors import StorageError
+from skrd4ad.metrics.bootstrap import Bootstrap, Interval
+from skrd4ad.metrics.curves import Curve, CurveName
+from skrd4ad.metrics.evaluation import Metrics
+from skrd4ad.types import EvaluationSet
+
+MAPS, MASKS, IGNORED = "maps.npy", "masks.npy", "ignored.npy"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSummary:
+    """What a finished evaluation found, without its images and curves."""
+
+    key: str
+    """Name of the evaluation: a digest of model, teacher, what counts of the maps, and data."""
+    created_at: str
+    """ISO 8601, UTC."""
+    model_folder: Path
+    model_title: str
+    model_digest: str
+    teacher_digest: str
+    settings: dict[str, Any]
+    """``model`` and ``train`` settings as in config.json, and what the model says of its training data."""
+    dataset: str
+    class_name: str
+    source: str
+    """``elpv``, ``synthetic`` or a folder; with ``layout`` and ``class_name`` it opens the data again."""
+    layout: str
+    root: Path
+    note: str
+    """What a reader must know of the data, such as "synthetic images"."""
+    data_digest: str
+    """Of contents, labels, types and masks of the test images."""
+    surface_digest: str
+    """Of what counted of the maps."""
+    own_test_set: bool
+    """The data is the test set that belongs to the model's training data."""
+    test_selected: bool
+    """The model's epoch was chosen on its test set, so figures are optimistic: to be badged."""
+    image_size: int
+    """Side of the maps in pixels."""
+    calibration: int | None
+    """Version of the calibration whose ignored pixels and smallest region were in force."""
+    ignores_pixels: bool
+    min_area: int
+    metrics: Metrics
+    by_defect: dict[str, Metrics]
+    intervals: Bootstrap
+    protocol: str
+    """How it was measured, in words."""
+    vanished: tuple[str, ...]
+    """Images whose mask has nothing left at the size of the maps."""
+    vanished_regions: int
+    """Regions of masks of which nothing is left at the size of the maps."""
+    left_out: int
+    """Test images that the model has learnt from, or takes its limits from, and was not measured on."""
+    n_images: int
+    size_bytes: int
+    """On disk."""
+
+    @property
+    def title(self) -> str:
+        """One line for people: data set, class and model."""
+        own = self.model_title.startswith(f"{self.class_name} · ")
+        return f"{self.dataset}/{self.model_title if own else f'{self.class_name} · {self.model_title}'}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        plain = asdict(self)
+        return {**plain, "model_folder": str(self.model_folder), "root": str(self.root)}
+
+    def document(self) -> dict[str, Any]:
+        """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as
+        ``[low, high]`` by metric; then by type of defect, and how they were measured."""
+        drawn = self.intervals
+        return {
+            **self.metrics.to_dict(),
+            "intervals": _pairs(drawn.intervals),
+            "by_defect": {
+                name: {**metrics.to_dict(), "intervals": _pairs(drawn.by_type.get(name, {}))}
+                for name, metrics in self.by_defect.items()
+            },
+            "dataset": self.dataset,
+            "class_name": self.class_name,
+            "image_size": self.image_size,
+            "vanished": list(self.vanished),
+            "vanished_regions": self.vanished_regions,
+            "left_out": self.left_out,
+            "test_selected": self.test_selected,
+            "calibration": self.calibration,
+            "protocol": self.protocol,
+            "evaluated_at": self.created_at,
+            "bootstrap": {"replicates": drawn.replicates, "seed": drawn.seed, "bin_errors": drawn.bin_errors},
+        }
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "EvaluationSummary":
+        """Summary from its JSON form.
+
+        Raises:
+            KeyError, TypeError: a value is missing, unknown or of another kind.
+        """
+        intervals = values["intervals"]
+        found = _intervals_of(intervals["intervals"])
+        by_type = {name: _intervals_of(each) for name, each in intervals["by_type"].items()}
+        return EvaluationSummary(
+            **{
+                **values,
+                "model_folder": Path(values["model_folder"]),
+                "root": Path(values["root"]),
+                "metrics": Metrics(**values["metrics"]),
+                "by_defect": {name: Metrics(**each) for name, each in values["by_defect"].items()},
+                "intervals": Bootstrap(**{**intervals, "intervals": found, "by_type": by_type}),
+                "vanished": tuple(values["vanished"]),
+            }
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluatedImage:
+    """One test image and what the model says of it."""
+
+    place: int
+    """In the test set; row of the maps and masks."""
+    path: Path
+    name: str
+    """Path below the class's folder, for people."""
+    label: int
+    """0 good, 1 defect."""
+    defect_type: str
+    mask_path: Path | None
+    score: float
+    """Highest value of the map, without ignored pixels: what the metrics rank by."""
+    verdict_score: float
+    """What limits are compared with: as ``score``, but regions below the smallest that counts do not. Both are the same
+    unless the calibration has a smallest region above one pixel."""
+    mask_area: int | None
+    """Pixels of the map inside the mask; 0 when it vanished at that size; None without a mask."""
+    content: str
+    """SHA-256 of the image file."""
+    mask_content: str | None
+    """SHA-256 of the mask file."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredEvaluation:
+    """A finished evaluation, ready for charts; maps and masks are read only when asked for."""
+
+    summary: EvaluationSummary
+    images: tuple[EvaluatedImage, ...]
+    curves: dict[CurveName, Curve]
+    stale: tuple[str, ...] = ()
+    """Why it does not describe the model and the data as they are now, in words; empty when it does."""
+    folder: Path
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it describes model and data as they are now, as far as was looked."""
+        return not self.stale
+
+    @cached_property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,) 0 good, 1 defect."""
+        return np.array([image.label for image in self.images], np.int64)
+
+    @cached_property
+    def scores(self) -> NDArray[np.float32]:
+        """(N,) what the metrics rank by."""
+        return np.array([image.score for image in self.images], np.float32)
+
+    @cached_property
+    def verdict_scores(self) -> NDArray[np.float64]:
+        """(N,) what limits are compared with."""
+        return np.array([image.verdict_score for image in self.images], np.float64)
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether any image has a mask."""
+        return (self.folder / MASKS).is_file()
+
+    def maps(self) -> NDArray[np.float32]:
+        """(N, S, S) raw scores, mapped from disk: only the rows that are looked at are read.
+
+        Raises:
+            StorageError: the file is gone or damaged; evaluate again.
+        """
+        size = self.summary.image_size
+        return _mapped(self.folder / MAPS, shape=(len(self.images), size, size), dtype=np.float32)
+
+    def mask_of(self, place: int) -> NDArray[np.bool_] | None:
+        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image.
+
+        Raises:
+            StorageError: the file is gone or damaged; evaluate again.
+        """
+        image, size = self.images[place], self.summary.image_size
+        if image.label == 0:
+            return np.zeros((size, size), bool)
+        return None if image.mask_area is None else _unpacked(self.packed_masks()[place], size)
+
+    def evaluation_set(self) -> EvaluationSet:
+        """Everything a metric needs, masks unpacked.
+
+        Raises:
+            StorageError: a file is gone or damaged; evaluate again.
+        """
+        size = self.summary.image_size
+        ignored = self.folder / IGNORED
+        labelled = [image.label == 0 or image.mask_area is not None for image in self.images]
+        return EvaluationSet(
+            labels=self.labels,
+            scores=self.scores,
+            defect_types=tuple(image.defect_type for image in self.images),
+            maps=np.asarray(self.maps()),
+            masks=_unpacked(self.packed_masks(), size) if self.has_masks else None,
+            has_mask=np.array(labelled, bool) & self.has_masks,
+            ignored=np.array(_mapped(ignored, shape=(size, size), dtype=np.bool_)) if ignored.is_file() else None,
+        )
+
+    def packed_masks(self) -> NDArray[np.uint8]:
+        """(N, ceil(S x S / 8)) masks with eight pixels a byte, mapped from disk.
+
+        Raises:
+            StorageError: there are none, or the file is gone or damaged; evaluate again.
+        """
+        size = self.summary.image_size
+        return _mapped(self.folder / MASKS, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
+
+
+def _pairs(intervals: Mapping[str, Interval | None]) -> dict[str, list[float] | None]:
+    return {name: None if each is None else [each.low, each.high] for name, each in intervals.items()}
+
+
+def _intervals_of(values: Mapping[str, Any]) -> dict[str, Interval | None]:
+    return {name: None if each is None else Interval(**each) for name, each in values.items()}
+
+
+def _mapped(path: Path, *, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
+    try:
+        array: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise StorageError(f"{path} cannot be read: {error}. Evaluate again.") from error
+    if array.shape != shape or array.dtype != dtype:
+        raise StorageError(
+            f"{path} holds {array.dtype} of shape {array.shape}; expected {np.dtype(dtype)} of {shape}. Evaluate again."
+        )
+    return array
+
+
+def _unpacked(packed: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
+    bits = np.unpackbits(packed, axis=-1, count=size**2)
+    return bits.reshape(*packed.shape[:-1], size, size).view(np.bool_)

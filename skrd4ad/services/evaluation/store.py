@@ -1,0 +1,186 @@
+"""Evaluations on disk: one folder each under ``<workspace>/evaluations``, written in one go, quick to read back.
+
+``evaluation.json`` holds the summary, ``images.json`` the images and curves, ``maps.npy`` the maps as float32,
+``masks.npy`` the masks with eight pixels a byte, and ``ignored.npy`` the pixels that do not count.
+"""
+
+import json
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from skrd4ad.errors import CheckpointError, DataError, StorageError
+from skrd4ad.files import locked, new_folder
+from skrd4ad.metrics.curves import Curve, CurveName
+from skrd4ad.paths import workspace
+from skrd4ad.services.evaluation.result import IGNORED, MAPS, MASKS, EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.types import EvaluationSet
+
+FORMAT = 2
+SUMMARY, IMAGES = "evaluation.json", "images.json"
+
+log = logging.getLogger(__name__)
+
+
+def evaluations_folder() -> Path:
+    """Where evaluations are kept; made when missing.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    folder = workspace() / "evaluations"
+    try:
+        folder.mkdir(exist_ok=True)
+    except OSError as error:
+        raise StorageError(
+            f"The folder {folder} cannot be made: {error.strerror}. Set SKRD4AD_HOME to a folder that can be written."
+        ) from error
+    return folder
+
+
+def write_evaluation(
+    summary: EvaluationSummary,
+    *,
+    images: tuple[EvaluatedImage, ...],
+    curves: Mapping[CurveName, Curve],
+    data: EvaluationSet,
+) -> StoredEvaluation:
+    """Keep an evaluation under its key, in place of one that is there, in one go.
+
+    Args:
+        summary: its size on disk is filled in when it is read.
+        images: in the order of the arrays.
+        curves: for charts.
+        data: with maps.
+
+    Raises:
+        StorageError: the workspace cannot be written.
+    """
+    assert data.maps is not None
+    folder = evaluations_folder() / summary.key
+    details = {
+        "images": [_image_values(image) for image in images],
+        "curves": [curve.to_dict() for curve in curves.values()],
+    }
+    try:
+        with locked(folder.parent):
+            # whoever holds the lock writes alone, so what is half written was left by a process that died
+            for left in (folder, *folder.parent.glob(".*")):
+                shutil.rmtree(left, ignore_errors=True)
+            with new_folder(folder) as temporary:
+                np.save(temporary / MAPS, data.maps.astype(np.float32, copy=False), allow_pickle=False)
+                if data.masks is not None:
+                    packed = np.packbits(data.masks.reshape(len(images), -1), axis=1)
+                    np.save(temporary / MASKS, packed, allow_pickle=False)
+                if data.ignored is not None:
+                    np.save(temporary / IGNORED, data.ignored, allow_pickle=False)
+                _write_json(temporary / IMAGES, details)
+                _write_json(temporary / SUMMARY, {"format": FORMAT, **summary.to_dict()})
+    except CheckpointError as error:
+        raise StorageError(f"The evaluation cannot be kept. {error}") from error
+    stored = read_evaluation(summary.key)
+    if stored is None:
+        raise StorageError(f"The evaluation in {folder} cannot be read back; is the disk full or read by another?")
+    return stored
+
+
+def read_evaluation(key: str) -> StoredEvaluation | None:
+    """An evaluation by its key; None when there is none, or when it is damaged."""
+    summary = read_summary(key)
+    if summary is None:
+        return None
+    folder = evaluations_folder() / key
+    try:
+        values = _read_json(folder / IMAGES)
+        images = tuple(_image_of(each) for each in values["images"])
+        curves = [Curve.from_dict(each) for each in values["curves"]]
+        stored = StoredEvaluation(
+            summary=summary, images=images, curves={curve.name: curve for curve in curves}, folder=folder
+        )
+        if len(images) != summary.n_images or [image.place for image in images] != list(range(len(images))):
+            raise DataError(f"{summary.n_images} images were measured, {len(images)} are listed")
+        stored.maps()
+        if any(image.mask_area is not None for image in images):
+            stored.packed_masks()
+    except (OSError, KeyError, TypeError, ValueError, DataError, StorageError) as error:
+        log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
+        return None
+    return stored
+
+
+def read_summary(key: str) -> EvaluationSummary | None:
+    """What an evaluation found, without its images; None when there is none, or when it is damaged."""
+    folder = _folder_of(key)
+    if folder is None:
+        return None
+    try:
+        values = _read_json(folder / SUMMARY)
+        if values.pop("format") != FORMAT or values["key"] != key:
+            raise ValueError("it has another format or name")
+        size = sum(file.stat().st_size for file in folder.iterdir())
+        return EvaluationSummary.from_dict({**values, "size_bytes": size})
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
+        return None
+
+
+def all_summaries() -> Iterator[EvaluationSummary]:
+    """Every evaluation that is not damaged, in no particular order."""
+    for folder in evaluations_folder().iterdir():
+        if folder.is_dir() and not folder.name.startswith("."):
+            summary = read_summary(folder.name)
+            if summary is not None:
+                yield summary
+
+
+def remove_evaluation(key: str) -> None:
+    """Remove what is kept under a key.
+
+    Raises:
+        StorageError: there is nothing, or it cannot be removed.
+    """
+    folder = _folder_of(key)
+    if folder is None:
+        raise StorageError(f"There is no evaluation {key!r} in this workspace; it may have been deleted.")
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise StorageError(f"The evaluation in {folder} cannot be removed: {error.strerror}.") from error
+
+
+def _folder_of(key: str) -> Path | None:
+    """Folder of a key, which may come from anywhere; None when there is none."""
+    if not re.fullmatch(r"[0-9a-f]+", key):
+        return None
+    folder = evaluations_folder() / key
+    return folder if folder.is_dir() else None
+
+
+def _image_values(image: EvaluatedImage) -> dict[str, Any]:
+    mask_path = None if image.mask_path is None else str(image.mask_path)
+    return {**asdict(image), "path": str(image.path), "mask_path": mask_path}
+
+
+def _image_of(values: Mapping[str, Any]) -> EvaluatedImage:
+    mask_path = values["mask_path"]
+    return EvaluatedImage(
+        **{**values, "path": Path(values["path"]), "mask_path": None if mask_path is None else Path(mask_path)}
+    )
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> None:
+    # names of files need not be valid text: in ASCII they survive
+    path.write_text(json.dumps(values, allow_nan=False), encoding="ascii")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    values = json.loads(path.read_text(encoding="ascii"))
+    if not isinstance(values, dict):
+        raise TypeError(f"{path.name} holds no object")
+    return values

@@ -1,1 +1,0 @@
-"""Labels in and out: the MVTec layout, COCO and CSV. The way in is ``skrd4ad.services.label_exchange``."""

@@ -1,0 +1,239 @@
+"""Pixel figures on labelled images with masks, computed beside the page: a new mask moves them a second later."""
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import resize_mask
+from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.inference.scoring import ignored_pixels, surface_of
+from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.labelling.files import load_mask_file
+from skrd4ad.services.labelling.scores import has_map, kept_map, score_labelled
+from skrd4ad.storage.labelled_images import LabelledImage
+from skrd4ad.types import Progress
+
+MOST_PIXELS = 12_000_000
+"""Pixels of all maps together that figures are taken from: 183 images of 256x256. More would take longer than a person
+waits; the images are then drawn by their digests, which have nothing to do with what they show."""
+MASKED_SHARE = 2 / 3
+KEPT = 8
+
+log = logging.getLogger(__name__)
+
+_Question = tuple[str, str]
+_Key = tuple[object, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelFigures:
+    """How well a model finds the pixels of labelled defects."""
+
+    pixel_auroc: float | None
+    aupro: float | None
+    """FPR up to 0.30."""
+    n_good: int
+    n_masks: int
+    """Images that entered; fewer than there are when ``drawn``."""
+    drawn: bool
+    left_out: tuple[str, ...] = ()
+    """Why images could not enter, in words."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PixelState:
+    """What is known of pixel figures now."""
+
+    figures: PixelFigures | None
+    """The latest; of labels as they were a moment ago while others are being computed."""
+    is_current: bool
+    progress: tuple[int, int]
+    """Images looked at, and all that must be, while maps are made."""
+    error: str | None
+
+
+def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[list[LabelledImage], bool]:
+    """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image.
+
+    Args:
+        images: labelled images, by digest.
+        image_size: side of the maps.
+    """
+    masked = [image for image in images if image.label == "defect" and image.mask_file is not None]
+    good = [image for image in images if image.label == "good"]
+    if not masked or not good:
+        return [], False
+    most = max(MOST_PIXELS // image_size**2, 2)
+    n_masked = min(len(masked), max(int(MASKED_SHARE * most), most - len(good)))
+    chosen = masked[:n_masked] + good[: most - n_masked]
+    return chosen, len(chosen) < len(masked) + len(good)
+
+
+def pixel_figures(
+    info: ModelInfo, images: Sequence[LabelledImage], *, drawn: bool = False, progress: Progress | None = None
+) -> PixelFigures:
+    """Pixel figures of a model on good images and on defects with a mask; maps that are not kept yet are made.
+
+    Args:
+        info: the model; what its calibration ignores is left out.
+        images: as :func:`pixel_images` chose them.
+        drawn: whether there are more.
+        progress: called with images done and total while maps are made.
+
+    Raises:
+        CheckpointError: the model folder is damaged.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+        StorageError: the database or the workspace cannot be written.
+    """
+    missing = [image for image in images if not has_map(info, image.digest)]
+    problems = score_labelled(info, missing, progress=progress)
+    size = info.model.image_size
+    maps, masks, n_masks, left_out = [], [], 0, list(problems.values())
+    for image in images:
+        found = kept_map(info, image.digest)
+        if found is None:
+            continue
+        try:
+            mask = _mask_of(image, size)
+        except DataError as error:
+            left_out.append(str(error))
+            continue
+        maps.append(found.astype(np.float32))
+        masks.append(mask)
+        n_masks += image.label == "defect"
+    figures = PixelFigures(
+        pixel_auroc=None,
+        aupro=None,
+        n_good=len(maps) - n_masks,
+        n_masks=n_masks,
+        drawn=drawn,
+        left_out=tuple(left_out),
+    )
+    if not n_masks or not figures.n_good:
+        return figures
+    ignored = surface_of(info).ignored
+    pool = pool_pixels(
+        np.stack(maps),
+        np.stack(masks),
+        ignored=None if ignored is None else ignored_pixels(ignored, height=size, width=size),
+    )
+    return replace(figures, pixel_auroc=pixel_auroc(pool), aupro=aupro(pool))
+
+
+@dataclass(frozen=True)
+class _Wish:
+    key: _Key
+    info: ModelInfo
+    images: list[LabelledImage]
+    drawn: bool
+
+
+@dataclass(frozen=True)
+class _Answer:
+    key: _Key
+    figures: PixelFigures | None
+    error: str | None
+
+
+class PixelWorker:
+    """Computes pixel figures in a thread of its own, so that neither a page nor the queue of jobs waits for them.
+
+    One is enough for a process. Of each question only the newest form is answered.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._wanted: dict[_Question, _Wish] = {}
+        self._known: dict[_Question, _Answer] = {}
+        self._progress: dict[_Question, tuple[int, int]] = {}
+        self._thread: threading.Thread | None = None
+
+    def ask(self, info: ModelInfo, images: Sequence[LabelledImage], *, purpose: str) -> PixelState | None:
+        """What is known of a model on labelled images, at once; None when no figure can be had of them.
+
+        What is not known is computed meanwhile: ask again.
+
+        Args:
+            info: the model.
+            images: labelled images, by digest, without those it has learnt from.
+            purpose: what for. Different images of one model are asked for under different names.
+        """
+        chosen, drawn = pixel_images(images, image_size=info.model.image_size)
+        if not chosen:
+            return None
+        question = (info.digest, purpose)
+        version = None if info.calibration is None else info.calibration.version
+        key = (version, tuple((image.digest, image.label, image.mask_file) for image in chosen))
+        with self._changed:
+            known = self._known.get(question)
+            is_current = known is not None and known.key == key
+            if not is_current:
+                self._wanted[question] = _Wish(key, info, chosen, drawn)
+                self._work_on()
+            return PixelState(
+                figures=None if known is None else known.figures,
+                is_current=is_current,
+                progress=self._progress.get(question, (0, 0)),
+                error=known.error if known is not None and is_current else None,
+            )
+
+    def wait(self, timeout: float) -> bool:
+        """Wait until nothing is computed any more; false when it takes longer than ``timeout`` seconds."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._thread is None, timeout)
+
+    def _work_on(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work_off, name="pixel-figures", daemon=True)
+            self._thread.start()
+
+    def _work_off(self) -> None:
+        while True:
+            with self._changed:
+                if not self._wanted:
+                    self._thread = None
+                    self._changed.notify_all()
+                    return
+                question, wish = next(iter(self._wanted.items()))
+            answer = self._answer(question, wish)
+            with self._changed:
+                self._known.pop(question, None)
+                self._known[question] = answer
+                self._progress.pop(question, None)
+                while len(self._known) > KEPT:
+                    self._known.pop(next(iter(self._known)))
+                if self._wanted[question].key == wish.key:
+                    del self._wanted[question]
+
+    def _answer(self, question: _Question, wish: _Wish) -> _Answer:
+        def progress(done: int, total: int) -> None:
+            self._progress[question] = (done, total)
+
+        try:
+            figures = pixel_figures(wish.info, wish.images, drawn=wish.drawn, progress=progress)
+            return _Answer(wish.key, figures, None)
+        except SkrdError as error:
+            return _Answer(wish.key, None, str(error))
+        except Exception as error:
+            # whatever goes wrong ends these figures, never the thread that the next ones wait for
+            log.exception("The pixel figures of %s failed", wish.info.folder)
+            return _Answer(wish.key, None, f"{type(error).__name__}: {error}")
+
+
+def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_]:
+    """(size, size): the mask of a defect as the maps see it; all false for a good image.
+
+    Raises:
+        DataError: it is gone or damaged, or nothing of it is left at this size.
+    """
+    if image.mask_file is None or image.label != "defect":
+        return np.zeros((size, size), bool)
+    mask = resize_mask(load_mask_file(image.mask_file), size)
+    if not mask.any():
+        raise DataError(f"Nothing is left of the mask of {image.name} at {size} x {size} pixels, the size of the maps.")
+    return mask

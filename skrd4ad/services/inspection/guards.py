@@ -1,0 +1,135 @@
+"""Whether an image is one the model can judge: like the training images in focus, light, colour, size and subject.
+
+The answer stands beside the verdict and does not change it. Limits are those of the model's reference, which come from
+good training images alone; see :mod:`skrd4ad.inference.reference` for how they are set and what they promise.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import median
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.statistics import ImageStatistics, image_statistics
+from skrd4ad.inference.ranges import EXPOSURE, FIGURES, Band
+from skrd4ad.inference.reference import Reference
+
+_WORDS: dict[tuple[str, int], tuple[str, str]] = {
+    ("dark", 1): ("under-exposed", "black pixels"),
+    ("bright", 1): ("over-exposed", "white pixels"),
+    ("contrast", -1): ("too little contrast", "contrast"),
+    ("sharpness", -1): ("out of focus", "sharpness"),
+    ("noise", 1): ("too noisy", "noise"),
+    ("green_red", -1): ("wrong colour, too green", "green to red"),
+    ("green_red", 1): ("wrong colour, too red", "green to red"),
+    ("blue_yellow", -1): ("wrong colour, too blue", "blue to yellow"),
+    ("blue_yellow", 1): ("wrong colour, too yellow", "blue to yellow"),
+    ("aspect", -1): ("wrong shape", "width over height"),
+    ("aspect", 1): ("wrong shape", "width over height"),
+    ("shorter_side", -1): ("too small", "shorter side"),
+}
+"""What it means that a figure lies below (-1) or above (1) its range, and the figure in words."""
+
+
+@dataclass(frozen=True)
+class GuardResult:
+    """Whether an image can be judged, and if not, why."""
+
+    ok: bool
+    reasons: tuple[str, ...] = ()
+    """One a figure, such as "out of focus (sharpness 12, training images 80–210)"."""
+
+    @property
+    def refusal(self) -> str | None:
+        """One line for people; None when the image can be judged."""
+        return None if self.ok else "cannot judge: " + "; ".join(self.reasons)
+
+
+def check(
+    image: NDArray[np.uint8],
+    embedding: NDArray[np.floating] | None,
+    reference: Reference,
+    *,
+    resized: NDArray[np.uint8] | None = None,
+) -> GuardResult:
+    """Compare an image that the model sees as a whole with the training images.
+
+    Args:
+        image: (H, W, 3) RGB.
+        embedding: (C,), of :class:`skrd4ad.inference.predict.Maps`; None leaves out whether it shows the right part.
+        reference: of the model.
+        resized: the image at the model's size, when it is at hand.
+    """
+    figures = image_statistics(image, size=reference.image_size, resized=resized)
+    found = _reasons(figures, reference) + _size_reasons(figures, reference)
+    if embedding is not None:
+        found += _likeness_reasons(reference.distance(embedding), reference)
+    return GuardResult(ok=not found, reasons=tuple(found))
+
+
+def check_tiles(
+    tiles: Sequence[NDArray[np.uint8]], embeddings: NDArray[np.floating] | None, reference: Reference
+) -> GuardResult:
+    """Compare an image that the model sees in tiles with the training images: the usual tile must be like them.
+
+    Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part, so
+    that medians over the tiles count.
+
+    Args:
+        tiles: each (S, S, 3) RGB at the model's size; at least one.
+        embeddings: (N, C), of the same or other tiles.
+        reference: of the model.
+    """
+    each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
+    usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})
+    found = _reasons(usual, reference)
+    if embeddings is not None:
+        found += _likeness_reasons(median(reference.distance(embedding) for embedding in embeddings), reference)
+    return GuardResult(ok=not found, reasons=tuple(found))
+
+
+def _reasons(figures: ImageStatistics, reference: Reference) -> list[str]:
+    found = []
+    sides = {reference.bands[name].side(getattr(figures, name)) for name in EXPOSURE}
+    # a defect makes shadows or lights of its own; less light makes all of them darker
+    if sides in ({-1}, {1}):
+        words = "under-exposed" if sides == {-1} else "over-exposed"
+        found.append(_reason(words, "brightness", figures.brightness, reference.bands["brightness"]))
+    for name in FIGURES:
+        value, band = getattr(figures, name), reference.bands[name]
+        if (name, band.side(value)) in _WORDS:
+            found.append(_reason(*_WORDS[name, band.side(value)], value, band))
+    return found
+
+
+def _size_reasons(figures: ImageStatistics, reference: Reference) -> list[str]:
+    values = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
+    return [
+        f"{_WORDS[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
+        f"{reference.height})"
+        for name, value in values.items()
+        if (side := reference.bands[name].side(value))
+    ]
+
+
+def _likeness_reasons(distance: float, reference: Reference) -> list[str]:
+    band = reference.bands["distance"]
+    if not band.side(distance):
+        return []
+    return [
+        f"does not look like the training images, wrong part? (distance {_number(distance)}, training images up to "
+        f"{_number(band.seen_high)})"
+    ]
+
+
+def _reason(words: str, figure: str, value: float, band: Band) -> str:
+    if figure.endswith("pixels"):
+        return f"{words} ({figure} {100 * value:.1f} %, training images up to {100 * band.seen_high:.1f} %)"
+    low, high = _number(band.seen_low), _number(band.seen_high)
+    return f"{words} ({figure} {_number(value)}, training images {low}–{high})"
+
+
+def _number(value: float) -> str:
+    """Three figures are enough to compare, and whole numbers stay whole."""
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}"

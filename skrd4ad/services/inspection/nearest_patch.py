@@ -1,0 +1,96 @@
+"""Which patch of which good training image a place of a part was compared with, for a person to look at both."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import PATCH_IMAGES
+from skrd4ad.services.inspection.similar_images import content_of
+from skrd4ad.types import DatasetClass
+
+AROUND = 1.5
+"""Cells of the grid that are shown on each side of the one that was compared."""
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class ComparedPatch:
+    """A place of a part, and the nearest good patch."""
+
+    box: Box
+    """x0, y0, x1, y1 of the surroundings of the place, in pixels of the part's image."""
+    path: Path
+    """The good training image."""
+    good_box: Box
+    """The same surroundings in that image."""
+    distance: float
+    """Of the two, in standardised descriptors; 0 is the same."""
+    usual: float
+    """Mean distance of the places of good parts."""
+
+
+def compared_patch(
+    predictor: Predictor, image: NDArray[np.uint8], data: DatasetClass, *, peak: tuple[float, float]
+) -> ComparedPatch | None:
+    """The good patch that the place of a peak is nearest to.
+
+    Args:
+        predictor: a model that compares with good patches.
+        image: (H, W, 3) uint8 RGB of any size, seen whole.
+        data: the class the model was trained on.
+        peak: x and y, as shares 0 to below 1 of width and height.
+
+    Returns:
+        None when the model compares with no patches, or its training image is not among the class's any more.
+
+    Raises:
+        ImageError: a training image cannot be read.
+    """
+    normality = predictor.model.normality
+    names = predictor.info.data.get(PATCH_IMAGES)
+    if normality is None or not normality.has_patches or not names:
+        return None
+    assert normality.source is not None and normality.usual is not None
+    pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        distances, places = normality.nearest(predictor.model.teacher(pixels))
+    rows, columns = places.shape[1:]
+    row, column = (min(int(share * cells), cells - 1) for share, cells in ((peak[1], rows), (peak[0], columns)))
+    patch = int(places[0, row, column])
+    source, good_row, good_column = _ints(normality.source[patch])
+    path = next((sample.path for sample in data.train if content_of(sample) == names[source]), None)
+    if path is None:
+        return None
+    good = read_image(path)
+    return ComparedPatch(
+        box=_around(row, column, grid=(rows, columns), size=image.shape[:2]),
+        path=path,
+        good_box=_around(good_row, good_column, grid=(rows, columns), size=good.shape[:2]),
+        distance=float(distances[0, 0, row, column]),
+        usual=float(normality.usual[patch, -1]),
+    )
+
+
+def _ints(values: Tensor) -> tuple[int, int, int]:
+    image, row, column = values.tolist()
+    return int(image), int(row), int(column)
+
+
+def _around(row: int, column: int, *, grid: tuple[int, int], size: tuple[int, ...]) -> Box:
+    """Pixels around a cell; moved inward at the border, so that both pictures show as much."""
+    (top, bottom), (left, right) = (
+        _part(cell, cells, pixels) for cell, cells, pixels in zip((row, column), grid, size, strict=True)
+    )
+    return left, top, right, bottom
+
+
+def _part(cell: int, cells: int, pixels: int) -> tuple[int, int]:
+    width = (1 + 2 * AROUND) * pixels / cells
+    start = min(max((cell - AROUND) * pixels / cells, 0), max(pixels - width, 0))
+    return round(start), min(pixels, max(round(start + width), round(start) + 1))

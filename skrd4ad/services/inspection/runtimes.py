@@ -1,0 +1,225 @@
+"""Opening a model by the runtime that is wanted, or by the fastest one that was found for it."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+import cv2
+import numpy as np
+
+from skrd4ad.data.images.read import read_image
+from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.export.benchmark import MOST_IMAGES, Measured, Report, measure, remembered
+from skrd4ad.export.check import CheckImages, given_images, images_of
+from skrd4ad.export.manifest import Precision
+from skrd4ad.export.runtimes import Choice, by_runtime, is_converted, runtime_cache
+from skrd4ad.export.write import spread
+from skrd4ad.files import require_writable
+from skrd4ad.inference.predict import Predictor, by_network
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.devices import CudaNetwork, DeviceName, choose_device
+from skrd4ad.types import DatasetClass, Progress
+
+RuntimeWish = Literal["auto", "torch", "openvino", "onnxruntime"]
+VARIABLE = "SKRD4AD_RUNTIME"
+"""Runtime of the app: one of :data:`RuntimeWish`."""
+WORTH = 200
+"""Images from which on it pays to find the fastest runtime first."""
+_FEWEST = 8
+_GENERATED = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a model is to be run.
+
+    Raises:
+        ConfigError: these do not go together.
+    """
+
+    runtime: RuntimeWish = "auto"
+    precision: Precision | None = None
+    """None for fp32, or with auto for what was measured."""
+    device: DeviceName = "auto"
+
+    def __post_init__(self) -> None:
+        if self.runtime not in get_args(RuntimeWish):
+            raise ConfigError(f"The runtime is {self.runtime!r}; allowed: {', '.join(get_args(RuntimeWish))}.")
+        if self.precision is not None and self.runtime == "auto":
+            raise ConfigError(
+                f"The precision is {self.precision!r} for the runtime auto, which chooses the precision itself; name a "
+                "runtime, such as openvino, or leave the precision out."
+            )
+        if self.device == "cuda" and self.runtime not in ("auto", "torch"):
+            raise ConfigError(f"The device is 'cuda' and the runtime {self.runtime!r}; only torch computes there.")
+
+
+def open_predictor(
+    folder: Path,
+    wish: Wish,
+    *,
+    images: Sequence[Path] = (),
+    data: DatasetClass | None = None,
+    exact: bool = False,
+    streams: int = 1,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+    report: Report = lambda _step, _done, _total: None,
+) -> Predictor:
+    """A model by the runtime that is wanted.
+
+    Auto is a graphics card if there is one; otherwise the fastest runtime that was found to say the same as torch.
+    When nobody has looked for it yet, that is done here if there are ``WORTH`` images to look at, else torch it is.
+
+    Args:
+        folder: model folder.
+        wish: runtime, precision and device.
+        images: that the model will look at.
+        data: of the model, for int8.
+        exact: auto takes only runtimes in fp32, for figures and limits.
+        streams: threads that will ask for batches at the same time.
+        weights: weights file of the teacher to use instead of the usual places.
+        progress: called with bytes done and total while the teacher's weights are downloaded.
+        report: is told what is done to find the fastest runtime.
+
+    Raises:
+        ConfigError: the device or a package of the runtime is not there, or int8 has no good images.
+        CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    device = choose_device(wish.device)
+    predictor = Predictor.load(folder, weights=weights, progress=progress)
+    if device.type == "cuda" and wish.runtime in ("auto", "torch"):
+        model = predictor.model
+        network = CudaNetwork(model, device)
+        look = by_network(network, size=predictor.image_size, normality=model.normality)
+        return Predictor(model, predictor.info, look=look, runtime="torch on the graphics card")
+    if wish.runtime != "auto":
+        choice = Choice(wish.runtime, wish.precision or "fp32")
+        return by_runtime(predictor, choice, normals=() if data is None else data.train, streams=streams)
+    measured = remembered(predictor.info)
+    if measured is None and len(images) >= WORTH:
+        measured = _measured_on(predictor, images, report)
+    return predictor if measured is None else by_runtime(predictor, measured.fastest(exact=exact), streams=streams)
+
+
+def measure_model(
+    predictor: Predictor,
+    data: DatasetClass | None,
+    *,
+    int8: bool = False,
+    report: Report = lambda _step, _done, _total: None,
+) -> Measured:
+    """Find the fastest runtime of a model, and remember it.
+
+    Args:
+        predictor: the model in torch.
+        data: the class it was trained on, whose images all runtimes look at; without it they look at made-up ones,
+            which tell whether a conversion is right but nothing of verdicts, so that only fp32 is compared.
+        int8: measure int8 as well, made from the class's good training images.
+        report: is told of the progress.
+
+    Raises:
+        ConfigError: int8 is wanted without data.
+        CheckpointError: the workspace cannot be written.
+        ImageError: an image cannot be read.
+    """
+    if int8 and data is None:
+        raise ConfigError("int8 needs the good training images of the model, which are not at hand; name their data.")
+    require_writable(runtime_cache())
+    if data is None:
+        with tempfile.TemporaryDirectory() as folder:
+            return measure(predictor, _made_up(Path(folder), predictor.image_size), precisions=(), report=report)
+    precisions = ("fp32", "bf16", "int8") if int8 else ("fp32", "bf16")
+    images = images_of(data, most=MOST_IMAGES)
+    return measure(predictor, images, precisions=precisions, normals=data.train if int8 else (), report=report)
+
+
+def _measured_on(predictor: Predictor, images: Sequence[Path], report: Report) -> Measured | None:
+    """On some of the images that are waiting; None when too few of those can be read."""
+    readable = [images[place] for place in spread(len(images), MOST_IMAGES) if _is_readable(images[place])]
+    return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), report=report)
+
+
+def _is_readable(path: Path) -> bool:
+    try:
+        read_image(path)
+    except ImageError:
+        return False
+    return True
+
+
+def _made_up(folder: Path, size: int) -> CheckImages:
+    rng = np.random.default_rng(0)
+    paths = [folder / f"{number}.png" for number in range(_GENERATED)]
+    for number, path in enumerate(paths):
+        rough = rng.integers(0, 256, (4 << number % 4, 4 << number % 4, 3)).astype(np.uint8)
+        cv2.imwrite(str(path), cv2.resize(rough, (size, size), interpolation=cv2.INTER_CUBIC))
+    return CheckImages(given_images(paths).samples, f"{_GENERATED} made-up images", labelled=False)
+
+
+class Background:
+    """Looks for the fastest runtime in a process of its own, so that nothing waits for it; one model at a time."""
+
+    def __init__(self, command: Callable[[Path], Sequence[str]] | None = None) -> None:
+        """Make an idle one.
+
+        Args:
+            command: that measures the model in a folder; for tests.
+        """
+        self._command = command or (
+            lambda folder: [sys.executable, "-m", "skrd4ad", "runtimes", "--model", str(folder), "--nice"]
+        )
+        self._lock = threading.Lock()
+        self._running: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._tried: set[str] = set()
+
+    def choice_for(self, info: ModelInfo) -> tuple[Choice, str]:
+        """The runtime to use now, and a line about it for people. Measuring begins when nobody has measured yet."""
+        wanted = os.environ.get(VARIABLE, "auto")
+        if wanted != "auto":
+            choice = Choice(Wish(runtime=wanted).runtime)  # type: ignore[arg-type]
+            return choice, f"Runs on {choice.words}, as {VARIABLE} says."
+        measured = remembered(info)
+        if measured is not None and is_converted(info, measured.fastest()):
+            return measured.fastest(), words_of(measured)
+        begun = self._begin(info)
+        return Choice("torch"), f"Runs on torch{'; looking for a faster runtime in the background' if begun else ''}."
+
+    def _begin(self, info: ModelInfo) -> bool:
+        """Whether the model is being measured; each is tried once."""
+        with self._lock:
+            key = f"{info.digest}:{info.calibration_versions}"
+            if self._running is not None and self._running[1].poll() is None:
+                return self._running[0] == key
+            if key in self._tried:
+                return False
+            self._tried.add(key)
+            process = subprocess.Popen(
+                self._command(info.folder),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            self._running = (key, process)
+            return True
+
+
+def words_of(measured: Measured) -> str:
+    """One line on what was chosen and why."""
+    times = {each.choice: each.milliseconds for each in measured.candidates}
+    fastest = measured.fastest()
+    if fastest == Choice("torch"):
+        return f"Runs on torch, {times[fastest]:.3g} ms an image: no other runtime was faster and said the same."
+    return (
+        f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {times[Choice('torch')]:.3g}. Verdicts "
+        f"were compared on {measured.images}."
+        if measured.calibration is not None
+        else f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {times[Choice('torch')]:.3g}."
+    )

@@ -1,0 +1,155 @@
+"""The normal images that look most like an image, for a person to compare with."""
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skrd4ad.data.dataset import iter_images
+from skrd4ad.data.images.read import content_hash, resize_image
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, ImageError
+from skrd4ad.files import new_file
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import pooled
+from skrd4ad.models.tensor_files import read_tensor_file, write_tensors
+from skrd4ad.paths import workspace
+from skrd4ad.types import DatasetClass, Progress, Sample
+
+BATCH = 16
+CACHE_FORMAT = 1
+_EMBEDDINGS = "embeddings"
+
+
+@dataclass(frozen=True)
+class Neighbour:
+    """A training image that looks like another image."""
+
+    path: Path
+    distance: float
+    """Cosine distance of the teacher's pooled coarsest features, 0..2; 0 for the same image."""
+
+
+def nearest_normals(
+    predictor: Predictor,
+    image_or_embedding: NDArray[Any],
+    data: DatasetClass,
+    *,
+    k: int = 3,
+    progress: Progress | None = None,
+) -> tuple[Neighbour, ...]:
+    """The good training images that are closest to an image in the teacher's features.
+
+    The embeddings of the training images are computed once for a teacher, an image size and a content of the data, and
+    kept in the workspace. All of them are compared; copies of one image count once.
+
+    Args:
+        predictor: the model.
+        image_or_embedding: (H, W, 3) uint8 RGB of any size, or (C,) as in :class:`skrd4ad.inference.predict.Maps`.
+        data: the class whose good training images are searched.
+        k: how many; all there are when there are fewer.
+        progress: called with images done and total while embeddings are computed; not when they are known.
+
+    Returns:
+        Closest first.
+
+    Raises:
+        ConfigError: ``k`` is below 1.
+        DataError: there are no good training images, or the embedding is that of another teacher.
+        ImageError: a training image cannot be read.
+        CheckpointError: the embeddings cannot be written to the workspace.
+        StorageError: the workspace folder cannot be made.
+    """
+    if k < 1:
+        raise ConfigError(f"{k} neighbours were asked for; allowed: 1 or more.")
+    if not data.train:
+        raise DataError(f"The class {data.name} has no good training images to compare with; choose another data set.")
+    # in the order of their contents, as in the file, so that names and order of the data do not matter
+    samples = [sample for _, sample in sorted({content_of(s): s for s in reversed(data.train)}.items())]
+    known = _directions(_embeddings(predictor, samples, progress=progress))
+    own = _directions(_embedding(predictor, image_or_embedding)[None])[0]
+    if own.shape != known.shape[1:]:
+        raise DataError(
+            f"The embedding has {own.size} values; those of this model's teacher have {known.shape[1]}. Give one that "
+            "this model has computed."
+        )
+    distances = np.maximum(0, 1 - known @ own)
+    return tuple(
+        Neighbour(samples[place].path, float(distances[place])) for place in np.argsort(distances, kind="stable")[:k]
+    )
+
+
+def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArray[np.floating]:
+    if image_or_embedding.ndim == 1:
+        return image_or_embedding
+    pixels = torch.from_numpy(resize_image(image_or_embedding, predictor.image_size)).permute(2, 0, 1)[None]
+    with torch.inference_mode():
+        return pooled(predictor.model.teacher(pixels)[-1])[0]
+
+
+def _embeddings(predictor: Predictor, samples: list[Sample], *, progress: Progress | None) -> NDArray[np.floating]:
+    """(n, C) in the order of the samples, from the workspace or computed and kept there."""
+    path = _cache_file(predictor, samples)
+    kept = _read(path, n=len(samples))
+    if kept is not None:
+        return kept
+    found: list[NDArray[np.float32]] = []
+    for places, images in iter_images(samples, predictor.image_size, batch=BATCH):
+        with torch.inference_mode():
+            found.append(pooled(predictor.model.teacher(images)[-1]))
+        if progress is not None:
+            progress(places.stop, len(samples))
+    embeddings = np.concatenate(found)
+    with new_file(path) as temporary:
+        write_tensors(temporary, {_EMBEDDINGS: torch.from_numpy(embeddings)})
+    return embeddings
+
+
+def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
+    contents = "".join(content_of(sample) for sample in samples)
+    parts = (
+        f"{CACHE_FORMAT}|{predictor.info.model.net}|{predictor.info.teacher_digest}|{predictor.image_size}|{contents}"
+    )
+    return workspace() / "cache" / "embeddings" / f"{hashlib.sha256(parts.encode()).hexdigest()}.safetensors"
+
+
+def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
+    """What is kept, or None where nothing of use is: a damaged file is computed again."""
+    if not path.is_file():
+        return None
+    try:
+        tensors = read_tensor_file(path, error=CheckpointError)
+    except CheckpointError:
+        return None
+    kept = tensors.get(_EMBEDDINGS)
+    if kept is None or kept.ndim != 2 or len(kept) != n or not kept.isfinite().all():
+        return None
+    embeddings: NDArray[np.floating] = kept.numpy()
+    return embeddings
+
+
+def content_of(sample: Sample) -> str:
+    """SHA-256 of the file of a sample; it is read again only when its size or time has changed.
+
+    Raises:
+        ImageError: the file cannot be read.
+    """
+    try:
+        state = sample.path.stat()
+    except OSError as error:
+        raise ImageError(f"{sample.path} cannot be read: {error.strerror or error}.") from error
+    return _hashed(sample.path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=100_000)
+def _hashed(path: Path, size: int, modified: int) -> str:  # noqa: ARG001  # they tell one content from the next
+    return content_hash(path)
+
+
+def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
+    wide = embeddings.astype(np.float64)
+    return wide / np.maximum(np.linalg.norm(wide, axis=-1, keepdims=True), 1e-12)

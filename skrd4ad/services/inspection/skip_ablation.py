@@ -1,0 +1,53 @@
+"""What the skip connections add: anomaly maps of the same student with some of them cut."""
+
+import copy
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import resize_image
+from skrd4ad.inference.predict import Predictor, maps_of
+from skrd4ad.models.decoder import Decoder
+
+CUT_NOTE = "the same student with its skips cut; a model trained without skips is RD4AD and is trained separately"
+"""To be shown beside the maps: a student that has learnt with skips is at a disadvantage without them."""
+
+
+def skip_words(skips: int) -> str:
+    """Name of a view: "no skip", "1 skip", "2 skips"."""
+    return {0: "no skip", 1: "1 skip"}.get(skips, f"{skips} skips")
+
+
+def maps_by_skips(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+    """Anomaly maps of one image by the number of skip connections that are left, from none to all the model has.
+
+    The image is seen whole, and teacher and bottleneck run once. With all skips the map is the predictor's own. The
+    predictor is left as it is, so that other threads may use it meanwhile.
+
+    Args:
+        predictor: the model; one without skips gives one map.
+        image: (H, W, 3) RGB of any size.
+
+    Returns:
+        By number of skips, ascending: (S, S) raw scores, in the unit of the model's own map.
+    """
+    pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
+    student = predictor.model.student
+    with torch.inference_mode():
+        features = predictor.model.teacher(pixels)
+        embedding = student.bn(features)
+        restored = {
+            skips: _cut(student.decoder, skips)(embedding, features) for skips in range(student.decoder.skips + 1)
+        }
+        size, normality = predictor.image_size, predictor.model.normality
+        return {
+            skips: maps_of(features, own, size=size, normality=normality).maps[0] for skips, own in restored.items()
+        }
+
+
+def _cut(decoder: Decoder, skips: int) -> Decoder:
+    """The decoder with fewer skips; a shallow copy shares the weights, but not the number of skips."""
+    shortened = copy.copy(decoder)
+    shortened.skips = skips
+    return shortened

@@ -1,0 +1,1 @@
+"""Background jobs: queue, handle, process."""

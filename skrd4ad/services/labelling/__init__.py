@@ -1,0 +1,1 @@
+"""The review queue: images, scores, decisions of people."""

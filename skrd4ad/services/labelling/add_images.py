@@ -1,0 +1,247 @@
+"""Where the images of a queue come from: data sets and folders, whose files stay where they are, and uploads."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+from skrd4ad.data.images.read import content_hash, image_size, read_image, read_mask
+from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import file_hash
+from skrd4ad.paths import workspace
+from skrd4ad.services.labelling.annotate import defect_type_name
+from skrd4ad.services.labelling.files import save_mask_file, stored_path
+from skrd4ad.services.labelling.review import keep_upload
+from skrd4ad.storage.annotations import Decision
+from skrd4ad.storage.class_images import NewImage, place_images
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import Origin
+from skrd4ad.types import GOOD, DatasetClass, Progress, Sample, Split
+
+AT_ONCE = 500
+"""Images that are stored together."""
+DATA_SET = "data set"
+"""Reviewer of the labels that a data set brings along."""
+
+Source = Path | bytes | ImageError
+"""An image: its file, its bytes, or why it could not be had."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Added:
+    """What came of adding images to a queue."""
+
+    added: int
+    known: int
+    """Images that were in the queue already, by their content."""
+    repeated: int
+    """Images with the same content as one before them."""
+    labels: int
+    """Labels of the data set that were taken over."""
+    problems: tuple[str, ...]
+    """What could not be taken, in words."""
+    digests: tuple[str, ...]
+    """Contents in their order, those that were known among them; each once."""
+
+    @property
+    def words(self) -> str:
+        """What happened, in one sentence."""
+        parts = [f"{self.added} image{'' if self.added == 1 else 's'} added to the queue"]
+        if self.known:
+            parts.append(f"{self.known} {'was' if self.known == 1 else 'were'} there already")
+        if self.repeated:
+            parts.append(f"{self.repeated} had the same content as another one")
+        if self.labels:
+            parts.append(f"{self.labels} label{'' if self.labels == 1 else 's'} of the data set taken over")
+        return ", ".join(parts) + "."
+
+
+def add_class(
+    info: ModelInfo,
+    data: DatasetClass,
+    *,
+    splits: Sequence[Split] = ("test",),
+    take_labels: bool = False,
+    progress: Progress | None = None,
+) -> Added:
+    """Put images of a data set into the queue of a model's class; their files stay where they are.
+
+    Of each its content is read and its header decoded.
+
+    Args:
+        info: the model.
+        data: images of the same kind of part, usually the class that the model was trained on.
+        splits: which images: test, train, or both.
+        take_labels: take over what the data set says of each, with its masks, as the decision of the reviewer
+            "data set"; an image that somebody has decided on keeps that decision.
+        progress: called with images done and total.
+
+    Raises:
+        ConfigError: no split is named.
+        CheckpointError: a mask cannot be kept.
+        StorageError: the database cannot be written; what was stored before stays.
+    """
+    if not splits:
+        raise ConfigError("No images are named; choose the test images, the training images, or both.")
+    samples = [sample for sample in data.samples if sample.split in splits]
+    prepared = [partial(_of_sample, sample, take_labels=take_labels) for sample in samples]
+    return _add(info, prepared, origin="dataset", progress=progress)
+
+
+def add_files(
+    info: ModelInfo,
+    files: Iterable[tuple[str, Source]],
+    *,
+    origin: Origin = "import",
+    progress: Progress | None = None,
+) -> Added:
+    """Put images without labels into the queue of a model's class.
+
+    Args:
+        info: the model.
+        files: a name for each image, and its file, which stays where it is, or its bytes, which are kept in the
+            workspace, or why it could not be had.
+        origin: how they came.
+        progress: called with images done and total.
+
+    Raises:
+        CheckpointError: an image cannot be kept.
+        StorageError: the database cannot be written; what was stored before stays.
+    """
+    return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, progress=progress)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Prepared:
+    image: NewImage
+    problem: str | None = None
+    """What of it could not be taken, though the image is fine."""
+
+
+def _add(
+    info: ModelInfo,
+    prepare: Sequence[Callable[[], _Prepared]],
+    *,
+    origin: Origin,
+    progress: Progress | None,
+) -> Added:
+    first: dict[str, NewImage] = {}
+    waiting: list[NewImage] = []
+    problems: list[str] = []
+    added = labels = repeated = 0
+    for done, make in enumerate(prepare, start=1):
+        try:
+            made = make()
+        except ImageError as error:
+            problems.append(str(error))
+        else:
+            if made.problem is not None:
+                problems.append(made.problem)
+            same = first.setdefault(made.image.digest, made.image)
+            if same is made.image:
+                waiting.append(same)
+            else:
+                repeated += 1
+                problems += _contradiction(same, made.image)
+        if len(waiting) >= AT_ONCE or (waiting and done == len(prepare)):
+            new, decided = _store(info, waiting, origin)
+            added, labels, waiting = added + new, labels + decided, []
+        if progress is not None:
+            progress(done, len(prepare))
+    return Added(
+        added=added,
+        known=len(first) - added,
+        repeated=repeated,
+        labels=labels,
+        problems=tuple(problems),
+        digests=tuple(first),
+    )
+
+
+def _store(info: ModelInfo, images: Sequence[NewImage], origin: Origin) -> tuple[int, int]:
+    """How many of the images are new to the class, and how many got the decision they came with."""
+    with workspace_database().write() as session:
+        placed = place_images(
+            session,
+            images,
+            dataset=info.dataset,
+            class_name=info.class_name,
+            origin=origin,
+            reviewer=DATA_SET,
+            is_there=lambda file: stored_path(file).is_file(),
+        )
+    return len(placed.added), len(placed.decided)
+
+
+def _of_sample(sample: Sample, *, take_labels: bool) -> _Prepared:
+    image = _of_file(sample.path.name, sample.path, split=sample.split, known_type=sample.defect_type)
+    if not take_labels:
+        return _Prepared(image=image)
+    if sample.label == 0:
+        return _Prepared(image=replace(image, decision=Decision(label="good")))
+    problem = mask_file = kind = None
+    try:
+        kind = defect_type_name(sample.defect_type)
+        mask_file = _mask_of(sample, image)
+    except (ConfigError, ImageError) as error:
+        problem = f"{sample.path}: its label was taken over in part. {error}"
+    decision = Decision(label="defect", defect_type=kind, mask_file=mask_file)
+    return _Prepared(image=replace(image, decision=decision), problem=problem)
+
+
+def _mask_of(sample: Sample, image: NewImage) -> str | None:
+    if sample.mask_path is None:
+        return None
+    mask = read_mask(sample.mask_path)
+    if mask.shape != (image.height, image.width):
+        raise ImageError(
+            f"The mask {sample.mask_path} has {mask.shape[1]} x {mask.shape[0]} pixels, the image {image.width} x "
+            f"{image.height}."
+        )
+    return save_mask_file(mask) if mask.any() else None
+
+
+def _of_source(name: str, source: Source) -> _Prepared:
+    if isinstance(source, ImageError):
+        raise source
+    shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name)
+    return _Prepared(image=_of_bytes(shown, source) if isinstance(source, bytes) else _of_file(shown, source))
+
+
+def _of_bytes(name: str, content: bytes) -> NewImage:
+    height, width, _ = read_image(content, name=name).shape
+    kept = keep_upload(content, name=name)
+    file = str(kept.relative_to(workspace()))
+    return NewImage(digest=content_hash(content), name=name, file=file, width=width, height=height)
+
+
+def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str | None = None) -> NewImage:
+    place = path.absolute()
+    home = workspace()
+    file = str(place.relative_to(home) if place.is_relative_to(home) else place)
+    if not all(_is_text(text) for text in (file, name, known_type or "")):
+        raise ImageError(f"{str(path)!r}: the name has characters that cannot be stored. Rename the file.")
+    width, height = image_size(path)
+    return NewImage(
+        digest=file_hash(path), name=name, file=file, width=width, height=height, split=split, known_type=known_type
+    )
+
+
+def _is_text(text: str) -> bool:
+    """Whether this is text everywhere; the name of a file may be any bytes."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _contradiction(first: NewImage, again: NewImage) -> list[str]:
+    if first.known_type == again.known_type or None in (first.known_type, again.known_type):
+        return []
+    words = {known: "good" if known == GOOD else f"defect ({known})" for known in (first.known_type, again.known_type)}
+    return [
+        f"{again.file}: the same content as {first.file}, but another label ({words[again.known_type]}, not "
+        f"{words[first.known_type]}). The label of the first one counts."
+    ]

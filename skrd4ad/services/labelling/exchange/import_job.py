@@ -1,0 +1,287 @@
+"""Importing labels in the background: a job looks at a file or folder, another one stores what the user agreed to.
+
+What is found is kept as the result of its job, so it is still there when the user comes back, after a restart too. The
+second job reads the file again: only what was looked at is stored.
+"""
+
+import hashlib
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
+from pathlib import Path, PurePath
+from typing import Any
+
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.files import new_file
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.paths import workspace
+from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.labelling.annotate import reviewer_name
+from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
+from skrd4ad.services.labelling.exchange.records import Format
+from skrd4ad.services.labelling.exchange.text import imported_lines
+from skrd4ad.services.labelling.exchange.transfer import ImportPlan, plan_import, run_import
+from skrd4ad.types import Progress
+
+KIND = "labels"
+"""Kind of the background jobs. Their progress holds ``done``, ``total``, ``share`` and ``words``; their result is a
+:class:`Look` in its JSON form, or for an import ``lines``: what it did, in words."""
+KEPT = timedelta(days=1)
+"""An upload that was looked at and not imported is kept so long, and what came of an import is shown so long."""
+SHOWN_PROBLEMS = 200
+_UPLOADS = "imports"
+_LATEST = 100
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agreed:
+    """What the user wants of an import that was looked at."""
+
+    reviewer: str
+    conflicts: Conflicts
+    skip_bad: bool
+    fingerprint: str
+    """Of what was looked at."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportRequest:
+    """Labels to look at or to import. Its JSON form is all that is needed to ask for the same again."""
+
+    dataset: str
+    class_name: str
+    source: str
+    """Folder on the server, or the upload as it is kept in the workspace."""
+    name: str | None
+    """Name of the uploaded file; None for a folder."""
+    empty_is_good: bool
+    agreed: Agreed | None = None
+    """None while it is only looked at."""
+
+    @property
+    def named(self) -> str:
+        """What the source is called, for people."""
+        return self.name or self.source
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the source can still be read; an upload is kept for a day."""
+        return Path(self.source).exists()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        return asdict(self)
+
+    @staticmethod
+    def from_dict(values: Mapping[str, Any]) -> "ImportRequest":
+        """Request from its JSON form.
+
+        Raises:
+            ConfigError: a value is missing or unknown.
+        """
+        try:
+            agreed = values["agreed"]
+            return ImportRequest(**{**values, "agreed": None if agreed is None else Agreed(**agreed)})
+        except (KeyError, TypeError) as error:
+            raise ConfigError(f"The import request is damaged: {error}.") from error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """What a file or folder holds for a class, and what importing it would change."""
+
+    format: Format
+    usable: int
+    """Images that can be imported."""
+    kinds: Mapping[Kind, int]
+    changed: Mapping[Conflicts, int]
+    notes: tuple[str, ...]
+    problems: tuple[tuple[str, str], ...]
+    """Where something is wrong, and what; the first of many."""
+    n_problems: int
+    fingerprint: str
+
+
+def look_of(result: Mapping[str, Any]) -> Look:
+    """What a job found, from its result.
+
+    Raises:
+        ConfigError: it is no such result.
+    """
+    try:
+        problems = tuple((str(where), str(what)) for where, what in result["problems"])
+        return Look(**{**result, "notes": tuple(result["notes"]), "problems": problems})
+    except (KeyError, TypeError, ValueError) as error:
+        raise ConfigError(f"The result of the import is damaged: {error}. Check the file again.") from error
+
+
+def submit_look(info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False) -> str:
+    """Look at labels for the class of a model, in the background; returns the id of the job.
+
+    Args:
+        info: the model.
+        source: a folder on the server, or the content of an uploaded file.
+        name: of the uploaded file.
+        empty_is_good: whether images without annotations in a COCO file of another program are good parts.
+
+    Raises:
+        ConfigError: labels are being imported into this class already.
+        CheckpointError: the upload cannot be kept.
+        StorageError: the job cannot be stored.
+    """
+    _forget_uploads()
+    return _submit(
+        ImportRequest(
+            dataset=info.dataset,
+            class_name=info.class_name,
+            source=str(source if isinstance(source, Path) else _keep_upload(source, name=name or "")),
+            name=None if isinstance(source, Path) else name,
+            empty_is_good=empty_is_good,
+        )
+    )
+
+
+def submit_import(request: ImportRequest, agreed: Agreed) -> str:
+    """Store labels that were looked at, in the background; returns the id of the job.
+
+    Raises:
+        ConfigError: the name cannot be used, or labels are being imported into this class already.
+        StorageError: the job cannot be stored.
+    """
+    return _submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
+
+
+def repeat_import(job_id: str) -> str:
+    """Submit the request of a job that was interrupted, cancelled or failed once more; returns the id of the new one.
+
+    Raises:
+        ConfigError: the job was none of these or has not ended, or labels are being imported into this class already.
+        StorageError: there is no such job.
+    """
+    job = queue().get(job_id)
+    if job.kind != KIND or job.active:
+        raise ConfigError(f"The job {job.title!r} ({job.kind}, {job.state}) is no import of labels that has ended.")
+    return _submit(ImportRequest.from_dict(job.request))
+
+
+def latest_import(info: ModelInfo) -> JobView | None:
+    """The newest job that looked at labels for the class of a model or imported them; None when there was none.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    mine = {"dataset": info.dataset, "class_name": info.class_name}.items()
+    jobs = (job for job in queue().list(limit=_LATEST) if job.kind == KIND)
+    return next((job for job in jobs if mine <= job.request.items()), None)
+
+
+def drop_upload(request: ImportRequest) -> None:
+    """Delete the uploaded file of a request; a folder on the server stays."""
+    if request.name is not None:
+        with suppress(OSError):
+            Path(request.source).unlink()
+
+
+def _submit(request: ImportRequest) -> str:
+    place = (request.dataset, request.class_name)
+    for job in queue().active():
+        if job.kind == KIND and (job.request["dataset"], job.request["class_name"]) == place:
+            raise ConfigError(f"{job.title} is not done yet. Wait for it, or cancel it first.")
+    doing = "check of labels" if request.agreed is None else "import of labels"
+    return queue().submit(
+        kind=KIND,
+        title=f"{request.class_name} · {doing}",
+        request=request.to_dict(),
+        work=lambda handle: _work(request, handle),
+    )
+
+
+def _work(request: ImportRequest, handle: JobHandle) -> Mapping[str, Any]:
+    agreed = request.agreed
+    half = 1.0 if agreed is None else 0.5
+    plan = plan_import(
+        _source(request),
+        name=request.name,
+        dataset=request.dataset,
+        class_name=request.class_name,
+        empty_is_good=request.empty_is_good,
+        progress=_teller(handle, "checking", begin=0.0, end=half),
+    )
+    if agreed is None:
+        return asdict(_look(plan))
+    if _fingerprint(plan) != agreed.fingerprint:
+        raise DataError(f"{request.named} was changed since it was looked at, so nothing was stored. Check it again.")
+    imported = run_import(
+        plan,
+        reviewer=agreed.reviewer,
+        conflicts=agreed.conflicts,
+        skip_bad=agreed.skip_bad,
+        progress=_teller(handle, "storing", begin=half, end=1.0),
+    )
+    drop_upload(request)
+    return {"lines": imported_lines(imported, agreed.conflicts)}
+
+
+def _source(request: ImportRequest) -> Path | bytes:
+    path = Path(request.source)
+    if request.name is None:
+        return path
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{request.name} is not kept any more ({error.strerror}). Choose the file again.") from error
+
+
+def _look(plan: ImportPlan) -> Look:
+    problems = plan.checked.problems
+    return Look(
+        format=plan.format,
+        usable=len(plan.checked.ready),
+        kinds=dict(plan.kinds),
+        changed=dict(plan.changed),
+        notes=plan.checked.notes,
+        problems=tuple((each.where, each.what) for each in problems[:SHOWN_PROBLEMS]),
+        n_problems=len(problems),
+        fingerprint=_fingerprint(plan),
+    )
+
+
+def _fingerprint(plan: ImportPlan) -> str:
+    """Names what a file or folder says; images and masks count by their content."""
+    digest = hashlib.sha256()
+    for each in plan.checked.ready:
+        digest.update(repr((each.digest, each.name, each.said, each.history, each.split, each.known_type)).encode())
+    for problem in plan.checked.problems:
+        digest.update(repr((problem.where, problem.what)).encode())
+    return digest.hexdigest()
+
+
+def _teller(handle: JobHandle, doing: str, *, begin: float, end: float) -> Progress:
+    def tell(done: int, total: int) -> None:
+        handle.check()
+        share = begin + (end - begin) * (done / total if total else 1.0)
+        words = f"{doing} labels, {done} of {total}"
+        handle.report({"done": done, "total": total, "share": round(share, 4), "words": words})
+
+    return tell
+
+
+def _keep_upload(content: bytes, *, name: str) -> Path:
+    suffix = PurePath(name).suffix.lower()
+    path = workspace() / _UPLOADS / f"{hashlib.sha256(content).hexdigest()}{suffix}"
+    with new_file(path) as temporary:
+        temporary.write_bytes(content)
+    return path
+
+
+def _forget_uploads() -> None:
+    """Delete uploads that nobody imported within a day."""
+    needed = {job.request["source"] for job in queue().active() if job.kind == KIND}
+    folder = workspace() / _UPLOADS
+    for path in folder.iterdir() if folder.is_dir() else ():
+        with suppress(OSError):
+            if str(path) not in needed and path.stat().st_mtime < time.time() - KEPT.total_seconds():
+                path.unlink()

@@ -1,0 +1,194 @@
+"""What an export will hold: which images of a class, where each goes, and which are left out and why."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import cast
+
+from skrd4ad.data.images.read import is_image
+from skrd4ad.data.layouts.folders import MASK_ENDINGS
+from skrd4ad.errors import ConfigError
+from skrd4ad.services.inspection.input_files import distinct
+from skrd4ad.services.labelling.exchange.coco import Segmentation
+from skrd4ad.services.labelling.exchange.records import FORMATS, Format, Labelled, Said
+from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_exchange import histories_of_class
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem, queue_page
+from skrd4ad.storage.tables import Annotation
+from skrd4ad.types import Split
+
+TEST_SHARE = 0.2
+"""Share of the good images for testing, where the data set does not say."""
+_MOST = 10**9
+_LONGEST_STEM = 100
+_UNSAFE = re.compile(r'[\x00-\x1f\x7f<>:"|?*\\/]')
+_STARTS = ((b"\xff\xd8", ".jpg"), (b"BM", ".bmp"), (b"II", ".tif"), (b"MM", ".tif"), (b"RIFF", ".webp"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """What is exported, and how."""
+
+    format: Format
+    segmentation: Segmentation = "rle"
+    """Of COCO."""
+    images: bool = True
+    """Whether the images themselves are copied; the MVTec layout always does."""
+    unsure: bool = False
+    """Whether unsure images are exported too, marked as such."""
+    test_share: float = TEST_SHARE
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.format not in FORMATS:
+            problems.append(f"The format is {self.format!r}; allowed: {', '.join(FORMATS)}.")
+        if self.segmentation not in ("rle", "polygons"):
+            problems.append(f"The segmentation is {self.segmentation!r}; allowed: rle, polygons.")
+        if not 0 <= self.test_share < 1:
+            problems.append(f"The share for testing is {self.test_share}; allowed: from 0 to under 1.")
+        if self.format == "mvtec" and not self.images:
+            problems.append("The MVTec layout is made of the images; without them choose COCO or CSV.")
+        if problems:
+            raise ConfigError("\n".join(problems))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportPlan:
+    """What an export will hold, before anything is written."""
+
+    wanted: QueueFilter
+    options: ExportOptions
+    images: tuple[Labelled, ...]
+    masks: int
+    unsure: int
+    """Unsure images that are left out."""
+    undecided: int
+    """Images that nobody has decided on, left out."""
+    missing: tuple[str, ...]
+    """Names of images whose files are gone, left out."""
+    size: int
+    """Bytes of the images, when these are copied."""
+
+    def count(self, label: Label, split: Split | None = None) -> int:
+        """Images of a label, of one side when it is given."""
+        return sum(e.item.label == label and split in (None, e.split) for e in self.images)
+
+    @property
+    def types(self) -> Counter[str | None]:
+        """Defects by their types."""
+        return Counter(each.item.defect_type for each in self.images if each.item.label == "defect")
+
+    @property
+    def without_mask(self) -> int:
+        """Defects without a mask."""
+        return sum(each.item.label == "defect" and each.item.mask_file is None for each in self.images)
+
+
+def plan_export(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
+    """What an export will hold; the same labels give the same plan.
+
+    Args:
+        wanted: class, and which of its images. Scores are those of its model.
+        options: what is exported, and how.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        items = queue_page(session, wanted, order="newest", limit=_MOST)
+        histories = histories_of_class(session, dataset=wanted.dataset, class_name=wanted.class_name)
+    labels = Counter(item.label for item in items)
+    chosen = [item for item in items if item.label in ("good", "defect") or (options.unsure and item.label == "unsure")]
+    sizes = {item.digest: _size_of(item) for item in chosen} if options.images else {}
+    there = sorted(
+        (item for item in chosen if sizes.get(item.digest, 0) is not None), key=lambda item: (item.name, item.digest)
+    )
+    names = _file_names(there)
+    splits = _splits(there, options.test_share)
+    images = tuple(
+        Labelled(
+            item=item,
+            file_name=name,
+            split=splits.get(item.digest),
+            history=tuple(past(row) for row in histories.get(item.digest, ())),
+        )
+        for item, name in zip(there, names, strict=True)
+    )
+    return ExportPlan(
+        wanted=wanted,
+        options=options,
+        images=images,
+        masks=sum(each.item.mask_file is not None for each in images),
+        unsure=0 if options.unsure else labels["unsure"],
+        undecided=labels["none"],
+        missing=tuple(sorted(item.name for item in chosen if sizes.get(item.digest, 0) is None)),
+        size=sum(size for size in sizes.values() if size),
+    )
+
+
+def past(row: Annotation) -> Said:
+    """A stored revision; its mask is the file below the workspace folder."""
+    return Said(
+        label=cast(Label, row.label),
+        defect_type=row.defect_type,
+        mask=row.mask_file,
+        comment=row.comment,
+        reviewer=row.reviewer,
+        made_at=row.made_at,
+        revision=row.revision,
+        undoes=row.undoes,
+    )
+
+
+def _size_of(item: QueueItem) -> int | None:
+    try:
+        path = stored_path(item.file)
+        return path.stat().st_size if path.is_file() else None
+    except OSError:
+        return None
+
+
+def _splits(items: Sequence[QueueItem], share: float) -> dict[str, Split]:
+    """On which side each image stands. Defects are for testing. Good images stay where the data set has them; the
+    others are split by their content, so that none changes sides when more are labelled."""
+    splits: dict[str, Split] = {item.digest: "test" for item in items if item.label == "defect"}
+    good = [item for item in items if item.label == "good"]
+    splits |= {item.digest: cast(Split, item.split) for item in good if item.split in ("train", "test")}
+    free = sorted(item.digest for item in good if item.digest not in splits)
+    for digest in free:
+        splits[digest] = "test" if int(digest[:8], 16) < share * 2**32 else "train"
+    sides = {splits[item.digest] for item in good}
+    if share > 0 and len(good) > 1 and free and len(sides) == 1:
+        # chance gave all of a few to one side: the nearest to the limit goes to the other
+        only = sides.pop()
+        splits[free[0] if only == "train" else free[-1]] = "test" if only == "train" else "train"
+    return splits
+
+
+def _file_names(items: Sequence[QueueItem]) -> list[str]:
+    """A file name for each image, from its own: its stem is that of no other, as masks are found by it."""
+    plain = [_split_name(item) for item in items]
+    stems = distinct(stem for stem, _ in plain)
+    return [stem + suffix for stem, (_, suffix) in zip(stems, plain, strict=True)]
+
+
+def _split_name(item: QueueItem) -> tuple[str, str]:
+    path = PurePosixPath(item.name.replace("\\", "/").rpartition("/")[2] or "image")
+    known = is_image(Path(f"x{path.suffix}"))
+    suffix = path.suffix if known else _suffix_by_content(stored_path(item.file))
+    stem = _UNSAFE.sub("_", path.stem if known else path.name).strip(". ")[:_LONGEST_STEM] or "image"
+    # a stem that ends like that of a mask would be taken for the mask of another image
+    return (f"{stem}-image" if stem.casefold().endswith(MASK_ENDINGS[:-1]) else stem), suffix
+
+
+def _suffix_by_content(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            start = stream.read(4)
+    except OSError:
+        start = b""
+    return next((suffix for begins, suffix in _STARTS if start.startswith(begins)), ".png")

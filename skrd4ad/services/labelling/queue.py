@@ -1,0 +1,73 @@
+"""Reading the queue as a page shows it: the whole order at once, but only a window of its images."""
+
+from collections.abc import Sequence
+
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.verdict import Limits, comparable_versions
+from skrd4ad.storage import label_queue
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import Order, QueueCounts, QueueFilter, QueueItem
+
+
+def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
+    """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``.
+
+    A score that was taken while other pixels counted than count now is as good as none.
+
+    Raises:
+        CheckpointError: the calibration of the model is damaged.
+    """
+    return QueueFilter(
+        dataset=info.dataset,
+        class_name=info.class_name,
+        model_digest=info.digest,
+        reject=None if limits is None else limits.reject,
+        review=None if limits is None else limits.review,
+        calibrations=comparable_versions(info),
+    )
+
+
+def order_of_queue(wanted: QueueFilter, *, order: Order = "closest") -> list[str]:
+    """Digests of all images under a filter, in order.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        return label_queue.queue_digests(session, wanted, order=order)
+
+
+def items_of(wanted: QueueFilter, digests: Sequence[str]) -> list[QueueItem]:
+    """Some images of the class as they stand now, in the order of their digests; those that are gone are left out.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        return label_queue.queue_items(session, wanted, digests)
+
+
+def counts_of(wanted: QueueFilter) -> QueueCounts:
+    """Counts of all images under a filter.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        return label_queue.queue_counts(session, wanted)
+
+
+def names_of(wanted: QueueFilter) -> tuple[list[str], list[str]]:
+    """Names to choose from in a class: defect types and reviewers.
+
+    The types are those in use, the one that was used first first, so that a type keeps its place when others are
+    added; then those that only the data set knows. The reviewers are those whose decisions hold, by name.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        used, reviewers = label_queue.known_values(session, dataset=wanted.dataset, class_name=wanted.class_name)
+        types = label_queue.by_first_use(session, used)
+        known = label_queue.types_of_data_set(session, dataset=wanted.dataset, class_name=wanted.class_name)
+    return list(dict.fromkeys([*types, *known])), reviewers

@@ -1,0 +1,120 @@
+"""The exports that a model has: listing them with their certificates, packing one for download, deleting."""
+
+import io
+import shutil
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from skrd4ad.errors import CheckpointError
+from skrd4ad.export.certificate import Certificate, read_certificate
+from skrd4ad.export.manifest import ExportManifest, read_export, require_intact
+from skrd4ad.export.write import EXPORTS
+from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.model_folder.info import ModelInfo
+
+State = Literal["passed", "failed", "not checked", "damaged"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportEntry:
+    """An export of a model, as it is on disk."""
+
+    folder: Path
+    manifest: ExportManifest | None
+    """None when it is damaged."""
+    certificate: Certificate | None
+    state: State
+    problem: str
+    """Why it is damaged; empty when it is not."""
+    outdated: str
+    """What of the model has changed since; empty when nothing has."""
+
+    @property
+    def name(self) -> str:
+        """Name of its folder."""
+        return self.folder.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of its files."""
+        return 0 if self.manifest is None else sum(int(entry["bytes"]) for entry in self.manifest.files.values())
+
+
+def list_exports(info: ModelInfo) -> list[ExportEntry]:
+    """Exports in a model folder, by name, with their certificates; damaged ones too. Digests are not taken here."""
+    parent = info.folder / EXPORTS
+    if not parent.is_dir():
+        return []
+    folders = sorted(path for path in parent.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return [_entry(folder, info) for folder in folders]
+
+
+def pack_export(info: ModelInfo, name: str) -> tuple[str, bytes]:
+    """An export as one ZIP file for download: its file name, and its bytes.
+
+    Raises:
+        CheckpointError: there is no such export, or one of its files was changed.
+    """
+    export = read_export(_folder_of(info, name))
+    require_intact(export)
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
+        for path in sorted(export.folder.iterdir()):
+            archive.write(path, f"{name}/{path.name}")
+    return f"{folder_name(info.class_name)}-{folder_name(info.folder.name)}-{name}.zip", stream.getvalue()
+
+
+def delete_export(info: ModelInfo, name: str) -> None:
+    """Delete an export with its certificate.
+
+    Raises:
+        CheckpointError: there is no such export, or it cannot be deleted.
+    """
+    folder = _folder_of(info, name)
+    try:
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise CheckpointError(f"The export {folder} cannot be deleted: {error.strerror or error}.") from error
+
+
+def _folder_of(info: ModelInfo, name: str) -> Path:
+    names = [entry.name for entry in list_exports(info)]
+    if name not in names:
+        there_are = ", ".join(names) or "none"
+        raise CheckpointError(f"There is no export {name!r} of {info.folder}; there are: {there_are}.")
+    return info.folder / EXPORTS / name
+
+
+def _entry(folder: Path, info: ModelInfo) -> ExportEntry:
+    try:
+        export = read_export(folder)
+        certificate = read_certificate(export)
+    except CheckpointError as error:
+        return ExportEntry(
+            folder=folder, manifest=None, certificate=None, state="damaged", problem=str(error), outdated=""
+        )
+    state: State = "not checked" if certificate is None else "passed" if certificate.passed else "failed"
+    return ExportEntry(
+        folder=folder,
+        manifest=export.manifest,
+        certificate=certificate,
+        state=state,
+        problem="",
+        outdated=_outdated(export.manifest, info),
+    )
+
+
+def _outdated(manifest: ExportManifest, info: ModelInfo) -> str:
+    if manifest.model.get("digest") != info.digest:
+        return "it was made from other weights than the model has now"
+    made = None if manifest.limits is None else manifest.limits.calibration
+    now = None if info.calibration is None else info.calibration.version
+    if made == now:
+        return ""
+    return f"it was made with {_version_words(made)}; the model now has {_version_words(now)}"
+
+
+def _version_words(version: int | None) -> str:
+    return "no calibration" if version is None else f"calibration version {version}"

@@ -1,0 +1,306 @@
+"""The models a user keeps: finding, naming, archiving, deleting, and bringing them in from files."""
+
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from skrd4ad.config import ModelConfig
+from skrd4ad.errors import CheckpointError, StorageError
+from skrd4ad.export.write import EXPORTS
+from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
+from skrd4ad.model_folder.card import model_card
+from skrd4ad.model_folder.folder import find_models, read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.metadata import About, change_about, read_about, title_of
+from skrd4ad.model_folder.rd4ad import import_rd4ad
+from skrd4ad.paths import checkpoints, workspace
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.models.list import BrokenModel, list_models
+from skrd4ad.services.training import KIND as TRAINING
+from skrd4ad.services.training import record_model
+from skrd4ad.storage import watched_folders
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.trained_models import forget_model
+from skrd4ad.types import Progress
+
+
+@dataclass(frozen=True, kw_only=True)
+class LibraryModel:
+    """A model, and what people say of it."""
+
+    info: ModelInfo
+    about: About
+
+    @property
+    def title(self) -> str:
+        """The name people gave it, or one line on what it is."""
+        return title_of(self.info, self.about)
+
+    @property
+    def search_text(self) -> str:
+        """All that a search looks through, in lower case."""
+        info, about = self.info, self.about
+        texts = (about.name, about.note, about.imported, info.title, info.dataset, info.origin, info.digest)
+        return "\n".join(texts).casefold()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deletion:
+    """What goes when a model is deleted, for the question before."""
+
+    title: str
+    folder: Path
+    files: int
+    size: int
+    """Bytes."""
+    exports: tuple[str, ...]
+    """Names of the exports that go with it."""
+
+
+def list_library(
+    root: Path | None = None, *, search: str = "", archived: bool = False
+) -> tuple[list[LibraryModel], list[BrokenModel]]:
+    """Models, newest first in each class, and folders that are damaged.
+
+    Args:
+        root: folder of the model folders; None for the usual one.
+        search: words that must all occur in a model's name, note, title, data set, origin or digest; letter case does
+            not matter.
+        archived: archived models too.
+    """
+    infos, broken = list_models(root, archived=True)
+    models = [LibraryModel(info=info, about=read_about(info.folder)) for info in infos]
+    words = search.casefold().split()
+    found = [
+        model
+        for model in models
+        if (archived or not model.about.archived) and all(word in model.search_text for word in words)
+    ]
+    return found, broken
+
+
+def rename_model(folder: Path, name: str) -> About:
+    """Give a model a name to be shown; an empty one brings its title back. Its folder keeps its own.
+
+    Raises:
+        ConfigError: the name is too long or has several lines.
+        CheckpointError: this is no model of the library, or its folder cannot be written.
+    """
+    return change_about(_own(folder), name=name)
+
+
+def note_model(folder: Path, note: str) -> About:
+    """Keep a note beside a model; an empty one removes it.
+
+    Raises:
+        ConfigError: the note is too long.
+        CheckpointError: this is no model of the library, or its folder cannot be written.
+    """
+    return change_about(_own(folder), note=note)
+
+
+def archive_model(folder: Path) -> About:
+    """Keep a model, but offer it no more where one is chosen.
+
+    Raises:
+        CheckpointError: this is no model of the library, or its folder cannot be written.
+    """
+    return change_about(_own(folder), archived=True)
+
+
+def unarchive_model(folder: Path) -> About:
+    """Offer an archived model again.
+
+    Raises:
+        CheckpointError: this is no model of the library, or its folder cannot be written.
+    """
+    return change_about(_own(folder), archived=False)
+
+
+def card_of(model: LibraryModel) -> str:
+    """The card of a model, Markdown, as the model is now and with what people say of it."""
+    return model_card(model.info, name=model.about.name, note=model.about.note)
+
+
+def jobs_using(folder: Path) -> list[JobView]:
+    """Jobs that wait or run and need a model folder, as far as their requests tell."""
+    wanted = folder.resolve()
+    return [job for job in queue().active() if wanted in set(_paths_in(job.request)) or _has_made(job, wanted)]
+
+
+def watched_for(folder: Path) -> list[str]:
+    """Folders that are watched for a model: what comes into them is judged by it.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    wanted = folder.resolve()
+    with workspace_database().read() as session:
+        watches = watched_folders.all_watches(session, active=True)
+        return [watch.folder for watch in watches if Path(watch.model_folder).resolve() == wanted]
+
+
+def what_goes(folder: Path) -> Deletion:
+    """What deleting a model would delete, for the question before.
+
+    Raises:
+        CheckpointError: this is no model of the library.
+    """
+    own = _own(folder)
+    files = [path for path in own.rglob("*") if path.is_file()]
+    exports = own / EXPORTS
+    try:
+        title = title_of(read_info(own), read_about(own))
+    except CheckpointError:  # damaged models are deleted too
+        title = own.name
+    return Deletion(
+        title=title,
+        folder=own,
+        files=len(files),
+        size=sum(path.stat().st_size for path in files),
+        exports=tuple(sorted(path.name for path in exports.iterdir())) if exports.is_dir() else (),
+    )
+
+
+def delete_model(folder: Path) -> None:
+    """Delete a model folder with all that is in it, and its row in the database. Nothing brings it back.
+
+    Evaluations, labels and reviews made with it stay. Folders that were watched for it once leave the list.
+
+    Raises:
+        CheckpointError: this is no model of the library, a job or a watched folder needs it, or it cannot be deleted.
+        StorageError: the database cannot be used.
+    """
+    own = _own(folder)
+    if jobs := jobs_using(own):
+        titles = ", ".join(job.title for job in jobs)
+        raise CheckpointError(f"{own} is needed by a job that runs or waits ({titles}). Cancel it, or wait for it.")
+    if watched := watched_for(own):
+        raise CheckpointError(
+            f"{own} judges what comes into {', '.join(watched)}. Stop watching on the Label page first."
+        )
+    # out of sight first: a folder that is half deleted would be listed as damaged
+    gone = own.with_name(f".{own.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        own.rename(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        raise CheckpointError(f"{own} cannot be deleted: {error.strerror or error}.") from error
+    with workspace_database().write() as session:
+        forget_model(session, own)
+        for watch in watched_folders.all_watches(session, active=False):
+            if Path(watch.model_folder) == own:
+                watched_folders.forget_watch(session, watch.id)
+
+
+def bundle_of(folder: Path) -> tuple[str, bytes]:
+    """A model as one file for download: its name, and its bytes.
+
+    Raises:
+        CheckpointError: this is no model of the library, or it is damaged.
+    """
+    own = _own(folder)
+    with _scratch() as place:
+        file = place / bundle_name(read_info(own))
+        write_bundle(own, file)
+        return file.name, file.read_bytes()
+
+
+def import_uploaded_bundle(name: str, content: bytes) -> ImportedBundle:
+    """A model folder from an uploaded bundle, or the one that is there already with the same content.
+
+    Raises:
+        CheckpointError: the bundle is damaged or was changed, or the folder cannot be written; the part is named.
+    """
+    found = import_bundle(content, out=checkpoints(), name=name)
+    if not found.existed:
+        record_model(workspace_database(), found.info)
+    return found
+
+
+def import_uploaded_checkpoint(
+    name: str,
+    content: bytes,
+    *,
+    model: ModelConfig,
+    dataset: str,
+    class_name: str | None = None,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+) -> ModelInfo:
+    """A model folder from an uploaded checkpoint of the original code; it has no thresholds.
+
+    Args:
+        name: of the file, with its suffix.
+        content: its bytes.
+        model: what the checkpoint is of; the file tells neither ``res`` nor the image size.
+        dataset: name of the data set it was trained on.
+        class_name: name of the class; None for the file's name without suffix.
+        weights: weights file of the teacher to use instead of the usual places.
+        progress: called with bytes done and total while the teacher's weights are downloaded.
+
+    Raises:
+        CheckpointError: the file is damaged, lacks the bottleneck or is of another net, or cannot be kept.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    """
+    with _scratch() as place:
+        file = place / (Path(name).name or "checkpoint.pth")
+        file.write_bytes(content)
+        info = import_rd4ad(
+            file,
+            model=model,
+            out=checkpoints(),
+            dataset=dataset.strip() or "imported",
+            class_name=(class_name or "").strip() or None,
+            weights=weights,
+            progress=progress,
+        )
+    record_model(workspace_database(), info)
+    return info
+
+
+def _own(folder: Path) -> Path:
+    """A model folder of the library by its path; never one elsewhere, whatever the caller was told."""
+    wanted = folder.absolute()
+    if wanted.is_symlink() or wanted not in set(find_models(checkpoints())):
+        raise CheckpointError(f"{folder} is no model in {checkpoints()}; it may have been deleted or moved.")
+    return wanted
+
+
+def _paths_in(value: Any) -> Iterator[Path]:
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from _paths_in(each)
+    elif isinstance(value, str) and "/" in value:
+        yield Path(value).resolve()
+
+
+def _has_made(job: JobView, folder: Path) -> bool:
+    """Whether a training has written this model folder and now evaluates it; its request cannot name the folder."""
+    if job.kind != TRAINING or job.started_at is None:
+        return False
+    try:
+        info = read_info(folder)
+        made = datetime.fromisoformat(info.created_at)
+        return info.class_name == job.request.get("class_name") and made >= job.started_at.replace(microsecond=0)
+    except (CheckpointError, ValueError, TypeError):  # damaged, or a moment that cannot be compared: not made here
+        return False
+
+
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    """A folder in the workspace that is gone afterwards."""
+    try:
+        with tempfile.TemporaryDirectory(dir=workspace()) as place:
+            yield Path(place)
+    except OSError as error:
+        raise StorageError(f"The workspace {workspace()} cannot be written: {error.strerror or error}.") from error

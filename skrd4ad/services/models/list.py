@@ -1,0 +1,63 @@
+"""Trained models of the workspace, and folders that cannot be used."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skrd4ad.errors import CheckpointError
+from skrd4ad.model_folder.folder import find_models, read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.paths import checkpoints
+
+
+@dataclass(frozen=True)
+class BrokenModel:
+    """A model folder that cannot be used, and why."""
+
+    folder: Path
+    reason: str
+
+
+def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[list[ModelInfo], list[BrokenModel]]:
+    """Usable models, newest first in each class, and folders that are damaged.
+
+    Args:
+        root: folder of the model folders; None for the usual one.
+        archived: models that were archived too.
+    """
+    models: list[ModelInfo] = []
+    broken: list[BrokenModel] = []
+    for folder in find_models(checkpoints() if root is None else root):
+        try:
+            info, about = read_info(folder), read_about(folder)
+            if archived or not about.archived:
+                models.append(info)
+        except CheckpointError as error:
+            broken.append(BrokenModel(folder, str(error)))
+    models.sort(key=lambda info: info.created_at, reverse=True)
+    models.sort(key=lambda info: (info.dataset, info.class_name))
+    return models, broken
+
+
+def default_model(models: Sequence[ModelInfo]) -> ModelInfo | None:
+    """The model to begin with: the newest, but none that still waits to be used in place of the one it went on from.
+
+    Args:
+        models: newest first.
+
+    Raises:
+        CheckpointError: what people say of a model is damaged.
+    """
+    there = {info.digest for info in models}
+
+    def waits(info: ModelInfo) -> bool:
+        return predecessor_digest(info) in there and not read_about(info.folder).adopted
+
+    return next((info for info in models if not waits(info)), models[0] if models else None)
+
+
+def predecessor_digest(info: ModelInfo) -> str | None:
+    """Digest of the model that a model went on from; None when it began anew."""
+    started = info.data.get("started_from")
+    return str(started["digest"]) if isinstance(started, dict) and "digest" in started else None

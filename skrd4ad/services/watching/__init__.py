@@ -1,0 +1,1 @@
+"""Folders whose new images are scored as they arrive."""

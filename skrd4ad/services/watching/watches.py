@@ -1,0 +1,218 @@
+"""Watched folders: new images in them come into the queue of a model and are scored as they arrive.
+
+Any process of the app may watch; the database says who does. What a process watched that ended, the next one goes on
+with.
+"""
+
+import threading
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from skrd4ad.errors import DataError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.paths import inside_data_roots
+from skrd4ad.services.watching.files import list_files
+from skrd4ad.services.watching.watcher import FolderWatcher, is_watched
+from skrd4ad.storage import watched_folders
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.tables import WatchedFolder, utc_now
+from skrd4ad.storage.watched_folders import FileCounts, SeenFile
+
+__all__ = [
+    "Arrival",
+    "Watch",
+    "arrivals_of",
+    "forget_watch",
+    "images_there",
+    "keep_watching",
+    "reset_watcher",
+    "start_watching",
+    "stop_watching",
+    "watch_again",
+    "watches_of",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """A folder that is watched for a model, or was."""
+
+    id: int
+    folder: Path
+    model_folder: Path
+    active: bool
+    """Whether it is to be watched."""
+    alive: bool
+    """Whether a living process watches it; one takes it within seconds of being asked to."""
+    note: str | None
+    """What keeps it from being watched, in words for people."""
+    taken: int
+    """Images that came from it."""
+    noted: int
+    """Files that could not be taken."""
+    last_at: datetime | None
+    """When the latest file came, UTC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """A file that came in."""
+
+    name: str
+    at: datetime
+    digest: str | None
+    score: float | None
+    verdict: str | None
+    """By the calibration of the moment it came; None without one."""
+    refusal: str | None
+    note: str | None
+    """Why it could not be taken or scored."""
+
+
+def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> int:
+    """Watch a folder, with its sub-folders, for a model; returns the id of the watch.
+
+    Args:
+        info: the model.
+        folder: under one of the data roots.
+        existing: take the images that are there now too; otherwise only those that come from now on.
+
+    Raises:
+        DataError: the folder is not there, cannot be listed, or is outside the data roots.
+        StorageError: the database cannot be written.
+    """
+    place = inside_data_roots(folder)
+    if not place.is_dir():
+        raise DataError(f"{folder} is no folder. Choose one that is there.")
+    there = [] if existing else [*list_files(place).values()]
+    with workspace_database().write() as session:
+        watch = watched_folders.begin_watch(session, folder=place, model_folder=info.folder)
+        if existing:
+            watched_folders.forget_left_out(session, watch.id)
+        seen = watched_folders.seen_files(session, watch.id)
+        left_out = [SeenFile(name=file.name, state=file.state) for file in there if seen.get(file.name) != file.state]
+        watched_folders.save_files(session, watch.id, left_out)
+    keep_watching()
+    return watch.id
+
+
+def images_there(folder: Path) -> int:
+    """How many images are in a folder and its sub-folders now.
+
+    Raises:
+        DataError: the folder cannot be listed, or is outside the data roots.
+    """
+    return len(list_files(folder))
+
+
+def stop_watching(watch_id: int) -> None:
+    """Stop watching a folder; it stays on the list, and what came from it stays in the queue.
+
+    Raises:
+        StorageError: there is no such watch, or the database cannot be written.
+    """
+    with workspace_database().write() as session:
+        watched_folders.stop_watch(session, watch_id)
+
+
+def watch_again(watch_id: int) -> None:
+    """Go on watching a folder; what came meanwhile is taken too.
+
+    Raises:
+        StorageError: there is no such watch, or the database cannot be written.
+    """
+    with workspace_database().write() as session:
+        known = watched_folders.find_watch(session, watch_id)
+        watched_folders.begin_watch(session, folder=Path(known.folder), model_folder=Path(known.model_folder))
+    keep_watching()
+
+
+def forget_watch(watch_id: int) -> None:
+    """Take a folder off the list; what came from it stays in the queue.
+
+    Raises:
+        StorageError: the database cannot be written.
+    """
+    with workspace_database().write() as session:
+        watched_folders.forget_watch(session, watch_id)
+
+
+def watches_of(info: ModelInfo) -> list[Watch]:
+    """Folders that are or were watched for a model, oldest first.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        rows = [row for row in watched_folders.all_watches(session) if row.model_folder == str(info.folder)]
+        counts = watched_folders.count_files(session, [row.id for row in rows])
+        return [_watch(row, counts.get(row.id, FileCounts())) for row in rows]
+
+
+def arrivals_of(watch_id: int, info: ModelInfo, *, limit: int = 10) -> list[Arrival]:
+    """What came in last from a watched folder, the latest first, with what a model says of it.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    with workspace_database().read() as session:
+        files = watched_folders.latest_files(session, watch_id, model_digest=info.digest, limit=limit)
+    return [
+        Arrival(
+            name=file.name,
+            at=file.taken_at,
+            digest=file.image_digest,
+            score=None if said is None else said.score,
+            verdict=None if said is None else said.verdict,
+            refusal=None if said is None else said.refusal,
+            note=file.note,
+        )
+        for file, said in files
+    ]
+
+
+# Like the job queue, the watcher outlives the reruns of a page, and all tabs share it.
+_watcher: FolderWatcher | None = None
+_watcher_lock = threading.Lock()
+
+
+def keep_watching() -> None:
+    """Have this process watch whatever no other living process does; cheap when it does already, or nothing is to be.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    global _watcher
+    with _watcher_lock:
+        if _watcher is not None:
+            return
+        database = workspace_database()
+        with database.read() as session:
+            if not watched_folders.all_watches(session, active=True):
+                return
+        _watcher = FolderWatcher(database)
+        _watcher.start()
+
+
+def reset_watcher() -> None:
+    """End this process's watcher; the next ``keep_watching()`` starts another one. For tests."""
+    global _watcher
+    with _watcher_lock:
+        ended, _watcher = _watcher, None
+    if ended is not None:
+        ended.close()
+
+
+def _watch(row: WatchedFolder, counts: FileCounts) -> Watch:
+    return Watch(
+        id=row.id,
+        folder=Path(row.folder),
+        model_folder=Path(row.model_folder),
+        active=row.active,
+        alive=is_watched(row, now=utc_now()),
+        note=row.note,
+        taken=counts.taken,
+        noted=counts.noted,
+        last_at=counts.last_at,
+    )

@@ -1,0 +1,1 @@
+"""Training a student, and fitting the memory bank."""

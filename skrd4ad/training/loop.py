@@ -1,0 +1,237 @@
+"""The epochs of a training: steps, the held-out score, the choice of the epoch, the state after each."""
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from skrd4ad.config import ModelConfig, Schedule, TrainConfig
+from skrd4ad.errors import DataError, TrainingError
+from skrd4ad.inference.evaluate import evaluate_model
+from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.inference.predict import Predictor, by_network, maps_of
+from skrd4ad.losses import distillation_loss, total_loss
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.resume_state import Record, save_state
+from skrd4ad.models.normality import Normality
+from skrd4ad.models.skrd import SKRD4AD, Student
+from skrd4ad.models.teachers import Teacher
+from skrd4ad.training.progress import Observer, TrainProgress
+from skrd4ad.types import DatasetClass
+
+EVALUATION_BATCH = 32
+WARM_UP = 0.05
+"""Share of the steps in which the learning rate of the cosine schedule rises."""
+
+
+def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide.
+
+    A last batch of one image joins the one before, as batch normalisation needs two.
+    """
+    generator = torch.Generator().manual_seed((seed << 20) + epoch)
+    batches = list(torch.randperm(n, generator=generator).split(batch_size))
+    if len(batches) > 1 and len(batches[-1]) == 1:
+        last = batches.pop()
+        batches[-1] = torch.cat([batches[-1], last])
+    return batches
+
+
+def rate_factor(schedule: Schedule, done: float) -> float:
+    """Factor of the learning rate when a share of the steps, 0 to below 1, is done.
+
+    ``cosine`` rises over the first 5 % of the steps, and falls with half a cosine from 1 at the start to 0 at the end.
+    """
+    if schedule == "constant":
+        return 1.0
+    return max(min(1.0, done / WARM_UP), 0.01) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+class Loop:
+    """The epochs of one training."""
+
+    def __init__(
+        self,
+        *,
+        data: DatasetClass,
+        model: ModelConfig,
+        config: TrainConfig,
+        teacher: Teacher,
+        student: Student,
+        optimizer: torch.optim.Optimizer,
+        learning: FeatureCache,
+        holding: FeatureCache | None,
+        record: Record,
+        best: dict[str, Tensor],
+        observer: Observer,
+    ) -> None:
+        self.data, self.model, self.config, self.teacher = data, model, config, teacher
+        self.student, self.optimizer = student, optimizer
+        self.learning, self.holding = learning, holding
+        self.record, self.best, self.observer = record, best, observer
+        self._first = record.epoch
+        self._waited = 0.0
+
+    def run(self, state: Path) -> None:
+        """Train the epochs that are missing; the state is stored in ``state`` after each.
+
+        Raises:
+            TrainingError: the loss is no longer a finite number.
+            CheckpointError: the state cannot be written.
+            DataError: the epoch is chosen on the test set, and that cannot be read.
+        """
+        begun, before = time.monotonic(), self.record.seconds
+        for epoch in range(self.record.epoch + 1, self.config.epochs + 1):
+            loss = self._epoch(epoch, begun)
+            holdout = None if self.holding is None else _holdout_score(self.student, self.holding, self.config)
+            if holdout is not None:
+                self._require_finite(holdout, epoch)
+            self._select(epoch, holdout)
+            self.record.epoch = epoch
+            self.record.seconds = before + self._elapsed(begun)
+            entry = {"epoch": epoch, "loss": loss, "holdout_score": holdout}
+            self.record.history.append(entry)
+            save_state(state, record=self.record, student=self.student, optimizer=self.optimizer, best=self.best)
+            self.observer.epoch(entry)
+
+    def _epoch(self, epoch: int, begun: float) -> float:
+        self.student.train()
+        config, losses, seen = self.config, 0.0, 0
+        batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
+        ahead = self.learning.batches(batches)
+        for step, (places, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
+            self._check()
+            done = ((epoch - 1) * len(batches) + step - 1) / (self.config.epochs * len(batches))
+            for group in self.optimizer.param_groups:
+                group["lr"] = config.learning_rate * rate_factor(config.schedule, done)
+            loss = self._loss(cached)
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            self.optimizer.step()
+            self._require_finite(loss.item(), epoch)
+            losses += loss.item() * len(places)
+            seen += len(places)
+            self._report(epoch, step, len(batches), seen, losses / seen, begun)
+        return losses / seen
+
+    def _loss(self, cached: list[Tensor]) -> Tensor:
+        features = on_device(cached, self.student)
+        with torch.autocast(features[0].device.type, torch.bfloat16, enabled=features[0].dtype == torch.bfloat16):
+            restored = self.student(features)
+        return total_loss(features, restored, config=self.config)
+
+    def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float, begun: float) -> None:
+        epochs = epoch - 1 - self._first + step / steps
+        elapsed = max(self._elapsed(begun), 1e-9)
+        last = self.record.history[-1]["holdout_score"] if self.record.history else None
+        self.observer.report(
+            TrainProgress(
+                phase="training",
+                done=step,
+                total=steps,
+                epoch=epoch - 1,
+                epochs=self.config.epochs,
+                loss=loss,
+                holdout_score=last,
+                images_per_second=((epoch - 1 - self._first) * len(self.learning) + seen) / elapsed,
+                eta_seconds=elapsed / epochs * (self.config.epochs - self._first - epochs),
+            )
+        )
+
+    def _select(self, epoch: int, holdout: float | None) -> None:
+        if self.config.selection == "last":
+            return
+        if self.config.selection == "test":
+            due = epoch % self.config.evaluate_every == 0 or epoch == self.config.epochs
+            score = -self._test_score() if due else float("inf")
+        else:
+            assert holdout is not None, "the config does not allow selection on nothing held out"
+            score = holdout
+        if score < self.record.best_score:
+            self.record.best_score, self.record.best_epoch = score, epoch
+            self.best = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
+
+    def _test_score(self) -> float:
+        """The original code's criterion: mean of pixel AUROC and AUPRO, or image AUROC without masks."""
+        info = ModelInfo(
+            dataset=self.data.dataset, class_name=self.data.name, model=self.model, train=self.config, teacher_digest=""
+        )
+        model = SKRD4AD(self.teacher, self.student)
+        look = by_network(
+            lambda images: model(*on_device([images], self.student)), size=self.model.image_size, normality=None
+        )
+        predictor = Predictor(model, info, look=look)
+        metrics = evaluate_model(predictor, self.data, check=self._check).metrics
+        if metrics.pixel_auroc is not None and metrics.aupro_paper is not None:
+            return (metrics.pixel_auroc + metrics.aupro_paper) / 2
+        assert metrics.image_auroc is not None, "the test set was found to hold both classes before the first epoch"
+        return metrics.image_auroc
+
+    def _require_finite(self, loss: float, epoch: int) -> None:
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"The loss became {loss} in epoch {epoch} with learning rate {self.config.learning_rate:g}. Train anew "
+                "with a lower learning rate, such as a tenth of it."
+            )
+
+    def _check(self) -> None:
+        before = time.monotonic()
+        self.observer.check()
+        self._waited += time.monotonic() - before
+
+    def _elapsed(self, begun: float) -> float:
+        """Seconds of work: time in which the observer made the training wait does not count."""
+        return time.monotonic() - begun - self._waited
+
+
+def require_both_classes(data: DatasetClass) -> None:
+    """See that the epoch can be chosen on the test set of a class.
+
+    Raises:
+        DataError: good or defective test images are missing.
+    """
+    defects = sum(sample.label for sample in data.test)
+    if defects in (0, len(data.test)):
+        raise DataError(
+            f"The test set of {data.name} has {len(data.test) - defects} good and {defects} defective images; "
+            "choosing the epoch on it needs both. Choose selection 'last' or 'holdout'."
+        )
+
+
+def on_device(tensors: list[Tensor], student: Student) -> list[Tensor]:
+    """Tensors where the student is; to a graphics card they go by way of memory that it reads by itself."""
+    device = next(student.parameters()).device
+    if device.type == "cpu":
+        return tensors
+    return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
+
+
+def _batches(cache: FeatureCache, student: Student) -> Iterator[list[Tensor]]:
+    for features in cache.batches(torch.arange(len(cache)).split(EVALUATION_BATCH)):
+        yield on_device(features, student)
+
+
+def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig) -> float:
+    student.eval()
+    total = 0.0
+    with torch.inference_mode():
+        for features in _batches(holding, student):
+            total += distillation_loss(features, student(features), kind=config.loss).item() * len(features[0])
+    return total / len(holding)
+
+
+def holdout_scores(
+    student: Student, holding: FeatureCache, *, size: int, normality: Normality | None = None
+) -> list[float]:
+    """Image scores of the held-out good images; puts the student into evaluation mode."""
+    student.eval()
+    with torch.inference_mode():
+        found = [
+            maps_of(features, student(features), size=size, normality=normality).scores
+            for features in _batches(holding, student)
+        ]
+    return [float(score) for score in np.concatenate(found)]

@@ -1,0 +1,213 @@
+"""Fitting what is usual on good images, from the training images alone: held-out images stay for the thresholds."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from skrd4ad.anomaly_map import restoration_distances
+from skrd4ad.config import Fusion, ModelConfig
+from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.models.normality import Normality, departures_from, patch_descriptors, squared_distances
+from skrd4ad.models.skrd import Student
+
+PATCHES = 3000
+"""Kept patches, at most."""
+POOL = 40_000
+"""Patches they are chosen from, at most, drawn evenly from all training images."""
+IMAGES = 160
+"""Training images that usual distances are measured on, at most."""
+NEIGHBOURS = 8
+"""Good patches whose mean distance is usual at a kept patch."""
+SHARES = {"normal": (1.0, 1.0, 0.5, 3.0), "agreement": (1.5, 1.0, 1.0, 3.5)}
+"""Of the levels, finest first, and of the patches in the map, by fusion: a coarse cell has a large halo; the second
+opinion has about as much to say as the student."""
+FLOOR = 0.5
+"""With agreement: standard deviations of a level's departures on good images below which a departure is nothing."""
+_PROJECTED = 256
+"""Random directions in which longer descriptors are compared while patches are chosen; those of the Lites are not."""
+_BATCH = 16
+_CHUNK = 256
+
+
+def fit_normality(
+    student: Student,
+    learning: FeatureCache,
+    *,
+    model: ModelConfig,
+    seed: int,
+    check: Callable[[], None] = lambda: None,
+) -> Normality | None:
+    """What is usual on the training images, as the model's settings ask for it; None for the published map.
+
+    The same seed gives the same patches.
+
+    Args:
+        student: trained; is put into evaluation mode.
+        learning: features of the training images.
+        model: its ``fusion`` and ``retrieval``.
+        seed: of the draws.
+        check: called between batches; may raise to stop.
+    """
+    if model.fusion == "sum":
+        return None
+    student.eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        images = _evenly(len(learning), IMAGES)
+        if not model.retrieval:
+            spread = _spread(_distances(student, learning, images, check=check))
+            return Normality(weights=(torch.tensor(SHARES["normal"][: len(spread)]) / spread).clone())
+        found = _with_patches(student, learning, images, fusion=model.fusion, generator=generator, check=check)
+    return Normality.from_tensors({name: tensor.clone() for name, tensor in found.state_dict().items()})
+
+
+def _with_patches(
+    student: Student,
+    learning: FeatureCache,
+    images: Tensor,
+    *,
+    fusion: Fusion,
+    generator: torch.Generator,
+    check: Callable[[], None],
+) -> Normality:
+    pool, origin = _pooled_descriptors(learning, generator=generator, check=check)
+    centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
+    pool = (pool - centre) / scale
+    chosen = farthest_points(pool, PATCHES, generator=generator)
+    patches, source = pool[chosen], origin[chosen]
+    memory = Normality(
+        weights=torch.ones(4),
+        centre=centre,
+        scale=scale,
+        patches=patches,
+        usual=torch.zeros(len(patches), 4),
+        source=source,
+    )
+    distances = _distances(student, learning, images, check=check)
+    described, nearest, place = [], [], []
+    for places in images.split(_BATCH):
+        check()
+        rows = memory.standardised(patch_descriptors(learning.batch(places)))
+        least, patch = _nearest_of_others(rows, patches, source, places)
+        described.append(_rows(rows))
+        nearest.append(least)
+        place.append(patch)
+    grid = nearest[0].shape[-2:]
+    by_place = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
+    usual = _usual_at(patches, torch.cat(described), _rows(by_place))
+    distances.append(torch.cat(nearest))
+    # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
+    usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
+    expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
+    spread = _spread(departures_from(expected, distances))
+    return Normality(
+        weights=torch.tensor(SHARES[fusion]) / spread,
+        centre=centre,
+        scale=scale,
+        patches=patches,
+        usual=usual,
+        source=source,
+        floor=FLOOR * spread if fusion == "agreement" else None,
+    )
+
+
+def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+    """Places of a subset that covers points (N, D) evenly: each next one is the farthest from those before.
+
+    The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
+
+    Returns:
+        (min(N, count),) int64.
+    """
+    directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
+    low = points @ directions if points.shape[1] > _PROJECTED else points
+    squares = (low * low).sum(1)
+    least = torch.full((len(low),), float("inf"))
+    chosen = [0]
+    for _ in range(min(len(low), count) - 1):
+        last = chosen[-1]
+        least = torch.minimum(least, squares + squares[last] - 2 * low @ low[last])
+        # a copy of a chosen point is not farther than itself
+        least[last] = -float("inf")
+        chosen.append(int(least.argmax()))
+    return torch.tensor(chosen)
+
+
+def _pooled_descriptors(
+    learning: FeatureCache, *, generator: torch.Generator, check: Callable[[], None]
+) -> tuple[Tensor, Tensor]:
+    """Descriptors (P, D) of patches of all training images, and image, row and column (P, 3) of each."""
+    pool: list[Tensor] = []
+    origin: list[Tensor] = []
+    for places in torch.arange(len(learning)).split(_BATCH):
+        check()
+        described = patch_descriptors(learning.batch(places))
+        width = described.shape[3]
+        share = max(1, min(described[0, 0].numel(), POOL // len(learning)))
+        for image, rows in zip(places, described.flatten(2), strict=True):
+            drawn = torch.randperm(rows.shape[1], generator=generator)[:share]
+            pool.append(rows[:, drawn].T)
+            origin.append(torch.stack([image.expand(share), drawn // width, drawn % width], dim=1))
+    kept = torch.randperm(sum(map(len, pool)), generator=generator)[:POOL]
+    return torch.cat(pool)[kept], torch.cat(origin)[kept]
+
+
+def _distances(student: Student, learning: FeatureCache, images: Tensor, *, check: Callable[[], None]) -> list[Tensor]:
+    """(N, 1, H_l, W_l) of each level on some training images."""
+    batches = []
+    for places in images.split(_BATCH):
+        check()
+        features = [level.float() for level in learning.batch(places)]
+        batches.append(restoration_distances(features, student(features)))
+    return [torch.cat(level) for level in zip(*batches, strict=True)]
+
+
+def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given.
+
+    An image to come has given none either.
+    """
+    grid = described.shape[-2:]
+    own = places.repeat_interleave(grid.numel())[:, None] == source[:, 0]
+    squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))
+    least, place = squared.min(dim=1)
+    # all patches may be of the one image there is
+    least = torch.where(least.isfinite(), least, torch.zeros(()))
+    return least.clamp(min=0).sqrt().reshape(len(places), 1, *grid), place.reshape(len(places), *grid)
+
+
+def _usual_at(patches: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+    """(K, M): mean of the values (P, M) of the good patches (P, D) that are nearest to each kept one."""
+    near = min(NEIGHBOURS, len(rows))
+    return torch.cat(
+        [
+            values[squared_distances(part, rows).topk(near, dim=1, largest=False).indices].mean(dim=1)
+            for part in patches.split(_CHUNK)
+        ]
+    )
+
+
+def _on_grid(level: Tensor, grid: torch.Size) -> Tensor:
+    size = (grid[0], grid[1])
+    if level.shape[-1] > grid[1]:
+        return F.adaptive_avg_pool2d(level, size)
+    if level.shape[-1] == grid[1]:
+        return level
+    return F.interpolate(level, size=size, mode="bilinear", align_corners=True)
+
+
+def _spread(levels: list[Tensor]) -> Tensor:
+    """(M,): standard deviation of each level over all places."""
+    return torch.stack([level.std() for level in levels]).clamp(min=1e-6)
+
+
+def _rows(maps: Tensor) -> Tensor:
+    """(B, C, h, w) → (B h w, C)."""
+    return maps.permute(0, 2, 3, 1).reshape(-1, maps.shape[1])
+
+
+def _evenly(count: int, most: int) -> Tensor:
+    """Up to ``most`` places of ``count``, evenly apart."""
+    return torch.unique(torch.linspace(0, count - 1, min(count, most)).round().long())

@@ -1,0 +1,236 @@
+"""Training of a student from good images only."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from skrd4ad.config import ModelConfig, TrainConfig, to_dict
+from skrd4ad.data.images.read import content_hash
+from skrd4ad.errors import DataError
+from skrd4ad.files import require_writable
+from skrd4ad.inference.feature_cache import FeatureCache, cache_features
+from skrd4ad.inference.reference import cached_embeddings, make_reference, measure, save_reference
+from skrd4ad.model_folder.calibration import calibrate
+from skrd4ad.model_folder.folder import run_folder, save_model
+from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, versions
+from skrd4ad.model_folder.resume_state import (
+    Record,
+    read_record,
+    remove_state,
+    restore_state,
+    state_file,
+    unfinished_runs,
+)
+from skrd4ad.model_folder.seen_images import _digest, data_digest, split_holdout
+from skrd4ad.models.devices import DeviceName, choose_device, training_type
+from skrd4ad.models.skrd import build_student
+from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.models.weights import weights_digest
+from skrd4ad.training.loop import Loop, epoch_batches, holdout_scores, require_both_classes
+from skrd4ad.training.normality import fit_normality
+from skrd4ad.training.progress import Observer, Phase, TrainProgress
+from skrd4ad.training.warm_start import Start, read_parent, record_of_start
+from skrd4ad.types import DatasetClass, Sample
+
+__all__ = ["Observer", "Phase", "TrainProgress", "data_digest", "epoch_batches", "split_holdout", "train"]
+
+
+def train(
+    data: DatasetClass,
+    *,
+    model: ModelConfig,
+    config: TrainConfig,
+    out: Path,
+    source: str,
+    weights: Path | None = None,
+    resume: bool = False,
+    start: Start | None = None,
+    observer: Observer | None = None,
+    device: DeviceName = "auto",
+) -> ModelInfo:
+    """Train a student on the good images of a class and write its model folder.
+
+    The state is stored after every epoch. The same seed, data and settings give the same weights, also when the
+    training was stopped and resumed in between (on one kind of machine, with the same number of threads).
+
+    Args:
+        data: the class; only ``train`` good images are learnt from.
+        model: what the model is made of.
+        config: how it is trained.
+        out: folder of the model folders; the new one is ``<out>/<dataset>/<class>/<run>``.
+        source: what was given as the data, for the record: a path, ``elpv`` or ``synthetic``.
+        weights: weights file of the teacher to use instead of the usual places.
+        resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
+        start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
+            ``data``; None begins anew.
+        observer: is told of the progress, and may stop the training.
+        device: where it is trained; see :func:`skrd4ad.models.devices.training_type` for the precision.
+
+    Raises:
+        ConfigError: the trained student is of another design, or the device is not there.
+        DataError: there are too few good images, or one cannot be read, or the epoch is to be chosen on a test set
+            that lacks good or defective images.
+        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+        CheckpointError: the model folder or the training state cannot be written or read.
+        TrainingError: the loss is no longer a finite number, or the features fit nowhere.
+        TrainingCancelled: the observer stopped it.
+    """
+    observer = observer or Observer()
+    if config.selection == "test":
+        require_both_classes(data)
+    if start is None:
+        learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
+    else:
+        learn, held_out = start.split(config)
+    contents = {sample.path: content_hash(sample.path) for sample in learn + held_out}
+    learn = _without_copies(learn, held_out, contents)
+    config = replace(config, epochs=config.epochs_for(len(learn)))
+    teacher = build_teacher(
+        model.net,
+        weights=weights,
+        progress=lambda n, m: observer.report(TrainProgress(phase="weights", done=n, total=m)),
+    )
+    teacher_digest = weights_digest(teacher)
+    parent = None if start is None else read_parent(start.folder, model=model, teacher_digest=teacher_digest)
+    record = Record(
+        settings={
+            "model": to_dict(model),
+            "train": to_dict(config),
+            "data_digest": data_digest(learn + held_out),
+            # renamed files may be split and shuffled otherwise, and then a training cannot go on
+            "split_digest": _digest(
+                [contents[s.path] for s in learn] + ["held out"] + [contents[s.path] for s in held_out]
+            ),
+            "teacher_digest": teacher_digest,
+        }
+        | ({} if parent is None else {"parent_digest": parent.info.digest})
+    )
+    run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
+    require_writable(run.parent)
+    student = build_student(model, seed=config.seed)
+    if parent is not None:
+        parent.restore(student)
+    where = choose_device(device)
+    dtype = training_type(config.precision, net=model.net, device=where)
+    teacher.to(where)
+    student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
+    best: dict[str, Tensor] = {}
+    if resume and (unfinished := _unfinished(run.parent, record)):
+        run = unfinished
+        record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
+
+    def on_image(done: int) -> None:
+        observer.check()
+        observer.report(
+            TrainProgress(phase="reading", done=done, total=len(learn) + len(held_out), epochs=config.epochs)
+        )
+
+    with (
+        cache_features(teacher, learn, image_size=model.image_size, on_image=on_image, dtype=dtype) as learning,
+        _held_out_cache(
+            teacher, held_out, image_size=model.image_size, on_image=lambda n: on_image(len(learn) + n)
+        ) as holding,
+    ):
+        # before the epochs: the files are still in the system's cache, and one that vanished costs no training
+        reference = make_reference(
+            measure(learn + held_out, image_size=model.image_size, on_image=lambda _: observer.check()),
+            cached_embeddings((learning, holding)),
+            image_size=model.image_size,
+        )
+        loop = Loop(
+            data=data,
+            model=model,
+            config=config,
+            teacher=teacher,
+            student=student,
+            optimizer=optimizer,
+            learning=learning,
+            holding=holding,
+            record=record,
+            best=best,
+            observer=observer,
+        )
+        loop.run(state_file(run))
+        observer.report(
+            TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs, total=1, eta_seconds=0.0)
+        )
+        # what is fitted and stored now is in ordinary memory
+        teacher.to("cpu"), student.to("cpu")
+        if loop.best:
+            student.load_state_dict(loop.best)
+        normality = fit_normality(student, learning, model=model, seed=config.seed, check=observer.check)
+        scores = [] if holding is None else holdout_scores(student, holding, size=model.image_size, normality=normality)
+
+    held_out_words = "held-out good images of training" if start is None else start.held_out_words
+    info = ModelInfo(
+        dataset=data.dataset,
+        class_name=data.name,
+        model=model,
+        train=config,
+        teacher_digest=record.settings["teacher_digest"],
+        data={
+            "source": source,
+            "layout": data.layout,
+            "n_train": len(learn),
+            "n_holdout": len(held_out),
+            "image_width": reference.width,
+            "image_height": reference.height,
+            "digest": record.settings["data_digest"],
+            "licence": data.licence,
+            "note": data.note if start is None else start.note_after(data.note),
+        }
+        # what the patches' places mean, so that the good part that a place was compared with can be shown
+        | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
+        | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
+        history=tuple(record.history),
+        selected_epoch=record.best_epoch if loop.best else config.epochs,
+        test_selected=config.selection == "test",
+        training_seconds=round(record.seconds, 1),
+        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {where.type}"},
+        calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
+    )
+    saved = save_model(run, info=info, student=student.state_dict(), normality=normality)
+    save_reference(saved.folder, reference)
+    remove_state(state_file(run))
+    return saved
+
+
+def _without_copies(
+    learn: tuple[Sample, ...], held_out: tuple[Sample, ...], contents: Mapping[Path, str]
+) -> tuple[Sample, ...]:
+    """Images to learn from that are no copies of held-out ones: the thresholds rest on images never seen.
+
+    Raises:
+        DataError: fewer than two are left.
+    """
+    unseen = {contents[sample.path] for sample in held_out}
+    left = tuple(sample for sample in learn if contents[sample.path] not in unseen)
+    if len(left) < 2:
+        raise DataError(
+            f"Of {len(learn)} good images to learn from, {len(learn) - len(left)} are copies of held-out ones; "
+            "training needs at least 2 others (20 or more are advisable). Add different good images to the class."
+        )
+    return left
+
+
+def _unfinished(parent: Path, record: Record) -> Path | None:
+    runs = unfinished_runs(parent)
+    return next((run for run in runs if read_record(state_file(run)).settings == record.settings), None)
+
+
+class _NoCache:
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+def _held_out_cache(
+    teacher: Teacher, samples: Sequence[Sample], *, image_size: int, on_image: Callable[[int], None]
+) -> "FeatureCache | _NoCache":
+    return cache_features(teacher, samples, image_size=image_size, on_image=on_image) if samples else _NoCache()

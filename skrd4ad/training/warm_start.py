@@ -1,0 +1,132 @@
+"""Training that goes on from a trained student: its weights, and which images it may learn from and hold out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.errors import CheckpointError, ConfigError, DataError
+from skrd4ad.model_folder.folder import WEIGHTS, file_digest, read_info, split_tensors
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class Start:
+    """Where a training goes on from. Nothing is drawn: what the student has learnt already must not be held out."""
+
+    folder: Path
+    """Model folder of the trained student."""
+    learn: tuple[Sample, ...]
+    held_out: tuple[Sample, ...]
+    """Images that neither the trained student nor the new one learns from."""
+    already: frozenset[str] = frozenset()
+    """Contents of the images that the trained student has learnt, as far as they are known."""
+    held_out_words: str = "held-out good images of training"
+    """Which images are held out, for the record of the calibration."""
+    note: str = ""
+    """What a reader of the new model's figures must know."""
+
+    def note_after(self, note: str) -> str:
+        """The note of the data, and then that of the start."""
+        if not note or not self.note:
+            return note or self.note
+        return f"{note.rstrip().rstrip('.')}. {self.note}"
+
+    def split(self, config: TrainConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+        """Images to learn from and to hold out.
+
+        Raises:
+            DataError: there are fewer than two to learn from, or none to choose the epoch by.
+        """
+        if len(self.learn) < 2:
+            raise DataError(
+                f"There are {len(self.learn)} good images to learn from; going on from {self.folder.name} needs at "
+                "least 2 (20 or more are advisable). Add good images."
+            )
+        if config.selection == "holdout" and not self.held_out:
+            raise DataError(
+                f"All good images are ones that {self.folder.name} has learnt from, so none can be held out to choose "
+                "the epoch and the thresholds by. Give good images that it has not seen, or choose selection 'last' "
+                "and calibrate afterwards."
+            )
+        return self.learn, self.held_out
+
+
+@dataclass(frozen=True)
+class Parent:
+    """A trained student that is gone on from."""
+
+    info: ModelInfo
+    weights: dict[str, Tensor]
+
+    def restore(self, student: nn.Module) -> None:
+        """Give its weights to an untrained student.
+
+        Raises:
+            CheckpointError: they do not fit.
+        """
+        try:
+            student.load_state_dict(self.weights)
+        except RuntimeError as error:
+            raise CheckpointError(f"{self.info.folder / WEIGHTS} does not fit its settings: {error}.") from error
+
+
+def read_parent(folder: Path, *, model: ModelConfig, teacher_digest: str) -> Parent:
+    """The trained student of a model folder, for a new one of the same design.
+
+    Args:
+        folder: model folder.
+        model: what the new model is made of.
+        teacher_digest: of the teacher that the new model has.
+
+    Raises:
+        CheckpointError: this is no model folder, it is damaged, or it had a teacher with other weights.
+        ConfigError: it is made otherwise than the new model.
+    """
+    info = read_info(folder)
+    if info.model != model:
+        raise ConfigError(
+            f"{folder} is made of {_in_words(info.model)}; the new model of {_in_words(model)}. A training goes on "
+            "from a student of the same design only: give the same teacher, skip connections and image size, or train "
+            "anew."
+        )
+    if info.teacher_digest != teacher_digest:
+        raise CheckpointError(
+            f"{folder} was trained with other weights of the teacher {model.net} (digest {info.teacher_digest}, given "
+            f"{teacher_digest}); give the file it was trained with by --weights FILE."
+        )
+    if file_digest(folder / WEIGHTS) != info.digest:
+        raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
+    try:
+        return Parent(info, split_tensors(load_file(folder / WEIGHTS))[0])
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}.") from error
+
+
+def record_of_start(
+    start: Start, parent: Parent, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
+) -> dict[str, Any]:
+    """What the new model records of its start: its parent, and each image that the two learnt from or held out.
+
+    Args:
+        start: where the training went on from.
+        parent: as :func:`read_parent` gave it.
+        learnt: images that the new student learnt from.
+        contents: SHA-256 of the file of each image.
+    """
+    held_out = {contents[sample.path] for sample in start.held_out}
+    return {
+        "started_from": {"run": start.folder.name, "digest": parent.info.digest},
+        "learnt": sorted(({contents[sample.path] for sample in learnt} | start.already) - held_out),
+        "held_out": sorted(held_out),
+    }
+
+
+def _in_words(model: ModelConfig) -> str:
+    return f"{model.net}, {model.skips} skip connections, {model.image_size}x{model.image_size} pixels"

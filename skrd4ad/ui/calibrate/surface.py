@@ -1,0 +1,176 @@
+"""What counts of an image: the smallest region, and the regions to ignore."""
+
+import math
+from pathlib import Path
+
+import cv2
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import read_image
+from skrd4ad.inference.scoring import Surface, surface_of
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.calibration.calibrate import surface_with
+from skrd4ad.ui.components.mask_brush import mask_brush
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.theme import format_number
+
+DRAWN_SIDE = 1024
+"""Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""
+_PIXELS, _AREA = "pixels of the map", "mm²"
+
+
+def applied_surface(info: ModelInfo) -> Surface:
+    """What counts in the scores that are shown: what the user applied, else that of the current calibration."""
+    kept: Surface | None = st.session_state.get(_applied(info))
+    return surface_of(info) if kept is None else kept
+
+
+def pick_surface(info: ModelInfo, typical: Path | None) -> None:
+    """Let the user choose what counts; it takes effect when it is applied, as all images are scored again then."""
+    now = applied_surface(info)
+    image = None if typical is None else _drawn_on(str(typical), typical.stat().st_mtime_ns)
+    with st.expander("What counts: smallest region, ignored regions", key="calibrate-surface"):
+        st.caption(_in_words(now))
+        left, right = halves("calibrate-counts", 1, 2)
+        with left:
+            min_area = _pick_area(info, now, image)
+        with right:
+            mask = _pick_mask(info, now, image)
+        with left:
+            wanted = surface_with(now, min_area=min_area, mask=mask)
+            changed = not _same(wanted, now)
+            if st.button(
+                "Score again with this", key="calibrate-apply", disabled=not changed, icon=":material/refresh:"
+            ):
+                st.session_state[_applied(info)] = wanted
+                st.rerun()
+            st.caption("Not applied yet: the scores above are without it." if changed else "The scores above use this.")
+
+
+def forget_surface(info: ModelInfo) -> None:
+    """What was applied is saved, or another version counts: from now on the current calibration tells."""
+    st.session_state.pop(_applied(info), None)
+
+
+def map_pixels_of(area: float, *, mm_per_pixel: float, shape: tuple[int, ...], side: int) -> int:
+    """Pixels of a map that an area on the part takes up, rounded up, at least 1.
+
+    Args:
+        area: mm².
+        mm_per_pixel: of the image as the camera took it.
+        shape: (height, width, …) of that image.
+        side: of the map.
+    """
+    one = (shape[0] / side) * (shape[1] / side) * mm_per_pixel**2
+    return max(1, math.ceil(area / one - 1e-9))
+
+
+def _pick_area(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -> int:
+    side = info.model.image_size
+    key = f"{info.digest}-{info.calibration_versions}"
+    unit = st.segmented_control(
+        "Smallest region, in",
+        [_PIXELS, _AREA] if image is not None else [_PIXELS],
+        default=_PIXELS,
+        required=True,
+        wrap=True,
+        key="calibrate-area-unit",
+        persist_state="session",
+    )
+    if unit == _PIXELS or image is None:
+        pixels = st.number_input(
+            "Smallest region that counts, pixels of the map",
+            1,
+            side * side,
+            min(now.min_area, side * side),
+            key=f"calibrate-area-{key}",
+            help=f"The map has {side} x {side} pixels. A smaller region above a limit is no defect. 1 counts all.",
+        )
+        return int(pixels)
+    height, width = _size_of(image)
+    scale = st.number_input(
+        "Scale, mm per pixel of the image",
+        0.0001,
+        1000.0,
+        0.1,
+        0.01,
+        format="%.4f",
+        key="calibrate-scale",
+        persist_state="session",
+    )
+    area = st.number_input("Smallest region that counts, mm²", 0.0, value=1.0, step=0.5, key=f"calibrate-mm2-{key}")
+    pixels = min(map_pixels_of(float(area), mm_per_pixel=float(scale), shape=(height, width), side=side), side * side)
+    st.caption(f"That is {pixels} pixels of the map, for an image of {width} x {height} pixels.")
+    return pixels
+
+
+def _pick_mask(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:
+    """Ignored regions as drawn; None when they stay as they are."""
+    if image is None:
+        st.info("There is no image to draw on: the training images are not at hand. Upload new good images above.")
+        return None
+    shown = _fitted(image)
+    start = None if now.ignored is None else _resized(now.ignored, shown.shape)
+    name = f"{info.digest[:16]}-{info.calibration_versions}"
+    st.markdown("**Ignored regions**: no verdict, map or figure sees what is painted.")
+    # what was drawn is kept over a visit to another page
+    kept: NDArray[np.bool_] | None = st.session_state.get(f"calibrate-mask-{name}")
+    if kept is not None and kept.shape == shown.shape[:2]:
+        start = kept
+    state = mask_brush(
+        shown, image_id=f"ignore-{name}", key="calibrate-brush", mask=start, colour="ignore", max_height=420
+    )
+    if state is not None:
+        st.session_state[f"calibrate-mask-{name}"] = state.mask
+        return state.mask
+    return kept
+
+
+def _in_words(surface: Surface) -> str:
+    area = (
+        "every region counts"
+        if surface.min_area <= 1
+        else f"regions from {surface.min_area} pixels of the map on count"
+    )
+    share = 0.0 if surface.ignored is None else float(surface.ignored.mean())
+    return f"Now {area}; {f'{format_number(100 * share)} % of the image' if share else 'nothing'} is ignored."
+
+
+def _same(one: Surface, other: Surface) -> bool:
+    if one.min_area != other.min_area:
+        return False
+    if one.ignored is None or other.ignored is None:
+        return one.ignored is other.ignored
+    first, second = one.ignored, other.ignored
+    return bool(np.array_equal(_resized(second, first.shape), first))
+
+
+def _resized(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    if mask.shape == tuple(shape[:2]):
+        return mask
+    size = (shape[1], shape[0])
+    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0)
+
+
+def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    height, width = image.shape[:2]
+    scale = DRAWN_SIDE / max(height, width)
+    if scale >= 1:
+        return image
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _size_of(image: NDArray[np.uint8]) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _drawn_on(path: str, changed: int) -> NDArray[np.uint8]:  # noqa: ARG001 - a changed file is another image
+    return read_image(Path(path))
+
+
+def _applied(info: ModelInfo) -> str:
+    return f"calibrate-applied-{info.digest}"

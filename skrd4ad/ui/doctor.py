@@ -1,0 +1,55 @@
+"""The doctor's report on a page."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from skrd4ad.data.doctor.examine import Finding, Report
+from skrd4ad.types import DatasetClass
+from skrd4ad.ui.cache import doctor_report
+
+_SHOWN_PATHS = 5
+
+
+def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
+    """Examine classes with progress, show what was found, and tell whether training may start."""
+    report = _examined(data, image_size=image_size)
+    for summary in report.classes:
+        defects = sum(summary.test_defects.values())
+        st.caption(
+            f"**{summary.name}**: {summary.train_good} good images to learn from; to test on: "
+            f"{summary.test_good} good, {defects} defective."
+        )
+    for severity, box, icon in (
+        ("error", st.error, ":material/error:"),
+        ("warning", st.warning, ":material/warning:"),
+    ):
+        for finding in report.findings:
+            if finding.severity == severity:
+                box(_in_words(finding), icon=icon)
+    notes = [finding for finding in report.findings if finding.severity == "note"]
+    if notes:
+        with st.expander(f"{len(notes)} note{'s' if len(notes) > 1 else ''} on the data", key="doctor-notes"):
+            for finding in notes:
+                st.markdown(_in_words(finding))
+    if report.ok and not any(finding.severity == "warning" for finding in report.findings):
+        st.success("The data is ready to train on.", icon=":material/check_circle:")
+    return report.ok
+
+
+def _examined(data: Sequence[DatasetClass], *, image_size: int) -> Report:
+    place = st.empty()
+
+    def progress(done: int, total: int) -> None:
+        place.progress(done / total, text=f"Checking file {done} of {total}")
+
+    report = doctor_report(data, image_size=image_size, progress=progress)
+    place.empty()
+    return report
+
+
+def _in_words(finding: Finding) -> str:
+    paths = [f"`{path}`" for path in finding.paths[:_SHOWN_PATHS]]
+    more = f" and {finding.count - len(paths)} more" if finding.count > len(paths) else ""
+    where = f"  \n{', '.join(paths)}{more}" if paths else ""
+    return f"{finding.class_name}: {finding.message}{where}"

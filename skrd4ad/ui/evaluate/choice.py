@@ -1,0 +1,238 @@
+"""The top of the Evaluate page: what can be evaluated, what runs, and what came to nothing."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.evaluation.charts import TITLES
+from skrd4ad.services.evaluation.evaluate import submit_evaluation
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
+from skrd4ad.ui.evaluate.text import figure_words
+from skrd4ad.ui.frame import POLL_SECONDS, model_labels, shielded, show_error
+from skrd4ad.ui.pickers import pick_source
+from skrd4ad.ui.text import ago, progress_of
+
+_ROW_PIXELS = 35
+
+
+def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
+    """What can be evaluated, folded away when nothing is left to do for the chosen model."""
+    first = standings[0]
+    if all(each.stored is None for each in standings) and not any(each.job for each in standings):
+        st.info(
+            "Nothing has been evaluated in this workspace yet. An evaluation scores test images with known answers, "
+            "measures how well scores tell good parts from defects, and how sure that is. It runs in the background.",
+            icon=":material/query_stats:",
+        )
+    with st.expander(
+        _summary(standings),
+        expanded=not first.is_current or any(each.is_missing for each in standings),
+        key=f"evaluate-what-{first.target.id}",
+        icon=":material/fact_check:",
+    ):
+        labels = _labels(standings, models)
+        _buttons(standings, models, chosen, labels)
+        _table(standings, labels)
+    _watch()
+    _ended(standings)
+
+
+def _summary(standings: Sequence[Standing]) -> str:
+    counts = Counter(each.words for each in standings)
+    return "Models and their test images: " + ", ".join(f"{count} {words}" for words, count in counts.items())
+
+
+def _labels(standings: Sequence[Standing], models: Sequence[ModelInfo]) -> dict[str, str]:
+    """Targets in words: the model, and the images when they are not those of its own class."""
+    of_model = model_labels(models)
+    labels = {}
+    for each in standings:
+        target = each.target
+        label = of_model[str(target.info.folder)]
+        is_own = (target.source, target.class_name) == (
+            str(target.info.data.get("source") or ""),
+            target.info.class_name,
+        )
+        labels[target.id] = label if is_own else f"{label} on {target.source}/{target.class_name}"
+    return labels
+
+
+def _buttons(
+    standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo, labels: dict[str, str]
+) -> None:
+    by_id = {each.target.id: each for each in standings}
+    first = standings[0].target.id
+    wanted = st.multiselect(
+        "Evaluate",
+        list(by_id),
+        default=[first],
+        format_func=labels.__getitem__,
+        key=f"evaluate-wanted-{first}",
+        help="Each model is measured on test images of its own class, unless it says other ones.",
+    )
+    can = [by_id[each] for each in wanted if not by_id[each].problem and by_id[each].job is None]
+    missing = [each for each in standings if each.is_missing]
+    with st.container(horizontal=True):
+        again = bool(can) and all(each.is_current for each in can)
+        label = "Evaluate again" if again else "Evaluate" if len(can) < 2 else f"Evaluate {len(can)}"
+        if st.button(
+            label,
+            type="secondary" if again else "primary",
+            disabled=not can,
+            icon=":material/play_arrow:",
+            key="evaluate-start",
+            help="What was measured is kept by the contents of model and images; this measures it once more."
+            if again
+            else None,
+        ):
+            _submit([each.target for each in can], again=again)
+        if st.button(
+            "Evaluate all that are missing" + (f" ({len(missing)})" if missing else ""),
+            disabled=not missing,
+            icon=":material/playlist_play:",
+            key="evaluate-missing",
+        ):
+            _submit([each.target for each in missing])
+        with st.popover("Other test images", icon=":material/folder_open:"):
+            shielded(lambda: _other_images(models, chosen))
+
+
+def _submit(targets: Sequence[Target], *, again: bool = False) -> None:
+    # images that were added since the data set was read count
+    dataset_classes.clear()
+    for target in targets:
+        submit_evaluation(target.request(again=again))
+    st.rerun()
+
+
+def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
+    figures = [None if each.stored is None else each.stored.summary for each in standings]
+    table = pd.DataFrame(
+        {
+            "Model": [labels[each.target.id] for each in standings],
+            "Test images": ["–" if each.problem else str(each.n_images) for each in standings],
+            "State": [each.words for each in standings],
+            TITLES["image_auroc"]: [
+                "–" if each is None else figure_words(each.metrics.image_auroc) for each in figures
+            ],
+            TITLES["aupro"]: ["–" if each is None else figure_words(each.metrics.aupro) for each in figures],
+            "Remark": [_remark(each) for each in standings],
+        }
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(_ROW_PIXELS * (len(table) + 1) + 3, 6 * _ROW_PIXELS),
+        key="evaluate-standings",
+        column_config={
+            name: st.column_config.TextColumn(alignment="right")
+            for name in ("Test images", TITLES["image_auroc"], TITLES["aupro"])
+        },
+    )
+
+
+def _remark(standing: Standing) -> str:
+    if standing.problem:
+        return standing.problem
+    return " ".join(standing.stored.stale) if standing.stored is not None else ""
+
+
+def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
+    """Ask for an evaluation of any model on any class that is at hand."""
+    st.caption("Measure a model on images it does not belong to, such as a new batch with known answers.")
+    labels = model_labels(models)
+    folder = st.selectbox(
+        "Model",
+        list(labels),
+        index=list(labels).index(str(chosen.folder)),
+        format_func=labels.__getitem__,
+        key=f"evaluate-other-model-{chosen.folder}",
+    )
+    info = next(info for info in models if str(info.folder) == folder)
+    source, layout = pick_source("evaluate-other", label="Images", default="folder")
+    if source is None:
+        return
+    try:
+        classes = {data.name: data for data in dataset_classes(source, layout) if data.test}
+    except DataError as error:
+        # on the way to a data set most folders are none: that is no failure
+        st.caption(str(error).replace("\n", "  \n"))
+        return
+    if not classes:
+        st.caption(f"{source} has no test images: good and defective ones with known answers are needed.")
+        return
+    names = list(classes)
+    name = str(
+        st.selectbox(
+            "Class",
+            names,
+            index=names.index(info.class_name) if info.class_name in names else 0,
+            key=f"evaluate-other-class-{source}-{info.class_name}",
+        )
+    )
+    if name != info.class_name:
+        st.caption(f"This model has learnt {info.class_name}: what it says of {name} describes neither.")
+    count = len(classes[name].test)
+    if st.button(f"Evaluate on these {count} images", type="primary", key="evaluate-other"):
+        _submit([Target(info=info, source=source, layout=layout, class_name=name)])
+
+
+def _watch() -> None:
+    """Evaluations and comparisons that run or wait, with progress; the page runs again when one begins or ends."""
+    before = _active_ids()
+    if not before:
+        return
+
+    @st.fragment(run_every=POLL_SECONDS)
+    def watch() -> None:
+        # a tick runs the fragment alone, without the shield of its page
+        shielded(lambda: _progress(before))
+
+    watch()
+
+
+def _active_ids() -> tuple[tuple[str, str], ...]:
+    return tuple((job.id, job.state) for job in queue().active() if job.kind in KINDS)
+
+
+def _progress(before: tuple[tuple[str, str], ...]) -> None:
+    if _active_ids() != before:
+        dataset_classes.clear()
+        st.rerun()
+    for job in queue().active():
+        if job.kind not in KINDS:
+            continue
+        share, words = progress_of(job)
+        with st.container(horizontal=True, vertical_alignment="center", key=f"evaluate-job-{job.id}"):
+            st.progress(share, text=f"{job.title}: {words}")
+            if st.button(
+                "Cancel", key=f"evaluate-cancel-{job.id}", disabled=job.wish == "cancel", icon=":material/close:"
+            ):
+                try:
+                    queue().cancel(job.id)
+                except SkrdError as error:
+                    show_error(error)
+                else:
+                    st.rerun()
+
+
+def _ended(standings: Sequence[Standing]) -> None:
+    """Tries that came to nothing, with the reason."""
+    for each in standings:
+        job = each.ended
+        if job is None or each.job is not None:
+            continue
+        when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
+        if job.state != "failed":
+            st.caption(f"{job.title}: {job.state}{when}. Nothing was stored; what was known before still stands.")
+            continue
+        st.error(f"{job.title} failed{when}. {job.error or 'The reason is not known.'}", icon=":material/error:")
+        if job.details:
+            with st.expander("Details", key=f"evaluate-details-{job.id}"):
+                st.code(job.details, language=None)

@@ -1,0 +1,34 @@
+"""What the limits of a model do to an evaluation, kept between the reruns of the page."""
+
+import json
+
+import streamlit as st
+
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.evaluation.evaluate import StoredEvaluation
+from skrd4ad.services.evaluation.operating_points import Findings, current_calibration, findings
+
+
+def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings | None, str]:
+    """The calibration that the model has now, what it does, and in words why there is none; see
+    :func:`skrd4ad.services.evaluation.operating_points.current_calibration`.
+
+    Raises:
+        StorageError: the maps of the evaluation are gone or damaged.
+    """
+    calibration, why_none = current_calibration(stored)
+    if calibration is None:
+        return None, None, why_none
+    limits = json.dumps(calibration.to_dict(), sort_keys=True)
+    return calibration, _found(stored.summary.key, stored.summary.created_at, limits, stored, calibration), ""
+
+
+@st.cache_resource(max_entries=32, show_spinner="Counting what the limits let pass …")
+def _found(
+    key: str,  # noqa: ARG001
+    created_at: str,  # noqa: ARG001
+    limits: str,  # noqa: ARG001
+    _stored: StoredEvaluation,
+    _calibration: Calibration,
+) -> Findings:
+    return findings(_stored, _calibration)

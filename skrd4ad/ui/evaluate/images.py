@@ -1,0 +1,176 @@
+"""Test images behind a bar or a cell: a gallery, and one of them large with its map, its mask and its limit."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+
+from skrd4ad.errors import DataError
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.evaluation.evaluate import EvaluatedImage, StoredEvaluation
+from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
+from skrd4ad.types import GOOD
+from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
+from skrd4ad.ui.components.map_viewer import map_viewer
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.theme import format_number, verdict_badge
+
+PAGE_SIZE = 48
+"""Images that are shown at once, until more are asked for."""
+
+
+def show_images(
+    stored: StoredEvaluation, places: Sequence[int], *, calibration: Calibration | None, name: str, title: str
+) -> None:
+    """Images of an evaluation by their places, in that order.
+
+    Args:
+        stored: the evaluation.
+        places: rows of the test set.
+        calibration: its limits; None shows scores without verdicts.
+        name: of the place on the page.
+        title: what these images are.
+    """
+    count = len(places)
+    st.markdown(f"**{title}** — {count} image{'' if count == 1 else 's'}")
+    if not places:
+        st.caption("There are none.")
+        return
+    group = f"{stored.summary.key}-{name}-{title}"
+    more = f"evaluate-shown-{group}"
+    shown = places[: st.session_state.get(more, PAGE_SIZE)]
+    tiles = _tiles(stored, shown, calibration)
+    by_id = {tile.id: place for tile, place in zip(tiles, shown, strict=True)}
+    kept = f"evaluate-picked-{name}"
+    selected = st.session_state.get(kept)
+    selected = selected if selected in by_id else tiles[0].id
+    picked = gallery(tiles, selected=selected, key=f"evaluate-gallery-{name}")
+    if picked is not None and picked in by_id:
+        selected = picked
+    st.session_state[kept] = selected
+    if count > len(shown) and st.button(
+        f"Show {min(PAGE_SIZE, count - len(shown))} more of {count}", key=f"evaluate-more-{name}"
+    ):
+        st.session_state[more] = len(shown) + PAGE_SIZE
+        st.rerun()
+    show_image(stored, by_id[selected], calibration=calibration, key=f"evaluate-viewer-{name}")
+
+
+def show_image(stored: StoredEvaluation, place: int, *, calibration: Calibration | None, key: str) -> None:
+    """One image of an evaluation, large, and what is known of it beside it."""
+    picture, beside = halves(key, 5, 3)
+    try:
+        opened = open_image(stored, place)
+    except DataError as error:
+        picture.error(str(error), icon=":material/broken_image:")
+        _about(beside, stored.images[place], calibration)
+        return
+    with picture:
+        view_map(stored, opened, calibration=calibration, key=key)
+    with beside:
+        _about(st.container(), opened.about, calibration)
+        if opened.warning:
+            st.warning(opened.warning, icon=":material/warning:")
+
+
+def view_map(stored: StoredEvaluation, opened: OpenedImage, *, calibration: Calibration | None, key: str) -> None:
+    """The map of an image over it with the outline of its mask."""
+    limit, top = _scale(stored, calibration)
+    map_viewer(
+        opened.image,
+        opened.anomaly_map,
+        image_id=f"{stored.summary.key}-{stored.summary.created_at}-{opened.about.place}",
+        key=key,
+        threshold=limit,
+        top=top,
+        mask=opened.mask if opened.about.label == 1 else None,
+    )
+    if calibration is None:
+        st.caption(
+            "Without limits the colours are anchored at the highest score of the good test images. That is for viewing "
+            "only and judges nothing."
+        )
+
+
+def truth_of(image: EvaluatedImage) -> str:
+    """``good``, or the type of the defect."""
+    return GOOD if image.label == 0 else image.defect_type
+
+
+def _about(place: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, calibration: Calibration | None) -> None:
+    with place:
+        if calibration is None:
+            st.markdown(f"Score {format_number(image.verdict_score)}, no limit")
+        else:
+            verdict = calibration.verdict(image.verdict_score)
+            limit = calibration.lower_threshold if verdict == "OK" else calibration.image_threshold
+            st.html(verdict_badge(verdict, image.verdict_score, limit))
+            if image.label == 1 and verdict == "OK":
+                st.markdown("An **escape**: a defect that passes as OK.")
+            if image.label == 0 and verdict == "NG":
+                st.markdown("A **false reject**: a good part that is rejected.")
+        st.markdown(f"**{image.name}**")
+        st.caption(
+            "The data set says: good part." if image.label == 0 else f"The data set says: defect, {image.defect_type}."
+        )
+        if image.mask_area:
+            st.caption(f"Its mask covers {image.mask_area} pixels of the map; its outline is drawn in the picture.")
+        elif image.mask_area == 0:
+            st.caption("Its mask is so small that nothing of it is left at the size of the map.")
+        elif image.label == 1:
+            st.caption("It has no mask.")
+
+
+def _scale(stored: StoredEvaluation, calibration: Calibration | None) -> tuple[float, float]:
+    """Where the colours are anchored, and where they saturate."""
+    if calibration is not None:
+        return calibration.pixel_threshold, calibration.heat_top
+    good = stored.scores[stored.labels == 0]
+    top = float(stored.scores.max())
+    return (float(good.max()) if good.size else top / 2), top
+
+
+def _tiles(stored: StoredEvaluation, places: Sequence[int], calibration: Calibration | None) -> list[GalleryItem]:
+    bar = st.empty()
+    tiles = []
+    for done, place in enumerate(places, start=1):
+        image = stored.images[place]
+        small, error = _small(stored.summary.key, stored.summary.created_at, place, _state(image), stored)
+        tiles.append(
+            GalleryItem(
+                id=f"{stored.summary.key[:12]}-{place}",
+                name=image.name,
+                thumbnail=small,
+                score=image.verdict_score if error is None else None,
+                verdict=None if calibration is None or error is not None else calibration.verdict(image.verdict_score),
+                truth=truth_of(image),
+                error=error,
+            )
+        )
+        if done % 16 == 0:
+            bar.progress(done / len(places), text=f"{done} of {len(places)} images")
+    bar.empty()
+    return tiles
+
+
+def _state(image: EvaluatedImage) -> tuple[int, int] | None:
+    try:
+        state = image.path.stat()
+    except OSError:
+        return None
+    return state.st_mtime_ns, state.st_size
+
+
+@st.cache_data(max_entries=4000, show_spinner=False)
+def _small(
+    key: str,  # noqa: ARG001
+    created_at: str,  # noqa: ARG001
+    place: int,
+    state: tuple[int, int] | None,  # noqa: ARG001 - a changed file is another image
+    _stored: StoredEvaluation,
+) -> tuple[bytes, str | None]:
+    """Thumbnail of an image, or why there is none."""
+    try:
+        return thumbnail(np.ascontiguousarray(open_image(_stored, place).image)), None
+    except DataError as error:
+        return b"", str(error)

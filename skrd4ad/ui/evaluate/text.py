@@ -1,0 +1,109 @@
+"""What the Evaluate page says of figures and evaluations: how to read them, their intervals, names and badges."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import streamlit as st
+
+from skrd4ad.metrics.bootstrap import Interval
+from skrd4ad.services.evaluation.charts import TEST_SELECTED
+from skrd4ad.services.evaluation.evaluate import EvaluationSummary
+
+HOW_TO_READ = {
+    "image_auroc": "Chance that a defective image scores higher than a good one: 1 ranks all of them right, 0.5 is "
+    "guessing.",
+    "image_ap": "Mean precision over all recalls, images ranked by score; it depends on the share of defective images.",
+    "image_f1_max": "Best balance of precision and recall that one limit could reach; that limit is found on the test "
+    "images themselves, so no calibration promises it.",
+    "pixel_auroc": "Chance that a defective pixel scores higher than a good one; high even when small defects are "
+    "missed, because most pixels are good.",
+    "pixel_ap": "Mean precision over all recalls, pixels ranked by score; large defects count more than small ones.",
+    "pixel_f1_max": "Best balance of precision and recall over pixels that one limit could reach, found on the test "
+    "images themselves.",
+    "aupro": "Share found of each defect region, averaged over regions and over false positive rates up to 0.30, exact "
+    "over all test images: a small defect counts as much as a large one.",
+    "aupro_005": "The same, but only up to a false positive rate of 0.05: stricter, and closer to how limits are set.",
+    "aupro_paper": "AUPRO as the original code measures it: image by image, 200 thresholds, a rescaled axis. Only this "
+    "one may be held against published figures.",
+}
+"""One sentence a figure, by the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
+
+HEADLINES = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
+"""The figures that are quoted most."""
+
+BadgeColour = Literal["orange", "gray"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Badge:
+    """A word that qualifies figures, and what it means."""
+
+    word: str
+    meaning: str
+    colour: BadgeColour
+    icon: str
+
+
+def badges_of(summary: EvaluationSummary) -> list[Badge]:
+    """What a reader must know of the figures of an evaluation, as badges."""
+    found = []
+    if summary.test_selected:
+        found.append(
+            Badge(
+                word=TEST_SELECTED,
+                meaning="The epoch of this model was chosen on its test set: every figure is optimistic.",
+                colour="orange",
+                icon=":material/warning:",
+            )
+        )
+    if "synthetic" in summary.note.casefold():
+        meaning = f"Drawn images, not photographs: {summary.note}."
+        found.append(Badge(word="synthetic", meaning=meaning, colour="gray", icon=":material/draw:"))
+    if summary.model_folder.name == "demo":
+        meaning = "A small model that comes with the app; a model of your own is trained on the Train page."
+        found.append(Badge(word="demo", meaning=meaning, colour="gray", icon=":material/play_circle:"))
+    return found
+
+
+def show_badges(summary: EvaluationSummary) -> None:
+    """The badges of an evaluation; nothing when it has none."""
+    for badge in badges_of(summary):
+        st.badge(badge.word, color=badge.colour, icon=badge.icon, help=badge.meaning)
+
+
+def figure_words(value: float | None, interval: Interval | None = None) -> str:
+    """``0.933 (0.905 to 0.955)``; – where a figure is undefined."""
+    if value is None:
+        return "–"
+    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+
+
+def images_words(summary: EvaluationSummary) -> str:
+    """``146 good, 313 defective``."""
+    return f"{summary.metrics.n_good} good, {summary.metrics.n_defect} defective"
+
+
+def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> dict[str, str]:
+    """Evaluations by their keys in as few words as tell them apart: class and run, then data set, time, key."""
+    runs = [f"{each.class_name} · {each.model_folder.name}" for each in evaluations]
+    sets = [f"{each.dataset}/{run}" for each, run in zip(evaluations, runs, strict=True)]
+    when = [f"{run} · {_moment(each)}" for each, run in zip(evaluations, sets, strict=True)]
+    counts = [Counter(labels) for labels in (runs, sets, when)]
+    return {
+        each.key: next(
+            (
+                labels[place]
+                for labels, count in zip((runs, sets, when), counts, strict=True)
+                if count[labels[place]] == 1
+            ),
+            f"{when[place]} · {each.key[:6]}",
+        )
+        for place, each in enumerate(evaluations)
+    }
+
+
+def _moment(summary: EvaluationSummary) -> str:
+    return f"{datetime.fromisoformat(summary.created_at):%d %b %H:%M:%S}"

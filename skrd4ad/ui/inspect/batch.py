@@ -1,0 +1,168 @@
+"""Below the gallery on the Inspect page: tables, masks and the report of all images, and the trend of their scores."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.errors import ImageError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.control_chart import trend
+from skrd4ad.services.inspection.inspect import Inspection, inspect_images
+from skrd4ad.services.inspection.records import masks_archive
+from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.reports.html import html_text
+from skrd4ad.services.reports.pdf import pdf_bytes
+from skrd4ad.services.reports.report import collect_report
+from skrd4ad.ui.cache import predictor_of
+from skrd4ad.ui.charts import is_dark, show_chart
+from skrd4ad.ui.components.gallery import GalleryItem
+from skrd4ad.ui.inspect.control_chart import trend_chart, trend_words
+from skrd4ad.ui.inspect.sources import Item
+
+_FILES = "_batch_files"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What is kept of every image; the maps of the one that is shown are computed again."""
+
+    tile: GalleryItem
+    record: dict[str, Any]
+    """JSON-ready, with what the data set says."""
+    row: dict[str, Any]
+    """One row of a table."""
+
+
+def show_batch(
+    info: ModelInfo,
+    items: Sequence[Item],
+    scored: Sequence[Scored],
+    *,
+    limit: float | None,
+    mm_per_pixel: float | None,
+    state: str,
+) -> None:
+    """Everything that concerns all images.
+
+    Args:
+        info: the model.
+        items: the images, in their order.
+        scored: what was found, in the same order.
+        limit: limit by hand, or None for the model's.
+        mm_per_pixel: scale of the images.
+        state: changes with the model's weights and calibration.
+    """
+    _tables(info, scored)
+    _to_review(info, items, scored)
+    if info.calibration is not None and len(scored) > 1 and all(item.truth is None for item in items):
+        with st.expander("Trend of the scores, in the order of the images", key="inspect-trend-box"):
+            _trend(info, scored)
+    key = f"{state}:{limit}:{mm_per_pixel}:{hash(tuple(item.id for item in items))}"
+    with st.expander("Report and masks of all images", key="inspect-files"):
+        _prepared_files(info, items, limit=limit, mm_per_pixel=mm_per_pixel, key=key)
+
+
+def _tables(info: ModelInfo, scored: Sequence[Scored]) -> None:
+    images = f"{len(scored)} image{'s' if len(scored) > 1 else ''}"
+    with st.container(horizontal=True):
+        st.download_button(
+            f"CSV of {images}",
+            lambda: pd.DataFrame([each.row for each in scored]).to_csv(index=False),
+            file_name=f"{info.class_name}.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-csv",
+        )
+        st.download_button(
+            f"JSON of {images}",
+            lambda: json.dumps([each.record for each in scored], indent=2, ensure_ascii=False),
+            file_name=f"{info.class_name}.json",
+            mime="application/json",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-json",
+        )
+
+
+def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored]) -> None:
+    doubtful = [
+        ReviewRequest(
+            name=item.name,
+            source=item.source,
+            **{name: each.record[name] for name in ("score", "verdict", "threshold", "calibration", "refusal")},
+        )
+        for item, each in zip(items, scored, strict=True)
+        if not isinstance(item.source, ImageError) and each.record["score"] is not None
+        if each.record["refusal"] is not None or each.record["verdict"] != "OK"
+    ]
+    count = f"{len(doubtful)} image{'' if len(doubtful) == 1 else 's'}"
+    if st.button(
+        f"Send {count} that {'is' if len(doubtful) == 1 else 'are'} not OK to review",
+        key="send-to-review",
+        icon=":material/rate_review:",
+        disabled=not doubtful,
+    ):
+        added = send_to_review(info, doubtful)
+        kept = len(doubtful) - added
+        known = f"; {kept} waited there already" if kept else ""
+        st.success(f"{added} added to the review queue{known}.", icon=":material/check_circle:")
+
+
+def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:
+    assert info.calibration is not None
+    judged = [each.record["score"] if each.record["refusal"] is None else None for each in scored]
+    found = trend(judged, info.calibration, names=[each.tile.name for each in scored])
+    for alarm in found.alarms:
+        st.warning(alarm.words, icon=":material/trending_up:")
+    show_chart(trend_chart(found, dark=is_dark()), key="inspect-trend", alt=trend_words(found))
+    st.caption(found.note)
+
+
+def _prepared_files(
+    info: ModelInfo, items: Sequence[Item], *, limit: float | None, mm_per_pixel: float | None, key: str
+) -> None:
+    left, right = st.columns(2)
+    batch = left.text_input("Batch, order or station", key="report-batch", persist_state="session")
+    who = right.text_input("Inspected by", key="report-who", persist_state="session")
+    images = f"{len(items)} image{'s' if len(items) > 1 else ''}"
+    if st.button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
+        place = st.empty()
+
+        def inspections() -> Iterator[Inspection]:
+            found = inspect_images(predictor_of(info), ((item.name, item.source) for item in items), threshold=limit)
+            for done, inspection in enumerate(found, start=1):
+                yield inspection
+                place.progress(done / len(items), text=f"{done} of {len(items)} images")
+
+        report, archive = masks_archive(
+            inspections(),
+            names=[item.name for item in items],
+            report=lambda each: collect_report(each, model=info, batch=batch, who=who, mm_per_pixel=mm_per_pixel),
+        )
+        st.session_state[_FILES] = (key, pdf_bytes(report), html_text(report), archive)
+        place.empty()
+    made = st.session_state.get(_FILES)
+    if made is None or made[0] != key:
+        st.caption("A PDF to sign, the same as a web page, and a ZIP with masks, overlays and maps.")
+        return
+    _, pdf, html, archive = made
+    with st.container(horizontal=True):
+        for name, label, content, mime in (
+            ("report.pdf", "Report, PDF", pdf, "application/pdf"),
+            ("report.html", "Report, web page", html, "text/html"),
+            ("masks.zip", f"Masks, overlays and maps of {images}, ZIP", archive, "application/zip"),
+        ):
+            st.download_button(
+                label,
+                content,
+                file_name=f"{info.class_name}-{name}",
+                mime=mime,
+                icon=":material/download:",
+                on_click="ignore",
+                key=f"download-{name}",
+            )

@@ -1,0 +1,112 @@
+"""Beside the part on the Inspect page: its verdict, its regions, and its files."""
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.errors import DataError
+from skrd4ad.services.inspection.inspect import Inspection, mask_of, overlay_of, png_bytes
+from skrd4ad.types import GOOD, Region
+from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.theme import format_number, verdict_badge
+
+_REGIONS = "inspect-regions"
+
+
+def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
+    """Verdict with score and limit, or why the image cannot be judged, and what the data set says."""
+    assert inspection.score is not None and inspection.threshold is not None
+    if inspection.refusal is not None:
+        st.warning(f"{inspection.refusal[:1].upper()}{inspection.refusal[1:]}", icon=":material/visibility_off:")
+        st.caption(
+            f"Its score would be {format_number(inspection.score)}, limit {format_number(inspection.threshold)}."
+        )
+    elif inspection.verdict is not None:
+        st.html(verdict_badge(inspection.verdict, inspection.score, inspection.threshold))
+    if trial:
+        st.caption("Against the trial limit of the slider, not the model's.")
+    elif inspection.calibration is not None:
+        st.caption(f"Calibration version {inspection.calibration}, {inspection.view}")
+    st.markdown(f"**{item.name}**")
+    if item.truth is not None:
+        is_good = item.truth == GOOD
+        st.caption("The data set says: good part." if is_good else f"The data set says: defect, {item.truth}.")
+        if is_good and inspection.verdict == "NG":
+            st.caption("A false reject at this limit.")
+        if not is_good and inspection.verdict == "OK":
+            st.caption("An escape at this limit.")
+
+
+def chosen_region() -> int | None:
+    """Row of the table of regions that the user chose, from 0; the picture marks it."""
+    rows = st.session_state.get(_REGIONS, {}).get("selection", {}).get("rows", [])
+    return int(rows[0]) if rows else None
+
+
+def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
+    """Table of the regions, in pixels of the image or in mm; a chosen row is marked in the picture."""
+    if not inspection.regions:
+        st.caption("No region is above the limit.")
+        return
+    unit = "px" if mm_per_pixel is None else "mm"
+    table = pd.DataFrame([_row(region, mm_per_pixel or 1.0, unit) for region in inspection.regions])
+    count = len(table)
+    st.caption(
+        f"{count} region{'s' if count > 1 else ''} above {format_number(inspection.pixel_threshold or 0.0)}, highest "
+        f"peak first, in {'pixels of the image' if mm_per_pixel is None else 'millimetres'}"
+    )
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=min(35 * (count + 1) + 3, 250),
+        key=_REGIONS,
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+
+
+def _row(region: Region, scale: float, unit: str) -> dict[str, str]:
+    def length(value: float) -> str:
+        return f"{value:.0f}" if unit == "px" else format_number(value * scale)
+
+    x0, y0, x1, y1 = region.box
+    return {
+        f"Area, {unit}" + ("" if unit == "px" else "²"): f"{region.area}"
+        if unit == "px"
+        else format_number(region.area * scale**2),
+        "Peak": format_number(region.peak),
+        "Mean": format_number(region.mean),
+        "Box x, y": f"{length(x0)}, {length(y0)}",
+        "Size": f"{length(x1 - x0)} x {length(y1 - y0)}",
+        "Centre": f"{length(region.centroid[0])}, {length(region.centroid[1])}",
+    }
+
+
+def show_files(inspection: Inspection, item: Item) -> None:
+    """Overlay and mask of the part for download."""
+    stem = item.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
+    with st.container(horizontal=True):
+        st.download_button(
+            "Overlay",
+            lambda: png_bytes(overlay_of(inspection)),
+            file_name=f"{stem}_overlay.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-overlay",
+        )
+        st.download_button(
+            "Mask",
+            lambda: _mask_file(inspection),
+            file_name=f"{stem}_mask.png",
+            mime="image/png",
+            icon=":material/download:",
+            on_click="ignore",
+            key="download-mask",
+        )
+
+
+def _mask_file(inspection: Inspection) -> bytes:
+    mask = mask_of(inspection)
+    if mask is None:
+        raise DataError("Without a limit there is no mask.")
+    return png_bytes(mask)

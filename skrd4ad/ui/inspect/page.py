@@ -1,0 +1,181 @@
+"""The work in the middle of the Inspect page: one part large, its regions beside it, all parts below."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import read_mask
+from skrd4ad.errors import ImageError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.inspect import Inspection, counted_map, inspect_images
+from skrd4ad.services.inspection.result_files import image_row, to_record
+from skrd4ad.ui.cache import predictor_of, runtime_of
+from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
+from skrd4ad.ui.components.map_viewer import map_viewer
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.inspect.batch import Scored, show_batch
+from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, show_verdict
+from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
+from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.text import duration
+from skrd4ad.visualize import COLOUR_MAPS
+
+_SCORED, _SELECTED = "_scored", "_selected"
+SLOW_SECONDS = 1.0
+LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
+
+
+def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
+    """Score the images, show them as a gallery, and one of them large."""
+    limit = _limit(info)
+    scored = _score_all(info, items, limit)
+    by_id = {item.id: item for item in items}
+    tiles = sorted((scored[item.id].tile for item in items), key=_by_score)
+    chosen = st.session_state.get(_SELECTED)
+    shown = by_id[chosen] if chosen in by_id else by_id[tiles[0].id]
+
+    # the picture comes first on the page, but the gallery decides which one it is
+    stage = st.container()
+    picked = gallery(tiles, selected=shown.id, key="inspect-gallery")
+    if picked is not None and picked != chosen and picked in by_id:
+        st.session_state[_SELECTED] = picked
+        shown = by_id[picked]
+    scale = _scale()
+    colours = str(st.sidebar.selectbox("Colour map", COLOUR_MAPS, key="inspect-colours", persist_state="session"))
+    st.sidebar.caption(runtime_of(info)[1])
+    with stage:
+        _show_part(info, shown, limit, mm_per_pixel=scale, colours=colours)
+    found = [scored[item.id] for item in items]
+    show_batch(info, items, found, limit=limit, mm_per_pixel=scale, state=_state(info))
+
+
+def _scale() -> float | None:
+    """Millimetres a pixel of the images, from the sidebar; None while it is not set."""
+    given = st.sidebar.number_input(
+        "Scale, mm per pixel",
+        min_value=0.0,
+        value=0.0,
+        step=0.01,
+        format="%.4f",
+        key="inspect-scale",
+        persist_state="session",
+        help="Of the images as they come from the camera. 0: not set, regions are given in pixels.",
+    )
+    return float(given) or None
+
+
+def _limit(info: ModelInfo) -> float | None:
+    """A limit set by hand for a model that has none; None for the model's own."""
+    if info.calibration is not None:
+        return None
+    st.warning(
+        "This model has no limit: no good images were held out when it was trained, or it was imported. "
+        "Scores and maps are shown against a limit you set by hand, which promises nothing.",
+        icon=":material/info:",
+    )
+    return st.number_input("Limit", value=1.0, step=0.05, key=f"limit-{info.digest}")
+
+
+def _state(info: ModelInfo) -> str:
+    """Weights, calibration and runtime of a model; verdicts are kept as long as all stay."""
+    calibration = info.calibration.version if info.calibration else 0
+    return f"{info.digest}:{calibration}:{info.calibration_versions}:{runtime_of(info)[0].words}"
+
+
+def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> dict[str, Scored]:
+    kept: dict[tuple[str, float | None, str], Scored] = st.session_state.setdefault(_SCORED, {})
+    missing = [item for item in items if (_state(info), limit, item.id) not in kept]
+    # always there: what follows would be drawn anew, and lose its zoom and its trial limit, when it moved up a place
+    place = st.empty()
+    if missing:
+        begun = time.monotonic()
+        found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
+        for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
+            kept[_state(info), limit, item.id] = _scored(item, inspection)
+            left = (time.monotonic() - begun) / done * (len(missing) - done)
+            about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
+            place.progress(done / len(missing), text=f"{done} of {len(missing)} images{about}")
+        place.empty()
+    return {item.id: kept[_state(info), limit, item.id] for item in items}
+
+
+def _tile(item: Item, inspection: Inspection) -> GalleryItem:
+    return GalleryItem(
+        id=item.id,
+        name=item.name,
+        thumbnail=b"" if inspection.image is None else thumbnail(inspection.image),
+        score=inspection.score,
+        verdict=None if inspection.refusal else inspection.verdict,
+        truth=item.truth,
+        error=inspection.error,
+    )
+
+
+def _scored(item: Item, inspection: Inspection) -> Scored:
+    truth = {"truth": item.truth}
+    return Scored(_tile(item, inspection), {**to_record(inspection), **truth}, {**image_row(inspection), **truth})
+
+
+def _by_score(tile: GalleryItem) -> tuple[bool, float]:
+    return (tile.score is None, -(tile.score or 0.0))
+
+
+def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None, colours: str) -> None:
+    inspection = _inspection(info, item, limit)
+    picture, beside = halves("part", 5, 3)
+    if inspection.image is None or inspection.prediction is None:
+        picture.error(inspection.error, icon=":material/broken_image:")
+        beside.caption("The other images are not affected.")
+        return
+    counted = counted_map(inspection)
+    assert inspection.threshold is not None and inspection.heat_top is not None and counted is not None
+    strides = len(inspection.prediction.level_maps)
+    # the viewer numbers the regions above its own limit; with a review limit the table holds more
+    same_regions = inspection.pixel_threshold == inspection.threshold
+    with picture:
+        state = map_viewer(
+            inspection.image,
+            counted,
+            image_id=f"{_state(info)}:{item.id}:{colours}",
+            key="inspect-viewer",
+            threshold=inspection.threshold,
+            top=inspection.heat_top,
+            level_maps=inspection.prediction.level_maps,
+            level_names=LEVEL_NAMES[:strides],
+            mask=_truth_mask(item),
+            colour_map=colours,
+            comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),
+            highlight=chosen_region() if same_regions else None,
+        )
+    trial = None if state is None or state.threshold == inspection.threshold else state.threshold
+    if trial is not None:
+        inspection = _inspection(info, item, trial)
+    with beside:
+        show_verdict(inspection, item, trial=trial is not None)
+        show_regions(inspection, mm_per_pixel=mm_per_pixel)
+        show_files(inspection, item)
+        offer_explanations(info, inspection, state=f"{_state(info)}:{item.id}")
+
+
+def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:
+    """Inspection of one image; the last ones are kept, so that a moved slider does not run the model again."""
+    return _inspected(_state(info), item.id, limit, info, item)
+
+
+@st.cache_resource(max_entries=12, show_spinner=False)
+def _inspected(state: str, item_id: str, limit: float | None, _info: ModelInfo, _item: Item) -> Inspection:  # noqa: ARG001
+    found = inspect_images(predictor_of(_info), [(_item.name, _item.source)], threshold=limit)
+    return next(iter(found))
+
+
+def _truth_mask(item: Item) -> NDArray[np.bool_] | None:
+    if item.mask is None:
+        return None
+    try:
+        return read_mask(item.mask)
+    except ImageError as error:
+        st.caption(f"The mask of this sample cannot be shown: {error}")
+        return None

@@ -1,0 +1,114 @@
+"""The picture in the middle of the Label page: what is known of it, and the brush to draw its defect."""
+
+from html import escape
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.errors import ImageError, SkrdError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.start_map import StartMap
+from skrd4ad.services.inspection.verdict import Limits
+from skrd4ad.services.labelling.annotate import QueueItem
+from skrd4ad.ui.cache import predictor_of
+from skrd4ad.ui.components import mask_brush as brush
+from skrd4ad.ui.frame import show_error
+from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
+from skrd4ad.ui.label.list import verdict_under
+from skrd4ad.ui.label.session import Desk
+from skrd4ad.ui.label.text import LABEL_LOOKS, decision_words
+from skrd4ad.ui.theme import format_number, verdict_badge
+
+AHEAD = 2
+"""Images that are read while the reviewer looks at this one."""
+MAX_HEIGHT = 600
+
+
+def show_stage(desk: Desk, info: ModelInfo, limits: Limits | None, *, reviewer: str) -> bool:
+    """The image in hand; False when it cannot be shown, so that nobody can decide on it."""
+    item = desk.item
+    st.html(_head(desk, item, limits))
+    if item.refusal is not None:
+        st.caption(f":material/info: {item.refusal}")
+    try:
+        picture = pictures().picture(item)
+    except ImageError as error:
+        st.error(str(error), icon=":material/broken_image:")
+        st.caption("The other images of the queue are not affected: go on with N.")
+        return False
+    start = _start_map(item, info, limits)
+    _brush(desk, item, picture, start, info=info, reviewer=reviewer)
+    pictures().read_ahead(desk.queue.following(item.digest, AHEAD), info, limits)
+    return True
+
+
+def _brush(
+    desk: Desk, item: QueueItem, picture: Picture, start: StartMap | None, *, info: ModelInfo, reviewer: str
+) -> None:
+    def changed(image_id: str, state: brush.BrushState) -> None:
+        desk.draw(image_id.split(":")[0], state.mask, reviewer=reviewer)
+
+    brush.mask_brush(
+        picture.image,
+        image_id=desk.drawing_id(),
+        key="label-brush",
+        mask=_mask(desk, picture),
+        anomaly_map=None if start is None else start.values,
+        threshold=None if start is None else start.threshold,
+        max_height=MAX_HEIGHT,
+        picture=brush.Picture(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
+        page_keys=True,
+        on_change=changed,
+    )
+
+
+def _mask(desk: Desk, picture: Picture) -> NDArray[np.bool_] | None:
+    try:
+        mask = desk.drawing()
+    except SkrdError as error:
+        show_error(error)
+        return None
+    shape = picture.image.shape[:2]
+    if mask is not None and mask.shape != shape:
+        st.warning(
+            f"Its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {shape[1]} x {shape[0]}; it is not "
+            "shown. It stays in the history; what you draw replaces it.",
+            icon=":material/warning:",
+        )
+        return None
+    return mask
+
+
+def _start_map(item: QueueItem, info: ModelInfo, limits: Limits | None) -> StartMap | None:
+    try:
+        return pictures().start_map(item, info, limits, lambda: predictor_of(info))
+    except SkrdError as error:
+        st.caption(f":material/info: There is no anomaly map to start from. {error}")
+        return None
+
+
+def _head(desk: Desk, item: QueueItem, limits: Limits | None) -> str:
+    """Name, verdict and decision as HTML, for ``st.html``."""
+    verdict = verdict_under(item, desk.queue.wanted)
+    if verdict is not None and item.score is not None and limits is not None:
+        said = verdict_badge(verdict, item.score, limits.reject)
+    elif item.score is None:
+        said = "<small>not scored by this model yet</small>"
+    else:
+        word = "cannot judge, score" if item.refusal is not None else "score"
+        said = f"<small>{word} {escape(format_number(item.score))}</small>"
+    left = desk.queue.counts().labels.get("none", 0)  # beside the list, which a narrow page has far below
+    place = f"{desk.queue.place_of(item.digest) + 1:,} of {len(desk.queue.digests):,}, {left:,} left"
+    return (
+        f'<div class="label-head"><span class="label-name" title="{escape(item.name)}">{escape(item.name)}</span>'
+        f"{said}{_decision(item)}<small>{place}</small></div>"
+    )
+
+
+def _decision(item: QueueItem) -> str:
+    words = escape(decision_words(item.label, item.defect_type))
+    if item.label == "none":
+        return f'<span class="label-mark">{words}</span>'
+    tone = LABEL_LOOKS[item.label].colour
+    return f'<span class="label-mark" style="border-color:{tone}" title="{words}"><b>{words}</b></span>'

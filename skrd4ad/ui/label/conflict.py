@@ -1,0 +1,99 @@
+"""Two reviewers on one image: the second sees what changed, and says what is to become of their own work."""
+
+import cv2
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.errors import SkrdError
+from skrd4ad.services.labelling.annotate import QueueItem
+from skrd4ad.ui.label.history import clock
+from skrd4ad.ui.label.image_cache import kept_mask, pictures
+from skrd4ad.ui.label.session import Desk, Unstored
+from skrd4ad.ui.label.text import decision_words, plain
+from skrd4ad.visualize import draw_outlines
+
+SIDE = 240
+"""Pixels of the longer side of the small pictures, which are shown at half that size: sharp on every screen."""
+
+
+def show_conflict(desk: Desk, *, reviewer: str) -> None:
+    """What somebody else changed on the image in hand, or why a step is not stored; nothing when all is well.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    theirs, mine = desk.changed(), desk.unstored.get(desk.item.digest)
+    if theirs is None and mine is None:
+        return
+    with st.container(border=True, key="label-conflict"):
+        if theirs is not None:
+            st.warning(theirs_words(theirs, st.context.timezone), icon=":material/group:")
+        if mine is None:
+            st.button(
+                "See it as it is now",
+                on_click=lambda: desk.attempt(desk.take_theirs),
+                key="label-see-theirs",
+                type="primary",
+            )
+            return
+        if theirs is None:
+            st.error(str(mine.error), icon=":material/error:")
+        st.markdown(f"**{mine_words(mine)}**")
+        with st.container(horizontal=True, vertical_alignment="bottom"):
+            if mine.mask is not None:
+                _compare(desk, mine.mask, theirs)
+            with st.container(width="content", gap="small"):
+                st.button(
+                    "Try again" if theirs is None else "Store mine after theirs",
+                    on_click=lambda: desk.attempt(lambda: desk.store_mine(reviewer=reviewer)),
+                    key="label-store-mine",
+                    type="primary",
+                    help="Nothing is overwritten: both stay in the history, and the later one holds.",
+                )
+                st.button(
+                    "Drop mine" if theirs is None else "Take theirs",
+                    on_click=lambda: desk.attempt(desk.take_theirs),
+                    key="label-take-theirs",
+                )
+
+
+def theirs_words(theirs: QueueItem, zone: str | None) -> str:
+    """Who changed an image, when, and to what, as Markdown."""
+    when = "" if theirs.decided_at is None else f" at {clock(theirs.decided_at, zone)}"
+    drawing = ", with a drawing" if theirs.mask_file else ""
+    decision = plain(decision_words(theirs.label, theirs.defect_type))
+    return f"**{plain(theirs.reviewer or 'Somebody')}** changed this image{when}: {decision}{drawing}."
+
+
+def mine_words(mine: Unstored) -> str:
+    """What is not stored, as Markdown."""
+    parts = []
+    if mine.mask is not None:
+        parts.append(f"your drawing, {int(mine.mask.sum()):,} pixels")
+    if mine.comment is not None:
+        parts.append("your comment")
+    elif mine.label is not None:
+        parts.append(f"your decision, {plain(decision_words(mine.label, mine.defect_type))}")
+    return f"Not stored yet: {'; '.join(parts)}."
+
+
+def _compare(desk: Desk, mine: NDArray[np.bool_], theirs: QueueItem | None) -> None:
+    try:
+        image = pictures().picture(desk.item).image
+        other = None if theirs is None or theirs.mask_file is None else kept_mask(theirs.mask_file)
+    except SkrdError:
+        return  # the stage tells why it cannot be shown
+    st.image(_outlined(image, mine), caption="Yours", output_format="JPEG", width=SIDE // 2)
+    if theirs is not None:
+        st.image(_outlined(image, other), caption="Theirs", output_format="JPEG", width=SIDE // 2)
+
+
+def _outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    scale = min(1.0, SIDE / max(image.shape[:2]))
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+    if mask is None:
+        return small
+    drawn = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
+    return draw_outlines(small, drawn)

@@ -1,0 +1,209 @@
+"""Exporting labels: the format, what it will hold, the files; and making a data set of them."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from skrd4ad.data.doctor.report import plural
+from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import made_folder
+from skrd4ad.services.labelling.annotate import QueueFilter
+from skrd4ad.services.labelling.exchange.text import export_lines, exported_lines
+from skrd4ad.services.labelling.exchange.transfer import (
+    FORMATS,
+    LARGEST_DOWNLOAD,
+    TEST_SHARE,
+    Exported,
+    ExportOptions,
+    ExportPlan,
+    Format,
+    export_folder,
+    export_zip_bytes,
+    free_name,
+    labels_state,
+    make_dataset,
+    plan_export,
+)
+from skrd4ad.services.labelling.queue import filter_of
+from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.pickers import choose_made
+from skrd4ad.ui.progress_bar import progress_bar
+
+_PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
+_PlanKey = tuple[QueueFilter, ExportOptions, tuple[int, int, int]]
+_ABOUT: dict[Format, str] = {
+    "mvtec": "A folder for good parts and one for each type of defect, masks beside them. Train and Evaluate read it, "
+    "and so does every tool for MVTec AD.",
+    "coco": "One JSON file with an annotation for each region, for tools that detect and segment.",
+    "csv": "One row an image, one row a decision, masks as PNG. Opens in a spreadsheet.",
+}
+
+
+def show_export(info: ModelInfo) -> None:
+    """What can be exported of the labels of a model's class, and how.
+
+    Raises:
+        SkrdError: the labels cannot be read, or the files not be written.
+    """
+    wanted = filter_of(info, None)
+    options = _pick_options()
+    plan = _plan(wanted, options)
+    if not plan.images:
+        st.info(
+            f"No image of {info.class_name.replace('_', ' ')} is labelled good or defective yet. Decide on some first, "
+            "or import labels."
+        )
+        return
+    _counts(plan)
+    _files(plan)
+    st.divider()
+    _dataset(info, _plan(wanted, ExportOptions(format="mvtec", test_share=options.test_share)))
+
+
+def _pick_options() -> ExportOptions:
+    chosen = st.segmented_control(
+        "Format",
+        list(FORMATS),
+        format_func=FORMATS.__getitem__,
+        default="mvtec",
+        required=True,
+        key="exchange-format",
+        persist_state="session",
+    )
+    kind: Format = chosen
+    st.caption(_ABOUT[kind])
+    options = ExportOptions(format=kind)
+    if kind == "coco":
+        segmentation = st.segmented_control(
+            "Masks as",
+            ["rle", "polygons"],
+            format_func={"rle": "Run lengths", "polygons": "Polygons"}.__getitem__,
+            default="rle",
+            required=True,
+            key="exchange-segmentation",
+            persist_state="session",
+            help="Both are exact. Polygons run along the edges of pixels; editors of annotations want them.",
+        )
+        options = replace(options, segmentation="polygons" if segmentation == "polygons" else "rle")
+    if kind != "mvtec":
+        copied = st.toggle("Copy the images", value=True, key="exchange-images", persist_state="session")
+        options = replace(options, images=copied)
+    unsure = st.toggle(
+        "Unsure images too",
+        key="exchange-unsure",
+        persist_state="session",
+        help="They are marked as unsure and stand apart: no tool takes them for good or defective.",
+    )
+    share = st.number_input(
+        "Good images for testing, %",
+        0.0,
+        90.0,
+        100 * TEST_SHARE,
+        5.0,
+        format="%.0f",
+        key="exchange-share",
+        persist_state="session",
+        help="Good images of a data set stay on the side it has them. The others are split by their content: none "
+        "changes sides when more are labelled.",
+    )
+    return replace(options, unsure=unsure, test_share=float(share) / 100)
+
+
+def _plan(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
+    """What an export holds; counted again only when the labels changed."""
+    state = labels_state(wanted)
+    kept: dict[_PlanKey, ExportPlan] = st.session_state.setdefault(_PLANS, {})
+    key = (wanted, options, state)
+    if key not in kept:
+        for old in [old for old in kept if (old[0], old[2]) != (wanted, state)]:
+            del kept[old]
+        with st.spinner("Counting the labels …"):
+            kept[key] = plan_export(wanted, options)
+    return kept[key]
+
+
+def _counts(plan: ExportPlan) -> None:
+    numbers = {
+        "Images": len(plan.images),
+        "Good": plan.count("good"),
+        "Defects": plan.count("defect"),
+        "Masks": plan.masks,
+    }
+    for column, (title, number) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
+        column.metric(title, number)
+    st.caption("  \n".join(map(plain, export_lines(plan)[1:])))
+
+
+def _files(plan: ExportPlan) -> None:
+    if plan.size > LARGEST_DOWNLOAD:
+        _on_server(plan)
+        return
+    key = (plan.wanted, plan.options, labels_state(plan.wanted))
+    what = plural(len(plan.images), "image") if plan.options.images else f"{plural(len(plan.images), 'label')} only"
+    if st.button(f"Make a ZIP of {what}", key="exchange-make", icon=":material/folder_zip:", type="primary"):
+        with progress_bar("images") as show:
+            content, exported = export_zip_bytes(plan, progress=show)
+        st.session_state[_ZIP] = (key, content, exported)
+    made = st.session_state.get(_ZIP)
+    if made is None or made[0] != key:
+        return
+    _, content, exported = made
+    st.download_button(
+        f"Download the ZIP, {_size(len(content))}",
+        content,
+        file_name=f"{folder_name(plan.wanted.class_name)}-{plan.options.format}.zip",
+        mime="application/zip",
+        icon=":material/download:",
+        on_click="ignore",
+        key="exchange-download",
+    )
+    _say(exported)
+
+
+def _on_server(plan: ExportPlan) -> None:
+    st.caption(f"{_size(plan.size)} of images are too much for a download; they are written on the server.")
+    if st.button(
+        f"Write {plural(len(plan.images), 'image')} to a folder on the server",
+        key="exchange-write",
+        icon=":material/folder:",
+        type="primary",
+    ):
+        with progress_bar("images") as show:
+            folder, exported = export_folder(plan, progress=show)
+        st.success(f"Written to {folder}", icon=":material/check_circle:")
+        _say(exported)
+
+
+def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
+    st.markdown("**Data set for Train and Evaluate**")
+    st.caption("A copy of the images with these labels. It stays as it is when labels change.")
+    name = st.text_input(
+        "Name of the data set",
+        value=free_name(made_folder() / f"{folder_name(info.dataset)}-labelled").name,
+        key=f"exchange-name-{len(st.session_state.get(_MADE, ()))}",
+    )
+    if st.button(
+        f"Make a data set of {plural(len(plan.images), 'image')}", key="exchange-dataset", icon=":material/dataset:"
+    ):
+        with progress_bar("images") as show:
+            folder, exported = make_dataset(plan, name, progress=show)
+        st.session_state.setdefault(_MADE, []).append((folder.name, exported))
+        st.rerun()
+    made = st.session_state.get(_MADE)
+    if not made:
+        return
+    called, exported = made[-1]
+    st.success(f"{plain(called)} can be chosen on the Train page now.", icon=":material/check_circle:")
+    _say(exported)
+    if st.button("Go to Train", key="exchange-train", icon=":material/model_training:"):
+        choose_made(called)
+        st.switch_page("pages/train.py")
+
+
+def _say(exported: Exported) -> None:
+    st.caption("  \n".join(map(plain, exported_lines(exported))))
+
+
+def _size(size: int) -> str:
+    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{max(size / 2**20, 0.1):.1f} MB"

@@ -1,0 +1,196 @@
+"""Pictures, thumbnails and maps of the images that are labelled, read ahead so that the next image is there at once."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import Generic, TypeVar
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from skrd4ad.errors import SkrdError
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection.start_map import StartMap, start_map
+from skrd4ad.services.inspection.verdict import Limits
+from skrd4ad.services.labelling.annotate import QueueItem
+from skrd4ad.services.labelling.files import labelled_image, load_mask_file
+from skrd4ad.ui.components.envelope import jpeg
+from skrd4ad.ui.components.gallery import thumbnail
+
+KEPT_PICTURES, KEPT_MAPS, KEPT_THUMBNAILS = 6, 48, 4000
+PATIENCE = 0.4
+"""Seconds that the first thumbnails are waited for."""
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """An image as it is shown."""
+
+    image: NDArray[np.uint8]
+    """(H, W, 3) RGB."""
+    jpeg: bytes
+
+
+class Kept(Generic[_T]):
+    """Results by key, the ones used last; each is made once, by whoever comes first. Safe to share between threads."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._lock = Lock()
+        self._made: OrderedDict[str, Future[_T]] = OrderedDict()
+
+    def get(self, key: str, make: Callable[[], _T]) -> _T:
+        """The result; what ``make`` raises is raised to all who wait for it, and not kept."""
+        with self._lock:
+            future = self._made.get(key)
+            if future is not None:
+                self._made.move_to_end(key)
+            else:
+                mine = self._made[key] = Future()
+                while len(self._made) > self._size:
+                    self._made.popitem(last=False)
+        if future is not None:
+            try:
+                return future.result()
+            except CancelledError:
+                return self.get(key, make)
+        try:
+            mine.set_result(make())
+        except BaseException as error:
+            with self._lock:
+                self._made.pop(key, None)
+            if isinstance(error, SkrdError):
+                mine.set_exception(error)
+            else:  # Streamlit breaks a run off by an exception that is no business of others who wait
+                mine.cancel()
+            raise
+        return mine.result()
+
+    def ready(self, key: str) -> _T | None:
+        """The result when it is there already."""
+        with self._lock:
+            future = self._made.get(key)
+        whole = future is not None and future.done() and not future.cancelled() and future.exception() is None
+        return future.result() if whole and future is not None else None
+
+
+class Pictures:
+    """What is kept of images for all sessions of the server."""
+
+    def __init__(self) -> None:
+        self._pictures: Kept[Picture] = Kept(KEPT_PICTURES)
+        self._thumbnails: Kept[bytes] = Kept(KEPT_THUMBNAILS)
+        self._maps: Kept[StartMap] = Kept(KEPT_MAPS)
+        self._ahead = ThreadPoolExecutor(1, thread_name_prefix="label-pictures")
+        self._small = ThreadPoolExecutor(1, thread_name_prefix="label-thumbnails")
+        self._asked: dict[str, Future[None]] = {}
+        self._model: tuple[str, Predictor | None] = ("", None)
+
+    def picture(self, item: QueueItem) -> Picture:
+        """The picture of an image.
+
+        Raises:
+            ImageError: its file is gone, changed, or cannot be read.
+        """
+        return self._pictures.get(item.digest, lambda: _picture(item))
+
+    def thumbnails(self, items: Sequence[QueueItem]) -> list[bytes]:
+        """Thumbnails, empty where there is none yet: those are made in the background.
+
+        It waits a moment for the first ones, when there is none at all.
+        """
+        asked = [
+            self._later(self._small, f"thumbnail {item.digest}", partial(self._make_thumbnail, item))
+            for item in items
+            if self._thumbnails.ready(item.digest) is None
+        ]
+        if len(asked) == len(items):
+            wait(asked, timeout=PATIENCE)
+        return [self._thumbnails.ready(item.digest) or b"" for item in items]
+
+    def start_map(
+        self, item: QueueItem, info: ModelInfo, limits: Limits | None, load: Callable[[], Predictor]
+    ) -> StartMap:
+        """The map of an image; the model is only loaded when the map is not there.
+
+        Raises:
+            SkrdError: the model cannot be used, or the image cannot be read.
+        """
+        return self._maps.get(f"{map_key(info)} {item.digest}", lambda: self._start_map(item, info, limits, load))
+
+    def read_ahead(self, items: Iterable[QueueItem], info: ModelInfo, limits: Limits | None) -> None:
+        """Make pictures in the background, and their maps when the model is loaded."""
+        digest, predictor = self._model
+        for item in items:
+            if self._pictures.ready(item.digest) is None:
+                self._later(self._ahead, f"picture {item.digest}", partial(self.picture, item))
+            name = f"{map_key(info)} {item.digest}"
+            if predictor is not None and digest == info.digest and self._maps.ready(name) is None:
+                make = partial(self.start_map, item, info, limits, _always(predictor))
+                self._later(self._ahead, f"map {name}", make)
+
+    def _start_map(
+        self, item: QueueItem, info: ModelInfo, limits: Limits | None, load: Callable[[], Predictor]
+    ) -> StartMap:
+        image = self.picture(item).image
+        predictor = load()
+        self._model = (info.digest, predictor)
+        return start_map(predictor, image, limits)
+
+    def _make_thumbnail(self, item: QueueItem) -> None:
+        kept = self._pictures.ready(item.digest)
+        image = labelled_image(item) if kept is None else kept.image
+        self._thumbnails.get(item.digest, lambda: thumbnail(image))
+
+    def _later(self, pool: ThreadPoolExecutor, name: str, make: Callable[[], object]) -> Future[None]:
+        """Ask for something once, however often it is wanted meanwhile."""
+
+        def work() -> None:
+            try:
+                make()
+            except SkrdError:
+                return  # told where the image itself is shown
+            finally:
+                self._asked.pop(name, None)
+
+        asked = self._asked.get(name)
+        if asked is not None and not asked.done():
+            return asked
+        self._asked[name] = future = pool.submit(work)
+        return future
+
+
+@st.cache_resource(show_spinner=False)
+def pictures() -> Pictures:
+    """Those of this server."""
+    return Pictures()
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def kept_mask(file: str) -> NDArray[np.bool_]:
+    """A mask by its file, which is named by its content; (H, W).
+
+    Raises:
+        ImageError: it is gone or damaged.
+    """
+    return load_mask_file(file)
+
+
+def map_key(info: ModelInfo) -> str:
+    """Changes with the model's weights and calibration."""
+    return f"{info.digest} {info.calibration.version if info.calibration else 0} {info.calibration_versions}"
+
+
+def _picture(item: QueueItem) -> Picture:
+    image = labelled_image(item)
+    return Picture(image, jpeg(image))
+
+
+def _always(predictor: Predictor) -> Callable[[], Predictor]:
+    return lambda: predictor

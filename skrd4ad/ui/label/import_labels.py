@@ -1,0 +1,212 @@
+"""Importing labels: a file or folder is looked at, what it would change is said, and only then stored."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.data.doctor.report import plural
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.labelling.exchange.import_job import (
+    KEPT,
+    SHOWN_PROBLEMS,
+    Agreed,
+    ImportRequest,
+    Look,
+    drop_upload,
+    latest_import,
+    look_of,
+    repeat_import,
+    submit_import,
+    submit_look,
+)
+from skrd4ad.services.labelling.exchange.text import kinds_line
+from skrd4ad.services.labelling.exchange.transfer import FORMATS, Conflicts
+from skrd4ad.ui.frame import POLL_SECONDS, shielded
+from skrd4ad.ui.label.reviewer import ask_reviewer, known_reviewer
+from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.text import STATES, ago, progress_of
+
+FEW_PROBLEMS, LIST_HEIGHT = 8, 260
+"""More than so many problems scroll in a list of that height, in pixels."""
+_CLOSED = "_exchange-closed"
+_CONFLICTS: dict[Conflicts, str] = {"keep": "Keep yours", "theirs": "Take theirs"}
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What the user chose to import."""
+
+    source: Path | bytes
+    name: str | None
+
+
+def show_import(info: ModelInfo) -> None:
+    """Import labels into the class of a model.
+
+    Raises:
+        SkrdError: the file cannot be kept, or the database not be used.
+    """
+    job = latest_import(info)
+    if job is not None and job.active:
+        _watch(info)
+        return
+    closed = job is None or st.session_state.get(_CLOSED) == job.id or _is_old(job)
+    source = _pick_source()
+    empty_is_good = st.toggle(
+        "COCO: images without an annotation are good parts",
+        key="exchange-empty",
+        persist_state="session",
+        help="A COCO file of another tool does not say whether such images are good, or were not looked at. Files "
+        "that were exported here say it.",
+    )
+    if source is not None and st.button(
+        "Check what is in it",
+        key="exchange-check",
+        icon=":material/fact_check:",
+        type="primary" if closed else "secondary",
+    ):
+        submit_look(info, source.source, name=source.name, empty_is_good=empty_is_good)
+        st.rerun()
+    if job is not None and not closed:
+        _show_ended(job)
+
+
+def _is_old(job: JobView) -> bool:
+    return job.finished_at is not None and datetime.now(UTC) - job.finished_at > KEPT
+
+
+def _pick_source() -> _Source | None:
+    place = st.segmented_control(
+        "From",
+        ["upload", "server"],
+        format_func={"upload": "A file", "server": "A folder on the server"}.__getitem__,
+        default="upload",
+        required=True,
+        key="exchange-from",
+        persist_state="session",
+    )
+    if place == "server":
+        folder = pick_folder(key="exchange-folder")
+        st.caption("Its images stay where they are, so leave them there.")
+        return None if folder is None else _Source(folder, None)
+    file = st.file_uploader(
+        "Labels",
+        type=["zip", "json", "csv"],
+        key="exchange-upload",
+        help="A ZIP of MVTec folders, of a COCO file or of a table with its images; or a COCO file or table alone, "
+        "when the images are in the workspace already.",
+    )
+    if file is None:
+        st.caption("A ZIP, a COCO file or a CSV table. Nothing is stored before you have seen what it would change.")
+        return None
+    return _Source(file.getvalue(), file.name)
+
+
+def _watch(info: ModelInfo) -> None:
+    """The job that runs or waits, refreshed every second; the page runs again when it ends."""
+
+    @st.fragment(run_every=POLL_SECONDS)
+    def watch() -> None:
+        # a tick runs the fragment alone, without the shield of its page
+        shielded(lambda: _progress(info))
+
+    watch()
+
+
+def _progress(info: ModelInfo) -> None:
+    job = latest_import(info)
+    if job is None or not job.active:
+        st.rerun()
+    share, words = progress_of(job)
+    st.markdown(f"**{plain(ImportRequest.from_dict(job.request).named)}**")
+    st.progress(share, text=plain(words))
+    if st.button("Cancel", icon=":material/close:", disabled=job.wish == "cancel", key="exchange-cancel"):
+        queue().cancel(job.id)
+        st.rerun()
+    st.caption("It goes on when you leave this page, and what came of it will be here.")
+
+
+def _show_ended(job: JobView) -> None:
+    """What the last job found or did, until the user closes it."""
+    request = ImportRequest.from_dict(job.request)
+    checked = request.agreed is None
+    if job.state == "done" and checked and not request.is_there:
+        return  # nobody imported it, and it is not kept any more
+    when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
+    with st.container(border=True, key="exchange-ended"):
+        if job.state != "done" or job.result is None:
+            doing = "The check of" if checked else "The import of"
+            said = f"{doing} {plain(request.named)}: {STATES[job.state]}{when}. {plain(job.error or '')}"
+            (st.error if job.state == "failed" else st.warning)(said, icon=":material/error:")
+            if request.is_there and st.button("Try again", icon=":material/replay:", key="exchange-again"):
+                repeat_import(job.id)
+                st.rerun()
+        elif checked:
+            st.caption(f"{plain(request.named)}, checked{when}")
+            _decide(request, look_of(job.result))
+        else:
+            who = "" if request.agreed is None else f" by {plain(request.agreed.reviewer)}"
+            lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result["lines"])]
+            st.success("  \n".join(lines), icon=":material/check_circle:")
+        if st.button("Close", icon=":material/close:", type="tertiary", key="exchange-close"):
+            drop_upload(request)
+            st.session_state[_CLOSED] = job.id
+            st.rerun()
+
+
+def _decide(request: ImportRequest, look: Look) -> None:
+    """What the import would do, and the button that does it."""
+    conflicts: Conflicts = "keep"
+    st.markdown(f"**{FORMATS[look.format]}, {plural(look.usable, 'usable image')}**")
+    if look.kinds.get("differs"):
+        chosen = st.segmented_control(
+            "Where labels differ",
+            list(_CONFLICTS),
+            format_func=_CONFLICTS.__getitem__,
+            default="keep",
+            required=True,
+            key="exchange-conflicts",
+            help="Yours stay in the history either way.",
+        )
+        conflicts = "theirs" if chosen == "theirs" else "keep"
+    st.markdown(plain(kinds_line(look.kinds, conflicts)))
+    if look.notes:
+        st.caption("  \n".join(map(plain, look.notes)))
+    skip_bad = _problems(look)
+    changed = look.changed[conflicts]
+    if not changed:
+        st.info("Nothing here would change, so there is nothing to import.")
+        return
+    reviewer = known_reviewer()
+    if reviewer is None:
+        ask_reviewer()
+        return
+    if st.button(
+        f"Import {plural(changed, 'image')} as {plain(reviewer)}",
+        key="exchange-import",
+        icon=":material/upload:",
+        type="primary",
+        disabled=bool(look.n_problems) and not skip_bad,
+    ):
+        submit_import(
+            request,
+            Agreed(reviewer=reviewer, conflicts=conflicts, skip_bad=skip_bad, fingerprint=look.fingerprint),
+        )
+        st.rerun()
+
+
+def _problems(look: Look) -> bool:
+    """Entries that are wrong; whether to import without them."""
+    if not look.n_problems:
+        return False
+    st.warning(f"Entries that cannot be used: {look.n_problems}", icon=":material/warning:")
+    with st.container(height=LIST_HEIGHT if look.n_problems > FEW_PROBLEMS else "content", border=True):
+        st.caption("  \n".join(f"**{plain(where)}** {plain(what)}" for where, what in look.problems))
+    if look.n_problems > len(look.problems):
+        st.caption(f"The first {SHOWN_PROBLEMS} are shown.")
+    return st.toggle("Import the rest without them", key="exchange-skip")

@@ -1,0 +1,1 @@
+"""The Improve section of the Label page."""

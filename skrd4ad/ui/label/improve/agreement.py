@@ -1,0 +1,155 @@
+"""Agreement of the model with what people decided, and the images on which both differ."""
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.format import format_apart, format_rate
+from skrd4ad.metrics.consequences import Counts
+from skrd4ad.services.improve.agreement import Agreement, LabelledImage, agreement, closeness_of_labelled
+from skrd4ad.ui.label.improve.state import OPEN, LoopState
+
+SHOWN = 200
+"""Images of the list of differences; the largest differences come first."""
+CHOSEN_NEAR = 0.6
+"""From here on the labelled images are said to lie near the limit; 0.5 is a choice that has nothing to do with it."""
+
+
+def show_agreement(state: LoopState) -> None:
+    """How often the verdict is what people decided, with the counts behind it."""
+    st.subheader("Agreement", anchor=False)
+    found = agreement(state.labels)
+    if found is None:
+        st.caption("This model has no limit yet, so it gives no verdicts. Recalibrate below, or on the Calibrate page.")
+        return
+    rate = found.rate
+    left, right = st.columns([1, 2], vertical_alignment="center")
+    left.metric(
+        "Both agree",
+        "–" if rate is None else format_rate(rate),
+        help="Share of the images labelled good or defect, and judged OK or NG, on which both say the same. Images for "
+        "REVIEW and images that people are unsure of are counted apart.",
+    )
+    right.caption(_sentence(found))
+    st.dataframe(_table(found), hide_index=True, key="loop-agreement")
+    for line in _remarks(state):
+        st.caption(line)
+
+
+def show_disagreements(state: LoopState) -> None:
+    """The images on which verdict and label differ; one can be taken in hand."""
+    found = agreement(state.labels)
+    if found is None or not (differing := differences(found, state)):
+        return
+    with st.expander(f"Images on which both differ: {len(differing)}", key="loop-differences"):
+        if len(differing) > SHOWN:
+            st.caption(f"The {SHOWN} with the largest difference are listed.")
+        shown = differing[:SHOWN]
+        event = st.dataframe(
+            _difference_table(shown, state),
+            hide_index=True,
+            on_select="rerun",
+            selection_mode="single-row",
+            key="loop-difference-table",
+        )
+        rows = event["selection"]["rows"]
+        chosen = shown[rows[0]] if rows and rows[0] < len(shown) else None
+        if st.button(
+            "Look at it again",
+            disabled=chosen is None,
+            icon=":material/search:",
+            key="loop-open",
+            help="Takes the image that is marked in the list in hand on the Label page.",
+        ):
+            assert chosen is not None, "the button can be pressed only with an image marked"
+            st.session_state[OPEN] = chosen.digest
+            st.rerun()
+        if chosen is None:
+            st.caption("Mark a line to look at its image again.")
+
+
+def differences(found: Agreement, state: LoopState) -> list[LabelledImage]:
+    """Good parts that are NG and defects that are OK, the one farthest from the limit first."""
+    calibration = state.info.calibration
+    assert calibration is not None, "there are no verdicts without limits"
+
+    def apart(image: LabelledImage) -> float:
+        assert image.score is not None, "an image without a score has no verdict"
+        limit = calibration.image_threshold if image.label == "good" else calibration.lower_threshold
+        return -abs(image.score - limit)
+
+    return sorted((*found.false_rejects, *found.escapes), key=apart)
+
+
+def _sentence(found: Agreement) -> str:
+    text = f"On {found.agreed} of {found.compared} images with a verdict of OK or NG."
+    if found.reviewed:
+        text += f" {found.reviewed} more are for review."
+    if found.unsure.total:
+        text += f" People are unsure of {found.unsure.total}."
+    return text
+
+
+def _table(found: Agreement) -> pd.DataFrame:
+    rows: list[tuple[str, Counts]] = [("good", found.good), ("defect", found.defect)]
+    if found.unsure.total:
+        rows.append(("unsure", found.unsure))
+    return pd.DataFrame(
+        {
+            "Labelled": [name for name, _ in rows],
+            "OK": [counts.ok for _, counts in rows],
+            "REVIEW": [counts.review for _, counts in rows],
+            "NG": [counts.ng for _, counts in rows],
+            "Together": [counts.total for _, counts in rows],
+        }
+    )
+
+
+def _difference_table(shown: list[LabelledImage], state: LoopState) -> pd.DataFrame:
+    calibration = state.info.calibration
+    assert calibration is not None, "there are no verdicts without limits"
+    return pd.DataFrame(
+        {
+            "Image": [image.name for image in shown],
+            "Labelled": [f"defect ({image.defect_type})" if image.defect_type else image.label for image in shown],
+            "By": [image.reviewer for image in shown],
+            "Verdict": ["NG" if image.label == "good" else "OK" for image in shown],
+            "Score": [format_apart(image.score or 0.0, calibration.image_threshold)[0] for image in shown],
+            "NG above": [format_apart(calibration.image_threshold, image.score or 0.0)[0] for image in shown],
+        }
+    )
+
+
+def _remarks(state: LoopState) -> list[str]:
+    labels = state.labels
+    lines = [
+        f"{len(state.book.images)} of {labels.in_class} images are labelled. They are the ones people chose to look "
+        "at, not a random sample of the parts: these figures tell models and limits apart, and are not the rates of "
+        "the process." + _nearness(state)
+    ]
+    if labels.learnt:
+        lines.append(f"{labels.learnt} labelled images are left out, as the model has learnt from them.")
+    if not labels.is_exact:
+        lines.append(
+            "The images this model was trained on are not at hand as they were: it cannot be checked whether other "
+            "labelled ones are among them."
+        )
+    return lines
+
+
+def _nearness(state: LoopState) -> str:
+    nearness = _closeness(state.info.digest, _version(state), state)
+    if nearness is None or nearness < CHOSEN_NEAR:
+        return ""
+    return (
+        f" In {100 * nearness:.0f} % of pairs a labelled image lies closer to the limit than an open one (50 % would "
+        "be a choice that has nothing to do with the limit)."
+    )
+
+
+@st.cache_data(max_entries=16, ttl="30s", show_spinner=False)
+def _closeness(digest: str, version: int | None, _state: LoopState) -> float | None:  # noqa: ARG001 - what it depends on
+    return closeness_of_labelled(_state.labels, _state.seen)
+
+
+def _version(state: LoopState) -> int | None:
+    return None if state.info.calibration is None else state.info.calibration.version

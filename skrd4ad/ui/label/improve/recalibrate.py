@@ -1,0 +1,190 @@
+"""New limits from images labelled good: what they would be, what they would change, and the signature."""
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.format import format_number, format_rate
+from skrd4ad.services.calibration.calibrate import Choice, save
+from skrd4ad.services.improve.agreement import Agreement
+from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normals, recalibration
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.label.improve.state import LoopState, reviewer
+
+_BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
+_SAVED = "_label-loop-saved"
+SHOWN = 100
+
+
+def show_recalibration(state: LoopState) -> None:
+    """Recalibrate in a moment: the scores are there already.
+
+    Raises:
+        SkrdError: the limits cannot be chosen or stored.
+    """
+    st.subheader("Recalibrate", anchor=False)
+    if told := st.session_state.pop(_SAVED, None):
+        st.success(told, icon=":material/check:")
+    good = confirmed_normals(state.labels)
+    if not good:
+        st.info(
+            "Label good images that the model has not learnt from and has a score of: the limits are then taken from "
+            "them. No training is needed."
+        )
+        return
+    left, right = halves("loop-recalibrate", 2, 3)
+    with left:
+        choice = _pick_choice(state)
+    found = recalibration(state.labels, state.seen, choice, with_defects=True)
+    with left:
+        st.caption(_certified(found))
+        _sign(state, found)
+    with right:
+        _consequences(state, found)
+
+
+def _pick_choice(state: LoopState) -> Choice:
+    percent = st.number_input(
+        "False rejects, % of good parts",
+        min_value=0.01,
+        max_value=50.0,
+        value=1.0,
+        step=0.5,
+        key="loop-rate",
+        persist_state="session",
+    )
+    has_defects = any(image.score is not None for image in state.labels.of("defect"))
+    options = [name for name in _BANDS if name != "escapes" or has_defects]
+    band = st.segmented_control(
+        "Review band",
+        options,
+        format_func=_BANDS.__getitem__,
+        default="none",
+        required=True,
+        wrap=True,
+        key=f"loop-band-{len(options)}",
+        persist_state="session",
+        help="Parts between two limits go to a person. The lower limit is chosen by the share of good parts that may "
+        "be looked at, or by the share of labelled defects that may pass unseen.",
+    )
+    rate = float(percent) / 100
+    if band == "rate":
+        lowest = float(percent) + 0.1
+        review = st.number_input(
+            "Reviewed or rejected, % of good parts",
+            min_value=lowest,
+            max_value=90.0,
+            value=max(5.0, 2 * lowest),
+            step=0.5,
+            key=f"loop-review-{lowest}",
+            persist_state="session",
+        )
+        return Choice(way="rate", rate=rate, review_rate=float(review) / 100)
+    if band == "escapes":
+        escapes = st.number_input(
+            "Escapes, % of labelled defects", 0.0, 99.0, 1.0, 0.5, key="loop-escapes", persist_state="session"
+        )
+        return Choice(way="rate", rate=rate, review_escape_rate=float(escapes) / 100)
+    return Choice(way="rate", rate=rate)
+
+
+def _certified(found: Recalibration) -> str:
+    images = f"{found.n} image{'' if found.n == 1 else 's'} labelled good"
+    return f"{images} cannot certify less than {format_rate(found.certifiable)} false rejects; more of them can."
+
+
+def _sign(state: LoopState, found: Recalibration) -> None:
+    who = st.text_input(
+        "Who calibrates",
+        value=reviewer(),
+        key="loop-who",
+        persist_state="session",
+        placeholder="your name",
+        max_chars=80,
+    )
+    note = st.text_input("Note", key=f"loop-note-{state.info.digest}", max_chars=1000)
+    calibration = found.proposal.calibration
+    if calibration.test_fitted:
+        st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
+    if st.button(
+        "Use these limits",
+        type="primary",
+        disabled=not (who or "").strip(),
+        icon=":material/save:",
+        key="loop-save-limits",
+    ):
+        saved = save(found.proposal, who=who or "", note=note or "")
+        assert saved.calibration is not None, "a calibration was stored"
+        st.session_state[_SAVED] = (
+            f"Version {saved.calibration.version} is saved; every verdict uses it from now on. The Calibrate page has "
+            "the versions before it."
+        )
+        st.rerun()
+    st.caption(f"From {calibration.data}." + ("" if (who or "").strip() else " Type your name to save."))
+
+
+def _consequences(state: LoopState, found: Recalibration) -> None:
+    old, new = state.info.calibration, found.proposal.calibration
+    st.dataframe(
+        pd.DataFrame(
+            {
+                "": [
+                    "REVIEW above",
+                    "NG above",
+                    "Good: OK, REVIEW, NG",
+                    "Defects: OK, REVIEW, NG",
+                ],
+                "Now": [
+                    "–" if old is None or old.review_threshold is None else format_number(old.review_threshold),
+                    "–" if old is None else format_number(old.image_threshold),
+                    *_counts(found.before),
+                ],
+                "New": [
+                    "–" if new.review_threshold is None else format_number(new.review_threshold),
+                    format_number(new.image_threshold),
+                    *_counts(found.after),
+                ],
+            }
+        ),
+        hide_index=True,
+        key="loop-limits",
+    )
+    st.caption(
+        f"{found.proposal.promise} This holds for parts like these images. Good parts that were labelled because they "
+        "lie near the limit score higher than the line's usual ones: limits from them alone let more defects pass."
+    )
+    notes = "  \n".join(f":material/info: {warning}" for warning in found.proposal.warnings)
+    if notes:
+        st.caption(notes)
+    if found.before is not None:
+        _changes(found)
+
+
+def _changes(found: Recalibration) -> None:
+    if not found.changes:
+        st.caption("No labelled image would get another verdict.")
+        return
+    with st.expander(f"Labelled images with another verdict: {len(found.changes)}", key="loop-limit-changes"):
+        st.dataframe(
+            pd.DataFrame(
+                {
+                    "Image": [change.image.name for change in found.changes[:SHOWN]],
+                    "Labelled": [change.image.label for change in found.changes[:SHOWN]],
+                    "Now": [change.before for change in found.changes[:SHOWN]],
+                    "New": [change.after for change in found.changes[:SHOWN]],
+                    "Score": [format_number(change.image.score or 0.0) for change in found.changes[:SHOWN]],
+                }
+            ),
+            hide_index=True,
+            key="loop-limit-change-table",
+        )
+        if len(found.changes) > SHOWN:
+            st.caption(f"The {SHOWN} with the lowest scores are listed.")
+
+
+def _counts(found: Agreement | None) -> tuple[str, str]:
+    if found is None:
+        return "–", "–"
+    return (
+        f"{found.good.ok}, {found.good.review}, {found.good.ng}",
+        f"{found.defect.ok}, {found.defect.review}, {found.defect.ng}",
+    )

@@ -1,0 +1,164 @@
+"""Retraining with images labelled good: what it would learn from, the job, and what became of it."""
+
+from dataclasses import replace
+
+import streamlit as st
+
+from skrd4ad.config import TrainConfig
+from skrd4ad.data.doctor.report import plural
+from skrd4ad.services.improve.retrain import RetrainPlan, active_retrainings, plan_retraining, submit_retraining
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.training import resume_training
+from skrd4ad.ui.frame import POLL_SECONDS, halves, shielded
+from skrd4ad.ui.label.improve.state import LoopState
+from skrd4ad.ui.text import ago, duration, progress_of
+from skrd4ad.ui.theme import format_number
+
+_RESUMABLE = ("interrupted", "cancelled", "failed")
+LATEST = 50
+FEW_TO_COMPARE = 5
+
+
+def show_retraining(state: LoopState) -> None:
+    """A new training from the current student, or the one that runs.
+
+    Raises:
+        SkrdError: it cannot be started, or the database cannot be read.
+    """
+    st.subheader("Retrain", anchor=False)
+    if active_retrainings(state.info):
+        _watch(state)
+        return
+    if (ended := _latest_ended(state)) is not None:
+        _show_ended(ended)
+    plan = plan_retraining(state.info, state.book, state.seen)
+    if plan.problem is not None:
+        st.info(plan.problem)
+        return
+    left, right = halves("loop-retrain", 3, 2)
+    with left:
+        st.markdown("\n".join(f"- {line}" for line in plan_lines(plan)))
+        for line in _remarks(plan):
+            st.caption(line)
+    with right:
+        config = _pick_config(plan)
+        if st.button(
+            "Retrain with the images labelled good",
+            type="primary",
+            icon=":material/model_training:",
+            key="loop-retrain",
+        ):
+            submit_retraining(plan, config=config)
+            st.rerun()
+        st.caption(f"{_duration(plan, config)}The model in use stays in use; nothing is replaced by itself.")
+
+
+def plan_lines(plan: RetrainPlan) -> list[str]:
+    """What a retraining would learn from, one line each."""
+    own = plan.own - plan.own_held_out
+    lines = []
+    if plan.own:
+        lines.append(f"**{own}** training images of the model, and **{plan.learn}** labelled good, are learnt from")
+    else:
+        lines.append(f"**{plan.learn}** images labelled good are learnt from")
+    held_out = f"**{plan.limits}** labelled good"
+    if plan.own_held_out:
+        held_out += f", and **{plan.own_held_out}** held out before,"
+    lines.append(f"{held_out} choose the epoch and the first limits")
+    lines.append(f"**{plan.compare}** labelled good are kept from both, to compare the old and the new model on")
+    return lines
+
+
+def _remarks(plan: RetrainPlan) -> list[str]:
+    lines = ["Which image is for what is decided by its content, and stays so in every later retraining."]
+    if plan.compare < FEW_TO_COMPARE:
+        lines.append(
+            f"With {plural(plan.compare, 'good image')} to compare on, the comparison will say little. Label more good "
+            "images first."
+        )
+    if plan.tests:
+        lines.append(
+            f"Test images of the data set among those labelled good: {plan.tests}. The new model is not evaluated on "
+            "them, and its card says so."
+        )
+    if plan.own_defects:
+        lines.append(f"{plan.own_defects} training images that are labelled defective are left out.")
+    if plan.missing:
+        lines.append(f"{plan.missing} images labelled good are left out, as their files are gone.")
+    if not plan.own:
+        lines.append("The images this model was trained on are not at hand: only images labelled good are learnt from.")
+    return lines
+
+
+def _pick_config(plan: RetrainPlan) -> TrainConfig:
+    base = plan.config
+    with st.expander(f"{base.epochs} epochs, learning rate {base.learning_rate:g}", key="loop-settings"):
+        left, right = st.columns(2)
+        key = plan.info.digest
+        epochs = left.number_input("Epochs", 1, 10_000, base.epochs, key=f"loop-epochs-{key}")
+        rate = right.number_input(
+            "Learning rate", 1e-5, 1.0, base.learning_rate, 1e-3, format="%.5f", key=f"loop-lr-{key}"
+        )
+        st.caption(
+            "The student goes on from what it has learnt, so a third of the epochs and a lower learning rate are "
+            "enough. Teacher, design and all else stay as they were."
+        )
+    return replace(base, epochs=int(epochs), learning_rate=float(rate))
+
+
+def _duration(plan: RetrainPlan, config: TrainConfig) -> str:
+    """About how long, by how long the model itself took; empty when that is not known."""
+    info = plan.info
+    n_before = info.data.get("n_train")
+    if not info.training_seconds or info.train is None or not isinstance(n_before, int) or n_before < 1:
+        return ""
+    images = plan.own - plan.own_held_out + plan.learn
+    seconds = info.training_seconds / info.train.epochs * config.epochs * images / n_before
+    return f"About {duration(seconds)} on a machine like the one it was trained on. "
+
+
+def _watch(state: LoopState) -> None:
+    @st.fragment(run_every=POLL_SECONDS)
+    def watch() -> None:
+        # a tick runs the fragment alone, without the shield around its section
+        shielded(lambda: _active(state))
+
+    watch()
+
+
+def _active(state: LoopState) -> None:
+    jobs = active_retrainings(state.info)
+    if not jobs:
+        st.rerun()
+    for job in jobs:
+        share, words = progress_of(job)
+        eta = job.progress.get("eta_seconds")
+        left = f", about {duration(eta)} left" if job.state == "running" and eta and not job.paused else ""
+        st.progress(share, text=f"{words}{left}")
+        loss, holdout = job.progress.get("loss"), job.progress.get("holdout_score")
+        figures = [
+            f"{name} {format_number(value)}"
+            for name, value in (("loss", loss), ("held-out score", holdout))
+            if value is not None
+        ]
+        st.caption(" ".join([*([f"{', '.join(figures)}."] if figures else []), "The Train page shows its curve."]))
+        if st.button("Cancel", key=f"loop-cancel-{job.id}", icon=":material/close:", disabled=job.wish == "cancel"):
+            queue().cancel(job.id)
+            st.rerun()
+
+
+def _latest_ended(state: LoopState) -> JobView | None:
+    """The latest retraining of this model, when it ended without a model."""
+    folder = str(state.info.folder)
+    mine = [job for job in queue().list(limit=LATEST) if job.request.get("start_from") == folder]
+    return mine[0] if mine and mine[0].state in _RESUMABLE else None
+
+
+def _show_ended(job: JobView) -> None:
+    when = "" if job.finished_at is None else f" {ago(job.finished_at)}"
+    reason = f": {job.error}" if job.error else "."
+    st.warning(f"The last retraining was {job.state}{when}{reason}", icon=":material/warning:")
+    if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
+        resume_training(job.id)
+        st.rerun()

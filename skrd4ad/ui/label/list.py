@@ -1,0 +1,139 @@
+"""The queue beside the picture: progress, new arrivals, and a window of the images; it follows what others do."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from skrd4ad.model_folder.calibration import verdict_of
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.labelling.annotate import QueueCounts, QueueFilter, QueueItem
+from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
+from skrd4ad.types import Verdict
+from skrd4ad.ui.components.presses import new_presses
+from skrd4ad.ui.components.queue_list import QueueRow, queue_list
+from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.label.filters import show_only
+from skrd4ad.ui.label.image_cache import pictures
+from skrd4ad.ui.label.queue_view import WINDOW
+from skrd4ad.ui.label.sections import go_to_section
+from skrd4ad.ui.label.session import Desk
+from skrd4ad.ui.text import progress_of
+
+POLL_SECONDS = 4.0
+LIST = "label-list"
+
+
+def show_list(desk: Desk, info: ModelInfo) -> None:
+    """Progress and queue of a desk. They are drawn again by themselves, so that the work of others is seen."""
+
+    @st.fragment(run_every=POLL_SECONDS)
+    def watch() -> None:
+        shielded(lambda: _list(desk, info))
+
+    watch()
+
+
+def _list(desk: Desk, info: ModelInfo) -> None:
+    for press in new_presses(LIST):
+        if press.act == "open":
+            desk.open(press.image)
+            st.rerun()
+        desk.queue.scroll_to(desk.queue.first + (WINDOW if press.act == "later" else -WINDOW) // 2)
+    items = desk.queue.window()
+    now = next((item for item in items if item.digest == desk.current), None)
+    if now is not None and desk.notices(now):
+        st.rerun()
+    _progress(desk, info)
+    queue_list(
+        rows_of(items, pictures().thumbnails(items), desk.queue.wanted),
+        selected=desk.current,
+        before=desk.queue.first,
+        after=desk.queue.after,
+        key=LIST,
+    )
+
+
+def _progress(desk: Desk, info: ModelInfo) -> None:
+    counts = desk.queue.counts()
+    decided, words = progress_words(counts)
+    news = desk.queue.news_since(counts)
+    with st.container(gap="xsmall"):
+        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
+            st.caption(f"{words}" if not news else f"{words.split(',')[0]}; **{news}**")
+            again = st.button(
+                "",
+                icon=":material/refresh:",
+                type="primary" if news else "tertiary",
+                key="label-refresh",
+                help="Look the queue up again: new images come in, and the order follows the scores as they are now. "
+                "Until then nothing moves under your hands.",
+            )
+        st.progress(decided / max(1, counts.total))
+    _unscored(info, counts)
+    if counts.total and not counts.labels.get("none"):
+        _all_decided(counts.labels.get("unsure", 0))
+    if again:
+        desk.look_up(desk.queue.wanted, desk.queue.order)
+        st.rerun()
+
+
+def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
+    waiting = counts.unscored - counts.unreadable
+    if not waiting:
+        return
+    job = active_scoring(info)
+    if job is not None:
+        st.caption(f"{waiting:,} not scored yet; {progress_of(job)[1]}")
+    elif st.button(f"Score {waiting:,} image{'' if waiting == 1 else 's'}", key="label-score", width="stretch"):
+        submit_scoring(info)
+        st.rerun()
+
+
+def _all_decided(unsure: int) -> None:
+    st.success("All images of this queue are decided.", icon=":material/check_circle:")
+    label = "Look at the unsure one" if unsure == 1 else f"Look at the {unsure} unsure ones"
+    if unsure and st.button(label, on_click=show_only, args=("unsure",), key="label-look-unsure", width="stretch"):
+        st.rerun()
+    if st.button("Improve the model", on_click=go_to_section, args=("improve",), key="label-improve", width="stretch"):
+        st.rerun()
+
+
+def progress_words(counts: QueueCounts) -> tuple[int, str]:
+    """How many images are decided, and ``37 of 120 decided, 83 left``."""
+    left = counts.labels.get("none", 0)
+    decided = counts.total - left
+    return decided, f"{decided:,} of {counts.total:,} decided, {left:,} left"
+
+
+def rows_of(items: Sequence[QueueItem], thumbnails: Sequence[bytes], wanted: QueueFilter) -> list[QueueRow]:
+    """Rows of the list."""
+    return [
+        QueueRow(
+            id=item.digest,
+            name=item.name,
+            thumbnail=thumbnail,
+            score=item.score,
+            verdict=verdict_under(item, wanted),
+            label=item.label,
+            defect_type=item.defect_type,
+            who=item.reviewer if item.label != "none" else None,
+            note=_note(item),
+        )
+        for item, thumbnail in zip(items, thumbnails, strict=True)
+    ]
+
+
+def verdict_under(item: QueueItem, wanted: QueueFilter) -> Verdict | None:
+    """What the limits of a filter make of an image; None without a score or a limit, or when it cannot be judged."""
+    if item.score is None or wanted.reject is None or item.refusal is not None:
+        return None
+    return verdict_of(item.score, review=wanted.review, reject=wanted.reject)
+
+
+def _note(item: QueueItem) -> str | None:
+    if item.note is not None:
+        return "cannot be read"
+    if not stored_path(item.file).is_file():
+        return "file missing"
+    return None if item.refusal is None else "cannot judge"

@@ -1,0 +1,103 @@
+"""Who decides: the name from the login where there is one, else asked once and kept by the browser."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import unquote
+
+import streamlit as st
+from streamlit.errors import StreamlitAPIException
+
+from skrd4ad.errors import ConfigError
+from skrd4ad.services.labelling.annotate import reviewer_name
+from skrd4ad.ui.frame import show_error
+from skrd4ad.ui.label.improve.state import REVIEWER
+from skrd4ad.ui.label.text import plain
+
+COOKIE = "skrd4ad_reviewer"
+
+
+def known_reviewer() -> str | None:
+    """The reviewer's name; None while there is none.
+
+    Raises:
+        ConfigError: the login's name cannot be used.
+    """
+    login = login_of(st.user.to_dict())
+    if login is not None:
+        name = reviewer_name(login) if login else None
+    else:
+        name = st.session_state.get(REVIEWER) or name_from_cookie(st.context.cookies.get(COOKIE))
+    st.session_state[REVIEWER] = name
+    return name
+
+
+def ask_reviewer() -> None:
+    """Ask who decides, by the login where there is one.
+
+    Raises:
+        ConfigError: the login cannot be used.
+    """
+    if has_login():
+        _ask_for_login()
+        return
+    with st.container(border=True, width=480):
+        st.markdown("**Who decides?** Every decision is stored with a name and a time. You are asked once.")
+        _form("Your name", "Start")
+
+
+def offer_change(reviewer: str) -> None:
+    """The name that decisions are stored with; it can be changed unless it comes from the login."""
+    if has_login():
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.caption(f"Logged in as {plain(reviewer)}; decisions are stored with this name.")
+            if st.button("Log out", key="label-logout", type="tertiary"):
+                st.logout()
+        return
+    with st.popover(f"As {plain(reviewer)}", icon=":material/person:", key="label-reviewer-popover"):
+        _form("Another reviewer", "Change")
+
+
+def has_login() -> bool:
+    """Whether the app has a login; the name is then not the browser's to keep."""
+    return login_of(st.user.to_dict()) is not None
+
+
+def login_of(user: Mapping[str, Any]) -> str | None:
+    """Name of a login, "" before one; None where the app has no login."""
+    if "is_logged_in" not in user:
+        return None
+    if not user["is_logged_in"]:
+        return ""
+    return str(user.get("name") or user.get("email") or user.get("sub") or "")
+
+
+def name_from_cookie(value: str | None) -> str | None:
+    """The name that a browser kept; None when it kept none that can be used."""
+    try:
+        return reviewer_name(unquote(value or ""))
+    except ConfigError:
+        return None
+
+
+def _ask_for_login() -> None:
+    st.info("Log in to decide on images: every decision is stored with the name of who made it.")
+    if st.button("Log in", type="primary", icon=":material/login:", key="label-login"):
+        try:
+            st.login()
+        except StreamlitAPIException as error:
+            raise ConfigError(
+                f"The login cannot be used: {error} Correct or remove the section [auth] of .streamlit/secrets.toml."
+            ) from error
+
+
+def _form(label: str, go: str) -> None:
+    with st.form("label-reviewer-form", border=False, enter_to_submit=True):
+        given = st.text_input(label, key="label-reviewer-input", max_chars=80, autocomplete="name")
+        if not st.form_submit_button(go, type="primary"):
+            return
+    try:
+        st.session_state[REVIEWER] = reviewer_name(given or "")
+    except ConfigError as error:
+        show_error(error)
+    else:
+        st.rerun()

@@ -1,0 +1,116 @@
+"""Watched folders on the Label page: what comes into them comes into the queue, scored."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from skrd4ad.errors import DataError
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.watching.watches import (
+    Arrival,
+    Watch,
+    arrivals_of,
+    forget_watch,
+    images_there,
+    keep_watching,
+    start_watching,
+    stop_watching,
+    watch_again,
+    watches_of,
+)
+from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.text import ago
+from skrd4ad.ui.theme import format_number
+
+POLL_SECONDS = 3.0
+_DOING: dict[str, str] = {"stop": "Stop", "again": "Watch again", "forget": "Take off the list"}
+
+
+def offer_watching(info: ModelInfo) -> None:
+    """Folders that are watched for a model, in a popover, and a way to watch another one.
+
+    Raises:
+        StorageError: the database cannot be read.
+    """
+    keep_watching()
+    active = sum(watch.active for watch in watches_of(info))
+    label = f"Watching {active} folder{'' if active == 1 else 's'}" if active else "Watch a folder"
+    popover = st.popover(label, icon=":material/visibility:", key="label-watch", on_change="rerun")
+    if not popover.open:  # folders are looked through for what is inside
+        return
+    with popover:
+
+        @st.fragment(run_every=POLL_SECONDS if active else None)
+        def known() -> None:
+            shielded(lambda: _known(info))
+
+        known()
+        shielded(lambda: _another(info))
+
+
+def watch_words(watch: Watch) -> str:
+    """How a watch stands, as Markdown."""
+    if not watch.active:
+        state = "stopped"
+    elif watch.note:
+        state = plain(watch.note)
+    else:
+        state = "watched" if watch.alive else "about to be watched"
+    images = f"{watch.taken:,} image{'' if watch.taken == 1 else 's'} came"
+    latest = f", the last {ago(watch.last_at)}" if watch.last_at is not None else ""
+    noted = f", {watch.noted:,} could not be taken" if watch.noted else ""
+    after = " " if watch.active and watch.note else "; "  # a note is a sentence
+    return f"**{plain(str(watch.folder))}**  \n{state}{after}{images}{latest}{noted}"
+
+
+def _known(info: ModelInfo) -> None:
+    for watch in watches_of(info):
+        st.markdown(watch_words(watch))
+        with st.container(horizontal=True):
+            for act in ("stop",) if watch.active else ("again", "forget"):
+                if st.button(_DOING[act], key=f"label-watch-{act}-{watch.id}"):
+                    {"stop": stop_watching, "again": watch_again, "forget": forget_watch}[act](watch.id)
+                    st.rerun()
+        arrivals = arrivals_of(watch.id, info)
+        if arrivals:
+            with st.expander("What came last", key=f"label-watch-last-{watch.id}"):
+                st.dataframe(arrival_table(arrivals), hide_index=True)
+
+
+def arrival_table(arrivals: Sequence[Arrival]) -> pd.DataFrame:
+    """The files that came last."""
+    return pd.DataFrame(
+        {
+            "Image": [each.name for each in arrivals],
+            "Verdict": [each.note or each.refusal or each.verdict or "not scored yet" for each in arrivals],
+            "Score": ["–" if each.score is None else format_number(each.score) for each in arrivals],
+            "Came": [ago(each.at) for each in arrivals],
+        }
+    )
+
+
+def _another(info: ModelInfo) -> None:
+    st.caption("Images that are copied into a watched folder come into the queue within seconds, with their scores.")
+    folder = pick_folder(key="label-watch-folder")
+    if folder is None:
+        return
+    there = _images_there(folder)
+    existing = False
+    if there:
+        existing = bool(
+            st.toggle(f"Take the {there:,} image{'' if there == 1 else 's'} there now too", key="label-watch-existing")
+        )
+    if st.button("Watch this folder", type="primary", key="label-watch-start"):
+        start_watching(info, folder, existing=existing)
+        st.rerun()
+
+
+@st.cache_data(ttl=10, max_entries=16, show_spinner="Counting the images …")
+def _images_there(folder: Path) -> int:
+    if not folder.is_dir():
+        raise DataError(f"{folder} is no folder. Choose one that is there.")
+    return images_there(folder)

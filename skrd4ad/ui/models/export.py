@@ -1,0 +1,223 @@
+"""Asking for an export, and following the exports that are being made."""
+
+from collections.abc import Mapping
+
+import streamlit as st
+
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.export import optional_dependencies
+from skrd4ad.export.certificate import TOLERANCES
+from skrd4ad.export.check import images_of
+from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings, Format, Precision
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.models.export_job import KIND, ExportRequest, submit_export
+from skrd4ad.types import DatasetClass
+from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.frame import POLL_SECONDS, shielded
+from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.models.text import count_words
+from skrd4ad.ui.text import STATES, ago, progress_of
+
+FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
+_ABOUT_FORMATS: dict[Format, str] = {
+    "onnx": "One file, model.onnx, for ONNX Runtime and all that reads ONNX. In bf16 and int8 there is OpenVINO only: "
+    "ONNX Runtime computes bf16 on no CPU, and int8 models are made for OpenVINO.",
+    "openvino": "Two files, model.xml and model.bin, for the OpenVINO runtime.",
+}
+_ABOUT_PRECISIONS: dict[Precision, str] = {
+    "fp32": "Numbers in 32 bits, as the model itself: scores differ by rounding only.",
+    "fp16": "Weights stored in 16 bits and computed with in 32: smaller files, scores move a little.",
+    "bf16": "Computed in bf16 where the processor can: scores move more than in fp16.",
+    "int8": "Convolutions in 8-bit integers: scores move most. The ranges of values are taken from good training "
+    "images, never from test images.",
+}
+_BATCHES = ("any", "one", "fixed")
+_BATCH_NAMES = {"any": "Any number", "one": "One", "fixed": "A fixed number"}
+
+
+def pick_export(info: ModelInfo) -> None:
+    """The settings of a new export, and the button that asks for it.
+
+    Raises:
+        StorageError: the job cannot be stored.
+    """
+    format_ = _format()
+    precision = _precision(format_)
+    batch = _batch()
+    data, why_not = _data_of(info)
+    flips = _flips(info, precision)
+    st.caption(_check_words(info, data, why_not))
+    impossible = precision == "int8" and (data is None or not data.train)
+    if impossible:
+        st.warning(
+            "int8 needs the good training images, and they are not at hand. Choose another precision.",
+            icon=":material/warning:",
+        )
+    if st.button(
+        f"Make the export in {FORMATS[format_]}, {precision}",
+        type="primary",
+        icon=":material/deployed_code:",
+        disabled=impossible,
+        key="models-export",
+    ):
+        settings = ExportSettings(format=format_, precision=precision, batch=batch)
+        submit_export(ExportRequest(model=str(info.folder), settings=settings, max_flips=flips))
+        st.rerun()
+
+
+def watch_exports(info: ModelInfo) -> None:
+    """Exports of a model that are being made, refreshed every second; the page runs again when one ends."""
+    known = {job.id for job in _active(info)}
+
+    @st.fragment(run_every=POLL_SECONDS if known else None)
+    def watch() -> None:
+        # a tick runs the fragment alone, without the shield of its page
+        shielded(lambda: _jobs(info, known=known))
+
+    watch()
+
+
+def _jobs(info: ModelInfo, *, known: set[str]) -> None:
+    active = _active(info)
+    if known - {job.id for job in active}:
+        st.rerun()
+    for job in active:
+        share, words = progress_of(job)
+        with st.container(border=True, key=f"models-job-{job.id}"):
+            st.progress(share, text=f"**{plain(_settings_words(job.request))}**: {plain(words)}")
+            label = "Cancel" if job.state == "running" else "Take out of the queue"
+            if st.button(label, icon=":material/close:", disabled=job.wish == "cancel", key=f"models-cancel-{job.id}"):
+                queue().cancel(job.id)
+                st.rerun()
+    if not active:
+        _unfinished(info)
+
+
+def _unfinished(info: ModelInfo) -> None:
+    """The last export, if it did not come to its end."""
+    job = next((job for job in queue().list() if _is_of(job, info)), None)
+    if job is None or job.state == "done":
+        return
+    when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
+    st.warning(
+        f"The export as {plain(_settings_words(job.request))} was not made: {STATES[job.state]}{when}. "
+        f"{plain(job.error or '')}",
+        icon=":material/warning:",
+    )
+    if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}"):
+        submit_export(ExportRequest.from_dict(job.request))
+        st.rerun()
+
+
+def _active(info: ModelInfo) -> list[JobView]:
+    return [job for job in queue().active() if _is_of(job, info)]
+
+
+def _is_of(job: JobView, info: ModelInfo) -> bool:
+    return job.kind == KIND and job.request.get("model") == str(info.folder)
+
+
+def _settings_words(request: Mapping[str, object]) -> str:
+    try:
+        settings = ExportRequest.from_dict(request).settings
+    except ConfigError:  # of another version: its words are enough
+        return "an export"
+    return settings_words(settings)
+
+
+def settings_words(settings: ExportSettings) -> str:
+    """``ONNX, fp32, any number of images in one call``."""
+    batch = "any number of images" if settings.batch is None else count_words(settings.batch, "image")
+    return f"{FORMATS[settings.format]}, {settings.precision}, {batch} in one call"
+
+
+def _format() -> Format:
+    options: list[Format] = list(FORMATS)
+    chosen = st.segmented_control(
+        "Format", options, format_func=FORMATS.__getitem__, default="onnx", required=True, key="models-export-format"
+    )
+    st.caption(_ABOUT_FORMATS[chosen])
+    return chosen
+
+
+def _precision(format_: Format) -> Precision:
+    chosen = st.segmented_control(
+        "Precision", PRECISIONS[format_], default="fp32", required=True, key=f"models-export-precision-{format_}"
+    )
+    st.caption(_ABOUT_PRECISIONS[chosen])
+    if chosen == "bf16" and not _computes_bf16():
+        st.warning(
+            "This processor does not compute in bf16. The export can be made here, but not checked here: its "
+            "certificate will say failed.",
+            icon=":material/warning:",
+        )
+    return chosen
+
+
+def _batch() -> int | None:
+    kind = st.segmented_control(
+        "Images in one call",
+        _BATCHES,
+        format_func=_BATCH_NAMES.__getitem__,
+        default="any",
+        required=True,
+        key="models-export-batch",
+        help="A fixed number is written into the file, which then takes neither more nor fewer.",
+    )
+    if kind == "any":
+        return None
+    if kind == "one":
+        return 1
+    return int(st.number_input("How many", 1, LARGEST_BATCH, 8, key="models-export-count", width=160))
+
+
+def _flips(info: ModelInfo, precision: Precision) -> float | None:
+    """Share of verdicts that may differ; None for what is usual, and without limits, where there are no verdicts."""
+    usual = TOLERANCES[precision].flips
+    if info.calibration is None:
+        return None
+    percent = st.number_input(
+        "Verdicts that may differ, %",
+        0.0,
+        100.0,
+        100 * usual,
+        0.5,
+        format="%g",
+        key=f"models-export-flips-{precision}",
+        width=240,
+        help="An export whose verdicts differ on a larger share of the compared images is marked failed.",
+    )
+    return None if percent == 100 * usual else float(percent) / 100
+
+
+def _data_of(info: ModelInfo) -> tuple[DatasetClass | None, str]:
+    """The class the model was trained on, or why it is not at hand."""
+    source = info.data.get("source")
+    if not source:
+        return None, "nobody knows what the model was trained on"
+    try:
+        classes = dataset_classes(str(source), str(info.data.get("layout", "auto")))
+    except DataError:
+        return None, "the images it was trained on are not there, or may not be read by this app"
+    found = next((data for data in classes if data.name == info.class_name), None)
+    return found, "" if found else "its data set does not have this class any more"
+
+
+def _check_words(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str:
+    try:
+        images = None if data is None else images_of(data)
+    except DataError as error:
+        images, why_not = None, str(error).rstrip(".")
+    if images is None:
+        return f"It will not be checked against the model: {plain(why_not)}. It carries no certificate then."
+    words = f"It will be checked against the model on {plain(images.words)}; nothing is fitted to them."
+    if info.calibration is None:
+        words += " The model has no limits, so scores and maps are compared, not verdicts."
+    return words
+
+
+@st.cache_resource(show_spinner="Asking the processor …")
+def _computes_bf16() -> bool:
+    return optional_dependencies.computes_bf16()

@@ -1,0 +1,117 @@
+"""Bringing models in: bundles of this program, and checkpoints of the original code."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.config import NETS, ModelConfig
+from skrd4ad.model_folder.bundle import read_bundle
+from skrd4ad.services.models.library import import_uploaded_bundle, import_uploaded_checkpoint
+from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.models.state import show_next, tell
+from skrd4ad.ui.models.text import count_words, minute, size_words
+
+LARGEST_MB = 2000
+_TURN = "_models-import-turn"
+_KINDS = {"bundle": "Bundle", "checkpoint": "RD4AD or SK-RD4AD .pth"}
+_SKIPS = {1: "0, RD4AD", 2: "1", 3: "2, SK-RD4AD as published"}
+
+
+def show_import() -> None:
+    """Choose a kind of file, upload one, and import it."""
+    kind = st.segmented_control(
+        "Kind of file",
+        list(_KINDS),
+        format_func=_KINDS.__getitem__,
+        default="bundle",
+        required=True,
+        key="models-import-kind",
+    )
+    shielded(_bundle if kind == "bundle" else _checkpoint)
+
+
+def _bundle() -> None:
+    st.caption('A model in one file, as "Bundle" on this page makes it. Every part is checked before it is kept.')
+    file = st.file_uploader("Bundle", type=["zip"], max_upload_size=LARGEST_MB, key=f"models-bundle-file-{_turn()}")
+    if file is None:
+        return
+    content = file.getvalue()
+    holds = read_bundle(content, name=file.name)
+    size = size_words(sum(part.bytes for part in holds.parts.values()))
+    st.markdown(
+        f"**{plain(holds.class_name)}** of {plain(holds.dataset)}, run {plain(holds.run)}, "
+        f"network {plain(holds.net)}. {count_words(len(holds.parts), 'part')}, {size}, made "
+        f"{plain(minute(holds.made_at))} with version {plain(holds.made_with)}."
+    )
+    if st.button("Import the bundle", type="primary", icon=":material/upload:", key="models-import-bundle"):
+        with st.spinner("Checking every part …"):
+            found = import_uploaded_bundle(file.name, content)
+        title = plain(found.info.title)
+        _done(
+            found.info.folder,
+            f"{title} was here already, with the same content; nothing was written."
+            if found.existed
+            else f"{title} is imported; every part is as its bundle says.",
+        )
+
+
+def _checkpoint() -> None:
+    st.caption(
+        "A checkpoint of the original code, with its bottleneck and decoder. It gives the same maps and scores. It has "
+        "no limits: calibrate it on good parts."
+    )
+    file = st.file_uploader(
+        "Checkpoint",
+        type=["pth", "pt", "safetensors"],
+        max_upload_size=LARGEST_MB,
+        key=f"models-checkpoint-file-{_turn()}",
+    )
+    net = st.selectbox(
+        "Teacher it was trained with",
+        NETS,
+        index=NETS.index("wide_res50"),
+        key="models-import-net",
+        help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
+    )
+    res = st.selectbox(
+        "Skip connections",
+        list(_SKIPS),
+        index=2,
+        format_func=_SKIPS.__getitem__,
+        key="models-import-res",
+        help="The file does not tell.",
+    )
+    size = st.number_input("Image size, pixels", 64, 1024, 256, 32, key="models-import-size")
+    dataset = st.text_input("Data set", key="models-import-dataset", placeholder="imported", max_chars=80)
+    name = st.text_input("Class", key="models-import-class", placeholder="the file's name", max_chars=80)
+    if file is None:
+        st.caption("Choose a file to import it.")
+        return
+    if st.button("Import the checkpoint", type="primary", icon=":material/upload:", key="models-import-checkpoint"):
+        bar = st.progress(0.0, text="reading the file and the teacher's weights")
+
+        def fetched(done: int, total: int) -> None:
+            bar.progress(min(done / total, 1.0) if total else 0.0, text=f"fetching weights, {size_words(done)}")
+
+        info = import_uploaded_checkpoint(
+            file.name,
+            file.getvalue(),
+            model=ModelConfig(net=str(net), res=int(res), image_size=int(size)),
+            dataset=dataset,
+            class_name=name,
+            progress=fetched,
+        )
+        _done(info.folder, f"{plain(info.title)} is imported. It has no limits yet: calibrate it on good parts.")
+
+
+def _done(folder: Path, words: str) -> None:
+    st.session_state[_TURN] = _turn() + 1
+    show_next(folder)
+    tell(words)
+    st.rerun()
+
+
+def _turn() -> int:
+    """Number of imports so far; a new one has an empty uploader."""
+    return int(st.session_state.get(_TURN, 0))

@@ -1,0 +1,125 @@
+"""What the Models page says of a model: its marks, its facts in tables, and sizes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from html import escape
+from typing import Literal
+
+import streamlit as st
+
+from skrd4ad.format import format_number
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import is_embedded
+from skrd4ad.services.models.library import LibraryModel
+
+_SHIPPED_RUN = "demo"
+"""Name of the run folder of models that come with the program; every training names its own by the time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A word on a model, and what it means."""
+
+    word: str
+    meaning: str
+    colour: Literal["gray", "orange"]
+    icon: str
+
+    @property
+    def markdown(self) -> str:
+        """The mark inside of a caption."""
+        return f":{self.colour}-badge[{self.icon} {self.word}]"
+
+
+def is_shipped(info: ModelInfo) -> bool:
+    """Whether a model came with the program."""
+    return info.folder.name == _SHIPPED_RUN and is_embedded(str(info.data.get("source", "")))
+
+
+def marks_of(model: LibraryModel) -> list[Mark]:
+    """What a reader must know of a model before its figures."""
+    info, about = model.info, model.about
+    found = []
+    if is_shipped(info):
+        found.append(Mark(word="demo", meaning="It came with the program.", colour="gray", icon=":material/star:"))
+    if about.imported or info.train is None:
+        words = f"It came in a bundle: {about.imported}." if about.imported else f"It was {info.origin}."
+        found.append(Mark(word="imported", meaning=words, colour="gray", icon=":material/download:"))
+    if info.test_selected:
+        found.append(
+            Mark(
+                word="test-selected",
+                meaning="Its epoch was chosen on the test set: every figure is optimistic.",
+                colour="orange",
+                icon=":material/warning:",
+            )
+        )
+    if about.archived:
+        found.append(
+            Mark(
+                word="archived",
+                meaning="It is kept, but not offered where a model is chosen.",
+                colour="gray",
+                icon=":material/inventory_2:",
+            )
+        )
+    return found
+
+
+def show_facts(rows: Sequence[tuple[str, ...]], head: Sequence[str] = ()) -> None:
+    """Draw a table whose first column names what the others say; the texts may come from anywhere."""
+    top = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    lines = [
+        f'<tr><th scope="row">{escape(name)}</th>{"".join(f"<td>{escape(value)}</td>" for value in values)}</tr>'
+        for name, *values in rows
+    ]
+    above = f"<thead><tr>{top}</tr></thead>" if head else ""
+    st.html(f'<table class="facts">{above}<tbody>{"".join(lines)}</tbody></table>')
+
+
+def figure(value: float | None) -> str:
+    """A figure from 0 to 1, or a dash."""
+    return "–" if value is None else f"{value:.3f}"
+
+
+def interval_words(limits: object) -> str:
+    """``0.905 to 0.955``, kept on one line; a dash where there is no interval, or something else in its place."""
+    if isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits):
+        return f"{limits[0]:.3f} to {limits[1]:.3f}".replace(" ", "\N{NO-BREAK SPACE}")
+    return "–"
+
+
+def image_auroc(info: ModelInfo) -> float | None:
+    """Image AUROC of the last evaluation; None without one."""
+    value = (info.metrics or {}).get("image_auroc")
+    return None if value is None else float(value)
+
+
+def size_words(size: int) -> str:
+    """Bytes as ``412 kB`` or ``4.61 MB``, in powers of ten as file managers count."""
+    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
+        if size >= scale:
+            return f"{format_number(size / scale)} {unit}"
+    return f"{size} bytes"
+
+
+def day(moment: str) -> str:
+    """``23 Nov 2026`` of a moment as it is stored, kept on one line; the text itself where it is no moment."""
+    try:
+        return f"{datetime.fromisoformat(moment):%d %b %Y}".replace(" ", "\N{NO-BREAK SPACE}")
+    except ValueError:
+        return moment
+
+
+def minute(moment: str) -> str:
+    """Day and minute of a moment as it is stored, in UTC; the text itself where it is no moment."""
+    try:
+        return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M} UTC"
+    except ValueError:
+        return moment
+
+
+def count_words(number: int, what: str) -> str:
+    """``1 file``, ``3 files``."""
+    return f"{number} {what}{'' if number == 1 else 's'}"

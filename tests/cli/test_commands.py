@@ -1,0 +1,276 @@
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from skrd4ad.cli import main
+from skrd4ad.data.images.read import read_image
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.inference.evaluate import evaluate_model
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.evaluation.evaluate import delete_evaluation, find_evaluation
+
+Run = Callable[..., tuple[int, Any]]
+ROOT = Path(__file__).parents[2]
+COMMANDS = ("doctor", "demo", "train", "calibrate", "evaluate", "predict", "import-rd4ad", "models")
+
+
+def test_module_runs_and_lists_its_commands() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "skrd4ad", "--help"],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert all(name in done.stdout for name in COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_each_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([command, "--help"]) == 0
+    help_text = capsys.readouterr().out
+    assert f"example:\n  skrd4ad {command} " in help_text
+    assert "--json" in help_text
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        [],
+        ["fly"],
+        ["train"],
+        ["doctor", "--data", "x", "--layout", "odd"],
+        ["demo", "x", "--size", "63"],
+        ["demo", "x", "--train", "many"],
+        ["train", "--data", "synthetic", "--class", "all", "--epochs", "0"],
+        ["import-rd4ad", "x.pth", "--net", "res18", "--res", "4"],
+    ],
+)
+def test_wrong_use_is_2_with_a_message_and_a_document(argv: list[str], as_json: Run) -> None:
+    code, document = as_json(*argv)
+    assert code == 2
+    assert list(document) == ["error"]
+
+
+def test_wrong_use_without_json_leaves_standard_output_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "--data", "x"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "--class" in captured.err
+    assert "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("command", [["doctor"], ["train", "--epochs", "1"]])
+def test_unknown_class_is_wrong_use_and_names_those_there_are(
+    command: list[str], tiny_data: Path, as_json: Run
+) -> None:
+    code, document = as_json(*command, "--data", tiny_data, "--class", "bottle")
+    assert code == 2
+    assert "machined_disc" in document["error"]
+
+
+def test_missing_folder_is_1_in_words(tmp_path: Path, as_json: Run) -> None:
+    code, document = as_json("doctor", "--data", tmp_path / "missing")
+    assert code == 1
+    assert "There is no folder" in document["error"]
+
+
+def test_demo_writes_a_set_that_the_doctor_passes(tmp_path: Path, as_json: Run) -> None:
+    sizes = ["--train", 20, "--test-good", 1, "--per-defect", 1, "--size", 64]
+    code, document = as_json("demo", tmp_path / "d", "--classes", "woven_fabric", *sizes)
+    assert code == 0
+    assert document["folder"] == str(tmp_path / "d")
+    assert [(c["class"], c["train"], c["test"]) for c in document["classes"]] == [("woven_fabric", 20, 5)]
+    code, report = as_json("doctor", "--data", tmp_path / "d", "--image-size", 64)
+    assert (code, report["ok"], report["classes"][0]["train_good"]) == (0, True, 20)
+
+
+def test_doctor_says_no_when_a_training_image_is_also_a_test_image(
+    tiny_data: Path, tmp_path: Path, as_json: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = tmp_path / "leaky"
+    shutil.copytree(tiny_data, root)
+    cls = root / "machined_disc"
+    shutil.copy(cls / "train" / "good" / "000.png", cls / "test" / "good" / "900.png")
+    code, report = as_json("doctor", "--data", root)
+    assert (code, report["ok"]) == (1, False)
+    assert report["findings"][0]["code"] == "duplicate-train-test"
+    assert main(["doctor", "--data", str(root)]) == 1
+    assert "Not ready" in capsys.readouterr().out
+
+
+def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
+    tiny_model: tuple[Path, Path], as_json: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tiny_model
+    data = open_dataset(root)[0]
+    code, document = as_json("evaluate", "--model", folder, "--data", root)
+    expected = evaluate_model(Predictor.load(folder), data).to_dict()
+    expected["evaluated_at"] = document["evaluated_at"]
+    by_defect = expected.pop("by_defect")
+    assert code == 0
+    assert {key: document[key] for key in expected} == expected
+    assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "left_out"}
+    for name, figures in by_defect.items():
+        intervals = document["by_defect"][name].pop("intervals")
+        assert document["by_defect"][name] == figures
+        assert intervals["image_auroc"][0] <= figures["image_auroc"] <= intervals["image_auroc"][1]
+    # the Evaluate page shows the same, and nobody measures it twice
+    stored = find_evaluation(read_info(folder), data)
+    assert stored is not None and stored.summary.document()["intervals"] == document["intervals"]
+    with monkeypatch.context() as patch:
+        patch.setattr("skrd4ad.services.evaluation.run.evaluate_model", lambda *_, **__: pytest.fail("measured again"))
+        assert as_json("evaluate", "--model", folder, "--data", root)[1]["evaluated_at"] == document["evaluated_at"]
+    delete_evaluation(stored.summary.key)
+
+
+def test_evaluate_measures_again_when_asked(
+    tiny_model: tuple[Path, Path], as_json: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, root = tiny_model
+    as_json("evaluate", "--model", folder, "--data", root)
+    measured: list[Path] = []
+
+    def watched(predictor: Predictor, *arguments: Any, **options: Any) -> Any:
+        measured.append(predictor.info.folder)
+        return evaluate_model(predictor, *arguments, **options)
+
+    monkeypatch.setattr("skrd4ad.services.evaluation.run.evaluate_model", watched)
+    assert as_json("evaluate", "--model", folder, "--data", root, "--fresh")[0] == 0
+    assert measured == [folder]
+
+
+def test_evaluate_takes_the_models_class_of_several_and_refuses_to_guess(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run
+) -> None:
+    folder, data = tiny_model
+    root = tmp_path / "several"
+    for name in ("machined_disc", "other", "third"):
+        shutil.copytree(data / "machined_disc", root / name)
+    code, document = as_json("evaluate", "--model", folder, "--data", root)
+    assert (code, document["class_name"]) == (0, "machined_disc")
+    assert as_json("evaluate", "--model", folder, "--data", root, "--class", "other")[1]["class_name"] == "other"
+    assert as_json("evaluate", "--model", folder, "--data", root, "--class", "all")[0] == 2
+    shutil.rmtree(root / "machined_disc")
+    code, document = as_json("evaluate", "--model", folder, "--data", root)
+    assert code == 2
+    assert "other, third" in document["error"]
+
+
+def test_evaluate_stores_the_figures_only_when_asked(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run
+) -> None:
+    folder = tmp_path / "models" / "d" / "c" / "run"
+    shutil.copytree(tiny_model[0], folder)
+    as_json("evaluate", "--model", folder, "--data", tiny_model[1])
+    assert as_json("models")[1]["models"][0]["metrics"] is None
+    _, document = as_json("evaluate", "--model", folder, "--data", tiny_model[1], "--save")
+    assert as_json("models")[1]["models"][0]["metrics"] == document
+
+
+def test_predict_scores_images_writes_files_and_reports_the_unreadable(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run
+) -> None:
+    folder, root = tiny_model
+    images = tmp_path / "in"
+    shutil.copytree(root / "machined_disc" / "test", images)
+    (images / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n cut")
+    missing = tmp_path / "missing.png"
+    out = images / "results"
+    code, document = as_json("predict", "--model", folder, images, missing, "--out", out)
+    entries = document["images"]
+    assert (code, document["model"], len(entries)) == (0, str(folder), 4 + 8 + 2)
+    unreadable = [e for e in entries if e["error"]]
+    assert [Path(e["path"]).name for e in unreadable] == ["broken.png", "missing.png"]
+    assert all(e["score"] is None and e["files"] == {} for e in unreadable)
+    read = [e for e in entries if not e["error"]]
+    assert len({file for e in read for file in e["files"].values()}) == 3 * len(read)
+    threshold = Predictor.load(folder).info.calibration
+    assert threshold is not None
+    for entry in read:
+        plane = np.load(entry["files"]["map"])
+        assert entry["score"] == pytest.approx(float(plane.max()))
+        assert entry["verdict"] == ("NG" if entry["score"] > threshold.image_threshold else "OK")
+        assert read_image(Path(entry["files"]["overlay"])).shape == (64, 64, 3)
+    again = as_json("predict", "--model", folder, images, missing, "--out", out)[1]
+    assert [e["path"] for e in again["images"]] == [e["path"] for e in entries]
+
+
+def test_predict_threshold_decides_and_regions_follow(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run
+) -> None:
+    folder, root = tiny_model
+    image = root / "machined_disc" / "test" / "good" / "000.png"
+    _, low = as_json("predict", "--model", folder, image, "--out", tmp_path / "o", "--threshold", "0")
+    _, high = as_json("predict", "--model", folder, image, "--out", tmp_path / "o", "--threshold", "9")
+    assert [(e["verdict"], e["threshold"], len(e["regions"])) for e in low["images"]] == [("NG", 0.0, 1)]
+    assert low["images"][0]["regions"][0]["box"] == [0, 0, 64, 64]
+    assert [(e["verdict"], e["threshold"], e["regions"]) for e in high["images"]] == [("OK", 9.0, [])]
+    assert as_json("predict", "--model", folder, image, "--out", tmp_path / "o", "--threshold", "nan")[0] == 2
+
+
+def test_predict_is_1_when_no_image_can_be_read(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    code, document = as_json("predict", "--model", tiny_model[0], tmp_path / "notes.txt", "--out", tmp_path / "o")
+    assert (code, len(document["images"])) == (1, 1)
+    assert "not an image" in document["images"][0]["error"]
+
+
+def test_predict_prints_one_line_an_image_for_people(
+    tiny_model: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, root = tiny_model
+    image = root / "machined_disc" / "test" / "good" / "000.png"
+    assert main(["predict", "--model", str(folder), str(image), str(tmp_path / "x.png"), "--out", str(tmp_path)]) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.split()[0] in ("OK", "NG")
+    assert second.startswith("unreadable")
+
+
+def test_models_lists_usable_and_damaged_folders(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
+    root = tmp_path / "some"
+    for name in ("a", "b"):
+        shutil.copytree(tiny_model[0], root / "parts" / "machined_disc" / name)
+    (root / "parts" / "machined_disc" / "b" / "config.json").write_text("{")
+    code, document = as_json("models", "--out", root)
+    assert code == 0
+    usable, damaged = document["models"]
+    assert (Path(usable["folder"]).name, usable["class"], usable["error"]) == ("a", "machined_disc", None)
+    assert (usable["threshold"] or 0) > 0
+    assert Path(damaged["folder"]).name == "b"
+    assert "config.json cannot be read" in damaged["error"]
+
+
+def test_no_models_is_an_empty_list(as_json: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert as_json("models") == (0, {"models": []})
+    assert main(["models"]) == 0
+    assert "There are no models in" in capsys.readouterr().err
+
+
+def test_damaged_model_is_1_in_words(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
+    folder = tmp_path / "m"
+    shutil.copytree(tiny_model[0], folder)
+    (folder / "model.safetensors").write_bytes(b"gone")
+    code, document = as_json("predict", "--model", folder, tmp_path, "--out", tmp_path / "o")
+    assert code == 1
+    assert "changed or damaged" in document["error"]
+
+
+def test_reader_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody_reads:
+        monkeypatch.setattr(sys, "stdout", nobody_reads)
+        assert main(["models", "--json"]) == 1
+        monkeypatch.undo()
+    assert capsys.readouterr().err.startswith("There are no models")

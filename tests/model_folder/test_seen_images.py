@@ -1,0 +1,80 @@
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from skrd4ad.data.images.read import content_hash
+from skrd4ad.data.sources import open_dataset
+from skrd4ad.errors import ImageError
+from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.seen_images import data_digest, file_hash, learnt_and_held_out, seen_by, split_holdout
+from skrd4ad.types import DatasetClass
+
+
+@pytest.fixture(scope="module")
+def info(tiny_model: tuple[Path, Path]) -> ModelInfo:
+    return read_info(tiny_model[0])
+
+
+@pytest.fixture(scope="module")
+def disc(tiny_data: Path) -> DatasetClass:
+    return open_dataset(tiny_data)[0]
+
+
+def contents(samples: object) -> set[str]:
+    return {content_hash(sample.path) for sample in samples}  # type: ignore[attr-defined]
+
+
+def test_the_split_of_training_is_found_again(info: ModelInfo, disc: DatasetClass) -> None:
+    learn, held_out = split_holdout(disc.train, share=0.25, seed=info.train.seed)  # type: ignore[union-attr]
+    seen = seen_by(info, disc)
+    assert seen.is_exact
+    assert (seen.learnt, seen.held_out) == (contents(learn), contents(held_out))
+    assert (seen.train, seen.tests) == (contents(disc.train), contents(disc.test))
+
+
+def test_of_data_that_changed_every_training_image_counts_as_learnt(info: ModelInfo, disc: DatasetClass) -> None:
+    fewer = replace(disc, samples=tuple(s for s in disc.samples if s != disc.train[0]))
+    seen = seen_by(info, fewer)
+    assert not seen.is_exact and not seen.held_out
+    assert seen.learnt == contents(disc.train[1:])
+    nothing = seen_by(info, None)
+    assert not nothing.is_exact and not (nothing.learnt | nothing.train | nothing.tests)
+
+
+def test_a_model_that_records_its_images_needs_no_data(info: ModelInfo, disc: DatasetClass) -> None:
+    held_out = content_hash(disc.train[0].path)
+    retrained = replace(info, data={**info.data, "learnt": ["a" * 64], "held_out": [held_out, "b" * 64]})
+    for data in (None, disc):
+        seen = seen_by(retrained, data)
+        assert seen.is_exact and seen.learnt == {"a" * 64} and seen.held_out == {held_out, "b" * 64}
+    assert learnt_and_held_out(retrained, disc) == ({"a" * 64}, [disc.train[0]])
+
+
+def test_a_training_that_held_nothing_out_is_known_too(info: ModelInfo, disc: DatasetClass) -> None:
+    assert info.train is not None
+    whole = replace(info, train=replace(info.train, holdout=0.0, selection="last"))
+    fewer = replace(disc, samples=disc.train[:4])
+    assert not seen_by(whole, fewer).is_exact
+    trained = replace(whole, data={**info.data, "digest": data_digest(fewer.train)})
+    seen = seen_by(trained, fewer)
+    assert seen.is_exact and seen.learnt == contents(fewer.train) and not seen.held_out
+
+
+def test_a_hash_is_remembered_until_the_file_changes(
+    disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = Path(shutil.copy(disc.train[0].path, tmp_path / "part.png"))
+    first = file_hash(path)
+    with monkeypatch.context() as patch:
+        patch.setattr("skrd4ad.model_folder.seen_images.content_hash", lambda _: pytest.fail("it is known"))
+        assert file_hash(path) == first == content_hash(disc.train[0].path)
+    shutil.copy(disc.train[1].path, path)
+    os.utime(path, ns=(1, 1))
+    assert file_hash(path) == content_hash(disc.train[1].path)
+    path.unlink()
+    with pytest.raises(ImageError, match="cannot be read"):
+        file_hash(path)

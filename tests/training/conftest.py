@@ -1,0 +1,1 @@
+from tests.trained_models import *  # noqa: F403
