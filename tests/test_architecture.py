@@ -8,14 +8,16 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = "skrd4ad"
 LONGEST = 350
+MOST_MODULES = 16
+"""In one folder, its ``__init__`` not counted."""
 
-FOR_ALL = {"errors", "types", "config", "paths", "scratch"}
+FOR_ALL = {"errors", "types", "config", "paths", "scratch", "files", "format", "parallel", "task", "documents"}
 LEAVES = {"metrics", "storage", "visualize", "regions"}
-_ENGINE = FOR_ALL | LEAVES | {"data", "models", "losses", "anomaly_map"}
-_SERVICES = _ENGINE | {"engine"}
+_INFERENCE = FOR_ALL | LEAVES - {"storage"} | {"data", "models", "losses", "anomaly_map", "model_folder"}
+_SERVICES = _INFERENCE | {"storage", "inference", "training", "export"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOR_ALL, FOR_ALL),
-    "metrics": {"errors", "types", "scratch"},
+    "metrics": {"errors", "types", "scratch", "format"},
     "visualize": {"errors", "types"},
     "regions": {"errors", "types"},
     "storage": FOR_ALL,
@@ -23,11 +25,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": FOR_ALL | {"data"},
     "losses": FOR_ALL | {"data", "models"},
     "anomaly_map": FOR_ALL | {"data", "models"},
-    "engine": _ENGINE,
+    "model_folder": FOR_ALL | {"metrics", "data", "models", "losses", "anomaly_map"},
+    "inference": _INFERENCE,
+    "training": _INFERENCE | {"inference"},
+    "export": _INFERENCE | {"inference"},
     "services": _SERVICES,
     "ui": _SERVICES | {"services"},
     "cli": _SERVICES | {"services"},
-    "api": _SERVICES | {"services"},
     "__main__": {"cli"},
 }
 """What a subject (module or folder directly in the package) may import, besides itself."""
@@ -98,6 +102,88 @@ def test_every_import_follows_the_direction() -> None:
     assert not found, "\n".join(found)
 
 
+def circles_of(imports: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of names that reach each other; ``imports`` names what each imports."""
+    reached: dict[str, set[str]] = {}
+    for start in imports:
+        found: set[str] = set()
+        todo = [*imports[start]]
+        while todo:
+            name = todo.pop()
+            if name not in found:
+                found.add(name)
+                todo += imports.get(name, ())
+        reached[start] = found
+    groups = {frozenset({name} | {o for o in reached[name] if name in reached.get(o, ())}) for name in imports}
+    return [set(group) for group in groups if len(group) > 1]
+
+
+def module_imports() -> dict[str, set[str]]:
+    """Modules of the package that each of its modules imports, anywhere in it."""
+    known = modules()
+    graph: dict[str, set[str]] = {}
+    for name, path in known.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        found = imports_of(path.read_text(encoding="utf-8"), package=package)
+        graph[name] = {n if n in known else n.rpartition(".")[0] for n in found} & set(known) - {name}
+    return graph
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    assert circles_of(module_imports()) == []
+
+
+def test_no_folder_of_the_services_imports_itself_through_others() -> None:
+    folders: dict[str, set[str]] = {}
+    for name, imported in module_imports().items():
+        mine = service_folder(name)
+        if mine is not None:
+            folders.setdefault(mine, set()).update({f for n in imported if (f := service_folder(n))} - {mine})
+    assert circles_of(folders) == []
+
+
+def service_folder(module: str) -> str | None:
+    """``inspection`` of ``skrd4ad.services.inspection.verdict``; None outside the folders of the services."""
+    parts = module.split(".")
+    return parts[2] if parts[:2] == [PACKAGE, "services"] and len(parts) > 3 else None
+
+
+def test_a_planted_circle_is_found() -> None:
+    assert circles_of({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+
+
+def crowded(files: list[str]) -> list[str]:
+    """Folders with too many modules, and modules that repeat their folder's name, in words."""
+    folders: dict[str, list[str]] = {}
+    for file in files:
+        folder, _, name = file.rpartition("/")
+        if name != "__init__.py":
+            folders.setdefault(folder, []).append(name.removesuffix(".py"))
+    problems = [f"{f} holds {len(names)} modules" for f, names in folders.items() if len(names) > MOST_MODULES]
+    for folder, names in folders.items():
+        own = folder.rpartition("/")[2]
+        stems = {own, own.removesuffix("s")}
+        problems += [f"{folder}/{n} repeats its folder's name" for n in names if n in stems or n.split("_")[0] in stems]
+    return problems
+
+
+def test_folders_are_small_and_names_do_not_repeat_them() -> None:
+    files = [path.relative_to(ROOT).as_posix() for path in modules().values()]
+    assert crowded([file for file in files if "/versions/" not in file]) == []
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        [f"skrd4ad/ui/{n}.py" for n in range(17)],
+        ["skrd4ad/ui/label/label_list.py"],
+        ["skrd4ad/services/jobs/job_view.py"],
+    ],
+)
+def test_a_crowded_folder_and_a_repeated_name_are_found(files: list[str]) -> None:
+    assert len(crowded(files)) == 1
+
+
 def test_pages_know_neither_networks_nor_tables() -> None:
     found = [problem for path in pages() for problem in page_problems(path.name, path.read_text(encoding="utf-8"))]
     assert not found, "\n".join(found)
@@ -132,13 +218,16 @@ def test_the_modules_are_really_found() -> None:
         ("skrd4ad.data.images.read", "from skrd4ad.models.skrd import Student"),
         ("skrd4ad.data.images.read", "import skrd4ad.training.train"),
         ("skrd4ad.data.images.read", "from skrd4ad import losses"),
-        ("skrd4ad.data.images.read", "from ..engine import train"),
+        ("skrd4ad.data.images.read", "from ...training import train"),
         ("skrd4ad.data.images.read", "def f():\n    from skrd4ad.services.jobs.queue import queue"),
         ("skrd4ad.models.skrd", "from skrd4ad.losses import total_loss"),
         ("skrd4ad.models.skrd", "from skrd4ad.metrics.aupro import aupro"),
         ("skrd4ad.losses", "from skrd4ad.anomaly_map import level_maps"),
-        ("skrd4ad.anomaly_map", "from skrd4ad.engine import predict"),
+        ("skrd4ad.anomaly_map", "from skrd4ad.inference import predict"),
         ("skrd4ad.training.train", "from skrd4ad.services.jobs.queue import queue"),
+        ("skrd4ad.model_folder.folder", "from skrd4ad.inference.predict import Predictor"),
+        ("skrd4ad.inference.predict", "from skrd4ad.training.train import train"),
+        ("skrd4ad.export.convert", "from skrd4ad.training.train import train"),
         ("skrd4ad.training.train", "if TYPE_CHECKING:\n    from skrd4ad.ui import theme"),
         ("skrd4ad.services.jobs.queue", "from skrd4ad.cli.train import main"),
         ("skrd4ad.ui.theme", "from skrd4ad.cli.output import show"),
@@ -174,7 +263,7 @@ def test_relative_imports_of_a_package_are_resolved_from_the_package_itself() ->
             "import torch\nfrom skrd4ad.models.skrd import Student\nfrom skrd4ad.losses import x",
         ),
         ("skrd4ad.model_folder.folder", "import skrd4ad\nfrom skrd4ad import __version__"),
-        ("skrd4ad.services.training", "from skrd4ad.storage import runs\nfrom skrd4ad.engine import train"),
+        ("skrd4ad.services.training", "from skrd4ad.storage import runs\nfrom skrd4ad.training import train"),
         ("skrd4ad.ui.theme", "import streamlit as st\nfrom skrd4ad.services import jobs"),
         ("skrd4ad.paths", "from skrd4ad.errors import DataError"),
         ("skrd4ad.storage.runs", "from skrd4ad.paths import workspace\nimport sqlalchemy"),
