@@ -33,7 +33,7 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.feature_cache import cache_features
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
+from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.folder import load_model
 from skrd4ad.model_folder.info import ModelInfo
@@ -147,7 +147,7 @@ def measured(trained: Trained, setting: Setting) -> dict[str, float | None]:
     if data.has_masks:
         masks = load_masks(data.test, predictor.image_size)
         pool = pool_pixels(maps, masks.masks, labelled=masks.has_mask)
-        figures |= {"pixel_auroc": pixel_auroc(pool), "aupro": aupro(pool)}
+        figures |= {"pixel_auroc": pool.auroc, "aupro": aupro(pool)}
     return figures | {"seconds": seconds, "ms": milliseconds(predictor, data)}
 
 

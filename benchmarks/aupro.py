@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 import psutil
 
-from skrd4ad.metrics.aupro import aupro, pixel_auroc, pixel_average_precision, pixel_f1_max, pool_pixels
+from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.metrics.aupro_paper import aupro_paper_protocol
 from skrd4ad.scratch import memory_budget, scratch_array
 
@@ -125,7 +125,7 @@ def measure_memory_here(images: int, side: int) -> None:
         maps, masks = make_test_set(images, side)
         before = peak[0]
         pool = pool_pixels(maps, masks)
-        figures = [pixel_auroc(pool), pixel_average_precision(pool), pixel_f1_max(pool), aupro(pool)]
+        figures = [pool.auroc, pool.average_precision, pool.f1_max, aupro(pool)]
         figures += [aupro(pool, fpr_limit=0.05), aupro_paper_protocol(maps, masks)]
         elapsed = time.perf_counter() - start
     print(f"{images} maps of {side}x{side}, {len(figures)} pixel metrics: {elapsed:.0f} s, making the maps included")

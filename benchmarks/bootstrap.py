@@ -17,8 +17,7 @@ import numpy as np
 from benchmarks.aupro import make_test_set
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, resamples
 from skrd4ad.metrics.evaluation import evaluate
-from skrd4ad.metrics.image_draws import IMAGE_NAMES, draw_image_figures, rank_images
-from skrd4ad.metrics.pixel_tables import count_pixels, draw_pixel_figures
+from skrd4ad.metrics.replicates import IMAGE_NAMES, count_pixels, draw_image_figures, draw_pixel_figures, rank_images
 from skrd4ad.types import EvaluationSet
 
 PART = 64

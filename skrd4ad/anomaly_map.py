@@ -1,7 +1,7 @@
 """From teacher and restored features to the anomaly map and the image score.
 
-The published map is the blurred sum of the levels. A model that was fitted to what is usual on good images
-(:mod:`skrd4ad.models.normality`) sums departures from that instead; outside the image it takes nothing to be unusual.
+The published map is the blurred sum of the levels. A model with statistics of good images
+(:mod:`skrd4ad.models.normality`) sums weighted z-scores instead.
 
 Only operations that ONNX and OpenVINO know: the cosine is written out, and enlarging and blur are matrix products.
 """
@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from skrd4ad.models.backbones import enlarged
 from skrd4ad.models.normality import Normality
-from skrd4ad.models.resampling import enlarged
 
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""
@@ -23,32 +23,17 @@ _EPS = 1e-8
 
 
 def restoration_distances(features: list[Tensor], restored: list[Tensor]) -> list[Tensor]:
-    """How far each position is from being restored, level by level.
-
-    Args:
-        features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
-        restored: the student's, same shapes.
-
-    Returns:
-        (B, 1, H_l, W_l) float32 each: 1 − cos over channels, 0..2.
-    """
+    """1 − cos over channels, 0..2, of each level: (B, C_l, H_l, W_l) twice → (B, 1, H_l, W_l) float32, finest first."""
     return [_cosine_distance(f, g) for f, g in zip(features, restored, strict=True)]
 
 
 def level_maps(
     features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None
 ) -> Tensor:
-    """What the anomaly map is the sum of.
+    """The maps whose sum, blurred, is the anomaly map: (B, L, S, S) float32, bilinear with aligned corners.
 
-    Args:
-        features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
-        restored: the student's, same shapes.
-        size: side S of the maps.
-        normality: what is usual on good images; None for the published maps.
-
-    Returns:
-        (B, L, S, S) float32, bilinear with aligned corners, not blurred: 1 − cos over channels, 0..2, or departures
-        from what is usual, with one more level where patches are compared.
+    ``features`` and ``restored``: (B, C_l, H_l, W_l) each, finest first. ``size`` is S. Without ``normality`` the maps
+    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank.
     """
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
@@ -68,8 +53,8 @@ def anomaly_map(levels: Tensor, *, normality: Normality | None = None) -> Tensor
     """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw.
 
     The blur is Gaussian with sigma 4, cut at 4 sigma. Beyond the border the published map is mirrored (SciPy's
-    ``gaussian_filter``). Departures from what is usual at patches like it are 0 there: a mirror would count what lies
-    at the border twice.
+    ``gaussian_filter``). With a memory bank it is 0 there, the mean of good parts: a mirror would count what lies at
+    the border twice.
     """
     summed = levels.float().sum(dim=1)
     mirrored = normality is None or not normality.has_patches

@@ -1,4 +1,4 @@
-"""What the student learns by. All features are lists over levels, finest first: (B, C_l, H_l, W_l)."""
+"""Training losses of the student. All features are lists over levels, finest first: (B, C_l, H_l, W_l)."""
 
 import itertools
 import math
@@ -12,16 +12,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
-from skrd4ad.models.resampling import enlarging_matrix
+from skrd4ad.models.backbones import enlarging_matrix
 
 _LEAST = 1e-16
-"""Of a sum of squares that something is divided by."""
+"""Lower bound of a sum of squares in a denominator."""
 Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class _Sums:
-    """All that the losses need of one level; each is a sum over channels and positions, or over everything."""
+    """What the losses need of one level: sums over channels and positions, and for scalars over images too."""
 
     fg: Tensor
     """(B,) of the products f g."""
@@ -32,9 +32,9 @@ class _Sums:
     error: Tensor
     """Scalar, of (f − g)²."""
     enlarged: Tensor
-    """Scalar, of up(f − g)², with up to the next finer level; 0 where that is not asked for."""
+    """Scalar, of up(f − g)², where up enlarges to the next finer level; 0 for the finest, and without the loss."""
     elements: int
-    """Numbers that ``error`` sums over."""
+    """How many numbers ``error`` sums over."""
     enlarged_elements: int
 
     @property
@@ -52,16 +52,16 @@ class _Sums:
 
 
 class _SumsOfLevel(torch.autograd.Function):
-    """The sums of :class:`_Sums` and their gradient in g, each in a few walks over the features.
+    """The sums of :class:`_Sums` and their gradient in g, each in a few passes over the features.
 
-    What autograd makes of the formulas one by one walks over them some thirty times, a third of which at the size of
-    the finer level. Enlarging is linear, and the same in rows and columns: with U its matrix of one side, the sum of
-    up(e)² is Σ e · (K e K) with K = UᵀU, which has the size of the coarse level; rectangles have one K a side.
+    Autograd, formula by formula, makes some thirty passes, a third of them at the size of the finer level. Enlarging is
+    linear and the same in rows and columns: with U its matrix of one side, the sum of up(e)² is Σ e · (K e K) with
+    K = UᵀU, which has the size of the coarse level; rectangles have one K a side.
     """
 
     @staticmethod
     def forward(ctx: Any, f: Tensor, g: Tensor, fine: Size | None) -> tuple[Tensor, ...]:
-        f, wide = _walked(f), _walked(g)
+        f, wide = _channels_last(f), _channels_last(g)
         error = f - wide
         spread = None if fine is None else _by_kernels(error, fine)
         enlarged = error.new_zeros(()) if spread is None else _dots(error, spread).sum()
@@ -74,14 +74,14 @@ class _SumsOfLevel(torch.autograd.Function):
         f, g, *spread = ctx.saved_tensors
         of_fg, _, of_gg, of_error, of_enlarged = gradients
         in_images = (-1, 1, 1, 1)
-        found = torch.mul(g, (2 * (of_gg + of_error)).view(in_images))
-        found.addcmul_(f, (of_fg - 2 * of_error).view(in_images))
+        in_g = torch.mul(g, (2 * (of_gg + of_error)).view(in_images))
+        in_g.addcmul_(f, (of_fg - 2 * of_error).view(in_images))
         if spread:
-            found.addcmul_(spread[0], -2 * of_enlarged)
-        return None, found.permute(0, 3, 1, 2).to(ctx.type), None
+            in_g.addcmul_(spread[0], -2 * of_enlarged)
+        return None, in_g.permute(0, 3, 1, 2).to(ctx.type), None
 
 
-def _walked(level: Tensor) -> Tensor:
+def _channels_last(level: Tensor) -> Tensor:
     """(B, H, W, C) float32: a view of features with channels last, as training has them."""
     return level.detach().permute(0, 2, 3, 1).float()
 
@@ -100,31 +100,28 @@ def _by_kernels(error: Tensor, fine: Size) -> Tensor:
 
 @lru_cache
 def _enlarging_kernel(side: int, fine: int) -> Tensor:
-    """UᵀU (side, side) of enlarging from ``side`` to ``fine`` places."""
+    """UᵀU (side, side) of enlarging from ``side`` to ``fine`` pixels."""
     matrix = enlarging_matrix(side, fine)
     return torch.from_numpy((matrix.T @ matrix).astype(np.float32))
 
 
 def _sums(features: list[Tensor], restored: list[Tensor], *, enlarged: bool) -> list[_Sums]:
     """Of all levels; ``enlarged`` of the coarse ones only where it is asked for."""
-    found = []
-    for place, (f, g) in enumerate(zip(features, restored, strict=True)):
-        fine: Size | None = tuple(features[place - 1].shape[-2:]) if enlarged and place else None  # type: ignore[assignment]
+    levels = []
+    for index, (f, g) in enumerate(zip(features, restored, strict=True)):
+        fine: Size | None = tuple(features[index - 1].shape[-2:]) if enlarged and index else None  # type: ignore[assignment]
         fg, ff, gg, error, up = _SumsOfLevel.apply(f, g, fine)
         pixels = math.prod(fine or (0, 0))
-        found.append(_Sums(fg, ff, gg, error, up, f.numel(), len(f) * f.shape[1] * pixels))
-    return found
+        levels.append(_Sums(fg, ff, gg, error, up, f.numel(), len(f) * f.shape[1] * pixels))
+    return levels
 
 
 def distillation_loss(features: list[Tensor], restored: list[Tensor], *, kind: Loss) -> Tensor:
-    """Distance of restored from teacher features, summed over the levels.
+    """Distance of restored from teacher features, summed over the levels: a scalar, 0 for perfect restoration.
 
     ``cosine`` is mean_b [1 − cos(flatten(f_l), flatten(g_l))], one cosine an image and level; ``mse`` the mean
     squared difference; ``mixed`` half of each (the published ``--L2`` 0, 1, 2). ``position`` is the mean over images
-    and positions of 1 − cos over the channels, which is what the map is made of.
-
-    Returns:
-        Scalar, 0 for perfect restoration.
+    and positions of 1 − cos over the channels, as in the anomaly map.
     """
     if kind == "position":
         return _by_position(features, restored)
@@ -142,13 +139,10 @@ def _distillation(levels: list[_Sums], kind: Loss) -> Tensor:
 
 
 def group_consistency(features: list[Tensor], restored: list[Tensor]) -> Tensor:
-    """Difference between the errors of neighbouring levels, so that no level is learned at another's expense.
+    """Difference between the errors of neighbouring levels, a scalar from 0 up: balances the levels against each other.
 
     Sum over neighbours of |MSE(up(f_(l+1)), up(g_(l+1))) − MSE(f_l, g_l)|, where ``up`` is bilinear to the finer
     level's size with aligned corners.
-
-    Returns:
-        Scalar from 0 up.
     """
     return _consistency(_sums(features, restored, enlarged=True))
 

@@ -9,17 +9,9 @@ from skrd4ad.types import Region
 
 
 def region_mask(anomaly_map: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
-    """Pixels strictly above a threshold, as a part is rejected when its score is strictly above its limit.
+    """(H, W) bool: pixels of a map (H, W) strictly above a threshold, as a part is rejected strictly above its limit.
 
-    Args:
-        anomaly_map: (H, W), raw scores. A pixel that is not a number is not above anything.
-        threshold: In the unit of the map; compared in double precision, so a limit is not rounded to the map's type.
-
-    Returns:
-        (H, W) bool.
-
-    Raises:
-        DataError: the map is not a plane.
+    A NaN is above nothing. The comparison is in double precision, so a limit is not rounded to the map's type.
     """
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
         raise DataError(f"The anomaly map has the shape {anomaly_map.shape}; allowed: (H, W), at least one pixel.")
@@ -27,16 +19,7 @@ def region_mask(anomaly_map: NDArray[np.floating], threshold: float) -> NDArray[
 
 
 def find_regions(anomaly_map: NDArray[np.floating], threshold: float, *, min_area: int = 1) -> list[Region]:
-    """8-connected regions strictly above a threshold, highest peak first.
-
-    Args:
-        anomaly_map: (H, W), raw scores.
-        threshold: In the unit of the map.
-        min_area: Regions of fewer pixels are left out.
-
-    Raises:
-        DataError: the map is not a plane.
-    """
+    """8-connected regions of a map (H, W) strictly above a threshold and of ``min_area`` pixels, highest peak first."""
     mask = region_mask(anomaly_map, threshold)
     count, labels, stats, centroids = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
     inside = labels[mask].astype(np.intp)

@@ -1,4 +1,4 @@
-"""The values that travel between the layers. Plain, frozen, without behaviour beyond what they hold."""
+"""The values that travel between the layers: plain and frozen."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ class DatasetClass:
     samples: tuple[Sample, ...]
     licence: str = ""
     note: str = ""
-    """One sentence a reader of results must know, such as "synthetic images"."""
+    """What a reader of results must know, such as "synthetic images"."""
 
     @property
     def train(self) -> tuple[Sample, ...]:
@@ -68,7 +68,7 @@ class DatasetClass:
 
 @dataclass(frozen=True)
 class Region:
-    """A connected part of an anomaly map above a threshold, in pixels of the map it was found in."""
+    """A connected region of an anomaly map above a threshold, in pixels of that map."""
 
     area: int
     peak: float
@@ -81,13 +81,13 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """What a model says of one image, in raw units; a verdict needs a calibration."""
+    """Anomaly map and score of one image, in raw units; a verdict needs a calibration."""
 
     anomaly_map: NDArray[np.float32]
-    """(S, S), S the model's image size, or of the tiles' joint shape: sum of the levels, blurred."""
+    """(S, S), S the model's image size, or (H, W) of the joined tiles: sum of the levels, blurred."""
     level_maps: NDArray[np.float32]
-    """(L, S, S): one map a feature level, finest first, and that of the nearest good patches where the model has one;
-    they sum to the map before its blur."""
+    """(L, S, S): one map a feature level, finest first, and that of the memory bank where the model has one; they sum
+    to the map before its blur."""
     score: float
     """Maximum of ``anomaly_map``."""
 

@@ -32,11 +32,7 @@ OUTLINE_HALO = (16, 20, 24)
 
 
 def lut(name: str) -> NDArray[np.uint8]:
-    """Colours of a map by rising score, (256, 3) RGB.
-
-    Raises:
-        ConfigError: the name is not in :data:`COLOUR_MAPS`.
-    """
+    """Colours of one of :data:`COLOUR_MAPS` by rising score, (256, 3) RGB."""
     ramp = np.arange(256, dtype=np.uint8)
     if name == "grey":
         return np.repeat(ramp[:, None], 3, axis=1)
@@ -48,15 +44,10 @@ def lut(name: str) -> NDArray[np.uint8]:
 
 
 def heat_position(values: NDArray[np.floating], *, threshold: float, top: float) -> NDArray[np.float64]:
-    """Positions 0 to 1 of scores on the anchored scale, in the shape of ``values``.
+    """Positions 0 to 1 of raw scores on the anchored scale, in the shape of ``values``.
 
     Two straight lines: from 0 at score 0 to 0.5 at the threshold, and on to 1 at ``top``. When ``top`` is not above the
     threshold, every score above the threshold is at 1.
-
-    Args:
-        values: Raw scores.
-        threshold: The limit, in the unit of the scores.
-        top: The score that saturates.
     """
     scores = np.asarray(values, np.float64)
     below = 0.5 / threshold if threshold > 0 else 0.0
@@ -72,11 +63,7 @@ def heat_alpha(positions: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def heat_table(name: str) -> NDArray[np.uint8]:
-    """Colour and opacity of heat at evenly spaced positions from 0 to 1, (HEAT_STEPS, 4) RGBA, not premultiplied.
-
-    Raises:
-        ConfigError: the name is not in :data:`COLOUR_MAPS`.
-    """
+    """Colour and opacity of heat at evenly spaced positions from 0 to 1, (HEAT_STEPS, 4) RGBA, not premultiplied."""
     positions = np.linspace(0, 1, HEAT_STEPS)
     colours = lut(name).astype(np.float64)
     knots = np.linspace(0, 1, len(colours))
@@ -108,23 +95,16 @@ def overlay(
     colour_map: str = "inferno",
     outlines: bool = True,
 ) -> NDArray[np.uint8]:
-    """The image with the heat of its map over it, for files and reports.
+    """The image (H, W, 3) RGB with the heat of its map over it, a new array, for files and reports.
 
     Args:
         image: (H, W, 3) RGB.
         anomaly_map: (h, w) raw scores of any size; resized to the image.
-        threshold: The limit that anchors the scale.
-        top: The score that saturates, usually the highest of the calibration.
+        threshold: anchors the scale.
+        top: the score that saturates, usually the highest of the calibration.
         opacity: 0 to 1, of heat at or above the threshold.
-        colour_map: One of :data:`COLOUR_MAPS`.
-        outlines: Whether to draw the outlines of the regions above the threshold.
-
-    Returns:
-        (H, W, 3) RGB, a new array.
-
-    Raises:
-        ConfigError: the opacity or the colour map is not allowed.
-        DataError: the image or the map has a wrong shape.
+        colour_map: one of :data:`COLOUR_MAPS`.
+        outlines: whether to draw the outlines of the regions above the threshold.
     """
     _check_image(image)
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
@@ -143,17 +123,9 @@ def overlay(
 
 
 def draw_outlines(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The image with the outlines of a mask, a light line with a dark halo whose width follows the image's size.
+    """The image (H, W, 3) RGB with the outlines of a mask (H, W), a new array.
 
-    Args:
-        image: (H, W, 3) RGB.
-        mask: (H, W), in the pixels of the image.
-
-    Returns:
-        (H, W, 3) RGB, a new array.
-
-    Raises:
-        DataError: the shapes do not fit.
+    A light line with a dark halo, whose width follows the image's size.
     """
     _check_image(image)
     if mask.shape != image.shape[:2]:

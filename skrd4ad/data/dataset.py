@@ -1,10 +1,11 @@
 """From samples to tensors: images and masks of one size, decoded in a few threads, in the order of the samples."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -49,7 +50,7 @@ def load_images(samples: Sequence[Sample], size: int, *, progress: Progress | No
     """
     images = torch.empty((len(samples), 3, size, size), dtype=torch.uint8)
     with decoding_pool() as pool:
-        for done, image in enumerate(pool.map(_reader(size), samples), start=1):
+        for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):
             images[done - 1] = image
             if progress is not None:
                 progress(done, len(samples))
@@ -57,44 +58,33 @@ def load_images(samples: Sequence[Sample], size: int, *, progress: Progress | No
 
 
 def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator[tuple[range, torch.Tensor]]:
-    """Images in batches of bounded memory: places of the samples, and (B, 3, size, size) uint8.
-
-    Raises:
-        ImageError: as ``load_images``.
-    """
+    """Images in batches of bounded memory: indices of the samples, and (B, 3, size, size) uint8."""
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
-            places = range(start, min(start + batch, len(samples)))
-            part = samples[places.start : places.stop]
-            yield places, torch.stack(list(pool.map(_reader(size), part)))
+            indices = range(start, min(start + batch, len(samples)))
+            part = samples[indices.start : indices.stop]
+            yield indices, torch.stack(list(pool.map(partial(_read, size=size), part)))
 
 
 def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
-    """Masks of the samples at the size of the maps.
-
-    Raises:
-        ImageError: a mask cannot be read; the first in the order of the samples.
-        StorageError: the masks fit neither in memory nor on the disk.
-    """
+    """Masks of the samples at the size of the maps."""
     masks = scratch_array((len(samples), size, size), np.bool_, what="The masks of the test images")
     has_mask = np.array([s.label == 0 or s.mask_path is not None for s in samples], bool)
     vanished: list[Path] = []
     lost = 0
 
-    def read(place: int) -> tuple[NDArray[np.bool_], bool, int]:
-        path = samples[place].mask_path
-        assert path is not None
+    def read(path: Path) -> tuple[NDArray[np.bool_], bool, int]:
         mask = read_mask(path)
         small = resize_mask(mask, size)
         return small, bool(mask.any()), vanished_regions(mask, small)
 
-    places = [n for n, s in enumerate(samples) if s.label == 1 and s.mask_path is not None]
+    paths = {i: s.mask_path for i, s in enumerate(samples) if s.label == 1 and s.mask_path is not None}
     with decoding_pool() as pool:
-        for place, (small, had_pixels, n_lost) in zip(places, pool.map(read, places), strict=True):
-            masks[place] = small
+        for i, (small, had_pixels, n_lost) in zip(paths, pool.map(read, paths.values()), strict=True):
+            masks[i] = small
             lost += n_lost
             if had_pixels and not small.any():
-                vanished.append(samples[place].path)
+                vanished.append(samples[i].path)
     return MaskSet(masks=masks, has_mask=has_mask, vanished=tuple(vanished), vanished_regions=lost)
 
 
@@ -110,8 +100,5 @@ def vanished_regions(mask: NDArray[np.bool_], small: NDArray[np.bool_]) -> int:
     return lost
 
 
-def _reader(size: int) -> Callable[[Sample], torch.Tensor]:
-    def read(sample: Sample) -> torch.Tensor:
-        return torch.from_numpy(resize_image(read_image(sample.path), size)).permute(2, 0, 1)
-
-    return read
+def _read(sample: Sample, *, size: int) -> torch.Tensor:
+    return torch.from_numpy(resize_image(read_image(sample.path), size)).permute(2, 0, 1)

@@ -26,11 +26,7 @@ class _Cell(NamedTuple):
 
 
 def elpv_classes() -> list[DatasetClass]:
-    """The classes ``solar_cell_mono`` and ``solar_cell_poly``; images are 300x300 grey PNG, without masks.
-
-    Raises:
-        DataError: the package is not installed, or its labels or images are damaged.
-    """
+    """The classes ``solar_cell_mono`` and ``solar_cell_poly``; images are 300x300 grey PNG, without masks."""
     root = _data_folder()
     cells = _read_labels(root / "labels.csv")
     return [

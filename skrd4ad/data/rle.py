@@ -70,8 +70,8 @@ def from_text(text: str) -> NDArray[np.int64]:
     lengths = np.diff(np.append(starts, codes.size))
     if codes.min() < 0 or codes.max() >= 2 * _MORE or not ends[-1] or lengths.max() > _LONGEST:
         raise DataError("The text is no compressed run lengths.")
-    places = np.arange(codes.size) - np.repeat(starts, lengths)
-    numbers = np.add.reduceat((codes & (2**_BITS - 1)) << (_BITS * places), starts)
+    positions = np.arange(codes.size) - np.repeat(starts, lengths)
+    numbers = np.add.reduceat((codes & (2**_BITS - 1)) << (_BITS * positions), starts)
     negative = (codes[starts + lengths - 1] & _SIGN) != 0
     numbers -= np.where(negative, np.int64(1) << (_BITS * lengths), 0)
     # the differences were taken over every second number, from the second and the third on

@@ -25,9 +25,6 @@ def aupro_paper_protocol(
     An image has no such figure, and is left out of the mean, when its map is constant, when its mask covers it, or when
     the kept points do not span an axis: fewer than two of them, or none with an FPR above 0. The original code fails
     on such images. 0 to 1; None when no image has a figure.
-
-    Raises:
-        DataError: a shape or type is wrong, or a map holds a number that is not finite.
     """
     figures = paper_figures(maps, masks, labelled=labelled, ignored=ignored)
     found = figures[~np.isnan(figures)]
@@ -54,8 +51,8 @@ def paper_figures(
 def _image_figure(pool: PooledPixels) -> float | None:
     if not pool.defined:
         return None
-    lowest = float(min(pool.defect_free[0], pool.inside[0]))
-    highest = float(max(pool.defect_free[-1], pool.inside[-1]))
+    lowest = float(min(pool.negatives[0], pool.positives[0]))
+    highest = float(max(pool.negatives[-1], pool.positives[-1]))
     if lowest == highest:
         return None
     fpr, pro = rates_above(pool, np.arange(lowest, highest, (highest - lowest) / _STEPS))

@@ -5,9 +5,8 @@ every replicate has as many good and as many defective images as the test set, d
 kind. An interval is that of the percentiles 2.5 and 97.5 over the replicates. It says how far a figure would move with
 other test images of the same kinds; it knows nothing of another training, another line, or defects never seen.
 
-Image metrics, and AUPRO by the paper's protocol, are exact in every replicate. The pixels are counted once, image by
-image, between common thresholds (:mod:`skrd4ad.metrics.pixel_tables`); a replicate is then a sum of these counts, each
-as often as its image was drawn. ``bin_errors`` bound what that can shift. Point estimates never come from the bins.
+Image metrics, and AUPRO by the paper's protocol, are exact in every replicate; the other pixel metrics are counted in
+bins (:mod:`skrd4ad.metrics.replicates`), and ``bin_errors`` bound what that can shift. Point estimates never are.
 """
 
 from collections.abc import Callable
@@ -18,8 +17,16 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.evaluation import Metrics, require_consistent
-from skrd4ad.metrics.image_draws import IMAGE_NAMES, RankedImages, draw_image_figures, rank_images
-from skrd4ad.metrics.pixel_tables import PIXEL_NAMES, PixelTables, count_pixels, draw_pixel_figures
+from skrd4ad.metrics.replicates import (
+    IMAGE_NAMES,
+    PIXEL_NAMES,
+    PixelTables,
+    RankedImages,
+    count_pixels,
+    draw_image_figures,
+    draw_pixel_figures,
+    rank_images,
+)
 from skrd4ad.types import EvaluationSet, Progress
 
 REPLICATES = 1000
@@ -75,19 +82,15 @@ class PairedDifference:
 
 def resamples(labels: NDArray[np.int64], *, replicates: int = REPLICATES, seed: int = SEED) -> NDArray[np.int64]:
     """How often every image is drawn in every replicate: (replicates, N); good and defective images each among
-    themselves, so the sums over each kind are always its number of images.
-
-    Raises:
-        ConfigError: there is not one replicate at least.
-    """
+    themselves, so the sums over each kind are always its number of images."""
     if replicates < 1:
         raise ConfigError(f"{replicates} replicates were asked for; allowed: 1 or more (1000 is usual).")
     rng = np.random.default_rng(seed)
     draws = np.zeros((replicates, len(labels)), np.int64)
     for label in (0, 1):
-        places = np.flatnonzero(labels == label)
-        if places.size:
-            draws[:, places] = rng.multinomial(places.size, np.full(places.size, 1 / places.size), size=replicates)
+        indices = np.flatnonzero(labels == label)
+        if n := indices.size:
+            draws[:, indices] = rng.multinomial(n, np.full(n, 1 / n), size=replicates)
     return draws
 
 
@@ -99,18 +102,9 @@ def bootstrap(
     progress: Progress | None = None,
     check: Callable[[], None] | None = None,
 ) -> Bootstrap:
-    """95 % intervals of every figure of a test set.
+    """95 % intervals of every figure of a test set; the same seed gives the same intervals.
 
-    Args:
-        data: the test set, as for :func:`skrd4ad.metrics.evaluation.evaluate`.
-        replicates: how often the test set is drawn again.
-        seed: of the draws; the same gives the same intervals.
-        progress: called with replicates done and total.
-        check: called between steps; may raise to stop.
-
-    Raises:
-        ConfigError: there is not one replicate at least.
-        DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
+    ``progress`` counts replicates; ``check`` is called between steps and may raise to stop.
     """
     require_consistent(data)
     types = {
@@ -157,19 +151,8 @@ def paired_differences(
 ) -> dict[str, PairedDifference]:
     """Differences of two models on the same images, with 95 % intervals, by the names of ``METRIC_NAMES``.
 
-    Args:
-        a: scores and maps of the first model.
-        b: those of the second on the same images in the same order; its maps may have another size.
-        metrics_a: exact figures of ``a``; the differences are those of these.
-        metrics_b: exact figures of ``b``.
-        replicates: how often the images are drawn again.
-        seed: of the draws.
-        progress: called with replicates done and total, over both models.
-        check: called between steps; may raise to stop.
-
-    Raises:
-        ConfigError: there is not one replicate at least.
-        DataError: the labels differ, or the arrays do not belong together.
+    ``a`` and ``b`` hold the same images in the same order; their maps may differ in size. The differences are those of
+    the exact ``metrics_a`` and ``metrics_b``. ``progress`` counts the replicates of both models.
     """
     for data in (a, b):
         require_consistent(data)
@@ -199,7 +182,7 @@ def paired_differences(
 
 @dataclass(eq=False)
 class _Steps:
-    """Tells how far the replicates are, and asks whether to stop."""
+    """Reports how many replicates are done, and asks whether to stop."""
 
     progress: Progress | None
     check: Callable[[], None] | None
@@ -216,7 +199,7 @@ class _Steps:
 
 @dataclass(frozen=True, eq=False)
 class _Counted:
-    """A test set made ready to be drawn again and again."""
+    """A test set counted in bins, to be drawn again and again."""
 
     labels: NDArray[np.int64]
     images: RankedImages

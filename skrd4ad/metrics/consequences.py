@@ -14,11 +14,7 @@ PARTS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Cost of one mistake or look, in any one unit.
-
-    Raises:
-        ConfigError: a cost is negative or no finite number, or nothing costs anything.
-    """
+    """Cost of one mistake or review, in any one unit."""
 
     escape: float
     """A defective part that is passed."""
@@ -97,11 +93,11 @@ def consequences(
 
     Args:
         good_scores: (n,) image scores of good parts, at least one.
-        defect_scores: (m,) image scores of defective parts; None or none when no defect is known.
+        defect_scores: (m,) image scores of defective parts; None or empty when no defect is known.
         review: a part is for review above this; None for no review.
         reject: a part is NG above this.
         defect_rate: share of defective parts among all parts, 0 to 1.
-        costs: what a mistake or a look costs. A review without a cost is free.
+        costs: a review without a cost is free.
 
     Raises:
         ConfigError: a threshold is not finite, review is above reject, or the rate is not 0 to 1.
@@ -117,13 +113,13 @@ def consequences(
     good = _counts(good_scores, lower=lower, upper=reject)
     if good.total == 0:
         raise DataError("There are 0 good images; what thresholds do to good parts is not known without any.")
-    defect = None if defect_scores is None else _counts(defect_scores, lower=lower, upper=reject)
-    if defect is not None and defect.total == 0:
-        defect = None
+    counted = None if defect_scores is None else _counts(defect_scores, lower=lower, upper=reject)
+    defect = counted if counted is not None and counted.total else None
     good_parts, bad_parts = PARTS * (1 - defect_rate), PARTS * defect_rate
     false_rejects, reviews = good_parts * good.ng / good.total, good_parts * good.review / good.total
-    escapes = None if defect is None else bad_parts * defect.ok / defect.total
+    escapes = None
     if defect is not None:
+        escapes = bad_parts * defect.ok / defect.total
         reviews += bad_parts * defect.review / defect.total
     known = defect is not None or defect_rate == 0
     cost = None
@@ -141,11 +137,7 @@ def consequences(
 
 
 def require_rate(defect_rate: float) -> None:
-    """Refuse a share of defective parts that is none.
-
-    Raises:
-        ConfigError: it is not 0 to 1.
-    """
+    """Raise ConfigError for a share of defective parts that is not 0 to 1."""
     if not 0 <= defect_rate <= 1:
         raise ConfigError(f"The defect rate is {defect_rate!r}; allowed: 0 to 1 (0.01 is 1 %).")
 

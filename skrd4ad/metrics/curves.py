@@ -1,8 +1,7 @@
 """ROC, precision-recall and PRO curves for charts, with their thresholds, and where a threshold lies on them.
 
 Every point of a curve is exact. Where there are more than about 500, some are left out; the area under what is drawn
-then differs by less than ``AREA_TOLERANCE`` from the metric. Nothing is computed a second way: image curves come from
-the counts behind :func:`skrd4ad.metrics.ranking.auroc`, pixel curves from :func:`skrd4ad.metrics.aupro.pro_curve`.
+then differs by less than ``AREA_TOLERANCE`` from the metric. Points come from the counts that the metrics come from.
 """
 
 from collections.abc import Mapping
@@ -16,17 +15,15 @@ from skrd4ad.errors import DataError
 from skrd4ad.metrics.aupro import (
     PooledPixels,
     aupro,
-    pixel_auroc,
-    pixel_average_precision,
+    chosen_thresholds,
+    overlap_at,
     pool_pixels,
-    pro_curve,
     rates_above,
     share_of_region,
+    with_just_below,
 )
 from skrd4ad.metrics.evaluation import require_consistent
-from skrd4ad.metrics.pixel_thresholds import chosen_thresholds, with_just_below
-from skrd4ad.metrics.ranking import RankCounts, auroc, average_precision, count_ranks
-from skrd4ad.metrics.thinning import thinned
+from skrd4ad.metrics.ranking import Ranking, just_below, rank
 from skrd4ad.types import EvaluationSet
 
 POINTS = 500
@@ -36,8 +33,6 @@ PRO_LIMITS = (0.05, 0.30)
 
 _CANDIDATES = 6000
 """Scores of the pixels that the points are chosen from."""
-_FEWEST = 6
-"""Points of a PRO curve, where only its end is wanted."""
 
 CurveName = Literal["image_roc", "image_pr", "pixel_roc", "pixel_pr", "pro"]
 CURVE_NAMES: tuple[CurveName, ...] = ("image_roc", "image_pr", "pixel_roc", "pixel_pr", "pro")
@@ -78,11 +73,7 @@ class Curve:
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> "Curve":
-        """Curve from its JSON form.
-
-        Raises:
-            DataError: a value is missing or of another kind, or the arrays differ in length.
-        """
+        """Curve from its JSON form."""
         try:
             arrays = {name: np.array(values[name], np.float64) for name in ("x", "y", "threshold")}
             curve = Curve(name=values["name"], areas=dict(values["areas"]), steps=bool(values["steps"]), **arrays)
@@ -117,11 +108,7 @@ class OperatingPoint:
 
 
 def curves_of(data: EvaluationSet) -> dict[CurveName, Curve]:
-    """All curves that a test set defines.
-
-    Raises:
-        DataError: the arrays do not belong together, or a score or map holds a number that is not finite.
-    """
+    """All curves that a test set defines."""
     require_consistent(data)
     curves = image_curves(data.labels, data.scores)
     if data.maps is not None and data.masks is not None:
@@ -131,44 +118,41 @@ def curves_of(data: EvaluationSet) -> dict[CurveName, Curve]:
 
 
 def image_curves(labels: ArrayLike, scores: ArrayLike) -> list[Curve]:
-    """ROC and precision-recall curves of images; none where a kind of images is missing.
-
-    Raises:
-        DataError: as for :func:`skrd4ad.metrics.ranking.auroc`.
-    """
-    counts = count_ranks(labels, scores)
-    area, precision = auroc(labels, scores), average_precision(labels, scores)
+    """ROC and precision-recall curves of images; none where a kind of images is missing."""
+    ranking = rank(labels, scores)
+    area, precision = ranking.auroc, ranking.average_precision
     if area is None or precision is None:
         return []
-    return [_image_roc(counts, area), _image_pr(counts, precision)]
+    descending = np.unique(np.concatenate([ranking.negatives, ranking.positives]))[::-1]
+    thresholds = np.append(descending[0], just_below(descending))
+    hits, false = ranking.counts_above(thresholds)
+    x, y = false / ranking.negatives.size, hits / ranking.positives.size
+    roc = _curve("image_roc", x, y, thresholds, keep=thinned(x, y, most=POINTS), areas={"image_auroc": area})
+    return [roc, _precision_recall("image_pr", ranking, thresholds, {"image_ap": precision})]
 
 
 def pixel_curves(pool: PooledPixels) -> list[Curve]:
     """ROC, precision-recall and PRO curves of pooled pixels; none where there are pixels of one kind only."""
-    area, precision = pixel_auroc(pool), pixel_average_precision(pool)
+    area, precision = pool.auroc, pool.average_precision
     narrow, wide = (aupro(pool, fpr_limit=limit) for limit in PRO_LIMITS)
     if area is None or precision is None or narrow is None or wide is None:
         return []
     thresholds = with_just_below(chosen_thresholds(pool, count=_CANDIDATES))[::-1]
     # a ROC curve is a PRO curve in which every pixel is a region
-    each = replace(pool, weights=np.full(pool.inside.size, 1 / pool.inside.size), n_regions=pool.inside.size)
+    n = pool.positives.size
+    each = PooledPixels(pool.negatives, pool.positives, weights=np.full(n, 1 / n), n_regions=n)
     return [
-        _pro("pixel_roc", each, thresholds, {"pixel_auroc": area}),
-        _pixel_pr(pool, thresholds, precision),
-        _pro("pro", pool, thresholds, {"aupro_005": narrow, "aupro": wide}),
+        _overlap("pixel_roc", each, thresholds, {"pixel_auroc": area}),
+        _precision_recall("pixel_pr", pool, thresholds, {"pixel_ap": precision}),
+        _overlap("pro", pool, thresholds, {"aupro_005": narrow, "aupro": wide}),
     ]
 
 
 def image_point(labels: ArrayLike, scores: ArrayLike, *, threshold: float) -> OperatingPoint:
     """What a threshold on image scores does. ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,)."""
-    above, defect = np.asarray(scores) > np.float64(threshold), np.asarray(labels) == 1
-    return _point(
-        threshold,
-        hits=int(np.count_nonzero(above & defect)),
-        false=int(np.count_nonzero(above & ~defect)),
-        n_defect=int(np.count_nonzero(defect)),
-        n_good=int(np.count_nonzero(~defect)),
-    )
+    ranking = rank(labels, scores)
+    (hits,), (false,) = ranking.counts_above(np.array([threshold], np.float64))
+    return _point(threshold, hits=hits, false=false, n_defect=ranking.positives.size, n_good=ranking.negatives.size)
 
 
 def pixel_point(data: EvaluationSet, *, threshold: float) -> OperatingPoint | None:
@@ -178,8 +162,8 @@ def pixel_point(data: EvaluationSet, *, threshold: float) -> OperatingPoint | No
     kept = np.ones(data.maps.shape[1:], bool) if data.ignored is None else ~data.ignored
     hits = false = n_inside = n_free = n_regions = 0
     overlap = 0.0
-    for place in np.flatnonzero(data.has_mask):
-        mask, above = data.masks[place] & kept, (data.maps[place] > np.float64(threshold)) & kept
+    for i in np.flatnonzero(data.has_mask):
+        mask, above = data.masks[i] & kept, (data.maps[i] > np.float64(threshold)) & kept
         found, inside = int(np.count_nonzero(above & mask)), int(np.count_nonzero(mask))
         hits, n_inside = hits + found, n_inside + inside
         false += int(np.count_nonzero(above)) - found
@@ -195,76 +179,100 @@ def pixel_point(data: EvaluationSet, *, threshold: float) -> OperatingPoint | No
 def _point(threshold: float, *, hits: int, false: int, n_defect: int, n_good: int) -> OperatingPoint:
     return OperatingPoint(
         threshold=float(threshold),
-        false_positive_rate=false / n_good if n_good else None,
-        recall=hits / n_defect if n_defect else None,
-        precision=hits / (hits + false) if hits + false else None,
+        false_positive_rate=float(false / n_good) if n_good else None,
+        recall=float(hits / n_defect) if n_defect else None,
+        precision=float(hits / (hits + false)) if hits + false else None,
     )
 
 
-def _image_roc(counts: RankCounts, area: float) -> Curve:
-    hits, false = counts.true_positives, counts.false_positives
-    x, y = np.append(0.0, false / false[-1]), np.append(0.0, hits / hits[-1])
-    threshold = np.append(counts.scores[0], _just_below(counts.scores)).astype(np.float64)
-    keep = thinned(x, y, most=POINTS)
-    return Curve(
-        name="image_roc", x=x[keep], y=y[keep], threshold=threshold[keep], areas={"image_auroc": area}, steps=False
-    )
-
-
-def _image_pr(counts: RankCounts, area: float) -> Curve:
-    hits, false = counts.true_positives, counts.false_positives
-    # average precision looks only where recall rises
-    rises = np.diff(hits, prepend=0) > 0
-    precision = hits[rises] / (hits + false)[rises]
-    return _pr("image_pr", hits[rises] / hits[-1], precision, _just_below(counts.scores[rises]), area)
-
-
-def _pixel_pr(pool: PooledPixels, thresholds: NDArray[np.float32], area: float) -> Curve:
-    """At thresholds in descending order."""
-    hits, false = (
-        scores.size - np.searchsorted(scores, thresholds, side="right") for scores in (pool.inside, pool.defect_free)
-    )
-    rises = np.diff(hits, prepend=0) > 0
-    return _pr("pixel_pr", hits[rises] / hits[-1], hits[rises] / (hits + false)[rises], thresholds[rises], area)
-
-
-def _pr(
-    name: CurveName,
-    recall: NDArray[np.float64],
-    precision: NDArray[np.float64],
-    threshold: NDArray[np.floating],
-    area: float,
+def _precision_recall(
+    name: CurveName, ranking: Ranking, thresholds: NDArray[np.floating], areas: dict[str, float]
 ) -> Curve:
+    """From thresholds in descending order."""
+    hits, false = ranking.counts_above(thresholds)
+    # average precision looks only where recall rises
+    rises = np.flatnonzero(np.diff(hits, prepend=0))
+    recall, precision = hits[rises] / ranking.positives.size, hits[rises] / (hits + false)[rises]
     keep = thinned(recall, precision, most=POINTS - 1, steps=True)
-    return Curve(
-        name=name,
-        x=np.append(0.0, recall[keep]),
-        y=np.append(precision[keep[0]], precision[keep]),
-        threshold=np.append(threshold[keep[0]], threshold[keep]).astype(np.float64),
-        areas={name.replace("_pr", "_ap"): area},
-        steps=True,
-    )
+    # the first step starts at recall 0
+    x, y, threshold = np.append(0.0, recall), np.append(precision[0], precision), thresholds[rises]
+    keep = np.append(0, keep + 1)
+    return _curve(name, x, y, np.append(threshold[0], threshold), keep=keep, areas=areas, steps=True)
 
 
-def _pro(name: CurveName, pool: PooledPixels, thresholds: NDArray[np.float32], areas: dict[str, float]) -> Curve:
+def _overlap(name: CurveName, pool: PooledPixels, thresholds: NDArray[np.float32], areas: dict[str, float]) -> Curve:
     """PRO curve up to 1 with a point at each of ``PRO_LIMITS``, from thresholds in descending order."""
     x, y = rates_above(pool, thresholds)
-    threshold = thresholds.astype(np.float64)
-    for limit in (*PRO_LIMITS, 1.0):
-        end = pro_curve(pool, fpr_limit=limit, points=_FEWEST)
-        assert end is not None  # the pool has pixels of both kinds
+    for limit in PRO_LIMITS:
         if limit not in x:
-            place = int(np.searchsorted(x, limit))
-            above = threshold[max(place - 1, 0)]
-            x, y, threshold = (
-                np.insert(values, place, value) for values, value in ((x, limit), (y, end.pro[-1]), (threshold, above))
-            )
+            index = int(np.searchsorted(x, limit))
+            thresholds = np.insert(thresholds, index, thresholds[max(index - 1, 0)])
+            x, y = np.insert(x, index, limit), np.insert(y, index, overlap_at(pool, limit))
     # each range that is looked at by itself counts as much as the others
     stretched = np.interp(x, (0.0, *PRO_LIMITS, 1.0), range(len(PRO_LIMITS) + 2))
     keep = thinned(stretched, y, most=POINTS, pinned=np.isin(x, PRO_LIMITS))
-    return Curve(name=name, x=x[keep], y=y[keep], threshold=threshold[keep], areas=areas, steps=False)
+    return _curve(name, x, y, thresholds, keep=keep, areas=areas)
 
 
-def _just_below(scores: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Thresholds that each score lies above, and the next lower one does not."""
-    return np.nextafter(scores, -np.inf, dtype=scores.dtype)
+def _curve(
+    name: CurveName,
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    thresholds: NDArray[np.floating],
+    *,
+    keep: NDArray[np.int64],
+    areas: dict[str, float],
+    steps: bool = False,
+) -> Curve:
+    """The points with the indices ``keep``."""
+    return Curve(
+        name=name, x=x[keep], y=y[keep], threshold=thresholds[keep].astype(np.float64), areas=areas, steps=steps
+    )
+
+
+def thinned(
+    x: NDArray[np.float64],
+    y: NDArray[np.float64],
+    *,
+    most: int,
+    steps: bool = False,
+    pinned: NDArray[np.bool_] | None = None,
+) -> NDArray[np.int64]:
+    """Indices of at most ``most`` points of a curve, ascending; both ends and pinned points stay.
+
+    Round by round, points go that move the area less than their neighbours would, those that move it least first.
+
+    ``x``: (K,), not falling. ``y``: (K,). ``most`` is at least the number of ends and pinned points. With ``steps``
+    each point is the right end of a step of its height; else points are joined by straight lines. ``pinned``: (K,).
+    """
+    indices = np.arange(x.size)
+    stays = np.zeros(x.size, bool) if pinned is None else pinned.copy()
+    stays[[0, -1]] = True
+    # points that cost the same, such as those of a straight line, go in no particular cost_rank rather than end to end
+    lots = np.random.default_rng(0).permutation(x.size)
+    while indices.size > most:
+        cost = _area_lost(x[indices], y[indices], steps=steps)
+        cost[stays[indices]] = np.inf
+        cost_rank = np.empty(indices.size, np.int64)
+        cost_rank[np.lexsort((lots[indices], cost))] = np.arange(indices.size)
+        # of two neighbours only one goes in a round, because the other then counts for both
+        lowest = (cost_rank < np.append(indices.size, cost_rank[:-1])) & (
+            cost_rank < np.append(cost_rank[1:], indices.size)
+        )
+        may_go = np.flatnonzero(lowest & np.isfinite(cost) & (cost_rank <= indices.size // 2))
+        if not may_go.size:
+            break
+        cheapest = may_go[np.argsort(cost_rank[may_go])[: indices.size - most]]
+        indices = np.delete(indices, cheapest)
+    return indices
+
+
+def _area_lost(x: NDArray[np.float64], y: NDArray[np.float64], *, steps: bool) -> NDArray[np.float64]:
+    """(K,): how much the area changes without each point."""
+    cost = np.full(x.size, np.inf)
+    if steps:
+        cost[:-1] = np.abs(np.diff(x, prepend=0)[:-1] * np.diff(y))
+    else:
+        across, up = x[2:] - x[:-2], y[2:] - y[:-2]
+        cost[1:-1] = np.abs(across * (y[1:-1] - y[:-2]) - up * (x[1:-1] - x[:-2])) / 2
+    return cost

@@ -1,6 +1,6 @@
-"""Which images limits pass, send to review and reject: by truth, by type of defect and by size of defect.
+"""Which images two thresholds pass, send to review and reject: by truth, by type and by size of defect.
 
-Every count keeps the places of its images, so that whoever shows it can open them.
+Every count keeps the indices of its images in the test set, so that a page can open them.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ class ConfusionCell:
 
     truth: Truth
     verdict: Verdict
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     """Of the images in the test set, highest score first."""
     share: float | None
     """Of the images of this truth; None when there are none."""
@@ -35,7 +35,7 @@ class ConfusionCell:
     @property
     def count(self) -> int:
         """How many images."""
-        return len(self.places)
+        return len(self.indices)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +45,10 @@ class EscapeGroup:
 
     name: str
     """Type of the defect, or the range of sizes in words, such as "12 to 40 px"."""
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     """Of all images of the group."""
     escaped: tuple[int, ...]
-    """Places of those that are passed, highest score first."""
+    """Indices of those that are passed, highest score first."""
     reviewed: tuple[int, ...]
     rejected: tuple[int, ...]
     rate: float
@@ -68,9 +68,9 @@ class EscapesBySize:
     words: str
     """How the ranges were made, and what was left out."""
     without_mask: tuple[int, ...]
-    """Places of defective images without a mask: their size is not known."""
+    """Indices of defective images without a mask: their size is not known."""
     vanished: tuple[int, ...]
-    """Places of defective images whose mask has no pixel left at the size of the map."""
+    """Indices of defective images whose mask has no pixel left at the size of the map."""
 
 
 def confusion(
@@ -78,11 +78,7 @@ def confusion(
 ) -> tuple[ConfusionCell, ...]:
     """Six cells, in the order good OK, good REVIEW, good NG, defect OK, defect REVIEW, defect NG; four without review.
 
-    Args:
-        labels: (N,) 0 good, 1 defect.
-        scores: (N,) the scores that verdicts are made with.
-        reject: NG above this.
-        review: REVIEW above this; None for no review.
+    ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,). NG above ``reject``, REVIEW above ``review``.
     """
     images = _Judged.of(labels, scores, reject=reject, review=review)
     verdicts: tuple[Verdict, ...] = ("OK", "NG") if review is None else ("OK", "REVIEW", "NG")
@@ -91,9 +87,9 @@ def confusion(
     for truth, label in truths:
         kind = images.labels == label
         for verdict in verdicts:
-            places = images.places(kind, verdict)
-            share = len(places) / np.count_nonzero(kind) if kind.any() else None
-            cells.append(ConfusionCell(truth=truth, verdict=verdict, places=places, share=share))
+            indices = images.indices(kind, verdict)
+            share = len(indices) / np.count_nonzero(kind) if kind.any() else None
+            cells.append(ConfusionCell(truth=truth, verdict=verdict, indices=indices, share=share))
     return tuple(cells)
 
 
@@ -113,12 +109,8 @@ def escapes_by_size(
 ) -> EscapesBySize:
     """Escapes by size of defect: up to four ranges with about as many images each.
 
-    Args:
-        labels: (N,) 0 good, 1 defect.
-        scores: (N,) the scores that verdicts are made with.
-        areas: (N,) area of each image's mask in pixels of the map; None without a mask.
-        reject: NG above this.
-        review: REVIEW above this; None for no review.
+    ``areas``: (N,) area of each image's mask in pixels of the map; None without a mask. The others are as for
+    :func:`confusion`.
     """
     images = _Judged.of(labels, scores, reject=reject, review=review)
     sizes = np.array([-1 if area is None else area for area in areas], np.int64)
@@ -159,7 +151,7 @@ class _Judged:
     labels: NDArray[np.int64]
     verdicts: NDArray[np.str_]
     order: NDArray[np.int64]
-    """Places, highest score first."""
+    """Indices, highest score first."""
 
     @staticmethod
     def of(labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None) -> "_Judged":
@@ -168,7 +160,7 @@ class _Judged:
         verdicts = np.where(values > np.float64(reject), "NG", np.where(values > np.float64(lower), "REVIEW", "OK"))
         return _Judged(np.asarray(labels, np.int64), verdicts, np.argsort(-values, kind="stable"))
 
-    def places(self, chosen: NDArray[np.bool_], verdict: Verdict | None = None) -> tuple[int, ...]:
+    def indices(self, chosen: NDArray[np.bool_], verdict: Verdict | None = None) -> tuple[int, ...]:
         """Of the chosen images, with one verdict or any, highest score first."""
         wanted = chosen if verdict is None else chosen & (self.verdicts == verdict)
         return tuple(self.order[wanted[self.order]].tolist())
@@ -176,13 +168,13 @@ class _Judged:
     def group(self, name: str, chosen: NDArray[np.bool_]) -> EscapeGroup:
         """Escapes among chosen images, at least one."""
         total = int(np.count_nonzero(chosen))
-        escaped = self.places(chosen, "OK")
+        escaped = self.indices(chosen, "OK")
         return EscapeGroup(
             name=name,
-            places=self.places(chosen),
+            indices=self.indices(chosen),
             escaped=escaped,
-            reviewed=self.places(chosen, "REVIEW"),
-            rejected=self.places(chosen, "NG"),
+            reviewed=self.indices(chosen, "REVIEW"),
+            rejected=self.indices(chosen, "NG"),
             rate=len(escaped) / total,
             interval=binomial_interval(len(escaped), total),
         )

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import PARTS, Costs, require_rate
-from skrd4ad.metrics.ranking import finite_scores, threshold_between
+from skrd4ad.metrics.ranking import Ranking, finite_scores, threshold_between
 from skrd4ad.metrics.thresholds import conformal_threshold
 
 
@@ -33,30 +33,15 @@ class LeastCost:
     """Expected cost of 1000 parts."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Candidates:
-    """Every threshold that gives other verdicts, ascending, (T,): below all scores, between them, at the highest."""
-
-    thresholds: NDArray[np.float64]
-    good_above: NDArray[np.float64]
-    """Share of good parts above each."""
-    defects_above: NDArray[np.float64]
-
-
 def balanced_accuracy_max(good_scores: ArrayLike, defect_scores: ArrayLike) -> BalancedAccuracy:
     """The threshold of best balanced accuracy; of equally good ones the one with the fewest escapes.
 
-    Args:
-        good_scores: (n,) image scores of good parts, at least one.
-        defect_scores: (m,) image scores of defects, at least one.
-
-    Raises:
-        DataError: there are no good or no defective images, or a score is not finite.
+    ``good_scores``: (n,) and ``defect_scores``: (m,) image scores, at least one of each kind.
     """
-    found = _candidates(good_scores, defect_scores)
-    accuracy = (1 - found.good_above + found.defects_above) / 2
+    thresholds, good_above, defects_above = _candidates(good_scores, defect_scores)
+    accuracy = (1 - good_above + defects_above) / 2
     best = int(np.flatnonzero(_reach(accuracy, accuracy.max()))[0])
-    return BalancedAccuracy(float(accuracy[best]), float(found.thresholds[best]))
+    return BalancedAccuracy(float(accuracy[best]), float(thresholds[best]))
 
 
 def least_cost(good_scores: ArrayLike, defect_scores: ArrayLike, *, costs: Costs, defect_rate: float) -> LeastCost:
@@ -65,25 +50,17 @@ def least_cost(good_scores: ArrayLike, defect_scores: ArrayLike, *, costs: Costs
     Exact: every threshold, and every pair, that gives other verdicts is considered. Of equally cheap ones those with
     the fewest escapes, then the highest review threshold, then the lowest reject threshold: the narrowest band.
 
-    Args:
-        good_scores: (n,) image scores of good parts, at least one.
-        defect_scores: (m,) image scores of defects, at least one.
-        costs: of an escape, a false reject and, if there is one, a review.
-        defect_rate: share of defective parts among all parts, 0 to 1.
-
-    Raises:
-        ConfigError: the rate is not 0 to 1.
-        DataError: there are no good or no defective images, or a score is not finite.
+    ``good_scores``: (n,) and ``defect_scores``: (m,) image scores, at least one of each kind. ``defect_rate``: share of
+    defective parts among all parts, 0 to 1.
     """
     require_rate(defect_rate)
-    found = _candidates(good_scores, defect_scores)
-    good = PARTS * (1 - defect_rate) * found.good_above
-    defects = PARTS * defect_rate * found.defects_above
+    thresholds, good_above, defects_above = _candidates(good_scores, defect_scores)
+    good, defects = PARTS * (1 - defect_rate) * good_above, PARTS * defect_rate * defects_above
     escapes = PARTS * defect_rate - defects
     if costs.review is None:
         total = good * costs.false_reject + escapes * costs.escape
         best = int(np.flatnonzero(_reach(-total, -total.min()))[0])
-        return LeastCost(reject=float(found.thresholds[best]), review=None, cost=float(total[best]))
+        return LeastCost(reject=float(thresholds[best]), review=None, cost=float(total[best]))
     # The cost of a pair falls apart into what its lower and what its upper threshold does, as the parts between them
     # are those above the lower one without those above the upper one.
     lower = escapes * costs.escape + (good + defects) * costs.review
@@ -95,8 +72,8 @@ def least_cost(good_scores: ArrayLike, defect_scores: ArrayLike, *, costs: Costs
     pairs = lower[low] + upper[low:]
     high = low + int(np.flatnonzero(_reach(-pairs, -pairs.min()))[0])
     return LeastCost(
-        reject=float(found.thresholds[high]),
-        review=float(found.thresholds[low]) if low < high else None,
+        reject=float(thresholds[high]),
+        review=float(thresholds[low]) if low < high else None,
         cost=float(pairs[high - low]),
     )
 
@@ -104,16 +81,9 @@ def least_cost(good_scores: ArrayLike, defect_scores: ArrayLike, *, costs: Costs
 def review_by_rate(held_out: ArrayLike, *, reject: float, rate: float) -> float | None:
     """Review threshold at which good parts are reviewed or rejected at no more than a rate (split-conformal).
 
-    None when it is not below ``reject``: there is no band then.
-
-    Args:
-        held_out: (n,) image scores of good images that the model has not learnt from.
-        reject: a part is NG above this.
-        rate: share of good parts that may be above the review threshold; larger than the false-reject rate.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no scores, or one is not finite.
+    None when it is not below ``reject``: there is no band then. ``held_out``: (n,) image scores of good images that
+    the model has not learnt from. ``rate``: share of good parts that may be above the review threshold, larger than
+    the false-reject rate.
     """
     threshold = conformal_threshold(held_out, false_reject_rate=rate).threshold
     return threshold if threshold < reject else None
@@ -122,16 +92,8 @@ def review_by_rate(held_out: ArrayLike, *, reject: float, rate: float) -> float 
 def review_by_escapes(defect_scores: ArrayLike, *, reject: float, escape_rate: float) -> float | None:
     """Highest review threshold with which no more than a share of the defects passes unseen.
 
-    It is a score itself, or lies just below the lowest one. None when ``reject`` alone keeps the share.
-
-    Args:
-        defect_scores: (m,) image scores of defects, at least one.
-        reject: a part is NG above this.
-        escape_rate: share of the defects that may be OK, 0 to below 1.
-
-    Raises:
-        ConfigError: the rate is not 0 to below 1.
-        DataError: there are no defects, or a score is not finite.
+    It lies just below the lowest score that must not pass. None when ``reject`` alone keeps the share.
+    ``defect_scores``: (m,) image scores, at least one. ``escape_rate``: share of the defects that may be OK.
     """
     if not 0 <= escape_rate < 1:
         raise ConfigError(f"The escape rate is {escape_rate!r}; allowed: 0 to below 1 (0.01 is 1 %).")
@@ -140,20 +102,22 @@ def review_by_escapes(defect_scores: ArrayLike, *, reject: float, escape_rate: f
     allowed = math.floor(escape_rate * defects.size + 1e-9)
     if np.count_nonzero(defects <= reject) <= allowed:
         return None
-    # the lowest score that must not pass; a threshold just below it
     return threshold_between(None, defects[allowed])
 
 
-def _candidates(good_scores: ArrayLike, defect_scores: ArrayLike) -> _Candidates:
-    good, defects = np.sort(_some(good_scores, "good")), np.sort(_some(defect_scores, "defective"))
-    scores = np.unique(np.concatenate([good, defects]))
+def _candidates(
+    good_scores: ArrayLike, defect_scores: ArrayLike
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Every threshold that gives other verdicts, ascending, with the share of good parts and of defects above it.
+
+    All three are (T,). The first threshold lies below all scores, the last is the highest score.
+    """
+    ranking = Ranking(np.sort(_some(good_scores, "good")), np.sort(_some(defect_scores, "defective")))
+    scores = np.unique(np.concatenate([ranking.negatives, ranking.positives]))
     between = [threshold_between(low, high) for low, high in pairwise(scores)]
     thresholds = np.array([threshold_between(None, scores[0]), *between, float(scores[-1])])
-    return _Candidates(
-        thresholds=thresholds,
-        good_above=1 - np.searchsorted(good, thresholds, side="right") / good.size,
-        defects_above=1 - np.searchsorted(defects, thresholds, side="right") / defects.size,
-    )
+    hits, false = ranking.counts_above(thresholds)
+    return thresholds, false / ranking.negatives.size, hits / ranking.positives.size
 
 
 def _reach(values: NDArray[np.float64], best: np.float64) -> NDArray[np.bool_]:

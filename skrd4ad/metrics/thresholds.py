@@ -1,4 +1,4 @@
-"""Thresholds that keep a promise about good parts, from good images that the model has not learnt from."""
+"""Split-conformal thresholds: a guaranteed false-reject rate, from good images held out from training."""
 
 import math
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from skrd4ad.metrics.ranking import finite_scores
 
 @dataclass(frozen=True)
 class ConformalThreshold:
-    """A threshold and what it promises: a part is rejected when its score is above it, not when it is equal."""
+    """A threshold and what it guarantees: a part is rejected when its score is above it, not when it is equal."""
 
     threshold: float
     n: int
     """Held-out good images it was taken from."""
     rank: int
-    """Its place among their scores in ascending order, from 1."""
+    """Its rank among their scores in ascending order, from 1."""
     target: float
     """False-reject rate that was asked for."""
     certified_rate: float
@@ -33,7 +33,7 @@ def conformal_threshold(scores: ArrayLike, *, false_reject_rate: float) -> Confo
     """Split-conformal quantile: the ceil((n + 1)(1 - rate))-th smallest score of held-out good images.
 
     ``scores``: (n,) image scores of good images that were kept from training. Their maximum is used when n is too
-    small for the rate. The promise supposes that new good parts come from the same process as the held-out ones.
+    small for the rate. The guarantee supposes that new good parts come from the same process as the held-out ones.
 
     Raises:
         ConfigError: the rate is not above 0 and below 1.
@@ -71,9 +71,6 @@ def false_reject_interval(n: int, rank: int, *, confidence: float = 0.95) -> tup
     The certified rate is an average over all draws of n images; one draw may be lucky or not. Exact for scores without
     ties, whatever their distribution: the rate follows Beta(n + 1 - rank, rank). Equal tails. With ties the rate is
     no larger.
-
-    Raises:
-        ConfigError: the rank is not 1 to n, or the confidence not between 0 and 1.
     """
     if not 1 <= rank <= n:
         raise ConfigError(f"The rank is {rank!r} of {n} scores; allowed: 1 to {n}.")

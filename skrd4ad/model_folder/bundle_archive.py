@@ -5,17 +5,16 @@ is unpacked. What is wrong is named.
 """
 
 import hashlib
-import io
 import json
 import re
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from skrd4ad.errors import CheckpointError
+from skrd4ad.data.images.archives import hazard_of, open_zip, read_chunks
+from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.model_folder.folder import CONFIG, WEIGHTS
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
@@ -26,12 +25,8 @@ MOST_PARTS = 200
 MOST_BYTES = 4 * 2**30
 """Of all parts together, unpacked."""
 MOST_MANIFEST_BYTES = 2**20
-_CHUNK = 2**20
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 SUFFIXES = (".safetensors", ".json", ".md", ".png")
-
-# what reading a damaged ZIP file lets through; RuntimeError: encrypted, NotImplementedError: packed in an unknown way
-_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
 
 
 @dataclass(frozen=True)
@@ -82,11 +77,9 @@ def open_bundle(source: Path | bytes, label: str) -> zipfile.ZipFile:
         CheckpointError: it cannot be opened, or is none.
     """
     try:
-        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except OSError as error:
-        raise CheckpointError(f"{label} cannot be opened: {error.strerror or error}.") from error
-    except _DAMAGED as error:
-        raise CheckpointError(f"{label} is no bundle, or it is damaged ({error}). Fetch or write it again.") from error
+        return open_zip(source, label, kind="bundle", remedy="Fetch or write it again.")
+    except DataError as error:
+        raise CheckpointError(str(error)) from error
 
 
 def checked_manifest(archive: zipfile.ZipFile, label: str) -> BundleManifest:
@@ -123,7 +116,10 @@ def _require_plain(info: zipfile.ZipInfo, names: list[str], label: str) -> None:
         )
     if names.count(info.filename.casefold()) > 1:
         raise CheckpointError(f"{label} holds {info.filename!r} twice; nothing is imported.")
-    if info.flag_bits & 0x1:
+    hazard = hazard_of(info)
+    if hazard == "link":
+        raise CheckpointError(f"{label}: the part {info.filename} is a link or a device; nothing is imported.")
+    if hazard == "encrypted":
         raise CheckpointError(f"{label}: the part {info.filename} is encrypted; write the bundle without a password.")
 
 
@@ -170,34 +166,26 @@ def _small(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
         info = archive.getinfo(name)
         if info.file_size > MOST_MANIFEST_BYTES:
             raise CheckpointError(f"{label}: the part {name} has {info.file_size} bytes; it is no bundle.")
-        return archive.read(info)
+        return b"".join(read_chunks(archive, info))
     except KeyError:
         raise CheckpointError(f"{label} is no bundle of a model: it lacks the part {name}.") from None
-    except _DAMAGED as error:
+    except DataError as error:
         raise CheckpointError(f"{label}: the part {name} is damaged ({error}).") from error
 
 
 def unpack(archive: zipfile.ZipFile, name: str, part: Part, target: IO[bytes] | None, label: str) -> None:
     """Copy a part of a bundle, or only check it, while its digest is taken.
 
-    Never more than the size in the listing is unpacked, whatever the packed data claim.
-
     Raises:
         CheckpointError: the part is damaged, or was changed.
     """
     digest = hashlib.sha256()
-    for chunk in _chunks(archive, name, label):
-        digest.update(chunk)
-        if target is not None:
-            target.write(chunk)
+    try:
+        for chunk in read_chunks(archive, archive.getinfo(name)):
+            digest.update(chunk)
+            if target is not None:
+                target.write(chunk)
+    except DataError as error:
+        raise CheckpointError(f"{label}: the part {name} is damaged ({error}). Fetch or write it again.") from error
     if digest.hexdigest() != part.sha256:
         raise CheckpointError(f"{label}: the part {name} was changed; its SHA-256 is not that of the manifest.")
-
-
-def _chunks(archive: zipfile.ZipFile, name: str, label: str) -> Iterator[bytes]:
-    try:
-        with archive.open(name) as stream:
-            while chunk := stream.read(_CHUNK):
-                yield chunk
-    except _DAMAGED as error:
-        raise CheckpointError(f"{label}: the part {name} is damaged ({error}). Fetch or write it again.") from error

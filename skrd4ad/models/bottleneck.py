@@ -33,14 +33,7 @@ class OCBE(nn.Module):
             self.bn4 = nn.BatchNorm2d(2 * c3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Embedding of the teacher's features.
-
-        Args:
-            features: [f1, f2, f3], finest first.
-
-        Returns:
-            (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
-        """
+        """[f1, f2, f3], finest first → (B, embedding channels, h / 2, w / 2), h and w the sides of f3."""
         f1, f2, f3 = features
         from_f1 = self.relu(self.bn1(self.conv1(f1)))
         from_f1 = self.relu(self.bn2(self.conv2(from_f1)))

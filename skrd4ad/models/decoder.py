@@ -79,14 +79,10 @@ class Decoder(nn.Module):
         self.head3 = _head(t1, c1, design)
 
     def forward(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
-        """Restored features.
+        """Restored features [g1, g2, g3], each with the shape of its teacher feature.
 
-        Args:
-            embedding: (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
-            features: the teacher's [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
-
-        Returns:
-            [g1, g2, g3], each with the shape of its teacher feature.
+        ``embedding``: (B, embedding channels, h / 2, w / 2), h and w the sides of f3. ``features``: the teacher's
+        [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
         """
         _, f2, f3 = features
         g3 = self.head1(self.layer1(embedding))

@@ -1,4 +1,4 @@
-"""What is usual on good images: how far from restored each level is there, and what their patches look like."""
+"""Normalisation by the good training images: the spread of each level, and a memory bank of their patches."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from skrd4ad.models.resampling import enlarged
+from skrd4ad.models.backbones import enlarged
 
 PREFIX = "normality."
 """Of the names of its tensors in ``model.safetensors``."""
@@ -14,15 +14,10 @@ _PATCHES = "patches"
 
 
 def patch_descriptors(features: list[Tensor]) -> Tensor:
-    """What a place of the image looks like: the two finest levels around it, on the grid of the second.
+    """(B, C_1 + C_2, H_2, W_2) float32: the two finest levels, joined on the grid of the second.
 
-    Each level is averaged over 3x3 positions, so that a small shift of the part changes little.
-
-    Args:
-        features: the teacher's, (B, C_l, H_l, W_l) each, finest first.
-
-    Returns:
-        (B, C_1 + C_2, H_2, W_2) float32.
+    ``features``: the teacher's, (B, C_l, H_l, W_l) each, finest first. Each level is averaged over 3x3 positions, so
+    that a small shift of the part changes little.
     """
     fine, middle = (
         F.avg_pool2d(level.float(), 3, stride=1, padding=1, count_include_pad=False) for level in features[:2]
@@ -32,30 +27,29 @@ def patch_descriptors(features: list[Tensor]) -> Tensor:
 
 
 class Normality(nn.Module):
-    """Turns distances into departures from what is usual. Its buffers are fitted on good training images only.
+    """Turns restoration distances into weighted z-scores. Its buffers are fitted on good training images only.
 
-    Without patches it multiplies each level by its weight, a share over its spread on good images, so that no level
-    decides because it is noisy. With patches (retrieval, as in PatchCore, arXiv 2106.08265) it also finds the good
-    patch that is nearest to each place: the distance to it becomes one more level, and what is usual at patches like it
-    is subtracted, so that a place where good parts are hard to restore needs more to stand out than a calm one.
+    Without a memory bank each level is multiplied by its weight, a share over its standard deviation on good images, so
+    that no level decides because it is noisy. With a memory bank of patches (PatchCore, arXiv 2106.08265) the distance
+    to the nearest patch becomes one more level, and from each level the mean distance of good patches like it is
+    subtracted: a position where good parts are hard to restore needs a larger distance to stand out.
 
-    With a floor as well, departures below it count as nothing, so that what is a little nearer to usual than usual
-    does not make up for a defect beside it; and the coarsest level, whose cells reach far beyond a defect, counts at no
-    place more than the middle one: both must see something there.
+    With a floor as well, z-scores below it become 0, so that negative ones do not cancel a defect beside them in the
+    blur; and the coarsest level, whose cells reach far beyond a defect, is clipped to the middle level.
     """
 
     weights: Tensor
-    """(M,): factor of each level, above 0; M is L, or L + 1 with patches."""
+    """(M,): factor of each level, above 0; M is L, or L + 1 with a memory bank."""
     centre: Tensor | None
     scale: Tensor | None
     patches: Tensor | None
-    """(K, D): standardised descriptors of good patches."""
+    """(K, D): the memory bank, standardised descriptors of good patches."""
     usual: Tensor | None
     """(K, M): mean distance of good patches near each of them, by level; of the nearest patch the mean of all."""
     floor: Tensor | None
-    """(M,): departure of each level below which nothing counts; only with patches."""
+    """(M,): threshold of each level, before its weight, below which it is 0; only with a memory bank."""
     source: Tensor | None
-    """(K, 3) int64: place of the training image that each patch is from, and its row and column on the grid there."""
+    """(K, 3) int64: index of the training image that each patch is from, and its row and column on the grid there."""
 
     def __init__(
         self,
@@ -68,16 +62,9 @@ class Normality(nn.Module):
         source: Tensor | None = None,
         floor: Tensor | None = None,
     ) -> None:
-        """Take what was fitted.
+        """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches.
 
-        Args:
-            weights: (M,), above 0.
-            centre: (D,), mean of the descriptors of good patches; given with all up to ``source``, or none is.
-            scale: (D,), their standard deviation.
-            patches: (K, D).
-            usual: (K, M).
-            source: (K, 3).
-            floor: (M,).
+        All from ``centre`` to ``source`` are given, or none is.
         """
         super().__init__()
         self.register_buffer("weights", weights)
@@ -107,35 +94,31 @@ class Normality(nn.Module):
         except (ValueError, KeyError) as error:
             raise RuntimeError(f"the patches of good images are damaged: {error}") from error
         if shapes != names:
-            raise RuntimeError(f"what is usual on good images has the shapes {shapes}; expected {names}")
+            raise RuntimeError(f"the statistics of good images have the shapes {shapes}; expected {names}")
         return Normality(**given)
 
     @property
     def has_patches(self) -> bool:
-        """Whether places are compared with patches of good images."""
+        """Whether there is a memory bank."""
         return self.patches is not None
 
     def forward(self, features: list[Tensor], distances: list[Tensor]) -> list[Tensor]:
-        """How far each place departs from what is usual, by level and weighted.
+        """Weighted z-scores of each level, shaped as the distances; with a memory bank one more, (B, 1, H_2, W_2).
 
-        Args:
-            features: the teacher's, finest first.
-            distances: (B, 1, H_l, W_l) of each level, as :func:`skrd4ad.anomaly_map.restoration_distances` gives them.
-
-        Returns:
-            As the distances, and with patches one more, (B, 1, H_2, W_2). Without patches from 0 up; with them around 0
-            for good parts.
+        ``features``: the teacher's, finest first. ``distances``: (B, 1, H_l, W_l) of each level, as
+        :func:`skrd4ad.anomaly_map.restoration_distances` gives them. Without a memory bank the result is 0 or more;
+        with one it is around 0 for good parts.
         """
         if self.patches is None:
             return [distance * weight for distance, weight in zip(distances, self.weights, strict=True)]
         assert self.usual is not None
-        nearest, place = self.nearest(features)
-        departures = departures_from(self.usual[place].permute(0, 3, 1, 2), [*distances, nearest])
-        return [departure * weight for departure, weight in zip(departures, self.weights, strict=True)]
+        nearest, index = self.nearest(features)
+        centred = centred_distances(self.usual[index].permute(0, 3, 1, 2), [*distances, nearest])
+        return [level * weight for level, weight in zip(centred, self.weights, strict=True)]
 
     def counted(self, levels: Tensor) -> Tensor:
-        """What counts of the levels of :meth:`forward`, made the size of the map: all, or with a floor what the class
-        says; (B, M, S, S) both."""
+        """Levels (B, M, S, S) of :meth:`forward` at the size of the map, with the floor and the clipping where there is
+        a floor; same shape."""
         if self.floor is None:
             return levels
         above = (levels - (self.floor * self.weights).view(1, -1, 1, 1)).relu()
@@ -143,41 +126,32 @@ class Normality(nn.Module):
         return torch.cat([fine, middle, torch.minimum(coarse, middle), nearest], dim=1)
 
     def nearest(self, features: list[Tensor]) -> tuple[Tensor, Tensor]:
-        """Distance of each place from the nearest good patch, and which that is.
-
-        Returns:
-            (B, 1, H_2, W_2) float32, and (B, H_2, W_2) int64: its place among the patches.
-        """
+        """Distance of each position to the nearest patch, (B, 1, H_2, W_2) float32, and its index, (B, H_2, W_2)."""
         assert self.patches is not None, "only with patches"
         described = self.standardised(patch_descriptors(features))
         batch, channels, height, width = described.shape
         rows = described.permute(0, 2, 3, 1).reshape(-1, channels)
-        # how near the nearest is is computed anew: a difference of large sums is rough in bf16
+        # only the index comes from this: a difference of large sums is too rough for the distance in bf16
         order = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2)
-        # the first of the least; argmin says the same, and is many times as slow in OpenVINO
+        # the first of the smallest; argmin gives the same, and is many times as slow in OpenVINO
         count = len(self.patches)
-        place = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count - 1).amin(1)
-        nearest = (rows - self.patches[place]).square().sum(dim=1).sqrt()
-        return nearest.reshape(batch, 1, height, width), place.reshape(batch, height, width)
+        index = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count - 1).amin(1)
+        nearest = (rows - self.patches[index]).square().sum(dim=1).sqrt()
+        return nearest.reshape(batch, 1, height, width), index.reshape(batch, height, width)
 
     def standardised(self, descriptors: Tensor) -> Tensor:
-        """Descriptors (B, D, h, w) in units of their spread over good patches."""
+        """Descriptors (B, D, h, w) less their mean over good patches, over their standard deviation there."""
         assert self.centre is not None and self.scale is not None, "only with patches"
         return (descriptors - self.centre.view(1, -1, 1, 1)) / self.scale.view(1, -1, 1, 1)
 
 
 def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
-    """Squared Euclidean distances of (N, D) from (K, D): (N, K), a little below 0 where rounding has it so."""
-    # one matrix product with a bias: nothing of the size (N, K) is gone over twice
+    """Squared Euclidean distances of (N, D) from (K, D): (N, K), a little below 0 where rounding makes them so."""
+    # one matrix product with a bias: one pass over the (N, K) numbers
     nearness = torch.addmm((others * others).sum(1), rows, others.T, alpha=-2)
     return nearness.add_((rows * rows).sum(1, keepdim=True))
 
 
-def departures_from(usual: Tensor, distances: list[Tensor]) -> list[Tensor]:
-    """Distances less what is usual.
-
-    Args:
-        usual: (B, M, h, w).
-        distances: M of (B, 1, H_l, W_l).
-    """
-    return [d - enlarged(usual[:, n : n + 1], (int(d.shape[-2]), int(d.shape[-1]))) for n, d in enumerate(distances)]
+def centred_distances(means: Tensor, distances: list[Tensor]) -> list[Tensor]:
+    """Distances (B, 1, H_l, W_l) of M levels less their means (B, M, h, w), which are enlarged to each level."""
+    return [d - enlarged(means[:, n : n + 1], (int(d.shape[-2]), int(d.shape[-1]))) for n, d in enumerate(distances)]

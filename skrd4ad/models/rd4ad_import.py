@@ -10,22 +10,17 @@ from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.errors import CheckpointError
 from skrd4ad.models.skrd import Student
 from skrd4ad.models.student_design import student_design
-from skrd4ad.models.tensor_files import is_state_dict, read_tensor_file
+from skrd4ad.models.tensor_files import COUNTER, differences, is_state_dict, read_tensor_file
 
 _PARTS = ("bn", "decoder")
-_COUNTER = "num_batches_tracked"
 
 
 def read_rd4ad(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     """State dict of a student from a checkpoint of the original code.
 
-    Args:
-        path: ``.pth`` or ``.pt`` with ``{'bn': …, 'decoder': …}``, or ``.safetensors`` with the names
-            ``bn.…`` and ``decoder.…``.
-        config: of the model that the checkpoint is for; the file does not tell its ``res``.
-
-    Returns:
-        State dict of ``build_student(config)``.
+    ``path``: ``.pth`` or ``.pt`` with ``{'bn': …, 'decoder': …}``, or ``.safetensors`` with the names ``bn.…`` and
+    ``decoder.…``. ``config`` is that of the model; the file does not tell its ``res``. Returns the state dict of
+    ``build_student(config)``.
 
     Raises:
         CheckpointError: the file is missing, damaged, holds Python objects or no bottleneck, or is another net's.
@@ -33,10 +28,10 @@ def read_rd4ad(path: Path, config: ModelConfig) -> dict[str, Tensor]:
     flat = _flat_names(read_tensor_file(path, error=CheckpointError), path)
     # some published files carry a memory bank of an earlier method, which RD4AD never reads
     given = {name: tensor for name, tensor in flat.items() if "memory" not in name}
-    if problems := _mismatches(given, config.net):
+    if problems := differences(given, _expected(config.net)):
         raise CheckpointError(_wrong_net(path, given, net=config.net, problems=problems))
     return {
-        name: _counter(given.get(name)) if name.endswith(_COUNTER) else given[name].to(like.dtype)
+        name: _counter(given.get(name)) if name.endswith(COUNTER) else given[name].to(like.dtype)
         for name, like in _expected(config.net).items()
     }
 
@@ -72,21 +67,8 @@ def _expected(net: str) -> dict[str, Tensor]:
         return Student(student_design(net), skips=0).state_dict()
 
 
-def _mismatches(given: dict[str, Tensor], net: str) -> list[str]:
-    """Up to three differences in words; none when the tensors are those of this net's student."""
-    expected = {name: like for name, like in _expected(net).items() if not name.endswith(_COUNTER)}
-    problems = [f"{name} is missing" for name in expected if name not in given]
-    problems += [
-        f"{name} is {tuple(given[name].shape)}, not {tuple(like.shape)}"
-        for name, like in expected.items()
-        if name in given and given[name].shape != like.shape
-    ]
-    problems += [f"{name} is not known" for name in given if name not in expected and not name.endswith(_COUNTER)]
-    return problems[:3]
-
-
 def _wrong_net(path: Path, given: dict[str, Tensor], *, net: str, problems: list[str]) -> str:
-    other = next((name for name in NETS if name != net and not _mismatches(given, name)), None)
+    other = next((name for name in NETS if name != net and not differences(given, _expected(name))), None)
     remedy = f"Its shapes fit --net {other}." if other else "Its shapes fit no --net that is known."
     return f"{path} is no checkpoint of {net}: {'; '.join(problems)}. {remedy}"
 

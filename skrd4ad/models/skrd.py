@@ -15,7 +15,7 @@ from skrd4ad.types import Progress
 
 
 class Student(nn.Module):
-    """What is trained: bottleneck (``bn``) and decoder (``decoder``), named as in the published checkpoints."""
+    """The trained network: bottleneck (``bn``) and decoder (``decoder``), named as in the published checkpoints."""
 
     def __init__(self, design: StudentDesign, *, skips: int) -> None:
         super().__init__()
@@ -36,29 +36,21 @@ class Student(nn.Module):
 
 
 class SKRD4AD(nn.Module):
-    """Teacher and student together, from raw pixels to both sets of features."""
+    """Teacher and student together, from raw pixels to both sets of features.
+
+    ``normality``: statistics of good images for the anomaly map; None for the published map.
+    """
 
     def __init__(self, teacher: Teacher, student: Student, normality: Normality | None = None) -> None:
-        """Put a model together.
-
-        Args:
-            teacher: frozen.
-            student: trained or not.
-            normality: what is usual on good images; None for the published map.
-        """
         super().__init__()
         self.teacher = teacher
         self.student = student
         self.normality = normality
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Teacher features and restored features of images.
+        """Images (B, 3, S, S) RGB, uint8 or float, 0..255 → [f1, f2, f3] of the teacher and [g1, g2, g3] restored.
 
-        Args:
-            images: (B, 3, S, S) RGB, uint8 or float, 0..255.
-
-        Returns:
-            [f1, f2, f3] and [g1, g2, g3], finest first, level by level of the same shape.
+        Finest first, (B, C_l, H_l, W_l) each.
         """
         features = self.teacher(images)
         return features, self.student(features)
@@ -75,16 +67,6 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
 def build_model(
     config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, progress: Progress | None = None
 ) -> SKRD4AD:
-    """Teacher with its weights and an untrained student.
-
-    Args:
-        config: what the model is made of.
-        weights: weights file of the teacher to use instead of the usual places.
-        seed: of the student's first weights.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
-
-    Raises:
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-    """
+    """Teacher with its weights and an untrained student; ``weights`` and ``progress`` as for ``load_weights``."""
     teacher = build_teacher(config.net, weights=weights, progress=progress)
     return SKRD4AD(teacher, build_student(config, seed=seed))

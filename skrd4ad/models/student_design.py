@@ -36,12 +36,7 @@ class StudentDesign:
 def student_design(net: str, *, width: int = 1) -> StudentDesign:
     """Design of the student of a teacher: the published one for the ResNets, a small one for EfficientNet-Lite0.
 
-    Args:
-        net: name of the teacher.
-        width: factor of the widths of the small student's decoder; the published ones have only 1.
-
-    Raises:
-        ConfigError: no teacher has this name.
+    ``width``: factor of the widths of the small student's decoder; the published ones have only 1.
     """
     spec = teacher_spec(net)
     if spec.block == "linear":

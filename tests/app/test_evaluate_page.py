@@ -356,7 +356,7 @@ def test_every_bar_and_every_cell_opens_exactly_its_images(visit, evaluated: Sto
     assert marks and set(marks) <= set(groups)
     by_type = sorted(place for group in groups.values() if group.chart == "type" for place in group.places)
     assert by_type == np.flatnonzero(evaluated.labels == 1).tolist(), "the rejected ones can be chosen too"
-    assert {places for chart, _, places in marks if chart == "cell"} == {c.places for c in found.confusion if c.count}
+    assert {places for chart, _, places in marks if chart == "cell"} == {c.indices for c in found.confusion if c.count}
     box = next(box for box in at.selectbox if box.label == "Images shown")
     for mark in marks:
         box.set_value(groups[mark].id).run()

@@ -8,16 +8,8 @@ from scipy import ndimage
 from sklearn import metrics as reference
 
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.metrics import aupro as subject
-from skrd4ad.metrics.aupro import (
-    aupro,
-    pixel_auroc,
-    pixel_average_precision,
-    pixel_f1_max,
-    pool_pixels,
-    pro_curve,
-    rates_above,
-)
+from skrd4ad.metrics import ranking
+from skrd4ad.metrics.aupro import PooledPixels, aupro, overlap_at, pool_pixels, rates_above
 
 SIDE = 12
 
@@ -76,7 +68,7 @@ KINDS = ["distinct", "tied", "heavily tied", "constant", "perfect", "inverted"]
 
 @pytest.fixture(params=[1 << 20, 7], ids=["one part", "many parts"])
 def part_size(request, monkeypatch):
-    monkeypatch.setattr(subject, "_PART", request.param)
+    monkeypatch.setattr(ranking, "_PART", request.param)
 
 
 @pytest.mark.usefixtures("part_size")
@@ -97,20 +89,20 @@ def test_pixel_metrics_agree_with_scikit_learn(kind, seed):
     masks = make_masks(5)
     maps = make_maps(kind, masks, seed)
     pool, labels, scores = pool_pixels(maps, masks), masks.ravel(), maps.ravel()
-    assert pixel_auroc(pool) == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
-    assert pixel_average_precision(pool) == pytest.approx(reference.average_precision_score(labels, scores), abs=1e-12)
+    assert pool.auroc == pytest.approx(reference.roc_auc_score(labels, scores), abs=1e-12)
+    assert pool.average_precision == pytest.approx(reference.average_precision_score(labels, scores), abs=1e-12)
     precision, recall, _ = reference.precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = pixel_f1_max(pool)
+    best = pool.f1_max
     assert best.f1 == pytest.approx(f1.max(), abs=1e-12)
     assert reference.f1_score(labels, scores.astype(np.float64) > best.threshold) == pytest.approx(best.f1, abs=1e-12)
 
 
 @pytest.mark.parametrize("part", [1, 2])
 def test_pixel_f1_max_takes_the_highest_of_equally_good_thresholds(part, monkeypatch):
-    monkeypatch.setattr(subject, "_PART", part)
+    monkeypatch.setattr(ranking, "_PART", part)
     # finding {4} gives 2/3, finding {4, 3, 2, 1} gives 4/6
-    best = pixel_f1_max(pool_pixels(np.array([[[4, 3, 2, 1]]], np.float32), np.array([[[1, 0, 0, 1]]], bool)))
+    best = pool_pixels(np.array([[[4, 3, 2, 1]]], np.float32), np.array([[[1, 0, 0, 1]]], bool)).f1_max
     assert (best.f1, best.threshold) == (pytest.approx(2 / 3), 3.5)
 
 
@@ -122,7 +114,7 @@ def test_aupro_of_a_fixed_map_keeps_its_value():
     pool = pool_pixels(maps.astype(np.float32), masks)
     assert pool.n_regions == 2
     assert aupro(pool) == pytest.approx(0.394409577, abs=1e-9)
-    assert pixel_auroc(pool) == pytest.approx(0.858232833, abs=1e-9)
+    assert pool.auroc == pytest.approx(0.858232833, abs=1e-9)
 
 
 def test_aupro_worked_by_hand():
@@ -165,36 +157,39 @@ def test_pooling_leaves_its_input_unchanged():
     np.testing.assert_array_equal(masks, before[1])
 
 
-@pytest.mark.parametrize("metric", [aupro, pixel_auroc, pixel_average_precision, pixel_f1_max, pro_curve])
 @pytest.mark.parametrize("case", ["no image", "no labelled image", "no region", "no defect-free pixel"])
-def test_a_metric_without_both_kinds_of_pixels_is_none(metric, case):
+def test_a_metric_without_both_kinds_of_pixels_is_none(case):
     maps = np.ones((0 if case == "no image" else 2, 4, 4), np.float32)
     masks = np.full(maps.shape, case == "no defect-free pixel")
     labelled = np.zeros(2, bool) if case == "no labelled image" else None
-    assert metric(pool_pixels(maps, masks, labelled=labelled)) is None
+    pool = pool_pixels(maps, masks, labelled=labelled)
+    assert (aupro(pool), pool.auroc, pool.average_precision, pool.f1_max) == (None, None, None, None)
+
+
+def every_threshold(pool: PooledPixels) -> np.ndarray:
+    """Thresholds that give every point of the curve: each score, and one below all."""
+    scores = np.unique(np.concatenate([pool.negatives, pool.positives]))[::-1]
+    return np.append(scores, scores[-1] - 1)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_rates_above_every_score_are_the_exact_curve(kind):
+    masks = make_masks(5)
+    maps = make_maps(kind, masks, 1)
+    pool = pool_pixels(maps, masks)
+    found = np.column_stack(rates_above(pool, every_threshold(pool)))
+    assert found == pytest.approx(np.array(direct_curve(maps, masks)), abs=1e-12)
 
 
 @pytest.mark.parametrize("limit", [0.05, 0.3, 1.0])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_pro_curve_with_a_point_for_every_pixel_has_the_exact_area(kind, limit):
+def test_the_curve_up_to_the_overlap_at_a_limit_has_the_exact_area(kind, limit):
     masks = make_masks(5)
     pool = pool_pixels(make_maps(kind, masks, 3), masks)
-    curve = pro_curve(pool, fpr_limit=limit, points=2 * masks.size + 2)
-    assert np.trapezoid(curve.pro, curve.fpr) / limit == pytest.approx(aupro(pool, fpr_limit=limit), abs=1e-12)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("points", [6, 40])
-def test_a_pro_curve_of_few_points_lies_on_the_exact_curve(kind, points):
-    masks = make_masks(5)
-    maps = make_maps(kind, masks, 1)
-    curve = pro_curve(pool_pixels(maps, masks), fpr_limit=0.3, points=points)
-    assert len(curve.fpr) == len(curve.pro) == len(curve.threshold) <= points
-    assert (curve.fpr[0], curve.pro[0], curve.fpr[-1]) == (0, 0, 0.3)
-    assert (np.diff(curve.fpr) >= 0).all() and (np.diff(curve.pro) >= 0).all()
-    exact = direct_curve(maps, masks)
-    for point in zip(curve.fpr[:-1], curve.pro[:-1], strict=True):
-        assert any(point == pytest.approx(known, abs=1e-12) for known in exact)
+    fpr, pro = rates_above(pool, every_threshold(pool))
+    inside = fpr <= limit
+    x, y = np.append(fpr[inside], limit), np.append(pro[inside], overlap_at(pool, limit))
+    assert np.trapezoid(y, x) / limit == pytest.approx(aupro(pool, fpr_limit=limit), abs=1e-12)
 
 
 def test_rates_above_count_pixels_strictly_above_a_threshold():
@@ -207,14 +202,8 @@ def test_rates_above_count_pixels_strictly_above_a_threshold():
 @pytest.mark.parametrize("limit", [0, -0.1, 1.01, float("nan")])
 def test_an_impossible_fpr_limit_is_refused(limit):
     pool = pool_pixels(np.ones((4, SIDE, SIDE), np.float32), make_masks(4))
-    for metric in (aupro, pro_curve):
-        with pytest.raises(ConfigError, match="The FPR limit is"):
-            metric(pool, fpr_limit=limit)
-
-
-def test_a_pro_curve_of_too_few_points_is_refused():
-    with pytest.raises(ConfigError, match="5 points"):
-        pro_curve(pool_pixels(np.ones((4, SIDE, SIDE), np.float32), make_masks(4)), points=5)
+    with pytest.raises(ConfigError, match="The FPR limit is"):
+        aupro(pool, fpr_limit=limit)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -9,8 +9,7 @@ from scipy.stats import norm
 from skrd4ad.errors import ConfigError, DataError, TrainingCancelled
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval, bootstrap, paired_differences, resamples
 from skrd4ad.metrics.evaluation import Metrics, evaluate
-from skrd4ad.metrics.image_draws import draw_image_figures, rank_images
-from skrd4ad.metrics.pixel_tables import PIXEL_NAMES, count_pixels, draw_pixel_figures
+from skrd4ad.metrics.replicates import PIXEL_NAMES, count_pixels, draw_image_figures, draw_pixel_figures, rank_images
 from skrd4ad.types import EvaluationSet
 
 

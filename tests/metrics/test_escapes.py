@@ -13,7 +13,7 @@ TYPES = ["good", "dent", "dent", "good", "hole", "hole", "good", "dent"]
 
 def test_every_image_is_in_exactly_one_cell():
     cells = confusion(LABELS, SCORES, reject=0.5, review=0.3)
-    assert [(cell.truth, cell.verdict, cell.places) for cell in cells] == [
+    assert [(cell.truth, cell.verdict, cell.indices) for cell in cells] == [
         ("good", "OK", (0,)),
         ("good", "REVIEW", ()),
         ("good", "NG", (6, 3)),
@@ -21,7 +21,7 @@ def test_every_image_is_in_exactly_one_cell():
         ("defect", "REVIEW", (5, 4)),
         ("defect", "NG", (1,)),
     ]
-    assert sorted(place for cell in cells for place in cell.places) == list(range(8))
+    assert sorted(place for cell in cells for place in cell.indices) == list(range(8))
     assert [cell.share for cell in cells] == pytest.approx([1 / 3, 0, 2 / 3, 2 / 5, 2 / 5, 1 / 5])
 
 
@@ -49,7 +49,13 @@ def test_a_kind_without_images_has_no_share():
 
 def test_escapes_by_type_name_the_images_that_pass():
     dent, hole = escapes_by_type(LABELS, SCORES, TYPES, reject=0.5, review=0.3)
-    assert (dent.name, dent.places, dent.escaped, dent.reviewed, dent.rejected) == ("dent", (1, 7, 2), (7, 2), (), (1,))
+    assert (dent.name, dent.indices, dent.escaped, dent.reviewed, dent.rejected) == (
+        "dent",
+        (1, 7, 2),
+        (7, 2),
+        (),
+        (1,),
+    )
     assert dent.rate == pytest.approx(2 / 3)
     # one for review is no escape: a person looks at it
     assert (hole.name, hole.escaped, hole.reviewed, hole.rate) == ("hole", (), (5, 4), 0)
@@ -70,7 +76,7 @@ def test_sizes_are_quarters_of_the_masked_defects():
     labels = [0, 1, 1, 0, 1, 1, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1]
     scores = [0.0] * 12 + [1.0] * 5
     found = escapes_by_size(labels, scores, areas, reject=0.5, review=None)
-    assert [(g.name, g.sizes, len(g.places)) for g in found.groups] == [
+    assert [(g.name, g.sizes, len(g.indices)) for g in found.groups] == [
         ("5 to 8 px", (5, 8), 3),
         ("9 to 31 px", (9, 31), 3),
         ("60 to 62 px", (60, 62), 3),
@@ -85,8 +91,8 @@ def test_sizes_are_quarters_of_the_masked_defects():
 
 def test_defects_of_one_size_stay_together():
     found = escapes_by_size([1] * 12, [0.0] * 12, [4] * 9 + [7, 8, 9], reject=0.5, review=None)
-    assert [(g.name, len(g.places)) for g in found.groups] == [("4 px", 9), ("7 to 9 px", 3)]
-    assert sum(len(g.places) for g in found.groups) == 12
+    assert [(g.name, len(g.indices)) for g in found.groups] == [("4 px", 9), ("7 to 9 px", 3)]
+    assert sum(len(g.indices) for g in found.groups) == 12
 
 
 def test_few_defects_make_one_range_and_none_make_none():

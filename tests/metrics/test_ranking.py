@@ -43,6 +43,14 @@ def test_f1_max_is_the_best_f1_of_any_threshold_and_its_threshold_reaches_it(kin
     assert reference.f1_score(labels, scores > result.threshold) == pytest.approx(best, abs=1e-12)
 
 
+@pytest.mark.parametrize("n_good", [1, 3, 40, 41, 107])
+def test_a_perfect_split_has_an_auroc_of_exactly_1_and_its_reverse_of_exactly_0(n_good):
+    labels = np.repeat([0, 1], [n_good, 63])
+    scores = np.arange(labels.size)
+    assert (auroc(labels, scores), average_precision(labels, scores), f1_max(labels, scores).f1) == (1.0, 1.0, 1.0)
+    assert auroc(labels, -scores) == 0.0
+
+
 def test_f1_max_puts_the_threshold_halfway_between_separated_classes():
     assert f1_max([0, 0, 1, 1], [0.0, 1.0, 3.0, 4.0]).threshold == 2.0
 

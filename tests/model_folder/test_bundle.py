@@ -1,8 +1,9 @@
 import hashlib
 import json
 import shutil
+import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from skrd4ad.data.images.archives import read_chunks
 from skrd4ad.errors import CheckpointError
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.inference.scoring import surface_of
@@ -174,6 +176,18 @@ def test_a_part_twice_is_refused(file: Path, out: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+def test_a_link_or_device_is_refused(file: Path, out: Path, mode: int) -> None:
+    entries = entries_of(file)
+    with zipfile.ZipFile(file, "w") as archive:
+        for name, content in entries.items():
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.external_attr = (mode if name == "config.json" else stat.S_IFREG) << 16
+            archive.writestr(info, content)
+    require_refused(file, out, r"the part config\.json is a link or a device")
+
+
 def test_more_bytes_than_allowed_are_refused_before_they_are_unpacked(
     file: Path, out: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,7 +201,12 @@ def test_more_bytes_than_allowed_are_refused_before_they_are_unpacked(
         archive.writestr("b.json", bomb)
     assert file.stat().st_size < 6_000_000
     monkeypatch.setattr(bundle_archive, "MOST_BYTES", 40_000_000)
-    monkeypatch.setattr(bundle_archive, "_chunks", lambda *_: pytest.fail("a part was unpacked"))
+
+    def read_manifest_only(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        assert info.filename in (MANIFEST, SEAL), "a part was unpacked"
+        return read_chunks(archive, info)
+
+    monkeypatch.setattr(bundle_archive, "read_chunks", read_manifest_only)
     require_refused(file, out, r"GB unpacked, the most of it b\.json")
 
 

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor
 
 from skrd4ad.anomaly_map import anomaly_map, level_maps, restoration_distances
-from skrd4ad.models.normality import Normality, departures_from, patch_descriptors
+from skrd4ad.models.normality import Normality, centred_distances, patch_descriptors
 
 CHANNELS, SIDES = (3, 4, 5), (16, 8, 4)
 
@@ -61,7 +61,7 @@ def test_nearest_patch_is_that_of_an_exhaustive_search() -> None:
 
 def test_a_departure_is_zero_where_the_distance_is_usual() -> None:
     usual = torch.tensor([[[[0.04]], [[0.25]]]])
-    calm, rough = departures_from(usual, [torch.full((1, 1, 2, 2), 0.04), torch.full((1, 1, 1, 1), 0.35)])
+    calm, rough = centred_distances(usual, [torch.full((1, 1, 2, 2), 0.04), torch.full((1, 1, 1, 1), 0.35)])
     assert calm.shape == (1, 1, 2, 2) and calm.abs().max() == 0
     assert rough.item() == pytest.approx(0.1)
 

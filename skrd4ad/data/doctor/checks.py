@@ -1,136 +1,202 @@
-"""The checks of the preflight. Each takes what is known of one class and yields findings."""
+"""The preflight of one class: each image and mask read once, in a few threads, and checks that yield findings."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from skrd4ad.data.doctor.facts import ImageFacts, MaskFacts
+from skrd4ad.data.dataset import decoding_pool, vanished_regions
 from skrd4ad.data.doctor.report import Finding, Severity, finding, plural
-from skrd4ad.data.images.read import is_hidden, is_image, list_images
+from skrd4ad.data.images.read import (
+    image_header,
+    is_hidden,
+    is_image,
+    list_images,
+    pixel_hash,
+    read_image,
+    read_mask,
+    resize_mask,
+)
 from skrd4ad.data.layouts.find import class_folders
 from skrd4ad.data.layouts.folders import image_stems_of, images_by_stem, subfolders
-from skrd4ad.types import DatasetClass
+from skrd4ad.errors import ImageError
+from skrd4ad.types import DatasetClass, Sample
 
 FEW_TRAIN = 20
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
-def check_numbers(cls: DatasetClass) -> Iterator[Finding]:
-    """Too little to learn from, or to measure with."""
+@dataclass(frozen=True)
+class MaskFacts:
+    """What is known of a mask after reading it."""
+
+    path: Path
+    size: tuple[int, int] = (0, 0)
+    """Width, height."""
+    empty: bool = False
+    vanishes: bool = False
+    """Has pixels, and none at the training size."""
+    lost_regions: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What is known of an image after reading it; without size and digest where it cannot be read."""
+
+    sample: Sample
+    size: tuple[int, int] | None = None
+    mode: str = ""
+    digest: str = ""
+    """Of the pixels, so that one picture in two formats counts as the same."""
+    error: str = ""
+    mask: MaskFacts | None = None
+
+
+def read_facts(samples: Sequence[Sample], *, image_size: int, advance: Callable[[], None]) -> list[ImageFacts]:
+    """Facts of every sample, in order; a file that cannot be read gives facts with an error.
+
+    ``advance`` is called after each.
+    """
+    facts: list[ImageFacts] = []
+    with decoding_pool() as pool:
+        for fact in pool.map(lambda sample: _facts(sample, image_size), samples):
+            facts.append(fact)
+            advance()
+    return facts
+
+
+def _facts(sample: Sample, image_size: int) -> ImageFacts:
+    mask = _mask_facts(sample.mask_path, image_size) if sample.mask_path is not None else None
+    try:
+        mode = image_header(sample.path).mode
+        pixels = read_image(sample.path)
+    except ImageError as error:
+        return ImageFacts(sample, error=str(error), mask=mask)
+    height, width = pixels.shape[:2]
+    return ImageFacts(sample, size=(width, height), mode=mode, digest=pixel_hash(pixels), mask=mask)
+
+
+def _mask_facts(path: Path, image_size: int) -> MaskFacts:
+    try:
+        mask = read_mask(path)
+    except ImageError as error:
+        return MaskFacts(path, error=str(error))
+    small = resize_mask(mask, image_size)
+    return MaskFacts(
+        path,
+        size=(mask.shape[1], mask.shape[0]),
+        empty=not mask.any(),
+        vanishes=bool(mask.any() and not small.any()),
+        lost_regions=vanished_regions(mask, small),
+    )
+
+
+def check_class(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
+    """All findings of a class."""
+    yield from _check_numbers(cls)
+    yield from _check_images(cls, facts)
+    yield from _check_duplicates(cls, facts)
+    yield from _check_masks(cls, facts, image_size=image_size)
+    yield from _check_folders(cls)
+
+
+def _check_numbers(cls: DatasetClass) -> Iterator[Finding]:
+    """Too few images for training, or for metrics."""
     n_train, n_good = len(cls.train), sum(s.label == 0 for s in cls.test)
     n_defects = len(cls.test) - n_good
+    images = plural(n_train, "good image")
     if n_train < 2:
-        yield finding(
-            "error", "too-few-train", cls.name, f"{plural(n_train, 'good image')} to train on; at least 2 are needed."
-        )
+        yield finding(cls, "error", "too-few-train", f"{images} to train on; at least 2 are needed.")
     elif n_train < FEW_TRAIN:
-        yield finding(
-            "warning",
-            "few-train",
-            cls.name,
-            f"only {plural(n_train, 'good image')} to train on; below {FEW_TRAIN} every variation of good parts that "
-            "was not seen looks like a defect.",
-        )
+        message = "every variation of good parts that was not seen looks like a defect."
+        yield finding(cls, "warning", "few-train", f"only {images} to train on; below {FEW_TRAIN} {message}")
     if not n_good:
-        yield finding(
-            "note",
-            "no-good-test",
-            cls.name,
-            "no good images to test on: image AUROC, AP, F1-max and the false-reject rate cannot be computed.",
-        )
+        message = "no good images to test on: image AUROC, AP, F1-max and the false-reject rate cannot be computed."
+        yield finding(cls, "note", "no-good-test", message)
     if not n_defects:
-        yield finding(
-            "note",
-            "no-defect-test",
-            cls.name,
-            "no defects to test on: no metric of detection can be computed, and no escape rate.",
-        )
+        message = "no defects to test on: no metric of detection can be computed, and no escape rate."
+        yield finding(cls, "note", "no-defect-test", message)
     elif not cls.has_masks:
-        yield finding("note", "no-masks", cls.name, "no masks: pixel metrics and AUPRO cannot be computed.")
+        yield finding(cls, "note", "no-masks", "no masks: pixel metrics and AUPRO cannot be computed.")
 
 
-def check_images(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    """Unreadable files, mixed sizes and modes, duplicates."""
-    broken = [f for f in facts if f.error]
-    if broken:
-        yield finding(
-            "error",
-            "unreadable",
-            cls.name,
-            f"{plural(len(broken), 'image')} cannot be read. The first: {broken[0].error}",
-            paths=(f.sample.path for f in broken),
-        )
+def _check_images(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    """Unreadable files, mixed sizes and modes."""
+    if broken := [f for f in facts if f.error]:
+        message = f"cannot be read. The first: {broken[0].error}"
+        yield from _counted(cls, "error", "unreadable", "image", message, [f.sample.path for f in broken])
     sizes = {f.size for f in facts if f.size}
     if len(sizes) > 1:
-        yield finding(
-            "note",
-            "mixed-sizes",
-            cls.name,
-            f"images of {len(sizes)} sizes; each is resized to the training size, and its aspect ratio is given up.",
-        )
+        message = "each is resized to the training size, and its aspect ratio is given up."
+        yield finding(cls, "note", "mixed-sizes", f"images of {len(sizes)} sizes; {message}")
     modes = sorted({f.mode for f in facts if f.mode})
     if len(modes) > 1:
-        yield finding("note", "mixed-modes", cls.name, f"images are stored in several modes: {', '.join(modes)}.")
-    yield from _check_duplicates(cls, facts)
+        yield finding(cls, "note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.")
 
 
-def check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
+def _check_duplicates(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+    by_digest: dict[str, list[ImageFacts]] = defaultdict(list)
+    for fact in facts:
+        if fact.digest:
+            by_digest[fact.digest].append(fact)
+    groups = [group for group in by_digest.values() if len(group) > 1]
+    leaks = [g for g in groups if {f.sample.split for f in g} == {"train", "test"}]
+    twice = [g for g in groups if sum(f.sample.split == "train" for f in g) > 1]
+    torn = [g for g in groups if {f.sample.label for f in g if f.sample.split == "test"} == {0, 1}]
+    checks: list[tuple[Severity, str, list[list[ImageFacts]], str]] = [
+        (
+            "error",
+            "duplicate-train-test",
+            leaks,
+            "both in train and in test: figures would be too good. Remove one side.",
+        ),
+        ("warning", "duplicate-train", twice, "more than once in train; they weigh more than others."),
+        ("error", "contradicting-labels", torn, "both good and a defect in test. Remove one."),
+    ]
+    for severity, code, chosen, message in checks:
+        paths = [f.sample.path for group in chosen for f in group]
+        yield from _counted(cls, severity, code, "picture", message, paths, count=len(chosen))
+
+
+def _check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
     """Masks that are missing, damaged, of another size, empty, or gone at the training size."""
     if cls.has_masks:
         bare = [s.path for s in cls.test if s.label == 1 and s.mask_path is None]
-        if bare:
-            yield finding(
-                "warning",
-                "defect-without-mask",
-                cls.name,
-                f"{plural(len(bare), 'defect')} without a mask in a class that has masks; left out of pixel metrics.",
-                paths=bare,
-            )
+        message = "without a mask in a class that has masks; left out of pixel metrics."
+        yield from _counted(cls, "warning", "defect-without-mask", "defect", message, bare)
     pairs = [(f, f.mask) for f in facts if f.mask is not None]
-    readable = [(f, mask) for f, mask in pairs if not mask.error]
-
-    def report(severity: Severity, code: str, masks: list[MaskFacts], message: str) -> Iterator[Finding]:
-        if masks:
-            text = f"{plural(len(masks), 'mask')} {message}"
-            yield finding(severity, code, cls.name, text, paths=(m.path for m in masks))
-
-    broken = [mask for _, mask in pairs if mask.error]
-    if broken:
-        yield from report("error", "mask-unreadable", broken, f"cannot be read. The first: {broken[0].error}")
-    other = [(f, mask) for f, mask in readable if f.size is not None and f.size != mask.size]
-    if other:
-        (image, mask) = other[0]
-        yield from report(
-            "error",
-            "mask-size",
-            [m for _, m in other],
-            f"not of their image's size; the first is {mask.size} for an image of {image.size} (width, height).",
-        )
-    found = [mask for _, mask in readable]
-    yield from report("warning", "mask-empty", [m for m in found if m.empty], "without a single defect pixel.")
+    masks = [mask for _, mask in pairs if not mask.error]
     at_size = f"at the training size {image_size}; choose a larger size to measure them."
-    yield from report("warning", "mask-vanishes", [m for m in found if m.vanishes], f"with nothing left {at_size}")
-    partly = [m for m in found if m.lost_regions and not m.vanishes]
-    lost = sum(m.lost_regions for m in partly)
-    yield from report("warning", "region-vanishes", partly, f"lose {plural(lost, 'region')} {at_size}")
+    partly = [m for m in masks if m.lost_regions and not m.vanishes]
+    lost = plural(sum(m.lost_regions for m in partly), "region")
+    checks: list[tuple[Severity, str, list[MaskFacts], str]] = [
+        ("warning", "mask-empty", [m for m in masks if m.empty], "without a single defect pixel."),
+        ("warning", "mask-vanishes", [m for m in masks if m.vanishes], f"with nothing left {at_size}"),
+        ("warning", "region-vanishes", partly, f"lose {lost} {at_size}"),
+    ]
+    if other := [(f, m) for f, m in pairs if not m.error and f.size is not None and f.size != m.size]:
+        image, mask = other[0]
+        message = f"not of their image's size; the first is {mask.size} for an image of {image.size} (width, height)."
+        checks.insert(0, ("error", "mask-size", [m for _, m in other], message))
+    if broken := [mask for _, mask in pairs if mask.error]:
+        checks.insert(0, ("error", "mask-unreadable", broken, f"cannot be read. The first: {broken[0].error}"))
+    for severity, code, chosen, message in checks:
+        yield from _counted(cls, severity, code, "mask", message, [m.path for m in chosen])
 
 
-def check_folders(cls: DatasetClass) -> Iterator[Finding]:
+def _check_folders(cls: DatasetClass) -> Iterator[Finding]:
     """Files that no sample stands for, and defects among the images to learn from."""
     folders = class_folders(cls)
     defects = list(chain.from_iterable(list_images(p) for p in folders.train_defects))
-    if defects:
-        names = ", ".join(sorted(p.name for p in folders.train_defects))
-        vad = cls.layout == "vad"
-        advice = "not used; training takes good parts only." if vad else "train may hold good parts only: move them."
-        yield finding(
-            "note" if vad else "error",
-            "train-defects",
-            cls.name,
-            f"{plural(len(defects), 'image')} in train/{names}: {advice}",
-            paths=defects,
-        )
+    names = ", ".join(sorted(p.name for p in folders.train_defects))
+    if cls.layout == "vad":
+        message = f"in train/{names}: not used; training takes good parts only."
+        yield from _counted(cls, "note", "train-defects", "image", message, defects)
+    else:
+        message = f"in train/{names}: train may hold good parts only: move them."
+        yield from _counted(cls, "error", "train-defects", "image", message, defects)
     orphans = [
         mask
         for folder, image_folders in folders.masks
@@ -142,17 +208,17 @@ def check_folders(cls: DatasetClass) -> Iterator[Finding]:
         (
             "unknown-suffix",
             "files beside the images that are no known images; programs that list one suffix lose them silently.",
-            _in_each(folders.images, lambda p: p.is_file() and not is_image(p) and _is_users(p)),
+            _files_in(folders.images, lambda p: not is_image(p) and _is_users(p)),
         ),
         (
             "unused-images",
             "images in the folders of the class that are not used.",
-            _in_each(folders.images, lambda p: p.is_file() and is_image(p) and p not in used),
+            _files_in(folders.images, lambda p: is_image(p) and p not in used),
         ),
         (
             "loose-images",
             "images outside the folders that say what they show; not used.",
-            _in_each(folders.containers, lambda p: p.is_file() and is_image(p)),
+            _files_in(folders.containers, is_image),
         ),
         (
             "nested-images",
@@ -162,29 +228,22 @@ def check_folders(cls: DatasetClass) -> Iterator[Finding]:
     ]
     for code, message, paths in warnings:
         if paths:
-            yield finding("warning", code, cls.name, f"{len(paths)} {message}", paths=paths)
+            yield finding(cls, "warning", code, f"{len(paths)} {message}", paths)
 
 
-def _check_duplicates(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
-    by_digest: dict[str, list[ImageFacts]] = defaultdict(list)
-    for fact in facts:
-        if fact.digest:
-            by_digest[fact.digest].append(fact)
-    groups = [group for group in by_digest.values() if len(group) > 1]
-
-    def report(severity: Severity, code: str, chosen: list[list[ImageFacts]], message: str) -> Iterator[Finding]:
-        if chosen:
-            paths = [f.sample.path for group in chosen for f in group]
-            yield finding(severity, code, cls.name, f"{plural(len(chosen), 'picture')} {message}", paths=paths)
-
-    leaks = [g for g in groups if {f.sample.split for f in g} == {"train", "test"}]
-    yield from report(
-        "error", "duplicate-train-test", leaks, "both in train and in test: figures would be too good. Remove one side."
-    )
-    twice = [g for g in groups if sum(f.sample.split == "train" for f in g) > 1]
-    yield from report("warning", "duplicate-train", twice, "more than once in train; they weigh more than others.")
-    torn = [g for g in groups if {f.sample.label for f in g if f.sample.split == "test"} == {0, 1}]
-    yield from report("error", "contradicting-labels", torn, "both good and a defect in test. Remove one.")
+def _counted(
+    cls: DatasetClass,
+    severity: Severity,
+    code: str,
+    noun: str,
+    message: str,
+    paths: Sequence[Path],
+    *,
+    count: int | None = None,
+) -> Iterator[Finding]:
+    """A finding that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
+    if paths:
+        yield finding(cls, severity, code, f"{plural(count or len(paths), noun)} {message}", paths)
 
 
 def _without_image(mask_folder: Path, images: dict[str, Path]) -> list[Path]:
@@ -195,5 +254,5 @@ def _is_users(path: Path) -> bool:
     return not is_hidden(path) and path.name.casefold() not in _SYSTEM_FILES
 
 
-def _in_each(folders: Sequence[Path], wanted: Callable[[Path], bool]) -> list[Path]:
-    return [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir()) if wanted(path)]
+def _files_in(folders: Sequence[Path], wanted: Callable[[Path], bool]) -> list[Path]:
+    return [p for folder in folders if folder.is_dir() for p in sorted(folder.iterdir()) if p.is_file() and wanted(p)]

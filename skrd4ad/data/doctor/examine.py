@@ -4,8 +4,7 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from skrd4ad.data.doctor.checks import check_folders, check_images, check_masks, check_numbers
-from skrd4ad.data.doctor.facts import ImageFacts, read_facts
+from skrd4ad.data.doctor.checks import ImageFacts, check_class, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, Finding, Report
 from skrd4ad.types import DatasetClass, Progress
 
@@ -16,9 +15,6 @@ def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, progress:
     """Read every image and mask of the classes once, and report.
 
     ``image_size`` is the side that training would resize to. ``progress`` counts images.
-
-    Raises:
-        DataError: a folder of a class cannot be listed.
     """
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
@@ -32,10 +28,7 @@ def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, progress:
     for cls in classes:
         facts = read_facts(cls.samples, image_size=image_size, advance=advance)
         summaries.append(_summary(cls, facts))
-        findings += check_numbers(cls)
-        findings += check_images(cls, facts)
-        findings += check_masks(cls, facts, image_size=image_size)
-        findings += check_folders(cls)
+        findings += check_class(cls, facts, image_size=image_size)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
     return Report(tuple(summaries), tuple(findings))
 

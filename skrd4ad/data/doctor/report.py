@@ -1,10 +1,12 @@
 """What the preflight found, as values, JSON-ready form and text."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from skrd4ad.types import DatasetClass
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -82,10 +84,9 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def finding(severity: Severity, code: str, class_name: str, message: str, *, paths: Iterable[Path] = ()) -> Finding:
-    """Finding with the first of the paths as examples, and their number."""
-    everything = tuple(paths)
-    return Finding(severity, code, class_name, message, everything[:MAX_EXAMPLES], len(everything))
+def finding(cls: DatasetClass, severity: Severity, code: str, message: str, paths: Sequence[Path] = ()) -> Finding:
+    """Finding of a class with the first of the paths as examples, and their number."""
+    return Finding(severity, code, cls.name, message, tuple(paths[:MAX_EXAMPLES]), len(paths))
 
 
 def _class_line(summary: ClassSummary) -> str:

@@ -1,12 +1,17 @@
-"""Images inside ZIP files, read one at a time into memory: nothing is ever unpacked to the disk."""
+"""ZIP files whose entries are checked before any is unpacked, and images inside them, read into memory one at a time.
+
+Nothing here writes to the disk. Bundles of models and of labels are read with the same checks.
+"""
 
 import io
 import re
+import stat
 import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Literal
 
 from skrd4ad.data.images.read import is_hidden, is_image
 from skrd4ad.errors import DataError, ImageError
@@ -17,9 +22,52 @@ MAX_BYTES = 8 * 2**30
 """Of all images together, unpacked."""
 MAX_IMAGE_BYTES = 2**30
 """Of one image, unpacked; more than any image of the largest size that is allowed needs."""
+_CHUNK = 2**20
 _LONGEST_NAME = 200
 _FORBIDDEN = re.compile(r'[\x00-\x1f<>:"|?*\\]')
 """Characters that some system takes for more than a part of a name."""
+
+# what zipfile raises on damaged files; RuntimeError: encrypted, NotImplementedError: packed in an unknown way
+_DAMAGED = (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError)
+
+
+def open_zip(source: Path | bytes, label: str, *, kind: str, remedy: str) -> zipfile.ZipFile:
+    """A ZIP file, with its listing read. ``kind`` and ``remedy`` are for the message: "ZIP file", "Pack it anew."
+
+    Raises:
+        DataError: it cannot be opened, or is none.
+    """
+    try:
+        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+    except OSError as error:
+        raise DataError(f"{label} cannot be opened: {error.strerror or error}.") from error
+    except _DAMAGED as error:
+        raise DataError(f"{label} is no {kind}, or it is damaged ({error}). {remedy}") from error
+
+
+def hazard_of(info: zipfile.ZipInfo) -> Literal["path", "link", "encrypted"] | None:
+    """Why an entry must not be read: its path leads elsewhere, it is a link or a device, or it has a password."""
+    path = PurePosixPath(info.filename)
+    if path.is_absolute() or ".." in path.parts or _FORBIDDEN.search(info.filename):
+        return "path"
+    # the upper half of the attributes is the file's mode where it was packed on Unix (3); 0 where the packer gave none
+    if info.create_system == 3 and stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG, stat.S_IFDIR):
+        return "link"
+    return "encrypted" if info.flag_bits & 0x1 else None
+
+
+def read_chunks(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
+    """The content of an entry; never more than the size in the listing, whatever the packed data claim.
+
+    Raises:
+        DataError: it cannot be unpacked; the message is the reason alone.
+    """
+    try:
+        with archive.open(info) as stream:
+            while chunk := stream.read(_CHUNK):
+                yield chunk
+    except _DAMAGED as error:
+        raise DataError(str(error) or type(error).__name__) from error
 
 
 @dataclass(frozen=True)
@@ -29,7 +77,7 @@ class ZipEntry:
     name: str
     """Path inside the file, as stored; safe to use below a folder only when there is no error."""
     index: int
-    """Place among all entries."""
+    """Among all entries."""
     error: ImageError | None = None
     """Why it is not read."""
 
@@ -39,10 +87,8 @@ def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, 
 
     An image whose path leads elsewhere, that is encrypted or too large, stays in the list with its error.
 
-    Args:
-        source: the ZIP file.
-        name: of the ZIP file, for messages.
-        also: suffixes in lower case of other files to list, such as ``.csv``.
+    ``name`` is that of the ZIP file, for messages. ``also``: suffixes in lower case of other files to list, such as
+    ``.csv``.
 
     Raises:
         DataError: this is no ZIP file, it is damaged, or it holds more than is allowed.
@@ -69,16 +115,7 @@ def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, 
 def read_zip(
     source: Path | bytes, entries: list[ZipEntry], *, name: str | None = None
 ) -> Iterator[tuple[ZipEntry, bytes | ImageError]]:
-    """Each entry of a list with the bytes of its file, or with why it cannot be read; one is in memory at a time.
-
-    Args:
-        source: the ZIP file that ``entries`` came from.
-        entries: as :func:`list_zip` gives them.
-        name: of the ZIP file, for messages.
-
-    Raises:
-        DataError: this is no ZIP file, or it is damaged.
-    """
+    """Each listed entry with its bytes, or with why it cannot be read; one is in memory at a time."""
     label = _label(source, name)
     with _opened(source, label) as archive:
         infos = archive.infolist()
@@ -88,20 +125,13 @@ def read_zip(
 
 def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str) -> bytes | ImageError:
     try:
-        # never more than the size in the listing, whatever the packed data claim
-        return archive.read(info)
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, NotImplementedError) as error:
-        # RuntimeError: encrypted; NotImplementedError: a packing method that is unknown here
-        return ImageError(f"{label}/{info.filename}: cannot be unpacked ({error or type(error).__name__}).")
+        return b"".join(read_chunks(archive, info))
+    except DataError as error:
+        return ImageError(f"{label}/{info.filename}: cannot be unpacked ({error}).")
 
 
 def _opened(source: Path | bytes, label: str) -> zipfile.ZipFile:
-    try:
-        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
-    except OSError as error:
-        raise DataError(f"{label} cannot be opened: {error.strerror or error}.") from error
-    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
-        raise DataError(f"{label} is no ZIP file, or it is damaged ({error}). Pack the images anew.") from error
+    return open_zip(source, label, kind="ZIP file", remedy="Pack the images anew.")
 
 
 def _is_shown(name: str, also: tuple[str, ...]) -> bool:
@@ -111,12 +141,14 @@ def _is_shown(name: str, also: tuple[str, ...]) -> bool:
 
 
 def _refusal(info: zipfile.ZipInfo, label: str) -> ImageError | None:
-    path = PurePosixPath(info.filename)
-    if path.is_absolute() or ".." in path.parts or _FORBIDDEN.search(info.filename):
+    hazard = hazard_of(info)
+    if hazard == "path":
         return ImageError(f"{label}/{info.filename!r}: its path leads outside the ZIP file, so it is not read.")
-    if any(len(part) > _LONGEST_NAME for part in path.parts):
+    if any(len(part) > _LONGEST_NAME for part in PurePosixPath(info.filename).parts):
         return ImageError(f"{label}/{info.filename[:60]}…: its name is longer than {_LONGEST_NAME} characters.")
-    if info.flag_bits & 0x1:
+    if hazard == "link":
+        return ImageError(f"{label}/{info.filename}: it is a link or a device, no file. Pack the image itself.")
+    if hazard == "encrypted":
         return ImageError(f"{label}/{info.filename}: it is encrypted. Pack the images without a password.")
     if info.file_size > MAX_IMAGE_BYTES:
         return ImageError(

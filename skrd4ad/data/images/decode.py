@@ -49,7 +49,7 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 # What Pillow and OpenCV are known to raise on damaged files. Warning is here for programs that turn warnings into
 # errors: Pillow warns of damaged tags before it gives up.
-_DECODER_ERRORS = (
+_PYTHON_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -58,12 +58,9 @@ _DECODER_ERRORS = (
     EOFError,
     OverflowError,
     MemoryError,
-    struct.error,
-    zlib.error,
-    cv2.error,
-    Image.DecompressionBombError,
     Warning,
 )
+_DECODER_ERRORS = (*_PYTHON_ERRORS, struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -76,17 +73,25 @@ class Header:
     """Pillow's name of the mode, with ``;16`` for 16 bit a channel."""
 
 
+def name_of(source: Path | bytes, name: str | None) -> str:
+    """How messages call an image: the name that was given, or its path."""
+    if name is not None:
+        return name
+    return "image" if isinstance(source, bytes) else str(source)
+
+
 def refusal(name: str, reason: str) -> ImageError:
     """The one form of message for a file that is no usable image."""
     return ImageError(f"{name}: {reason}. Allowed: {ALLOWED}.")
 
 
-def read_header(source: Path | bytes, name: str) -> Header:
-    """Size and mode of an image.
+def image_header(source: Path | bytes, *, name: str | None = None) -> Header:
+    """Upright size and mode of an image, from its header alone. ``name``: for messages, by default the path.
 
     Raises:
         ImageError: not an image, damaged, or over ``MAX_PIXELS``.
     """
+    name = name_of(source, name)
     with _stream(source, name) as stream, _translated(name):
         image = _open(stream, name)
         if image is None:
@@ -102,11 +107,7 @@ def read_header(source: Path | bytes, name: str) -> Header:
 
 
 def read_pixels(source: Path | bytes, name: str) -> Pixels:
-    """Stored pixels of the first frame, upright; transparent pixels are laid over black.
-
-    Raises:
-        ImageError: not an image, damaged, or over ``MAX_PIXELS``.
-    """
+    """Stored pixels of the first frame, upright; transparent pixels are laid over black."""
     with _stream(source, name) as stream, _translated(name):
         image = _open(stream, name)
         if image is None:
@@ -228,21 +229,13 @@ def _orientation(image: ImageFile) -> int:
 
 
 def _upright(pixels: Pixels, orientation: int) -> Pixels:
-    match orientation:
-        case 2:
-            pixels = pixels[:, ::-1]
-        case 3:
-            pixels = pixels[::-1, ::-1]
-        case 4:
-            pixels = pixels[::-1]
-        case 5:
-            pixels = pixels.swapaxes(0, 1)
-        case 6:
-            pixels = np.rot90(pixels, -1)
-        case 7:
-            pixels = np.rot90(pixels, 2).swapaxes(0, 1)
-        case 8:
-            pixels = np.rot90(pixels)
+    """Undo what EXIF's orientation says: 1 to 8 are the flips of rows, columns and diagonal."""
+    if 5 <= orientation <= 8:
+        pixels = pixels.swapaxes(0, 1)
+    if orientation in (2, 3, 6, 7):
+        pixels = pixels[:, ::-1]
+    if orientation in (3, 4, 7, 8):
+        pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
 
 

@@ -13,25 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skrd4ad.data.images.decode import MAX_PIXELS, Header, Pixels, read_header, read_pixels, refusal
+from skrd4ad.data.images.decode import MAX_PIXELS as MAX_PIXELS
+from skrd4ad.data.images.decode import Pixels, name_of, read_pixels, refusal
+from skrd4ad.data.images.decode import image_header as image_header
 from skrd4ad.errors import DataError, ImageError
-
-__all__ = [
-    "IMAGE_SUFFIXES",
-    "MAX_PIXELS",
-    "content_hash",
-    "image_header",
-    "image_size",
-    "is_hidden",
-    "is_image",
-    "list_images",
-    "natural_key",
-    "pixel_hash",
-    "read_image",
-    "read_mask",
-    "resize_image",
-    "resize_mask",
-]
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of image files; letter case does not matter."""
@@ -49,38 +34,21 @@ def is_hidden(path: Path) -> bool:
 
 def natural_key(path: Path) -> tuple[list[str | int], str]:
     """Sort key by which ``2.png`` comes before ``10.png``."""
-    # split on a group: text stands at even places and digits at odd ones, so places compare like with like
+    # split on a group: text stands at even indices and digits at odd ones, so like is compared with like
     parts = re.split(r"([0-9]+)", path.name.casefold())
-    return [int(part) if place % 2 else part for place, part in enumerate(parts)], path.name
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], path.name
 
 
 def list_images(folder: Path) -> list[Path]:
-    """Image files directly in a folder, in natural order.
-
-    Raises:
-        DataError: the folder cannot be listed.
-    """
+    """Image files directly in a folder, in natural order."""
     try:
         return sorted((p for p in folder.iterdir() if is_image(p) and p.is_file()), key=natural_key)
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}). Check that it exists.") from error
 
 
-def image_header(source: Path | bytes, *, name: str | None = None) -> Header:
-    """Upright size and mode of an image, from its header alone.
-
-    Raises:
-        ImageError: not an image, damaged, or over ``MAX_PIXELS``.
-    """
-    return read_header(source, _name(source, name))
-
-
 def image_size(source: Path | bytes) -> tuple[int, int]:
-    """Width and height in pixels of the upright image, from its header alone.
-
-    Raises:
-        ImageError: not an image, damaged, or over ``MAX_PIXELS``.
-    """
+    """Width and height in pixels of the upright image, from its header alone."""
     header = image_header(source)
     return header.width, header.height
 
@@ -94,7 +62,7 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.u
         ImageError: not an image, damaged, over ``MAX_PIXELS``, or with values of unknown range; names the file by
             ``name`` or its path.
     """
-    name = _name(source, name)
+    name = name_of(source, name)
     pixels = _eight_bit(read_pixels(source, name), name)
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
@@ -105,11 +73,8 @@ def read_mask(source: Path | bytes, *, name: str | None = None) -> NDArray[np.bo
     Above half of the full range is defect (> 127 of 8 bit). If no value reaches that far, the mask holds class
     numbers (0 and 1; VisA: 0 to n) and every value but 0 is defect. Of colours the strongest channel counts;
     transparent pixels are not defect.
-
-    Raises:
-        ImageError: as ``read_image``.
     """
-    pixels = read_pixels(source, _name(source, name))
+    pixels = read_pixels(source, name_of(source, name))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=2)
     if pixels.dtype == np.uint8:
@@ -134,11 +99,7 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
 
 
 def content_hash(source: Path | bytes) -> str:
-    """SHA-256 of a file's bytes, in hex.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
+    """SHA-256 of a file's bytes, in hex."""
     if isinstance(source, bytes):
         return hashlib.sha256(source).hexdigest()
     try:
@@ -153,12 +114,6 @@ def pixel_hash(image: NDArray[np.uint8]) -> str:
     digest = hashlib.sha256(repr(image.shape).encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()
-
-
-def _name(source: Path | bytes, name: str | None) -> str:
-    if name is not None:
-        return name
-    return "image" if isinstance(source, bytes) else str(source)
 
 
 def _eight_bit(pixels: Pixels, name: str) -> NDArray[np.uint8]:

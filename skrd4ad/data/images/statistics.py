@@ -61,17 +61,12 @@ class ImageStatistics:
 def image_statistics(
     image: NDArray[np.uint8], *, size: int, resized: NDArray[np.uint8] | None = None
 ) -> ImageStatistics:
-    """Statistics of an image.
-
-    Args:
-        image: (H, W, 3) RGB.
-        size: side in pixels of the square that the model sees.
-        resized: that square, when it is at hand.
-    """
-    seen = resized
-    if seen is None or seen.shape[:2] != (size, size):
-        seen = image if image.shape[:2] == (size, size) else resize_image(image, size)
-    colours = seen.astype(np.float32) / 255
+    """Statistics of an image (H, W, 3) RGB; ``resized`` is the square of ``size`` pixels that the model sees, if it is
+    at hand."""
+    square = resized
+    if square is None or square.shape[:2] != (size, size):
+        square = image if image.shape[:2] == (size, size) else resize_image(image, size)
+    colours = square.astype(np.float32) / 255
     grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) * 255, np.float32)
     shadows, brightness, lights = (float(level) for level in np.quantile(grey, (0.1, 0.5, 0.9)))
     grain = np.abs(cv2.filter2D(grey, cv2.CV_32F, _GRAIN)[1:-1, 1:-1]).ravel()

@@ -86,14 +86,12 @@ def _read(root: Path, kind: str) -> list[DatasetClass]:
     """Classes of a folder in the named layout; none where it does not fit."""
     if kind == "visa":
         return visa.read_classes(root) if visa.fits(root) else []
-    if kind == "vad":
-        fits = mvtec.is_class(root)
-        return [mvtec.read_class(root, dataset=root.name, layout="vad")] if fits else []
     if kind == "folder":
         return [own.read_class(root)] if own.fits(root) else []
     if mvtec.is_class(root):
-        return [mvtec.read_class(root, dataset=root.parent.name or root.name, layout="mvtec")]
-    inner = [p for p in subfolders(root) if mvtec.is_class(p)]
+        dataset = root.name if kind == "vad" else root.parent.name or root.name
+        return [mvtec.read_class(root, dataset=dataset, layout="vad" if kind == "vad" else "mvtec")]
+    inner = [p for p in subfolders(root) if kind != "vad" and mvtec.is_class(p)]
     return [mvtec.read_class(p, dataset=root.name, layout="mvtec") for p in inner]
 
 

@@ -29,11 +29,7 @@ class ClassFolders:
 
 
 def subfolders(folder: Path) -> list[Path]:
-    """Visible folders directly in a folder, in natural order; empty if there is no such folder.
-
-    Raises:
-        DataError: the folder cannot be listed.
-    """
+    """Visible folders directly in a folder, in natural order; empty if there is no such folder."""
     try:
         return sorted((p for p in folder.iterdir() if p.is_dir() and not is_hidden(p)), key=natural_key)
     except (FileNotFoundError, NotADirectoryError):

@@ -37,7 +37,7 @@ def read_class(root: Path) -> DatasetClass:
         good = [replace(s, label=0, defect_type=GOOD, mask_path=None) for s in samples_in(root, split="train")]
         return DatasetClass(dataset=root.name, name=root.name, root=root, layout="folder", samples=tuple(good))
     kinds = _image_folders(root)
-    good = [s for folder in kinds if is_good(folder) for s in _without_masks(samples_in(folder, split="train"))]
+    good = [s for folder in kinds if is_good(folder) for s in _good_in(folder)]
     defects = [s for folder in kinds if not is_good(folder) for s in _defects_in(folder, root)]
     note = ""
     if defects:
@@ -82,11 +82,9 @@ def _defects_in(folder: Path, root: Path) -> list[Sample]:
     ]
 
 
-def _without_masks(samples: list[Sample]) -> list[Sample]:
-    if not samples:
-        return []
-    beside = set(_masks_beside(samples[0].path.parent).values())
-    return [s for s in samples if s.path not in beside]
+def _good_in(folder: Path) -> list[Sample]:
+    beside = _masks_beside(folder).values()
+    return [s for s in samples_in(folder, split="train") if s.path not in beside]
 
 
 def _masks_beside(folder: Path) -> dict[Path, Path]:

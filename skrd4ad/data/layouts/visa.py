@@ -3,6 +3,7 @@
 import csv
 from collections import defaultdict
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from skrd4ad.data.layouts.folders import ClassFolders, child, images_by_stem, mask_of, subfolders
@@ -12,6 +13,7 @@ from skrd4ad.types import GOOD, DatasetClass, Sample, Split
 COLUMNS = ("object", "split", "label", "image", "mask")
 Row = dict[str, str]
 _Lookup = Callable[[Path], dict[str, Path]]
+"""Images of a folder by stem in lower case; each folder is listed once."""
 
 
 def split_file(root: Path) -> Path:
@@ -34,9 +36,6 @@ def read_classes(root: Path) -> list[DatasetClass]:
 
     An image that is listed and missing stays a sample, so that it is reported and not lost. A mask that is not
     listed is looked for by its stem.
-
-    Raises:
-        LayoutError: the split file is missing or damaged, or lists none of a class folder's images.
     """
     rows = _rows_by_class(root)
     names = {p.name for p in subfolders(root) if is_class(p)}
@@ -45,7 +44,7 @@ def read_classes(root: Path) -> list[DatasetClass]:
             f"{split_file(root)} lists no images of {', '.join(unlisted)}; it lists {', '.join(sorted(rows))}. "
             "Add rows for them, or move their folders away."
         )
-    lookup = _remembering()
+    lookup = cache(lambda folder: images_by_stem([folder]))
     return [
         DatasetClass(
             dataset=root.name,
@@ -94,27 +93,16 @@ def _rows_by_class(root: Path) -> dict[str, list[Row]]:
 
 def _checked(row: dict[str, str | None], path: Path, line: int) -> Row:
     values = {column: row[column] or "" for column in COLUMNS}
-    where = f"{path}, line {line}: "
+    row_name = f"{path}, line {line}: "
     if values["split"] not in ("train", "test"):
-        raise LayoutError(f"{where}split is {values['split']!r}; allowed: train, test.")
+        raise LayoutError(f"{row_name}split is {values['split']!r}; allowed: train, test.")
     if values["label"] not in ("normal", "anomaly"):
-        raise LayoutError(f"{where}label is {values['label']!r}; allowed: normal, anomaly.")
+        raise LayoutError(f"{row_name}label is {values['label']!r}; allowed: normal, anomaly.")
     for column in ("image", "mask"):
         relative = PurePosixPath(values[column])
         if relative.is_absolute() or ".." in relative.parts or (column == "image" and not relative.name):
-            raise LayoutError(f"{where}{column} is {values[column]!r}; allowed: a path inside {path.parent.parent}.")
+            raise LayoutError(f"{row_name}{column} is {values[column]!r}; allowed: a path inside {path.parent.parent}.")
     return values
-
-
-def _remembering() -> _Lookup:
-    known: dict[Path, dict[str, Path]] = {}
-
-    def lookup(folder: Path) -> dict[str, Path]:
-        if folder not in known:
-            known[folder] = images_by_stem([folder])
-        return known[folder]
-
-    return lookup
 
 
 def _sample(root: Path, row: Row, lookup: _Lookup) -> Sample:

@@ -5,22 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.random import Generator
 
-from skrd4ad.data.synthetic.canvas import (
-    Field,
-    Picture,
-    blend,
-    blot,
-    bump,
-    clouds,
-    coloured,
-    coordinates,
-    coverage,
-    curve,
-    grain,
-    rotated,
-    stroke,
-    tint,
-)
+from skrd4ad.data.synthetic import canvas as draw
+from skrd4ad.data.synthetic.canvas import Field, Picture
 
 DEFECTS = ("broken_tablet", "contamination", "cracked_tablet", "missing_tablet")
 ROWS = 3
@@ -46,8 +32,10 @@ class _Tablets:
 
 def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Picture:
     """The pack with a defect of a type, or "good"; ``part`` draws the same pack whatever the defect."""
-    x, y = coordinates(side)
-    x, y = rotated(x - np.float32(part.normal(0, 0.010)), y - np.float32(part.normal(0, 0.010)), part.normal(0, 0.03))
+    x, y = draw.coordinates(side)
+    x, y = draw.rotated(
+        x - np.float32(part.normal(0, 0.010)), y - np.float32(part.normal(0, 0.010)), part.normal(0, 0.03)
+    )
     tablets = _Tablets(
         dx=part.normal(0, SLACK, ROWS**2).astype(np.float32),
         dy=part.normal(0, SLACK, ROWS**2).astype(np.float32),
@@ -55,12 +43,12 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
         tone=part.normal(1, 0.02, ROWS**2).astype(np.float32),
     )
     edge = 1.5 / side
-    speckle = grain(part, side)
+    speckle = draw.grain(part, side)
     picture = _table(part, x, y, side)
     corner = PACK - CORNER
     outside = np.hypot(np.maximum(np.abs(x) - corner, 0), np.maximum(np.abs(y) - corner, 0)) - CORNER
     foil = _foil(part, x, y, speckle)
-    picture = blend(picture, foil, coverage(outside, edge))
+    picture = draw.blend(picture, foil, draw.coverage(outside, edge))
 
     cell, lx, ly = _nearest_cavity(x, y)
     r = np.hypot(lx, ly)
@@ -79,30 +67,30 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     if defect_type == "cracked_tablet":
         top = _cracked(flaw, top, x - tx, y - ty, on_target)
     # what is left of a tablet shades only its surroundings
-    shadow = coverage(np.hypot(tx - 0.010, ty - 0.012) - TABLET, 0.03) * coverage(distance, 0.05) * 2
-    picture = tint(picture, (0.52, 0.52, 0.56), np.minimum(shadow, 1))
-    top = blend(top, (0.97, 0.80, 0.72), fracture)
-    picture = blend(picture, top, coverage(distance, edge))
+    shadow = draw.coverage(np.hypot(tx - 0.010, ty - 0.012) - TABLET, 0.03) * draw.coverage(distance, 0.05) * 2
+    picture = draw.tint(picture, (0.52, 0.52, 0.56), np.minimum(shadow, 1))
+    top = draw.blend(top, (0.97, 0.80, 0.72), fracture)
+    picture = draw.blend(picture, top, draw.coverage(distance, edge))
     if defect_type == "contamination":
         picture = _contaminated(flaw, picture, x, y)
     return _dome(picture, lx, ly, r, facing, part)
 
 
 def _table(part: Generator, x: Field, y: Field, side: int) -> Picture:
-    lum = 1 + 0.05 * clouds(part, side, 6) + 0.045 * grain(part, side)
-    shadow = coverage(np.maximum(np.abs(x - 0.012), np.abs(y - 0.014)) - PACK, 0.05)
-    return coloured(lum * (1 - 0.6 * shadow), (0.13, 0.24, 0.27))
+    lum = 1 + 0.05 * draw.clouds(part, side, 6) + 0.045 * draw.grain(part, side)
+    shadow = draw.coverage(np.maximum(np.abs(x - 0.012), np.abs(y - 0.014)) - PACK, 0.05)
+    return draw.coloured(lum * (1 - 0.6 * shadow), (0.13, 0.24, 0.27))
 
 
 def _foil(part: Generator, x: Field, y: Field, speckle: Field) -> Picture:
     side = x.shape[0]
     waves = np.float32(2 * np.pi * 42)
     emboss = np.sin((x + y) * waves) * np.sin((x - y) * waves)
-    crinkle = clouds(part, side, 5)
+    crinkle = draw.clouds(part, side, 5)
     direction = part.normal(0.8, 0.3)
     sheen = np.sin((x * np.float32(np.cos(direction)) + y * np.float32(np.sin(direction))) * 5 + 0.5 * crinkle)
     lum = 0.66 + 0.07 * emboss + 0.06 * sheen + 0.03 * crinkle + 0.015 * speckle
-    return coloured(lum, (0.985, 1.0, 1.02))
+    return draw.coloured(lum, (0.985, 1.0, 1.02))
 
 
 def _nearest_cavity(x: Field, y: Field) -> tuple[np.ndarray, Field, Field]:
@@ -113,37 +101,37 @@ def _nearest_cavity(x: Field, y: Field) -> tuple[np.ndarray, Field, Field]:
 
 
 def _cavity(picture: Picture, r: Field, facing: Field, edge: float) -> Picture:
-    inside = coverage(r - CAVITY, edge * 2)
+    inside = draw.coverage(r - CAVITY, edge * 2)
     # the clear wall dims the foil behind it, most where it is steep
-    steep = bump(r - np.float32(CAVITY - 0.008), 0.010)
-    picture = tint(picture, (0.86, 0.87, 0.90), inside)
-    picture = tint(picture, (0.52, 0.53, 0.56), steep * np.clip(0.55 + 0.45 * facing, 0, 1))
-    return blend(picture, (0.95, 0.97, 1.0), 0.5 * steep * np.clip(-facing, 0, 1))
+    steep = draw.bump(r - np.float32(CAVITY - 0.008), 0.010)
+    picture = draw.tint(picture, (0.86, 0.87, 0.90), inside)
+    picture = draw.tint(picture, (0.52, 0.53, 0.56), steep * np.clip(0.55 + 0.45 * facing, 0, 1))
+    return draw.blend(picture, (0.95, 0.97, 1.0), 0.5 * steep * np.clip(-facing, 0, 1))
 
 
 def _tablet(tablets: _Tablets, cell: np.ndarray, tx: Field, ty: Field, speckle: Field) -> Picture:
     r = np.hypot(tx, ty)
     toward = tx * np.float32(np.cos(LIGHT)) + ty * np.float32(np.sin(LIGHT))
-    bevel = coverage(np.float32(TABLET - 0.018) - r, 0.03)
+    bevel = draw.coverage(np.float32(TABLET - 0.018) - r, 0.03)
     lum = 0.93 + 0.9 * toward + bevel * (2.6 * toward - 0.05)
     turn = tablets.turn[cell]
     across = -tx * np.sin(turn) + ty * np.cos(turn)
     lit = np.sin(turn - np.float32(LIGHT))
-    lum = lum - 0.20 * bump(across, 0.0045) + 0.10 * lit * across / 0.0045 * bump(across, 0.0045)
+    lum = lum - 0.20 * draw.bump(across, 0.0045) + 0.10 * lit * across / 0.0045 * draw.bump(across, 0.0045)
     lum = lum * tablets.tone[cell] * (1 + 0.011 * speckle)
-    return coloured(lum, COLOUR)
+    return draw.coloured(lum, COLOUR)
 
 
 def _broken(flaw: Generator, distance: Field, tx: Field, ty: Field, on_target: np.ndarray) -> tuple[Field, Field]:
     """Signed distance of the tablets with a piece of one gone, and coverage of the bright fracture face."""
     heading, left = flaw.uniform(0, 2 * np.pi), flaw.uniform(-0.2, 0.80) * TABLET
-    along, across = rotated(tx, ty, heading)
+    along, across = draw.rotated(tx, ty, heading)
     phases = flaw.uniform(0, 6.3, 3).astype(np.float32)
     waves = [np.float32(0.0035 / k) * np.sin(across * (95 * k) + phases[k - 1]) for k in (1, 2, 3)]
     jagged = waves[0] + waves[1] + waves[2]
     cut = along - np.float32(left) + jagged
     broken = np.where(on_target, np.maximum(distance, cut), distance)
-    face = on_target * coverage(np.abs(cut + np.float32(0.007)) - 0.006, 0.006)
+    face = on_target * draw.coverage(np.abs(cut + np.float32(0.007)) - 0.006, 0.006)
     return broken.astype(np.float32), face.astype(np.float32)
 
 
@@ -156,12 +144,14 @@ def _cracked(flaw: Generator, top: Picture, ox: Field, oy: Field, on_target: np.
     middle = np.array([ox[rows[pick], columns[pick]], oy[rows[pick], columns[pick]]], np.float64)
     heading, length = flaw.uniform(0, 2 * np.pi), TABLET * flaw.uniform(0.8, 1.8)
     start = middle - 0.5 * length * np.array([np.cos(heading), np.sin(heading)])
-    points = curve(flaw, start, length=length, heading=heading, bend=flaw.normal(0, 0.3))
+    points = draw.curve(flaw, start, length=length, heading=heading, bend=flaw.normal(0, 0.3))
     points += np.repeat(flaw.normal(0, 0.0025, (16, 2)), 3, axis=0)
-    crack = stroke(points, side, width=flaw.uniform(0.002, 0.007)) * on_target
+    crack = draw.stroke(points, side, width=flaw.uniform(0.002, 0.007)) * on_target
     strength = np.float32(flaw.uniform(0.3, 0.85))
     light_side = np.roll(crack, (1, 1), (0, 1)) * (1 - crack)
-    return blend(tint(top, (0.35, 0.28, 0.26), strength * crack), (1.0, 0.85, 0.78), 0.5 * strength * light_side)
+    return draw.blend(
+        draw.tint(top, (0.35, 0.28, 0.26), strength * crack), (1.0, 0.85, 0.78), 0.5 * strength * light_side
+    )
 
 
 def _contaminated(flaw: Generator, picture: Picture, x: Field, y: Field) -> Picture:
@@ -169,21 +159,23 @@ def _contaminated(flaw: Generator, picture: Picture, x: Field, y: Field) -> Pict
     centre = flaw.uniform(-0.38, 0.38, 2)
     strength = np.float32(flaw.uniform(0.4, 0.95))
     if flaw.random() < 0.45:
-        points = curve(
+        points = draw.curve(
             flaw, centre, length=flaw.uniform(0.06, 0.2), heading=flaw.uniform(0, 6.3), bend=flaw.normal(0, 2.5)
         )
-        return blend(picture, (0.10, 0.07, 0.06), strength * stroke(points, side, width=flaw.uniform(0.002, 0.004)))
+        return draw.blend(
+            picture, (0.10, 0.07, 0.06), strength * draw.stroke(points, side, width=flaw.uniform(0.002, 0.004))
+        )
     radius = flaw.uniform(0.007, 0.028)
-    shape = blot(flaw, x - np.float32(centre[0]), y - np.float32(centre[1]), radius=radius, softness=0.010)
+    shape = draw.blot(flaw, x - np.float32(centre[0]), y - np.float32(centre[1]), radius=radius, softness=0.010)
     colours = ((0.10, 0.08, 0.08), (0.35, 0.22, 0.10), (0.16, 0.20, 0.14))
-    return blend(picture, colours[int(flaw.integers(len(colours)))], strength * shape)
+    return draw.blend(picture, colours[int(flaw.integers(len(colours)))], strength * shape)
 
 
 def _dome(picture: Picture, lx: Field, ly: Field, r: Field, facing: Field, part: Generator) -> Picture:
     drift = part.normal(0, 0.006, 2)
-    hx, hy = rotated(lx + np.float32(0.052 + drift[0]), ly + np.float32(0.060 + drift[1]), LIGHT + np.pi / 2)
-    window = coverage(np.hypot(hx / 2.4, hy) - 0.0075, 0.008)
-    crescent = bump(r - np.float32(CAVITY - 0.016), 0.005) * np.clip(-facing - 0.72, 0, 1) * 2.2
-    rim = bump(r - np.float32(CAVITY + 0.004), 0.0035) * np.clip(facing, 0, 1)
+    hx, hy = draw.rotated(lx + np.float32(0.052 + drift[0]), ly + np.float32(0.060 + drift[1]), LIGHT + np.pi / 2)
+    window = draw.coverage(np.hypot(hx / 2.4, hy) - 0.0075, 0.008)
+    crescent = draw.bump(r - np.float32(CAVITY - 0.016), 0.005) * np.clip(-facing - 0.72, 0, 1) * 2.2
+    rim = draw.bump(r - np.float32(CAVITY + 0.004), 0.0035) * np.clip(facing, 0, 1)
     glare = np.clip(0.8 * window + 0.55 * crescent + 0.35 * rim, 0, 0.9)
-    return blend(picture, (1.02, 1.02, 1.02), glare)
+    return draw.blend(picture, (1.02, 1.02, 1.02), glare)

@@ -5,21 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.random import Generator
 
-from skrd4ad.data.synthetic.canvas import (
-    Field,
-    Picture,
-    blend,
-    blot,
-    clouds,
-    coloured,
-    coordinates,
-    coverage,
-    curve,
-    grain,
-    rotated,
-    stroke,
-    tint,
-)
+from skrd4ad.data.synthetic import canvas as draw
+from skrd4ad.data.synthetic.canvas import Field, Picture
 
 DEFECTS = ("broken_yarn", "hole", "oil_spot", "slub")
 YARNS = 23
@@ -46,18 +33,18 @@ class _Weave:
 def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Picture:
     """The cloth with a defect of a type, or "good"; ``part`` draws the same cloth whatever the defect."""
     weave, warp_tone, weft_tone = _loom(part, side)
-    fuzz, mottle = grain(part, side), clouds(part, side, 6)
+    fuzz, mottle = draw.grain(part, side), draw.clouds(part, side, 6)
     light = part.normal(0.9, 0.12)
     if defect_type == "broken_yarn":
         weave = _broken_yarn(flaw, weave)
     elif defect_type == "slub":
         weave = _slub(flaw, weave)
-    x, y = coordinates(side)
+    x, y = draw.coordinates(side)
     hole = None
     if defect_type == "hole":
         centre, radius = flaw.uniform(-0.36, 0.36, 2), flaw.uniform(0.022, 0.065)
         hx, hy = x - np.float32(centre[0]), y - np.float32(centre[1])
-        hole = blot(flaw, hx, hy, radius=radius, softness=0.022)
+        hole = draw.blot(flaw, hx, hy, radius=radius, softness=0.022)
         weave = _around_hole(weave, hx, hy, radius=radius, hole=hole)
     picture = _shade(weave, warp_tone=warp_tone, weft_tone=weft_tone, light=light, fuzz=fuzz, mottle=mottle)
     if hole is not None:
@@ -68,11 +55,11 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
 
 
 def _loom(part: Generator, side: int) -> tuple[_Weave, Field, Field]:
-    x, y = rotated(*coordinates(side), part.normal(0, 0.025))
+    x, y = draw.rotated(*draw.coordinates(side), part.normal(0, 0.025))
     pitch = YARNS * part.normal(1, 0.012)
     phase = part.uniform(0, 2, 2)
-    u = x * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[0]) + 0.16 * clouds(part, side, 4)
-    v = y * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[1]) + 0.16 * clouds(part, side, 4)
+    u = x * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[0]) + 0.16 * draw.clouds(part, side, 4)
+    v = y * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[1]) + 0.16 * draw.clouds(part, side, 4)
     lanes = YARNS + 2 * MARGIN + 4
     widths = part.normal(0.90, 0.035, (2, lanes)).astype(np.float32)
     tones = part.normal(1, 0.045, (2, lanes)).astype(np.float32)
@@ -80,8 +67,8 @@ def _loom(part: Generator, side: int) -> tuple[_Weave, Field, Field]:
     weave = _Weave(
         u=u,
         v=v,
-        warp_width=np.clip(widths[0, i] + 0.05 * clouds(part, side, 12), 0.7, 1),
-        weft_width=np.clip(widths[1, j] + 0.05 * clouds(part, side, 12), 0.7, 1),
+        warp_width=np.clip(widths[0, i] + 0.05 * draw.clouds(part, side, 12), 0.7, 1),
+        weft_width=np.clip(widths[1, j] + 0.05 * draw.clouds(part, side, 12), 0.7, 1),
         lift=np.zeros_like(u),
     )
     return weave, tones[0, i], tones[1, j]
@@ -107,7 +94,7 @@ def _shade(weave: _Weave, *, warp_tone: Field, weft_tone: Field, light: float, f
     warp_h, warp_f, warp_fibres = _yarn(weave.u, weave.v, weave.warp_width, 1)
     weft_h, weft_f, weft_fibres = _yarn(weave.v, weave.u, weave.weft_width, -1)
     # one crossing is over where the other is under; a thin smooth step between them keeps edges anti-aliased
-    over = coverage(weft_h - warp_h, 0.12)
+    over = draw.coverage(weft_h - warp_h, 0.12)
     height = np.maximum(warp_h, weft_h) + weave.lift
     cos, sin = np.float32(np.cos(light)), np.float32(np.sin(light))
     side_light = over * (-warp_f * cos) + (1 - over) * (-weft_f * sin)
@@ -115,7 +102,7 @@ def _shade(weave: _Weave, *, warp_tone: Field, weft_tone: Field, light: float, f
     tone = over * warp_tone + (1 - over) * weft_tone
     depth = np.clip(0.42 + 0.38 * height, 0.10, 1.1)
     lum = depth * (1 + 0.16 * side_light + 0.07 * fibres + 0.06 * fuzz) * tone * (1 + 0.02 * mottle)
-    return blend(coloured(lum, WEFT), coloured(lum, WARP), over)
+    return draw.blend(draw.coloured(lum, WEFT), draw.coloured(lum, WARP), over)
 
 
 def _broken_yarn(flaw: Generator, weave: _Weave) -> _Weave:
@@ -123,13 +110,13 @@ def _broken_yarn(flaw: Generator, weave: _Weave) -> _Weave:
     lane, middle = _somewhere(flaw)
     weft = flaw.random() < 0.5
     across, along = (weave.v, weave.u) if weft else (weave.u, weave.v)
-    gap = thinning * (np.floor(across) == np.floor(lane)) * coverage(np.abs(along - middle) - length / 2, 0.9)
+    gap = thinning * (np.floor(across) == np.floor(lane)) * draw.coverage(np.abs(along - middle) - length / 2, 0.9)
     # without its yarn the lane is not held up any more and sinks into shade
     lift = (
         -0.55
         * thinning
-        * coverage(np.abs(across - lane) - 0.5, 0.5)
-        * coverage(np.abs(along - middle) - length / 2, 1.5)
+        * draw.coverage(np.abs(across - lane) - 0.5, 0.5)
+        * draw.coverage(np.abs(along - middle) - length / 2, 1.5)
     )
     if weft:
         return replace(weave, weft_width=weave.weft_width * (1 - gap), lift=lift)
@@ -172,24 +159,24 @@ def _around_hole(weave: _Weave, x: Field, y: Field, *, radius: float, hole: Fiel
 
 def _frayed_hole(flaw: Generator, picture: Picture, hole: Field, *, centre: np.ndarray, radius: float) -> Picture:
     side = hole.shape[0]
-    picture = blend(picture, (0.045, 0.045, 0.05), hole)
+    picture = draw.blend(picture, (0.045, 0.045, 0.05), hole)
     for _ in range(int(flaw.integers(5, 12))):
         angle = flaw.uniform(0, 2 * np.pi)
         start = centre + 1.05 * radius * np.array([np.cos(angle), np.sin(angle)])
         length = radius * flaw.uniform(0.4, 1.1)
         heading = angle + np.pi + flaw.normal(0, 0.7)
-        points = curve(flaw, start, length=length, heading=heading, bend=flaw.normal(0, 1.2))
+        points = draw.curve(flaw, start, length=length, heading=heading, bend=flaw.normal(0, 1.2))
         colour = WEFT if flaw.random() < 0.5 else WARP
-        picture = blend(picture, colour, 0.75 * stroke(points, side, width=0.003))
+        picture = draw.blend(picture, colour, 0.75 * draw.stroke(points, side, width=0.003))
     return picture
 
 
 def _oil_spot(flaw: Generator, picture: Picture, x: Field, y: Field) -> Picture:
     centre, radius = flaw.uniform(-0.38, 0.38, 2), flaw.uniform(0.025, 0.10)
     side = x.shape[0]
-    spread = 0.012 * clouds(flaw, side, 30)
+    spread = 0.012 * draw.clouds(flaw, side, 30)
     hx, hy = x - np.float32(centre[0]) + spread, y - np.float32(centre[1]) + spread
-    shape = blot(flaw, hx, hy, radius=radius, softness=0.5 * radius)
+    shape = draw.blot(flaw, hx, hy, radius=radius, softness=0.5 * radius)
     strength = np.float32(flaw.uniform(0.3, 0.9))
     alpha = np.clip(strength * (shape + 0.7 * shape * (1 - shape)), 0, 1)
-    return tint(picture, (0.52, 0.47, 0.36), alpha)
+    return draw.tint(picture, (0.52, 0.47, 0.36), alpha)

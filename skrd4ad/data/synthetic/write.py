@@ -4,19 +4,18 @@ import itertools
 import json
 import tempfile
 import threading
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import get_args
 
 import cv2
 import numpy as np
-from numpy.random import Generator
 from numpy.typing import NDArray
 
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.data.synthetic import blister, disc, fabric
-from skrd4ad.data.synthetic.canvas import Picture, generator, photograph
+from skrd4ad.data.synthetic.canvas import generator, photograph
 from skrd4ad.errors import DataError
 from skrd4ad.paths import workspace
 from skrd4ad.types import GOOD, DatasetClass, Progress, Split
@@ -35,19 +34,16 @@ _DRAWING_DEFAULT = threading.Lock()
 NOTE = "synthetic images with exact masks"
 
 
-@dataclass(frozen=True)
-class _Drawing:
-    paint: Callable[[Generator, Generator, str, int], Picture]
-    """``paint(part, flaw, defect_type, side)``."""
-    defects: tuple[str, ...]
-
-
-_DRAWINGS = {
-    "machined_disc": _Drawing(disc.paint, disc.DEFECTS),
-    "tablet_blister": _Drawing(blister.paint, blister.DEFECTS),
-    "woven_fabric": _Drawing(fabric.paint, fabric.DEFECTS),
+_PAINTERS = {
+    "machined_disc": disc.paint,
+    "tablet_blister": blister.paint,
+    "woven_fabric": fabric.paint,
 }
-SYNTHETIC_CLASSES: dict[str, tuple[str, ...]] = {name: drawing.defects for name, drawing in _DRAWINGS.items()}
+SYNTHETIC_CLASSES: dict[str, tuple[str, ...]] = {
+    "machined_disc": disc.DEFECTS,
+    "tablet_blister": blister.DEFECTS,
+    "woven_fabric": fabric.DEFECTS,
+}
 """Defect types of every synthetic class."""
 
 
@@ -58,9 +54,6 @@ def render(
 
     The part, its light and the sensor's noise depend on class, split, index and seed alone, so the same arguments
     with ``defect_type="good"`` give the defect-free rendering that the mask is measured against (``TOLERANCE``).
-
-    Raises:
-        DataError: an argument is outside what is allowed.
     """
     _check(class_name, split=split, defect_type=defect_type, index=index, size=size)
     key = (class_name, split, index, seed)
@@ -87,11 +80,7 @@ def write_synthetic(
     seed: int = 0,
     progress: Progress | None = None,
 ) -> list[DatasetClass]:
-    """Write classes (default: all) in the MVTec layout and return them; a folder written before is replaced.
-
-    Raises:
-        DataError: the folder holds something else, cannot be written, or an argument is outside what is allowed.
-    """
+    """Write classes (default: all) in the MVTec layout and return them; a folder written before is replaced."""
     names = sorted(SYNTHETIC_CLASSES if classes is None else set(classes))
     for name in names:
         _check(name, split="train", defect_type=GOOD, index=0, size=size)
@@ -118,18 +107,16 @@ def write_synthetic(
                 if progress is not None:
                     progress(done, len(jobs))
             (fresh / MARKER).write_text(json.dumps(made_of), encoding="utf-8")
-            _put_in_place(fresh, root)
+            if root.exists():
+                root.rename(fresh.with_name("old"))  # goes with the temporary folder
+            fresh.rename(root)
     except OSError as error:
         raise DataError(f"The folder {root} cannot be written: {error}. Choose a folder you may write to.") from error
     return _read(root)
 
 
 def synthetic_classes(progress: Progress | None = None) -> list[DatasetClass]:
-    """The default classes, drawn on first use into the workspace's ``datasets/synthetic``.
-
-    Raises:
-        DataError: the folder holds something else or cannot be written.
-    """
+    """The default classes, drawn on first use into the workspace's ``datasets/synthetic``."""
     root = workspace() / "datasets" / "synthetic"
     with _DRAWING_DEFAULT:
         if _version_of(root) != VERSION:
@@ -138,7 +125,7 @@ def synthetic_classes(progress: Progress | None = None) -> list[DatasetClass]:
 
 
 def _check(class_name: str, *, split: str, defect_type: str, index: int, size: int) -> None:
-    if class_name not in _DRAWINGS:
+    if class_name not in SYNTHETIC_CLASSES:
         raise DataError(f"The synthetic class is {class_name!r}; allowed: {', '.join(SYNTHETIC_CLASSES)}.")
     allowed = (GOOD, *SYNTHETIC_CLASSES[class_name])
     if defect_type not in allowed:
@@ -152,16 +139,11 @@ def _check(class_name: str, *, split: str, defect_type: str, index: int, size: i
 def _shoot(key: tuple[str, str, int, int], defect_type: str, attempt: int, size: int) -> NDArray[np.uint8]:
     part, camera = generator(*key, "part"), generator(*key, "camera")
     flaw = generator(*key, defect_type, attempt)
-    picture = _DRAWINGS[key[0]].paint(part, flaw, defect_type, size)
-    return photograph(picture, camera)
-
-
-def _changed(image: NDArray[np.uint8], good: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    return cv2.absdiff(image, good).max(axis=2) > TOLERANCE
+    return photograph(_PAINTERS[key[0]](part, flaw, defect_type, size), camera)
 
 
 def _without_specks(image: NDArray[np.uint8], good: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    changed = _changed(image, good)
+    changed = cv2.absdiff(image, good).max(axis=2) > TOLERANCE
     _, regions, stats, _ = cv2.connectedComponentsWithStats(changed.astype(np.uint8), connectivity=8)
     speck = changed & (stats[:, cv2.CC_STAT_AREA] < SMALLEST_REGION)[regions]
     return np.where(speck[..., None], good, image), changed & ~speck
@@ -201,12 +183,6 @@ def _refuse_foreign(root: Path) -> None:
             f"The folder {root} is not empty and was not written by this program, so it is left alone. "
             "Name a new or empty folder."
         )
-
-
-def _put_in_place(fresh: Path, root: Path) -> None:
-    if root.exists():
-        root.rename(fresh.with_name("old"))  # goes with the temporary folder
-    fresh.rename(root)
 
 
 def _read(root: Path) -> list[DatasetClass]:

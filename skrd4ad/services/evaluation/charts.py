@@ -98,7 +98,7 @@ def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColou
         colours: of the bars.
     """
     look = colours or ChartColours()
-    names = [f"{group.name}<br>{len(group.escaped)} of {len(group.places)} pass" for group in groups]
+    names = [f"{group.name}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]
     rates = [100 * group.rate for group in groups]
     intervals = [Interval(100 * group.interval.low, 100 * group.interval.high) for group in groups]
     figure = go.Figure()
@@ -115,7 +115,7 @@ def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColou
     if any(group.reviewed for group in groups):
         figure.add_bar(
             y=names,
-            x=[100 * len(group.reviewed) / len(group.places) for group in groups],
+            x=[100 * len(group.reviewed) / len(group.indices) for group in groups],
             orientation="h",
             name="For review",
             marker=hatched(look.review, "/"),
@@ -151,7 +151,7 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
             textangle=0,
             textfont={"color": look.on_mark, "size": 15},
             marker={"color": colour if cell.count else look.neutral, "line": {"color": look.on_mark, "width": 1}},
-            customdata=[[f"{cell.truth} {cell.verdict}", *cell.places]],
+            customdata=[[f"{cell.truth} {cell.verdict}", *cell.indices]],
             hovertemplate=f"{cell.truth}, {cell.verdict}: {cell.count} images<extra></extra>",
             showlegend=False,
         )

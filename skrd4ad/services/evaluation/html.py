@@ -71,7 +71,7 @@ def html_report(
 def escape_words(group: EscapeGroup) -> str:
     """Escapes of a group: "2 of 12 (16.7 %; 2.09 % to 48.4 %)"."""
     low, high = format_rate(group.interval.low), format_rate(group.interval.high)
-    return f"{len(group.escaped)} of {len(group.places)} ({format_rate(group.rate)}; {low} to {high})"
+    return f"{len(group.escaped)} of {len(group.indices)} ({format_rate(group.rate)}; {low} to {high})"
 
 
 def _row(summary: EvaluationSummary) -> tuple[EvaluationSummary, list[Cell]]:

@@ -75,7 +75,7 @@ def metrics_csv(evaluations: Sequence[EvaluationSummary]) -> str:
 
 def images_csv(stored: StoredEvaluation, findings: Findings | None) -> str:
     """One row for each image: name, label, type, scores, verdict, area of its mask in pixels of the map."""
-    verdicts = {} if findings is None else {p: cell.verdict for cell in findings.confusion for p in cell.places}
+    verdicts = {} if findings is None else {p: cell.verdict for cell in findings.confusion for p in cell.indices}
     rows = (
         {
             "place": image.place,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import resize_mask
 from skrd4ad.errors import DataError, SkrdError
 from skrd4ad.inference.scoring import ignored_pixels, surface_of
-from skrd4ad.metrics.aupro import aupro, pixel_auroc, pool_pixels
+from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.scores import has_map, kept_map, score_labelled
@@ -122,7 +122,7 @@ def pixel_figures(
         np.stack(masks),
         ignored=None if ignored is None else ignored_pixels(ignored, height=size, width=size),
     )
-    return replace(figures, pixel_auroc=pixel_auroc(pool), aupro=aupro(pool))
+    return replace(figures, pixel_auroc=pool.auroc, aupro=aupro(pool))
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def groups_of(found: Findings) -> list[ImageGroup]:
 
 def _cell(cell: ConfusionCell) -> ImageGroup:
     title = _CELLS[cell.truth, cell.verdict]
-    return ImageGroup(chart="cell", name=f"{cell.truth} {cell.verdict}", title=title, places=cell.places)
+    return ImageGroup(chart="cell", name=f"{cell.truth} {cell.verdict}", title=title, places=cell.indices)
 
 
 def _parts(group: EscapeGroup, *, chart: str, of: str) -> list[ImageGroup]:
@@ -154,7 +154,7 @@ def _first(groups: Sequence[ImageGroup]) -> int:
 
 
 def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str, axis: str, on_pick: Pick) -> None:
-    words = [f"{each.name}: {len(each.escaped)} of {len(each.places)}, {format_rate(each.rate)}" for each in groups]
+    words = [f"{each.name}: {len(each.escaped)} of {len(each.indices)}, {format_rate(each.rate)}" for each in groups]
     show_figure(
         escape_bars(groups, axis=axis).update_layout(height=80 + _BAR_PIXELS * max(len(groups), 1)),
         key=f"evaluate-escapes-{chart}",

@@ -1,4 +1,5 @@
 import io
+import stat
 import zipfile
 from pathlib import Path
 
@@ -69,6 +70,21 @@ def test_an_encrypted_entry_is_reported() -> None:
     source[source.index(b"PK\x01\x02") + 8] |= 1
     (entry,) = list_zip(bytes(source))
     assert "encrypted" in str(entry.error)
+
+
+@pytest.mark.parametrize("mode", [stat.S_IFLNK, stat.S_IFBLK, stat.S_IFIFO])
+def test_a_link_or_device_is_reported_and_never_read(mode: int) -> None:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        for name, kind in (("link.png", mode), ("file.png", stat.S_IFREG)):
+            info = zipfile.ZipInfo(name)
+            info.create_system = 3
+            info.external_attr = (kind | 0o644) << 16
+            archive.writestr(info, b"/etc/passwd")
+    (_, bad), (_, fine) = read_zip(stream.getvalue(), list_zip(stream.getvalue()))
+    assert isinstance(bad, ImageError)
+    assert "a link or a device" in str(bad)
+    assert fine == b"/etc/passwd"
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -268,16 +267,16 @@ def test_damaged_marker_is_not_taken_for_ours(tmp_path, content):
 
 
 def test_defect_that_cannot_be_seen_is_drawn_elsewhere(monkeypatch):
-    drawing = synthetic._DRAWINGS["machined_disc"]
+    paint = synthetic._PAINTERS["machined_disc"]
     first = []
 
     def hidden_at_first(part, flaw, defect_type, side):
         if defect_type != "good" and not first:
             first.append(defect_type)
-            return drawing.paint(part, flaw, "good", side)
-        return drawing.paint(part, flaw, defect_type, side)
+            return paint(part, flaw, "good", side)
+        return paint(part, flaw, defect_type, side)
 
-    monkeypatch.setitem(synthetic._DRAWINGS, "machined_disc", replace(drawing, paint=hidden_at_first))
+    monkeypatch.setitem(synthetic._PAINTERS, "machined_disc", hidden_at_first)
     _, mask = render("machined_disc", index=0, split="test", defect_type="stain", size=64)
     assert first == ["stain"]
     assert mask.any()

@@ -203,7 +203,7 @@ def test_every_confusion_cell_holds_its_images(found: Findings) -> None:
     assert len(cells) == 6
     for cell in found.confusion:
         trace = cells[f"{cell.truth} {cell.verdict}"]
-        assert list(trace.customdata[0][1:]) == list(cell.places)
+        assert list(trace.customdata[0][1:]) == list(cell.indices)
         assert f"<b>{cell.count}</b>" in trace.text[0]
         assert trace.x[0] == cell.verdict
     # the lower row of bars comes first in a stack

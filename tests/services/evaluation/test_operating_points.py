@@ -32,7 +32,7 @@ def test_every_verdict_is_that_of_the_inspection(evaluated: EvaluationWorld) -> 
     assert limits is not None
     expected = [judge(np.array(plane), limits).verdict for plane in stored.maps()]
     for cell in found.confusion:
-        for place in cell.places:
+        for place in cell.indices:
             assert expected[place] == cell.verdict
             assert stored.images[place].label == (cell.truth == "defect")
     assert sum(cell.count for cell in found.confusion) == 12
@@ -50,13 +50,13 @@ def test_groups_by_type_and_size_hold_the_same_images(evaluated: EvaluationWorld
     found = findings(stored, current_calibration(stored)[0])
     assert [group.name for group in found.by_type] == sorted({i.defect_type for i in stored.images if i.label})
     for group in found.by_type:
-        assert {stored.images[place].defect_type for place in group.places} == {group.name}
+        assert {stored.images[place].defect_type for place in group.indices} == {group.name}
     by_type = sorted(place for group in found.by_type for place in group.escaped)
     by_size = sorted(place for group in found.by_size.groups for place in group.escaped)
     escapes = next(cell for cell in found.confusion if (cell.truth, cell.verdict) == ("defect", "OK"))
-    assert by_type == by_size == sorted(escapes.places)
+    assert by_type == by_size == sorted(escapes.indices)
     for group in found.by_size.groups:
-        assert all(group.sizes[0] <= stored.images[place].mask_area <= group.sizes[1] for place in group.places)
+        assert all(group.sizes[0] <= stored.images[place].mask_area <= group.sizes[1] for place in group.indices)
 
 
 def test_the_pixel_point_counts_the_pixels_above_the_limit(evaluated: EvaluationWorld) -> None:

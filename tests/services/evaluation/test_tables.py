@@ -45,7 +45,7 @@ def test_the_table_of_figures_holds_every_metric_with_its_interval(stored: Store
 
 def test_the_table_of_images_holds_scores_and_verdicts(stored: StoredEvaluation, found: Findings) -> None:
     rows = rows_of(images_csv(stored, found))
-    verdicts = {place: cell.verdict for cell in found.confusion for place in cell.places}
+    verdicts = {place: cell.verdict for cell in found.confusion for place in cell.indices}
     assert len(rows) == 12
     for row, image in zip(rows, stored.images, strict=True):
         assert (row["name"], row["sha256"]) == (image.name, image.content)
