@@ -19,11 +19,12 @@ from statistics import median
 
 from sqlalchemy import insert
 
-from skrd4ad.services.labelling.annotate import decide, history_of, item_of, page_of_queue
+from skrd4ad.services.labelling.annotate import decide, history_of, item_of
 from skrd4ad.services.labelling.queue import counts_of, items_of, names_of, order_of_queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueFilter
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
+from tests.label_world import page_of_queue
 from tests.postgres_server import running_postgres
 
 FEW = 100

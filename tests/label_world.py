@@ -15,7 +15,15 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.label_queue import QueueFilter, QueueItem, save_class_image
+from skrd4ad.storage.label_queue import (
+    Order,
+    QueueCounts,
+    QueueFilter,
+    QueueItem,
+    queue_counts,
+    queue_page,
+    save_class_image,
+)
 from skrd4ad.storage.reviews import save_image
 
 DATASET, CLASS = "parts", "disc"
@@ -55,6 +63,14 @@ def put(name: str, content: bytes, *, split: str | None = None, known_type: str 
     return annotate.item_of(ALL, digest)
 
 
+def page_of_queue(
+    wanted: QueueFilter, *, order: Order = "closest", limit: int = 50
+) -> tuple[list[QueueItem], QueueCounts]:
+    """Images under a filter, and the counts of all images under it."""
+    with workspace_database().read() as session:
+        return queue_page(session, wanted, order=order, limit=limit), queue_counts(session, wanted)
+
+
 def item(name: str) -> QueueItem:
     """The image of that name as it stands now."""
     return next(each for each in items() if each.name == name)
@@ -62,7 +78,7 @@ def item(name: str) -> QueueItem:
 
 def items() -> list[QueueItem]:
     """All images of the class."""
-    return annotate.page_of_queue(ALL, limit=10_000)[0]
+    return page_of_queue(ALL, limit=10_000)[0]
 
 
 def fill_workspace() -> None:
@@ -95,7 +111,7 @@ def fill_workspace() -> None:
 
 def holding(one: QueueItem) -> tuple[object, ...]:
     """What holds for an image, without what belongs to the workspace alone."""
-    return one.name, one.label, one.defect_type, one.mask_file, one.reviewer, one.comment, one.decided_at, one.revision
+    return one.name, one.latest
 
 
 @contextmanager

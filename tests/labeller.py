@@ -11,13 +11,15 @@ import numpy as np
 
 from skrd4ad.data.images.read import image_size
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, Revision
 from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.storage.annotations import Revision
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem
+from tests.label_world import page_of_queue
 
 
 def label_until_killed(images: QueueFilter, chance: random.Random) -> None:
     """Draw, decide and undo at random; every step is told once it is stored."""
-    digests = [item.digest for item in annotate.page_of_queue(images)[0]]
+    digests = [item.digest for item in page_of_queue(images)[0]]
     tell({"ready": len(digests)})
     while True:
         item = annotate.item_of(images, chance.choice(digests))
@@ -26,7 +28,7 @@ def label_until_killed(images: QueueFilter, chance: random.Random) -> None:
             tell(
                 {
                     "digest": item.digest,
-                    "revision": made.revision,
+                    "revision": made.number,
                     "label": made.label,
                     "mask_file": made.mask_file,
                     "drawn": drawn,

@@ -8,22 +8,23 @@ from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.services.labelling.exchange.text import export_lines, exported_lines, imported_lines, kinds_line
+from skrd4ad.services.labelling.exchange.merge import CONFLICTS
+from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
+from skrd4ad.services.labelling.exchange.records import FORMATS
 from skrd4ad.services.labelling.exchange.transfer import (
-    CONFLICTS,
-    FORMATS,
-    TEST_SHARE,
-    Exported,
-    ExportOptions,
-    ExportPlan,
     export_folder,
+    export_lines,
     export_zip,
-    labelled_classes,
+    exported_lines,
+    imported_lines,
+    kinds_line,
     make_dataset,
-    plan_export,
     plan_import,
     run_import,
 )
+from skrd4ad.services.labelling.exchange.write import Exported
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_exchange import classes_with_labels
 from skrd4ad.storage.label_queue import QueueFilter
 
 _CLASS = "class of the labels, as data set and class"
@@ -148,21 +149,21 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
             only_data_roots=False,
             progress=show,
         )
-    for remark in plan.checked.notes:
+    for remark in plan.valid.notes:
         output.note(remark)
-    for problem in plan.checked.problems if arguments.skip_bad or arguments.dry_run else ():
+    for problem in plan.valid.problems if arguments.skip_bad or arguments.dry_run else ():
         output.note(f"wrong: {problem}")
     document: dict[str, Any] = {
         "format": plan.format,
-        "problems": [{"where": each.where, "what": each.what} for each in plan.checked.problems],
-        "notes": list(plan.checked.notes),
+        "problems": [{"where": each.where, "what": each.what} for each in plan.valid.problems],
+        "notes": list(plan.valid.notes),
         "kinds": dict(plan.kinds),
         "take": arguments.take,
     }
     if arguments.dry_run:
         output.say(kinds_line(plan.kinds, arguments.take))
         output.document({**document, "decisions": 0, "images": 0})
-        return NO if plan.checked.problems else DONE
+        return NO if plan.valid.problems else DONE
     with output.progress("importing") as show:
         imported = run_import(
             plan, reviewer=arguments.reviewer, conflicts=arguments.take, skip_bad=arguments.skip_bad, progress=show
@@ -223,7 +224,8 @@ def _wanted(target: str, model_digest: str) -> QueueFilter:
         DataError: nobody labels images of such a class.
     """
     dataset, class_name = _class(target)
-    known = labelled_classes()
+    with workspace_database().read() as session:
+        known = classes_with_labels(session)
     if (dataset, class_name) not in known:
         names = ", ".join("/".join(each) for each in known) or "none"
         raise DataError(f"There are no images of {target} to label in this workspace; there are: {names}.")

@@ -1,6 +1,7 @@
 """Queries on annotations: what people decided on images, as revisions that are only ever added."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime
 from typing import Any, Literal, cast
 
 from sqlalchemy import CursorResult, select, update
@@ -14,34 +15,51 @@ LABELS: tuple[Label, ...] = ("good", "defect", "unsure", "none")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Decision:
-    """What a revision says of an image."""
+class Revision:
+    """One decision of a person on an image, stored or to be stored."""
 
     label: Label
     defect_type: str | None = None
     mask_file: str | None = None
     """PNG below the workspace folder."""
+    reviewer: str = ""
+    """Empty where an imported file does not tell."""
     comment: str = ""
+    number: int = 0
+    """1, 2, 3, … for each image; 0 until it is stored."""
+    undoes: int | None = None
+    """Number of the revision that this one takes back."""
+    made_at: datetime | None = None
+    """None until it is stored, or where an imported file does not tell."""
+
+    @classmethod
+    def from_row(cls, row: Annotation) -> "Revision":
+        """The decision that a row of the table of annotations holds."""
+        return cls(
+            label=cast(Label, row.label),
+            defect_type=row.defect_type,
+            mask_file=row.mask_file,
+            reviewer=row.reviewer,
+            comment=row.comment,
+            number=row.revision,
+            undoes=row.undoes,
+            made_at=row.made_at,
+        )
+
+    def columns(self, image_digest: str) -> dict[str, Any]:
+        """Values of its row in the table of annotations."""
+        values = asdict(self)
+        return {"image_digest": image_digest, "revision": values.pop("number"), **values}
 
 
-def add_revision(
-    session: Session,
-    *,
-    image_digest: str,
-    base: int,
-    decision: Decision,
-    reviewer: str,
-    undoes: int | None = None,
-) -> Annotation:
-    """Add the revision after ``base``.
+def add_revision(session: Session, *, image_digest: str, base: int, revision: Revision) -> Revision:
+    """Store the revision after ``base``; returns it with its number and time.
 
     Args:
         session: of a ``write`` block.
         image_digest: SHA-256 of the image's file.
         base: the latest revision that the reviewer has seen, 0 for none.
-        decision: what it says.
-        reviewer: who decided.
-        undoes: revision that is taken back, for an undo.
+        revision: its number and time are ignored.
 
     Raises:
         ConflictError: there is a later revision than ``base``; nothing is added.
@@ -55,43 +73,27 @@ def add_revision(
     )
     if cast(CursorResult[Any], session.execute(step)).rowcount != 1:
         raise _refusal(session, image_digest, base)
-    row = Annotation(
-        image_digest=image_digest,
-        revision=base + 1,
-        label=decision.label,
-        defect_type=decision.defect_type,
-        mask_file=decision.mask_file,
-        reviewer=reviewer,
-        comment=decision.comment,
-        undoes=undoes,
-        made_at=utc_now(),
-    )
-    session.add(row)
+    stored = replace(revision, number=base + 1, made_at=utc_now())
+    session.add(Annotation(**stored.columns(image_digest)))
     session.flush()
-    return row
+    return stored
 
 
-def latest_annotation(session: Session, image_digest: str) -> Annotation | None:
-    """What holds for an image; None when nobody has decided on it."""
-    return session.scalar(
-        select(Annotation).where(Annotation.image_digest == image_digest).order_by(Annotation.revision.desc()).limit(1)
-    )
-
-
-def annotation_history(session: Session, image_digest: str) -> list[Annotation]:
-    """All revisions of an image, oldest first."""
+def revisions_of(session: Session, image_digest: str) -> list[Revision]:
+    """All revisions of an image, oldest first; the last one holds."""
     query = select(Annotation).where(Annotation.image_digest == image_digest).order_by(Annotation.revision)
-    return list(session.scalars(query))
+    return [Revision.from_row(row) for row in session.scalars(query)]
 
 
 def _refusal(session: Session, image_digest: str, base: int) -> StorageError:
     if session.get(StoredImage, image_digest) is None:
         return StorageError(f"There is no image {image_digest[:12]} in this workspace; it may have been deleted.")
-    latest = latest_annotation(session, image_digest)
-    if latest is None:
+    revisions = revisions_of(session, image_digest)
+    if not revisions:
         return ConflictError(f"You saw revision {base} of this image, which has none. Look at it as it is now.")
+    latest = revisions[-1]
     what = latest.label + (f" ({latest.defect_type})" if latest.defect_type else "")
     return ConflictError(
-        f"{latest.reviewer} changed this image at {latest.made_at:%H:%M:%S} UTC: {what}, revision {latest.revision}. "
+        f"{latest.reviewer} changed this image at {latest.made_at:%H:%M:%S} UTC: {what}, revision {latest.number}. "
         f"You saw revision {base}; yours was not stored. Look at the image as it is now and decide again."
     )

@@ -1,13 +1,12 @@
 """Puts many images into a class at once, in few statements."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.annotations import Decision
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_exchange import add_rows, known_images
 from skrd4ad.storage.label_queue import Origin
 from skrd4ad.storage.tables import ClassImage, StoredImage, utc_now
@@ -25,7 +24,7 @@ class NewImage:
     height: int
     split: str | None = None
     known_type: str | None = None
-    decision: Decision | None = None
+    revision: Revision | None = None
     """First revision, unless somebody has decided on it."""
 
 
@@ -46,7 +45,6 @@ def place_images(
     dataset: str,
     class_name: str,
     origin: Origin,
-    reviewer: str,
     is_there: Callable[[str], bool],
 ) -> Placed:
     """Put images among those of a class.
@@ -60,7 +58,6 @@ def place_images(
         dataset: of the class.
         class_name: the class.
         origin: how they came.
-        reviewer: who decided what they come with.
         is_there: tells of a stored file whether it is still there.
     """
     stored = known_images(session, [image.digest for image in images])
@@ -73,12 +70,12 @@ def place_images(
             place.known_type = place.known_type or image.known_type
     session.flush()
     fresh = [image for image in images if image.digest not in placed]
-    undecided = {
-        image.digest: image.decision
-        for image in images
-        if image.decision is not None and (image.digest not in stored or stored[image.digest].revision == 0)
-    }
     now = utc_now()
+    undecided = {
+        image.digest: replace(image.revision, number=1, made_at=now)
+        for image in images
+        if image.revision is not None and (image.digest not in stored or stored[image.digest].revision == 0)
+    }
     add_rows(
         session,
         images=[
@@ -98,7 +95,7 @@ def place_images(
             }
             for image in fresh
         ],
-        annotations=[_first_revision(digest, each, reviewer) for digest, each in undecided.items()],
+        annotations=[revision.columns(digest) for digest, revision in undecided.items()],
     )
     return Placed(frozenset(image.digest for image in fresh), frozenset(undecided))
 
@@ -115,16 +112,3 @@ def _fill_image(row: StoredImage, image: NewImage, is_there: Callable[[str], boo
     row.note = None
     if row.file != image.file and not is_there(row.file):
         row.file = image.file
-
-
-def _first_revision(digest: str, decision: Decision, reviewer: str) -> dict[str, Any]:
-    return {
-        "image_digest": digest,
-        "revision": 1,
-        "label": decision.label,
-        "defect_type": decision.defect_type,
-        "mask_file": decision.mask_file,
-        "comment": decision.comment,
-        "reviewer": reviewer,
-        "made_at": utc_now(),
-    }

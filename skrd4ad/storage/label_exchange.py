@@ -7,13 +7,14 @@ from typing import Any
 from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction
 
 _AT_ONCE = 500
 """Values in one statement; databases limit them."""
 
 
-def histories_of_class(session: Session, *, dataset: str, class_name: str) -> dict[str, list[Annotation]]:
+def histories_of_class(session: Session, *, dataset: str, class_name: str) -> dict[str, list[Revision]]:
     """All revisions of the images of a class by their digests, oldest first."""
     query = (
         select(Annotation)
@@ -24,7 +25,7 @@ def histories_of_class(session: Session, *, dataset: str, class_name: str) -> di
     return _by_image(session.scalars(query))
 
 
-def histories_of(session: Session, digests: Sequence[str]) -> dict[str, list[Annotation]]:
+def histories_of(session: Session, digests: Sequence[str]) -> dict[str, list[Revision]]:
     """All revisions of images by their digests, oldest first."""
     rows: list[Annotation] = []
     for some in _parts(digests):
@@ -101,10 +102,10 @@ def add_rows(
         session.execute(update(StoredImage), [{"digest": digest, "revision": at} for digest, at in latest.items()])
 
 
-def _by_image(rows: Iterator[Annotation]) -> dict[str, list[Annotation]]:
-    found: dict[str, list[Annotation]] = defaultdict(list)
+def _by_image(rows: Iterator[Annotation]) -> dict[str, list[Revision]]:
+    found: dict[str, list[Revision]] = defaultdict(list)
     for row in rows:
-        found[row.image_digest].append(row)
+        found[row.image_digest].append(Revision.from_row(row))
     return found
 
 

@@ -9,13 +9,14 @@ from typing import Any, Literal, cast
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased
 
-from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.annotations import Label, Revision
 from skrd4ad.storage.predictions import score_that_holds
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
 from skrd4ad.types import GOOD, Verdict
 
 Order = Literal["closest", "highest", "newest", "random"]
 Origin = Literal["inspect", "dataset", "watch", "import"]
+_UNDECIDED = Revision(label="none")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +59,25 @@ class QueueItem:
     score: float | None
     """None when the model has not seen it, or not with the pixels that count now."""
     refusal: str | None
-    revision: int
-    label: Label
-    defect_type: str | None
-    mask_file: str | None
-    reviewer: str | None
-    comment: str
-    decided_at: datetime | None
+    latest: Revision = _UNDECIDED
+    """What holds; number 0 and the label ``none`` where nobody has decided."""
     note: str | None = None
     """Why no model can look at it; None while nothing is known to be wrong with it."""
+
+    @property
+    def label(self) -> Label:
+        """Label that holds."""
+        return self.latest.label
+
+    @property
+    def defect_type(self) -> str | None:
+        """Type of defect that holds."""
+        return self.latest.defect_type
+
+    @property
+    def mask_file(self) -> str | None:
+        """Mask that holds: PNG below the workspace folder."""
+        return self.latest.mask_file
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -295,12 +306,6 @@ def _item(row: Sequence[Any]) -> QueueItem:
         added_at=place.added_at,
         score=None if said is None else said.score,
         refusal=None if said is None else said.refusal,
-        revision=image.revision,
-        label="none" if decided is None else decided.label,
-        defect_type=None if decided is None else decided.defect_type,
-        mask_file=None if decided is None else decided.mask_file,
-        reviewer=None if decided is None else decided.reviewer,
-        comment="" if decided is None else decided.comment,
-        decided_at=None if decided is None else decided.made_at,
+        latest=_UNDECIDED if decided is None else Revision.from_row(decided),
         note=image.note,
     )

@@ -79,6 +79,19 @@ def shielded(body: Callable[[], None]) -> None:
         show_error(error)
 
 
+def section(body: Callable[[], None], *, every: float | None = None) -> None:
+    """A part of a page that runs by itself, and again every so many seconds.
+
+    Such a run has no shield of its page around it, so it gets its own.
+    """
+
+    @st.fragment(run_every=every)
+    def run() -> None:
+        shielded(body)
+
+    run()
+
+
 def show_error(error: SkrdError) -> None:
     """An error in words. Nothing on the page is lost: widgets keep what was entered."""
     # two spaces keep the message's line breaks in Markdown

@@ -12,19 +12,14 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import made_datasets
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import QueueFilter
 from skrd4ad.services.labelling.exchange import import_job
-from skrd4ad.services.labelling.exchange.transfer import (
-    ExportOptions,
-    export_zip_bytes,
-    plan_export,
-    plan_import,
-    run_import,
-)
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes, plan_import, run_import
 from skrd4ad.services.labelling.queue import filter_of
-from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.types import Progress
 from skrd4ad.ui.label import export_labels
+from tests.label_world import page_of_queue
 
 SECONDS = 60
 
@@ -34,7 +29,7 @@ def view() -> AppTest:
 
     def page() -> None:
         from skrd4ad.services.models.list import list_models
-        from skrd4ad.ui.label.exchange import show_exchange
+        from skrd4ad.ui.label.page import show_exchange
 
         show_exchange(list_models()[0][0])
 
@@ -46,7 +41,7 @@ def wanted(model: Path) -> QueueFilter:
 
 
 def image(model: Path, label: str) -> QueueItem:
-    return next(one for one in annotate.page_of_queue(wanted(model), limit=100)[0] if one.label == label)
+    return next(one for one in page_of_queue(wanted(model), limit=100)[0] if one.label == label)
 
 
 @pytest.fixture

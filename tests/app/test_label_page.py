@@ -12,11 +12,12 @@ from streamlit.testing.v1 import AppTest
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, history_of
+from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 from skrd4ad.services.watching.watches import reset_watcher, watches_of
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.ui.label.decide import PANEL
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import LIST
@@ -115,7 +116,7 @@ def test_decisions_are_stored_and_go_on_in_an_order_that_stays(visit, send: Send
     assert current(at).digest == middle.digest and "1 of 3 decided, 2 left" in texts(at)
     assert "near.png: good." in texts(at).replace("\\", "")
     press(at, "good", near.digest)  # pressed twice: that image is no longer in hand
-    assert current(at).digest == middle.digest and named(wanted, "middle").revision == 0
+    assert current(at).digest == middle.digest and named(wanted, "middle").latest.number == 0
     press(at, "type", middle.digest, value="dent")
     press(at, "previous", far.digest)
     assert (current(at).name, current(at).defect_type) == ("middle.png", "dent")
@@ -146,13 +147,13 @@ def test_a_new_type_and_a_comment_are_stored(visit, send: Send, wanted: QueueFil
     send("a", 2.0)
     at = as_anna(visit("label"))
     next(each for each in at.text_area if each.label == "Comment").set_value("at the rim").run()
-    assert (named(wanted, "a").comment, named(wanted, "a").label) == ("at the rim", "none")
+    assert (named(wanted, "a").latest.comment, named(wanted, "a").label) == ("at the rim", "none")
     next(each for each in at.text_input if each.label == "New type of defect").set_value("a/b").run()
     assert "cannot be used" in fine(at).error[0].value
     next(each for each in at.text_input if each.label == "New type of defect").set_value("dent").run()
     assert not fine(at).error
     item = named(wanted, "a")
-    assert (item.label, item.defect_type, item.comment) == ("defect", "dent", "at the rim")
+    assert (item.label, item.defect_type, item.latest.comment) == ("defect", "dent", "at the rim")
     assert at.session_state["_label-desk"].types == ["dent"]
 
 
@@ -263,7 +264,7 @@ def test_with_a_login_the_name_is_that_of_the_login(visit, send: Send, wanted: Q
     assert not any(each.label == "Your name" for each in fine(at).text_input)
     assert "Logged in as Dora" in texts(at)
     press(at, "good", current(at).digest)
-    assert named(wanted, "a").reviewer == "Dora"
+    assert named(wanted, "a").latest.reviewer == "Dora"
 
 
 def test_before_the_login_nobody_decides_and_a_login_that_is_not_set_up_is_a_message(visit, send: Send) -> None:

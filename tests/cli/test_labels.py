@@ -63,7 +63,8 @@ def test_what_is_wrong_stops_an_import_and_what_differs_is_taken_only_when_asked
     assert item("good 1.png").label == "good"
     assert main([*command, "--skip-bad", "--take", "theirs"]) == 0
     assert "1 different: theirs are taken." in capsys.readouterr().out
-    assert (item("good 1.png").label, item("good 1.png").reviewer, item("good 1.png").revision) == ("defect", "B", 2)
+    assert item("good 1.png").label == "defect"
+    assert (item("good 1.png").latest.reviewer, item("good 1.png").latest.number) == ("B", 2)
 
 
 def test_labels_become_a_data_set_that_doctor_reads(labelled: None, as_json: Run, own_workspace: Path) -> None:

@@ -21,10 +21,11 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.inspection.verdict import limits_of
-from skrd4ad.services.labelling.annotate import QueueFilter, QueueItem, history_of
+from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 
 pytestmark = pytest.mark.browser
 
@@ -169,9 +170,9 @@ class Bench:
         digest = self.image
         for _ in range(600):
             item = self.place.item(digest)
-            if item.revision == revision:
+            if item.latest.number == revision:
                 return item
-            assert item.revision < revision, item
+            assert item.latest.number < revision, item
             time.sleep(0.05)
         raise AssertionError(f"{item} was not changed")
 
@@ -223,7 +224,7 @@ def test_what_is_drawn_is_in_the_workspace_at_the_resolution_of_the_image(bench,
     line = one.drag((0.2, 0.3), (0.5, 0.45), (0.7, 0.2))
     item = one.stored(1)
     stroke = capsule(line, int(one.brush.get_attribute("data-size") or 0))
-    assert item.label == "defect" and item.reviewer == "Anna" and item.mask_file
+    assert item.label == "defect" and item.latest.reviewer == "Anna" and item.mask_file
     mask = load_mask_file(item.mask_file)
     assert mask.shape == SIZE[::-1]
     assert iou(mask, stroke) >= 0.99
@@ -260,7 +261,7 @@ def test_decisions_by_keyboard(bench, place: Place) -> None:
     following = queue[queue.index(first) + 1 :]
     one.press("g")
     one.shows(following[0])
-    assert place.item(first).label == "good" and place.item(first).reviewer == "Anna"
+    assert place.item(first).label == "good" and place.item(first).latest.reviewer == "Anna"
 
     one.page.get_by_label("New type of defect").fill("dent")
     one.page.keyboard.press("g")  # is written, not decided
@@ -269,7 +270,7 @@ def test_decisions_by_keyboard(bench, place: Place) -> None:
     one.page.keyboard.press("Enter")
     one.shows(following[1])
     assert (place.item(following[0]).label, place.item(following[0]).defect_type) == ("defect", "dent")
-    assert place.item(following[1]).revision == 0
+    assert place.item(following[1]).latest.number == 0
 
     one.page.get_by_text("Stay on a defect to draw it").click()
     one.press("1")
@@ -299,7 +300,7 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
     anna, bob = bench("Anna"), bench("Bob")
     digest = anna.image
     assert bob.image == digest
-    before = place.item(digest).revision
+    before = place.item(digest).latest.number
     mine = capsule(anna.drag((0.2, 0.2), (0.8, 0.2)), int(anna.brush.get_attribute("data-size") or 0))
     anna.stored(before + 1)
     # Bob is told by himself, before he does anything
@@ -307,7 +308,7 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
     line = bob.drag((0.2, 0.7), (0.8, 0.7))
     his = capsule(line, int(bob.brush.get_attribute("data-size") or 0))
     expect(bob.page.get_by_text("Not stored yet: your drawing")).to_be_visible(timeout=SLOW)
-    assert place.item(digest).revision == before + 1
+    assert place.item(digest).latest.number == before + 1
     bob.page.get_by_role("button", name="Store mine after theirs").click()
     item = bob.stored(before + 2)
     assert iou(load_mask_file(item.mask_file or ""), his) >= 0.99
@@ -318,11 +319,11 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
     expect(anna.page.get_by_text("Bob changed this image")).to_be_visible(timeout=SLOW)
     anna.press("g")
     expect(anna.page.get_by_text("Not stored yet: your decision, good")).to_be_visible(timeout=SLOW)
-    assert place.item(digest).revision == before + 2
+    assert place.item(digest).latest.number == before + 2
     anna.page.get_by_role("button", name="Take theirs").click()
     anna.area(int(his.sum()))
     anna.labelled("defect")
-    assert anna.image == digest and place.item(digest).revision == before + 2
+    assert anna.image == digest and place.item(digest).latest.number == before + 2
     anna.press("g")
     expect(anna.panel).not_to_have_attribute("data-image", digest)
     assert place.item(digest).label == "good"
@@ -364,7 +365,7 @@ def test_nothing_is_lost_by_leaving_reloading_and_killing_the_server(
             settled(page)
             one.drag((0.3, 0.3), (0.6, 0.6))
             item = one.stored(1)
-            assert item.reviewer == "Cleo"
+            assert item.latest.reviewer == "Cleo"
             server.send_signal(signal.SIGKILL)
             server.wait()
         with running(here.home, here.models, port):

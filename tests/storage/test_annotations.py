@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path, PurePath
 
@@ -10,7 +11,7 @@ from sqlalchemy import func, select
 
 import skrd4ad
 from skrd4ad.errors import ConflictError, SkrdError, StorageError
-from skrd4ad.storage.annotations import Decision, add_revision, annotation_history, latest_annotation
+from skrd4ad.storage.annotations import Revision, add_revision, revisions_of
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.reviews import save_image
 from skrd4ad.storage.tables import Annotation, StoredImage
@@ -21,7 +22,7 @@ OTHER = "b" * 64
 ANOTHER_REVIEWER = """
 import sys
 from skrd4ad.errors import ConflictError
-from skrd4ad.storage.annotations import Decision, add_revision
+from skrd4ad.storage.annotations import Revision, add_revision
 from skrd4ad.storage.database import open_database
 
 database = open_database()
@@ -29,7 +30,7 @@ print("ready", flush=True)
 sys.stdin.readline()
 try:
     with database.write() as session:
-        add_revision(session, image_digest="a" * 64, base=1, decision=Decision(label="good"), reviewer=sys.argv[1])
+        add_revision(session, image_digest="a" * 64, base=1, revision=Revision(label="good", reviewer=sys.argv[1]))
     print("stored")
 except ConflictError as error:
     print(error)
@@ -45,68 +46,66 @@ def images(database: Database) -> Database:
     return database
 
 
-def add(database: Database, base: int, decision: Decision, *, by: str = "Ada", undoes: int | None = None) -> Annotation:
+def add(database: Database, base: int, revision: Revision, *, by: str = "Ada") -> Revision:
     with database.write() as session:
-        return add_revision(session, image_digest=IMAGE, base=base, decision=decision, reviewer=by, undoes=undoes)
+        return add_revision(session, image_digest=IMAGE, base=base, revision=replace(revision, reviewer=by))
 
 
 def test_revisions_follow_each_other_and_nothing_is_overwritten(images: Database) -> None:
-    first = add(images, 0, Decision(label="defect", defect_type="Kratzer ü", mask_file="masks/x.png", comment="why"))
-    second = add(images, 1, Decision(label="good"), by="Bo")
-    third = add(images, 2, Decision(label="none"), by="Ada", undoes=2)
-    assert [row.revision for row in (first, second, third)] == [1, 2, 3]
+    first = add(images, 0, Revision(label="defect", defect_type="Kratzer ü", mask_file="masks/x.png", comment="why"))
+    second = add(images, 1, Revision(label="good"), by="Bo")
+    third = add(images, 2, Revision(label="none", undoes=2), by="Ada")
+    assert [row.number for row in (first, second, third)] == [1, 2, 3]
     with images.read() as session:
-        history = annotation_history(session, IMAGE)
-        assert [(row.revision, row.label, row.reviewer, row.undoes) for row in history] == [
+        history = revisions_of(session, IMAGE)
+        assert [(row.number, row.label, row.reviewer, row.undoes) for row in history] == [
             (1, "defect", "Ada", None),
             (2, "good", "Bo", None),
             (3, "none", "Ada", 2),
         ]
         assert (history[0].defect_type, history[0].mask_file, history[0].comment) == ("Kratzer ü", "masks/x.png", "why")
         assert (history[1].defect_type, history[1].mask_file, history[1].comment) == (None, None, "")
-        assert all(row.made_at.tzinfo is UTC for row in history)
-        assert abs(history[2].made_at - datetime.now(UTC)) < timedelta(minutes=1)
-        latest = latest_annotation(session, IMAGE)
-        assert latest is not None and latest.id == third.id
+        assert all(row.made_at is not None and row.made_at.tzinfo is UTC for row in history)
+        assert history == [first, second, third]
+        assert third.made_at is not None and abs(third.made_at - datetime.now(UTC)) < timedelta(minutes=1)
         assert session.get_one(StoredImage, IMAGE).revision == 3
 
 
 def test_an_image_nobody_decided_on_has_nothing(images: Database) -> None:
-    add(images, 0, Decision(label="good"))
+    add(images, 0, Revision(label="good"))
     with images.read() as session:
-        assert latest_annotation(session, OTHER) is None
-        assert annotation_history(session, OTHER) == []
+        assert revisions_of(session, OTHER) == []
         assert session.get_one(StoredImage, OTHER).revision == 0
 
 
 def test_who_saw_an_older_revision_is_refused_and_told_what_holds(images: Database) -> None:
-    add(images, 0, Decision(label="defect", defect_type="dent"), by="Bo")
+    add(images, 0, Revision(label="defect", defect_type="dent"), by="Bo")
     with pytest.raises(ConflictError, match=r"Bo changed .* UTC: defect \(dent\), revision 1.*You saw revision 0"):
-        add(images, 0, Decision(label="good"))
+        add(images, 0, Revision(label="good"))
     with images.read() as session:
-        assert [row.label for row in annotation_history(session, IMAGE)] == ["defect"]
+        assert [row.label for row in revisions_of(session, IMAGE)] == ["defect"]
         assert session.get_one(StoredImage, IMAGE).revision == 1
 
 
 def test_a_revision_from_the_future_is_refused(images: Database) -> None:
     with pytest.raises(ConflictError, match="You saw revision 4 of this image, which has none"):
-        add(images, 4, Decision(label="good"))
+        add(images, 4, Revision(label="good"))
 
 
 def test_an_image_that_is_not_there_is_named_and_is_no_conflict(images: Database) -> None:
     with pytest.raises(StorageError, match="no image cccccccccccc") as caught, images.write() as session:
-        add_revision(session, image_digest="c" * 64, base=0, decision=Decision(label="good"), reviewer="Ada")
+        add_revision(session, image_digest="c" * 64, base=0, revision=Revision(label="good", reviewer="Ada"))
     assert not isinstance(caught.value, ConflictError)
 
 
 def test_a_block_that_fails_afterwards_leaves_no_revision(images: Database) -> None:
     with pytest.raises(KeyError), images.write() as session:
-        add_revision(session, image_digest=IMAGE, base=0, decision=Decision(label="good"), reviewer="Ada")
+        add_revision(session, image_digest=IMAGE, base=0, revision=Revision(label="good", reviewer="Ada"))
         raise KeyError("power cut")
     with images.read() as session:
-        assert annotation_history(session, IMAGE) == []
+        assert revisions_of(session, IMAGE) == []
         assert session.get_one(StoredImage, IMAGE).revision == 0
-    assert add(images, 0, Decision(label="unsure")).revision == 1
+    assert add(images, 0, Revision(label="unsure")).number == 1
 
 
 def test_of_many_threads_that_saw_the_same_exactly_one_gets_through(images: Database) -> None:
@@ -117,7 +116,7 @@ def test_of_many_threads_that_saw_the_same_exactly_one_gets_through(images: Data
         mine = open_database()
         start.wait()
         try:
-            add(mine, 0, Decision(label="good"), by=name)
+            add(mine, 0, Revision(label="good"), by=name)
             outcomes.append(name)
         except SkrdError as error:
             outcomes.append(type(error).__name__)
@@ -130,11 +129,11 @@ def test_of_many_threads_that_saw_the_same_exactly_one_gets_through(images: Data
         thread.join()
     assert sorted(outcomes)[:5] == ["ConflictError"] * 5
     with images.read() as session:
-        assert [row.reviewer for row in annotation_history(session, IMAGE)] == [sorted(outcomes)[5]]
+        assert [row.reviewer for row in revisions_of(session, IMAGE)] == [sorted(outcomes)[5]]
 
 
 def test_of_two_processes_that_saw_the_same_exactly_one_gets_through(images: Database) -> None:
-    add(images, 0, Decision(label="unsure"))
+    add(images, 0, Revision(label="unsure"))
     env = {**os.environ, "PYTHONPATH": str(Path(skrd4ad.__file__).parents[1])}
     pipe = subprocess.PIPE
     processes = [

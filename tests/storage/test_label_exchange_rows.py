@@ -5,7 +5,7 @@ import pytest
 
 from skrd4ad.errors import StorageError
 from skrd4ad.storage import label_exchange
-from skrd4ad.storage.annotations import Decision, add_revision
+from skrd4ad.storage.annotations import Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.reviews import ask_for_review
 from skrd4ad.storage.tables import StoredImage, utc_now
@@ -70,15 +70,15 @@ def test_many_rows_are_added_and_read_by_image(database: Database) -> None:
     assert {each.revision for each in known.values()} == {0, 2}
     assert known[digest(1)].revision == 2
     assert set(histories) == set(of_class) == {digest(n) for n in numbers if n % 2}
-    assert [row.revision for row in histories[digest(3)]] == [1, 2]
+    assert [each.number for each in histories[digest(3)]] == [1, 2]
     assert histories[digest(3)][0].made_at == NOW
 
 
 def test_decisions_go_on_after_those_that_were_added(database: Database) -> None:
     add(database, images=[image(1)], annotations=[revision(1, 1), revision(1, 2)])
     with database.write() as session:
-        row = add_revision(session, image_digest=digest(1), base=2, decision=Decision(label="good"), reviewer="B")
-        assert row.revision == 3
+        following = Revision(label="good", reviewer="B")
+        assert add_revision(session, image_digest=digest(1), base=2, revision=following).number == 3
 
 
 def test_nothing_is_added_when_one_row_cannot_be(database: Database) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import event
 
 from skrd4ad.model_folder.calibration import verdict_of
-from skrd4ad.storage.annotations import Decision, Label, add_revision
+from skrd4ad.storage.annotations import Label, Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import (
     Order,
@@ -74,13 +74,8 @@ class Filler:
     def decide(self, name: str, label: Label, *, by: str = "Ada", **decision: Any) -> None:
         with self.database.write() as session:
             base = session.get_one(StoredImage, digest_of(name)).revision
-            add_revision(
-                session,
-                image_digest=digest_of(name),
-                base=base,
-                decision=Decision(label=label, **decision),
-                reviewer=by,
-            )
+            revision = Revision(label=label, reviewer=by, **decision)
+            add_revision(session, image_digest=digest_of(name), base=base, revision=revision)
 
 
 @pytest.fixture
@@ -146,12 +141,11 @@ def test_an_item_says_what_is_known(database: Database, parts: Filler) -> None:
         MORNING.replace(minute=1),
     )
     assert (item.score, item.refusal, item.note, item.width, item.height) == (0.9, None, None, None, None)
-    assert (item.revision, item.label, item.defect_type, item.mask_file) == (1, "defect", "dent", "masks/a.png")
-    assert (item.reviewer, item.comment) == ("Bo", "left edge")
-    assert item.decided_at is not None and item.decided_at.tzinfo is UTC
+    assert (item.latest.number, item.label, item.defect_type, item.mask_file) == (1, "defect", "dent", "masks/a.png")
+    assert (item.latest.reviewer, item.latest.comment) == ("Bo", "left edge")
+    assert item.latest.made_at is not None and item.latest.made_at.tzinfo is UTC
     blank = page(database, order="highest")[-2]
-    assert (blank.name, blank.score, blank.revision, blank.label, blank.reviewer) == ("e.png", None, 0, "none", None)
-    assert (blank.comment, blank.decided_at, blank.mask_file) == ("", None, None)
+    assert (blank.name, blank.score, blank.latest) == ("e.png", None, Revision(label="none"))
 
 
 def test_only_the_latest_decision_holds(database: Database, parts: Filler) -> None:

@@ -5,7 +5,7 @@ from pathlib import PurePath
 import pytest
 from sqlalchemy import event, select, update
 
-from skrd4ad.storage.annotations import Decision, Label, add_revision
+from skrd4ad.storage.annotations import Label, Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import save_class_image
 from skrd4ad.storage.labelled_images import LabelBook, Said, read_labels, save_predictions, unlabelled_scores
@@ -34,8 +34,8 @@ class World:
     def label(self, name: str, label: Label, *, mask: str | None = None) -> None:
         with self.database.write() as session:
             base = session.get_one(StoredImage, digest_of(name)).revision
-            decision = Decision(label=label, mask_file=mask)
-            add_revision(session, image_digest=digest_of(name), base=base, decision=decision, reviewer="Ada")
+            revision = Revision(label=label, mask_file=mask, reviewer="Ada")
+            add_revision(session, image_digest=digest_of(name), base=base, revision=revision)
 
     def score(self, name: str, score: float, *, model: str = MODEL) -> None:
         said = Said(score=score, verdict="OK", threshold=1.0, calibration=3, refusal=None)

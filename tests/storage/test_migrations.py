@@ -128,7 +128,7 @@ def test_images_that_waited_for_review_are_placed_in_the_classes_of_their_models
         assert {row.origin for row in placed} == {"inspect"}
         wanted = QueueFilter(dataset="parts", class_name="my disc", model_digest="d", only_sent=True)
         (item,) = queue_page(session, wanted)
-        assert (item.name, item.score, item.revision, item.label, item.width) == ("a.png", 0.75, 0, "none", None)
+        assert (item.name, item.score, item.latest.number, item.label, item.width) == ("a.png", 0.75, 0, "none", None)
     database.close()
 
 

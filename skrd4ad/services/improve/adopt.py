@@ -12,29 +12,20 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import utc_now
 
 
-def used_words(comparison: LabelComparison) -> str:
-    """What was compared, in words."""
-    good, defect = comparison.new.figures.n_good, comparison.new.figures.n_defect
-    return f"compared with {comparison.old.info.folder.name} on {good} good and {defect} defective labelled images"
-
-
 def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
     """Add to the new model's note what was decided on it; returns what was added.
 
-    Args:
-        comparison: what the decision rests on.
-        who: who decided.
-        used: whether the new model is used from now on.
-
     Raises:
         ConfigError: nobody is named, or the note would be too long.
-        CheckpointError: the model folder is gone or cannot be written.
     """
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
     what = "Used from now on" if used else f"Not used; {comparison.old.info.folder.name} was kept"
-    added = f"{what}: {used_words(comparison)}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
-    new = comparison.new.info
+    figures, new = comparison.new.figures, comparison.new.info
+    added = (
+        f"{what}: compared with {comparison.old.info.folder.name} on {figures.n_good} good and {figures.n_defect} "
+        f"defective labelled images. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
+    )
     before = read_about(new.folder).note
     change_about(new.folder, note=f"{before}\n{added}" if before else added, adopted=used)
     return added
@@ -45,17 +36,11 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
 
     What comes into the folders that were watched for the old one is judged by it.
 
-    Args:
-        comparison: what the decision rests on.
-        who: who decided.
-
     Returns:
         Id of the job that scores the queue; None when there is nothing left to score.
 
     Raises:
         ConfigError: nobody is named, or the note would be too long.
-        CheckpointError: the model folder is gone or cannot be written.
-        StorageError: the database cannot be written.
     """
     note_outcome(comparison, who=who, used=True)
     _hand_over(comparison.old.info, comparison.new.info)
@@ -67,8 +52,6 @@ def go_back(comparison: LabelComparison, *, who: str) -> None:
 
     Raises:
         ConfigError: nobody is named, or the note would be too long.
-        CheckpointError: the model folder is gone or cannot be written.
-        StorageError: the database cannot be written.
     """
     note_outcome(comparison, who=who, used=False)
     _hand_over(comparison.new.info, comparison.old.info)
@@ -79,12 +62,3 @@ def _hand_over(old: ModelInfo, new: ModelInfo) -> None:
         watched = watched_folders.hand_over(session, old=old.folder, new=new.folder)
     if watched:
         keep_watching()
-
-
-def outcome_of(info: ModelInfo) -> str:
-    """What people noted of a model; empty for nothing.
-
-    Raises:
-        CheckpointError: the note is damaged.
-    """
-    return read_about(info.folder).note

@@ -110,11 +110,7 @@ class ImageFigures:
 
 
 def read_book(info: ModelInfo, before: LabelBook | None = None) -> LabelBook:
-    """All labelled images of a model's class; quick when ``before`` is what was read last.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """All labelled images of a model's class; quick when ``before`` is what was read last."""
     with workspace_database().read() as session:
         return read_labels(
             session, dataset=info.dataset, class_name=info.class_name, model_digest=info.digest, before=before
@@ -127,10 +123,6 @@ def labels_of(info: ModelInfo, book: LabelBook, seen: Seen) -> Labels:
     Args:
         info: the model whose scores the book holds.
         book: as :func:`read_book` gives it.
-        seen: what the model has seen of images.
-
-    Raises:
-        CheckpointError: the calibration of the model is damaged.
     """
     fresh = comparable_versions(info)
     images = []
@@ -150,7 +142,6 @@ def agreement(labels: Labels, *, reject: float | None = None, review: float | No
     """Verdicts beside labels; None when the model has no calibration and no limit is given.
 
     Args:
-        labels: labelled images with scores.
         reject: limits to use in place of the current calibration's.
         review: likewise; used only with ``reject``.
     """
@@ -216,9 +207,6 @@ def closeness_of_labelled(labels: Labels, seen: Seen) -> float | None:
     than an image without a label; 0.5 for a choice that had nothing to do with the limit.
 
     None without a calibration, or with too few images on one side to tell.
-
-    Raises:
-        StorageError: the database cannot be read.
     """
     info = labels.info
     if info.calibration is None:

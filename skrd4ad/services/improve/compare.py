@@ -85,13 +85,9 @@ def compare_on_labels(
     """Compare two models of one class on its labelled images.
 
     Args:
-        old: the model in use.
-        new: the one that may replace it.
         books: labelled images of the class with the scores of the old model, and with those of the new one.
-        seen: what the two have seen of images.
 
     Raises:
-        CheckpointError: a calibration is damaged.
         DataError: a stored score is not finite.
     """
     both = [labels_of(info, book, its) for info, book, its in zip((old, new), books, seen, strict=True)]

@@ -82,13 +82,6 @@ def pixel_figures(
     Args:
         info: the model; what its calibration ignores is left out.
         images: as :func:`pixel_images` chose them.
-        drawn: whether there are more.
-        progress: called with images done and total while maps are made.
-
-    Raises:
-        CheckpointError: the model folder is damaged.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-        StorageError: the database or the workspace cannot be written.
     """
     missing = [image for image in images if not has_map(info, image.digest)]
     problems = score_labelled(info, missing, progress=progress)
@@ -126,7 +119,7 @@ def pixel_figures(
 
 
 @dataclass(frozen=True)
-class _Wish:
+class _FigureRequest:
     key: _Key
     info: ModelInfo
     images: list[LabelledImage]
@@ -134,7 +127,7 @@ class _Wish:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _FigureResult:
     key: _Key
     figures: PixelFigures | None
     error: str | None
@@ -148,8 +141,8 @@ class PixelWorker:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._wanted: dict[_Question, _Wish] = {}
-        self._known: dict[_Question, _Answer] = {}
+        self._wanted: dict[_Question, _FigureRequest] = {}
+        self._known: dict[_Question, _FigureResult] = {}
         self._progress: dict[_Question, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
 
@@ -159,7 +152,6 @@ class PixelWorker:
         What is not known is computed meanwhile: ask again.
 
         Args:
-            info: the model.
             images: labelled images, by digest, without those it has learnt from.
             purpose: what for. Different images of one model are asked for under different names.
         """
@@ -173,7 +165,7 @@ class PixelWorker:
             known = self._known.get(question)
             is_current = known is not None and known.key == key
             if not is_current:
-                self._wanted[question] = _Wish(key, info, chosen, drawn)
+                self._wanted[question] = _FigureRequest(key, info, chosen, drawn)
                 self._work_on()
             return PixelState(
                 figures=None if known is None else known.figures,
@@ -199,30 +191,30 @@ class PixelWorker:
                     self._thread = None
                     self._changed.notify_all()
                     return
-                question, wish = next(iter(self._wanted.items()))
-            answer = self._answer(question, wish)
+                question, request = next(iter(self._wanted.items()))
+            result = self._answer(question, request)
             with self._changed:
                 self._known.pop(question, None)
-                self._known[question] = answer
+                self._known[question] = result
                 self._progress.pop(question, None)
                 while len(self._known) > KEPT:
                     self._known.pop(next(iter(self._known)))
-                if self._wanted[question].key == wish.key:
+                if self._wanted[question].key == request.key:
                     del self._wanted[question]
 
-    def _answer(self, question: _Question, wish: _Wish) -> _Answer:
+    def _answer(self, question: _Question, request: _FigureRequest) -> _FigureResult:
         def progress(done: int, total: int) -> None:
             self._progress[question] = (done, total)
 
         try:
-            figures = pixel_figures(wish.info, wish.images, drawn=wish.drawn, progress=progress)
-            return _Answer(wish.key, figures, None)
+            figures = pixel_figures(request.info, request.images, drawn=request.drawn, progress=progress)
+            return _FigureResult(request.key, figures, None)
         except SkrdError as error:
-            return _Answer(wish.key, None, str(error))
+            return _FigureResult(request.key, None, str(error))
         except Exception as error:
             # whatever goes wrong ends these figures, never the thread that the next ones wait for
-            log.exception("The pixel figures of %s failed", wish.info.folder)
-            return _Answer(wish.key, None, f"{type(error).__name__}: {error}")
+            log.exception("The pixel figures of %s failed", request.info.folder)
+            return _FigureResult(request.key, None, f"{type(error).__name__}: {error}")
 
 
 def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_]:

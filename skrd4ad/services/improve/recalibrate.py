@@ -51,12 +51,10 @@ def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Di
     """Scores of labelled images, to choose limits by.
 
     Args:
-        labels: labelled images with scores.
         seen: what the model has seen of images; tells which are test images.
         with_defects: whether labelled defects may have a part in the choice, and are counted as escapes.
 
     Raises:
-        CheckpointError: the mask of ignored regions is missing or damaged.
         DataError: no image labelled good has a score.
     """
     info = labels.info
@@ -90,15 +88,8 @@ def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Di
 def recalibration(labels: Labels, seen: Seen, choice: Choice, *, with_defects: bool) -> Recalibration:
     """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s.
 
-    Args:
-        labels: labelled images with scores.
-        seen: what the model has seen of images.
-        choice: how the limits are chosen.
-        with_defects: whether labelled defects may have a part in the choice.
-
     Raises:
         ConfigError: a rate is outside what is allowed.
-        CheckpointError: the mask of ignored regions is missing or damaged.
         DataError: the images that the choice needs are not there.
     """
     found = label_distributions(labels, seen, with_defects=with_defects)

@@ -12,8 +12,8 @@ from skrd4ad.model_folder.seen_images import Seen
 from skrd4ad.services.improve.agreement import LabelBook
 from skrd4ad.services.improve.retrain_data import (
     FEWEST_ALONE,
-    Confirmed,
-    ConfirmedImage,
+    ConfirmedNormal,
+    ConfirmedNormals,
     keep_confirmed,
     role_of,
     too_few_alone,
@@ -36,7 +36,7 @@ class RetrainPlan:
     """The model it goes on from."""
     config: TrainConfig
     """How it is trained, unless its user changes that."""
-    confirmed: Confirmed
+    confirmed: ConfirmedNormals
     own: int
     """Training images of the model at hand, held-out ones included, without those labelled defective."""
     own_held_out: int
@@ -52,25 +52,37 @@ class RetrainPlan:
     """Training images that people labelled defective: they are left out."""
     missing: int
     """Images labelled good whose file is gone."""
-    problem: str | None
-    """Why it cannot be done, in words; None when it can."""
+
+    @property
+    def problem(self) -> str | None:
+        """Why it cannot be done, in words; None when it can."""
+        if not self.own and len(self.confirmed.images) < FEWEST_ALONE:
+            return too_few_alone(self.info, len(self.confirmed.images))
+        if not self.learn:
+            return (
+                f"Nothing new would be learnt from: of {plural(len(self.confirmed.images), 'image')} labelled good "
+                f"besides the model's own, {self.limits} would set the limits and {self.compare} would be kept for the "
+                "comparison. Label more good images."
+            )
+        if not self.own_held_out + self.limits:
+            return (
+                "No good image would be held out to choose the epoch and the limits by: the training images changed "
+                "since the model was trained, and too few others are labelled good. Label more good images."
+            )
+        if self.own + self.learn - self.own_held_out < 2:
+            return "There are fewer than two good images to learn from. Label more good images."
+        return None
 
 
 def plan_retraining(info: ModelInfo, book: LabelBook, seen: Seen) -> RetrainPlan:
-    """What retraining a model with the labels as they stand would learn from.
-
-    Args:
-        info: the model to go on from.
-        book: all labelled images of its class.
-        seen: what it has seen of images.
-    """
+    """What retraining a model with the labels as they stand would learn from."""
     good = [book.images[digest] for digest in sorted(book.images) if book.images[digest].label == "good"]
     # what is among the model's own training images is learnt from, or held out, as it was
     new = [image for image in good if image.digest not in seen.train]
     there = [image for image in new if stored_path(image.file).is_file()]
-    confirmed = Confirmed(
+    confirmed = ConfirmedNormals(
         images=tuple(
-            ConfirmedImage(image.digest, image.file, image.name, role_of(image.digest, seen)) for image in there
+            ConfirmedNormal(image.digest, image.file, image.name, role_of(image.digest, seen)) for image in there
         ),
         defects=tuple(sorted(digest for digest, image in book.images.items() if image.label == "defect")),
         people=tuple(sorted({image.reviewer for image in there})),
@@ -78,7 +90,7 @@ def plan_retraining(info: ModelInfo, book: LabelBook, seen: Seen) -> RetrainPlan
     counts = {role: sum(image.role == role for image in confirmed.images) for role in ("learn", "limits", "compare")}
     is_test = {image.digest: image.split == "test" or image.digest in seen.tests for image in there}
     own = seen.train - set(confirmed.defects)
-    plan = RetrainPlan(
+    return RetrainPlan(
         info=info,
         config=retrain_config(info),
         confirmed=confirmed,
@@ -90,9 +102,7 @@ def plan_retraining(info: ModelInfo, book: LabelBook, seen: Seen) -> RetrainPlan
         tests=sum(is_test[image.digest] for image in confirmed.images if image.role != "compare"),
         own_defects=len(seen.train) - len(own),
         missing=len(new) - len(there),
-        problem=None,
     )
-    return replace(plan, problem=_problem(plan))
 
 
 def retrain_config(info: ModelInfo) -> TrainConfig:
@@ -120,13 +130,11 @@ def retrain_request(
     """The training that a plan asks for; its labels are kept, so that it can be resumed as it was.
 
     Args:
-        plan: as :func:`plan_retraining` gave it.
         config: how it is trained, in place of the plan's.
         weights: weights file of the teacher to use instead of the usual places.
 
     Raises:
         DataError: it cannot be done; the message says why.
-        CheckpointError: the labels cannot be kept.
     """
     if plan.problem is not None:
         raise DataError(plan.problem)
@@ -149,8 +157,6 @@ def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -
     Raises:
         ConfigError: the model is being retrained already.
         DataError: it cannot be done; the message says why.
-        CheckpointError: the labels cannot be kept.
-        StorageError: the job cannot be stored.
     """
     if active_retrainings(plan.info):
         raise ConfigError(f"{plan.info.folder.name} is being retrained already. Wait for it, or cancel it first.")
@@ -158,11 +164,7 @@ def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -
 
 
 def active_retrainings(info: ModelInfo) -> list[JobView]:
-    """Jobs that run or wait and go on from a model, oldest first.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Jobs that run or wait and go on from a model, oldest first."""
     folder = str(info.folder)
     return [job for job in queue().active() if job.request.get("start_from") == folder]
 
@@ -171,7 +173,6 @@ def successors_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) ->
     """Models that went on from a model, newest first.
 
     Args:
-        info: the model.
         models: all there are; None to look for them.
     """
     there = list_models()[0] if models is None else models
@@ -183,27 +184,7 @@ def predecessor_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -
     """The model that a model went on from; None when it began anew, or that one is gone.
 
     Args:
-        info: the model.
         models: all there are; None to look for them.
     """
     there = list_models()[0] if models is None else models
     return next((each for each in there if each.digest and each.digest == predecessor_digest(info)), None)
-
-
-def _problem(plan: RetrainPlan) -> str | None:
-    if not plan.own and len(plan.confirmed.images) < FEWEST_ALONE:
-        return too_few_alone(plan.info, len(plan.confirmed.images))
-    if not plan.learn:
-        return (
-            f"Nothing new would be learnt from: of {plural(len(plan.confirmed.images), 'image')} labelled good besides "
-            f"the model's own, {plan.limits} would set the limits and {plan.compare} would be kept for the comparison. "
-            "Label more good images."
-        )
-    if not plan.own_held_out + plan.limits:
-        return (
-            "No good image would be held out to choose the epoch and the limits by: the training images changed since "
-            "the model was trained, and too few others are labelled good. Label more good images."
-        )
-    if plan.own + plan.learn - plan.own_held_out < 2:
-        return "There are fewer than two good images to learn from. Label more good images."
-    return None

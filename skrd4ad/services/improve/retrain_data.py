@@ -35,7 +35,7 @@ FOLDER = "retrainings"
 
 
 @dataclass(frozen=True)
-class ConfirmedImage:
+class ConfirmedNormal:
     """An image that somebody labelled good, and what it is for."""
 
     digest: str
@@ -46,10 +46,10 @@ class ConfirmedImage:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confirmed:
+class ConfirmedNormals:
     """Labels as they stood when a retraining was asked for: it can be resumed whatever is labelled since."""
 
-    images: tuple[ConfirmedImage, ...]
+    images: tuple[ConfirmedNormal, ...]
     """Labelled good, by digest."""
     defects: tuple[str, ...]
     """Digests of images labelled defective: none of them is learnt from."""
@@ -69,12 +69,8 @@ def role_of(digest: str, seen: Seen) -> Role:
     return "limits" if place < LEARN_SHARE + LIMITS_SHARE else "compare"
 
 
-def keep_confirmed(confirmed: Confirmed) -> str:
-    """Write labels into the workspace by their content; returns the path below the workspace folder.
-
-    Raises:
-        CheckpointError: they cannot be written.
-    """
+def keep_confirmed(confirmed: ConfirmedNormals) -> str:
+    """Write labels into the workspace by their content; returns the path below the workspace folder."""
     values = asdict(confirmed)
     file = f"{FOLDER}/{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()}.json"
     path = workspace() / file
@@ -83,17 +79,16 @@ def keep_confirmed(confirmed: Confirmed) -> str:
     return file
 
 
-def read_confirmed(file: str) -> Confirmed:
+def read_confirmed(file: str) -> ConfirmedNormals:
     """Labels that were kept.
 
     Raises:
-        CheckpointError: the file is gone or damaged.
         ConfigError: it holds something else.
     """
     values = read_json(workspace() / file)
     try:
-        images = tuple(ConfirmedImage(**each) for each in values["images"])
-        return Confirmed(images=images, defects=tuple(values["defects"]), people=tuple(values["people"]))
+        images = tuple(ConfirmedNormal(**each) for each in values["images"])
+        return ConfirmedNormals(images=images, defects=tuple(values["defects"]), people=tuple(values["people"]))
     except (KeyError, TypeError) as error:
         raise ConfigError(f"The labels in {file} are damaged: {error}. Start the retraining anew.") from error
 
@@ -107,10 +102,8 @@ def start_of(
         data: the class to train on; without samples when it is not at hand.
         folder: model folder of the trained student.
         confirmed: labels to learn from besides, as :func:`keep_confirmed` named them; None for none.
-        config: how it is trained.
 
     Raises:
-        CheckpointError: this is no model folder, or the labels are gone.
         ConfigError: the labels are damaged.
         DataError: there are too few images to learn from, or one was changed since it was labelled.
     """
@@ -159,7 +152,7 @@ def _split(samples: Sequence[Sample], seen: Seen, config: TrainConfig) -> tuple[
     )
 
 
-def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: Confirmed) -> tuple[DatasetClass, Start]:
+def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNormals) -> tuple[DatasetClass, Start]:
     if not data.train and len(confirmed.images) < FEWEST_ALONE:
         raise DataError(too_few_alone(info, len(confirmed.images)))
     seen = seen_by(info, data)
@@ -175,46 +168,34 @@ def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: Confirmed) -
     clean = tuple(s for s in data.samples if s.split != "test" or file_hash(s.path) not in used)
     people = ", ".join(confirmed.people)
     n_limits = len(extra["limits"])
-    words = "held-out good images of training"
+    held_out_words = "held-out good images of training"
+    if n_limits:
+        held_out_words += f", {n_limits} of them labelled good by {people}"
+    note = (
+        f"Goes on from {info.folder.name} (weights {info.digest[:12]}) with images labelled good by {people}: "
+        f"{len(extra['learn'])} learnt from, {n_limits} held out for the limits."
+    )
+    if n_tests := len(data.samples) - len(clean):
+        note += (
+            f" {n_tests} of these are test images of the data set. This model is not evaluated on them, so its figures "
+            "are not those of the whole test set."
+        )
+    if n_defects := len(data.train) - len(own):
+        note += (
+            f" {n_defects} training images that people labelled defective are left out; the model it goes on from had "
+            "them among its training images."
+        )
+    if not data.train:
+        note += " The images that the model it goes on from had learnt from were not at hand."
     start = Start(
         folder=info.folder,
         learn=(*(sample for sample in own if sample.path not in held_out), *extra["learn"]),
         held_out=(*kept_out, *extra["limits"]),
         already=seen.learnt,
-        held_out_words=f"{words}, {n_limits} of them labelled good by {people}" if n_limits else words,
-        note=_note(
-            info,
-            people=people,
-            n_learn=len(extra["learn"]),
-            n_limits=n_limits,
-            n_tests=len(data.samples) - len(clean),
-            n_defects=len(data.train) - len(own),
-            own_images=bool(data.train),
-        ),
+        held_out_words=held_out_words,
+        note=note,
     )
     return replace(data, samples=clean), start
-
-
-def _note(
-    info: ModelInfo, *, people: str, n_learn: int, n_limits: int, n_tests: int, n_defects: int, own_images: bool
-) -> str:
-    note = (
-        f"Goes on from {info.folder.name} (weights {info.digest[:12]}) with images labelled good by {people}: "
-        f"{n_learn} learnt from, {n_limits} held out for the limits."
-    )
-    if n_tests:
-        note += (
-            f" {n_tests} of these are test images of the data set. This model is not evaluated on them, so its figures "
-            "are not those of the whole test set."
-        )
-    if n_defects:
-        note += (
-            f" {n_defects} training images that people labelled defective are left out; the model it goes on from had "
-            "them among its training images."
-        )
-    if not own_images:
-        note += " The images that the model it goes on from had learnt from were not at hand."
-    return note
 
 
 def too_few_alone(info: ModelInfo, n: int) -> str:
@@ -226,7 +207,7 @@ def too_few_alone(info: ModelInfo, n: int) -> str:
     )
 
 
-def _sample(image: ConfirmedImage) -> Sample:
+def _sample(image: ConfirmedNormal) -> Sample:
     path = stored_path(image.file)
     try:
         unchanged = file_hash(path) == image.digest

@@ -26,12 +26,8 @@ def start_map(predictor: Predictor, image: NDArray[np.uint8], limits: Limits | N
     """The map of an image, seen as on the Inspect page.
 
     Args:
-        predictor: the model.
         image: (H, W, 3) RGB, of any size.
         limits: of the model; None for a model without a calibration.
-
-    Raises:
-        CheckpointError: the reference of the training images is damaged.
     """
     [view] = look_at(predictor, [image], reference=read_reference(predictor.info.folder), tiling="auto")
     values = view.prediction.anomaly_map

@@ -1,10 +1,12 @@
 """Where the images of a queue come from: data sets and folders, whose files stay where they are, and uploads."""
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.images.read import content_hash, image_size, read_image, read_mask
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.model_folder.info import ModelInfo
@@ -13,7 +15,7 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.annotate import defect_type_name
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
 from skrd4ad.services.labelling.review import keep_upload
-from skrd4ad.storage.annotations import Decision
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.class_images import NewImage, place_images
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import Origin
@@ -23,6 +25,7 @@ AT_ONCE = 500
 """Images that are stored together."""
 DATA_SET = "data set"
 """Reviewer of the labels that a data set brings along."""
+_NOT_UTF8 = re.compile("[\ud800-\udfff]")  # the name of a file may be any bytes, which Python reads as surrogates
 
 Source = Path | bytes | ImageError
 """An image: its file, its bytes, or why it could not be had."""
@@ -47,13 +50,13 @@ class Added:
     @property
     def words(self) -> str:
         """What happened, in one sentence."""
-        parts = [f"{self.added} image{'' if self.added == 1 else 's'} added to the queue"]
+        parts = [f"{plural(self.added, 'image')} added to the queue"]
         if self.known:
             parts.append(f"{self.known} {'was' if self.known == 1 else 'were'} there already")
         if self.repeated:
             parts.append(f"{self.repeated} had the same content as another one")
         if self.labels:
-            parts.append(f"{self.labels} label{'' if self.labels == 1 else 's'} of the data set taken over")
+            parts.append(f"{plural(self.labels, 'label')} of the data set taken over")
         return ", ".join(parts) + "."
 
 
@@ -70,17 +73,13 @@ def add_class(
     Of each its content is read and its header decoded.
 
     Args:
-        info: the model.
         data: images of the same kind of part, usually the class that the model was trained on.
         splits: which images: test, train, or both.
         take_labels: take over what the data set says of each, with its masks, as the decision of the reviewer
             "data set"; an image that somebody has decided on keeps that decision.
-        progress: called with images done and total.
 
     Raises:
         ConfigError: no split is named.
-        CheckpointError: a mask cannot be kept.
-        StorageError: the database cannot be written; what was stored before stays.
     """
     if not splits:
         raise ConfigError("No images are named; choose the test images, the training images, or both.")
@@ -99,32 +98,18 @@ def add_files(
     """Put images without labels into the queue of a model's class.
 
     Args:
-        info: the model.
         files: a name for each image, and its file, which stays where it is, or its bytes, which are kept in the
             workspace, or why it could not be had.
-        origin: how they came.
-        progress: called with images done and total.
-
-    Raises:
-        CheckpointError: an image cannot be kept.
-        StorageError: the database cannot be written; what was stored before stays.
     """
     return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, progress=progress)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Prepared:
-    image: NewImage
-    problem: str | None = None
-    """What of it could not be taken, though the image is fine."""
+_Prepared = tuple[NewImage, str | None]
+"""An image, and what of it could not be taken though the image is fine."""
 
 
 def _add(
-    info: ModelInfo,
-    prepare: Sequence[Callable[[], _Prepared]],
-    *,
-    origin: Origin,
-    progress: Progress | None,
+    info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin: Origin, progress: Progress | None
 ) -> Added:
     first: dict[str, NewImage] = {}
     waiting: list[NewImage] = []
@@ -132,18 +117,18 @@ def _add(
     added = labels = repeated = 0
     for done, make in enumerate(prepare, start=1):
         try:
-            made = make()
+            image, problem = make()
         except ImageError as error:
             problems.append(str(error))
         else:
-            if made.problem is not None:
-                problems.append(made.problem)
-            same = first.setdefault(made.image.digest, made.image)
-            if same is made.image:
-                waiting.append(same)
+            if problem is not None:
+                problems.append(problem)
+            same = first.setdefault(image.digest, image)
+            if same is image:
+                waiting.append(image)
             else:
                 repeated += 1
-                problems += _contradiction(same, made.image)
+                problems += _contradiction(same, image)
         if len(waiting) >= AT_ONCE or (waiting and done == len(prepare)):
             new, decided = _store(info, waiting, origin)
             added, labels, waiting = added + new, labels + decided, []
@@ -168,7 +153,6 @@ def _store(info: ModelInfo, images: Sequence[NewImage], origin: Origin) -> tuple
             dataset=info.dataset,
             class_name=info.class_name,
             origin=origin,
-            reviewer=DATA_SET,
             is_there=lambda file: stored_path(file).is_file(),
         )
     return len(placed.added), len(placed.decided)
@@ -177,17 +161,17 @@ def _store(info: ModelInfo, images: Sequence[NewImage], origin: Origin) -> tuple
 def _of_sample(sample: Sample, *, take_labels: bool) -> _Prepared:
     image = _of_file(sample.path.name, sample.path, split=sample.split, known_type=sample.defect_type)
     if not take_labels:
-        return _Prepared(image=image)
+        return image, None
     if sample.label == 0:
-        return _Prepared(image=replace(image, decision=Decision(label="good")))
+        return replace(image, revision=Revision(label="good", reviewer=DATA_SET)), None
     problem = mask_file = kind = None
     try:
         kind = defect_type_name(sample.defect_type)
         mask_file = _mask_of(sample, image)
     except (ConfigError, ImageError) as error:
         problem = f"{sample.path}: its label was taken over in part. {error}"
-    decision = Decision(label="defect", defect_type=kind, mask_file=mask_file)
-    return _Prepared(image=replace(image, decision=decision), problem=problem)
+    revision = Revision(label="defect", defect_type=kind, mask_file=mask_file, reviewer=DATA_SET)
+    return replace(image, revision=revision), problem
 
 
 def _mask_of(sample: Sample, image: NewImage) -> str | None:
@@ -206,7 +190,7 @@ def _of_source(name: str, source: Source) -> _Prepared:
     if isinstance(source, ImageError):
         raise source
     shown = "".join(each if each.isprintable() else "\N{REPLACEMENT CHARACTER}" for each in name)
-    return _Prepared(image=_of_bytes(shown, source) if isinstance(source, bytes) else _of_file(shown, source))
+    return (_of_bytes(shown, source) if isinstance(source, bytes) else _of_file(shown, source)), None
 
 
 def _of_bytes(name: str, content: bytes) -> NewImage:
@@ -220,21 +204,12 @@ def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str
     place = path.absolute()
     home = workspace()
     file = str(place.relative_to(home) if place.is_relative_to(home) else place)
-    if not all(_is_text(text) for text in (file, name, known_type or "")):
+    if _NOT_UTF8.search(f"{file}{name}{known_type or ''}"):
         raise ImageError(f"{str(path)!r}: the name has characters that cannot be stored. Rename the file.")
     width, height = image_size(path)
     return NewImage(
         digest=file_hash(path), name=name, file=file, width=width, height=height, split=split, known_type=known_type
     )
-
-
-def _is_text(text: str) -> bool:
-    """Whether this is text everywhere; the name of a file may be any bytes."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _contradiction(first: NewImage, again: NewImage) -> list[str]:

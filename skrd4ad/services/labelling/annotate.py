@@ -1,9 +1,7 @@
 """Labelling: what a person decides on an image is stored at once, as a revision that nothing overwrites."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime
-from typing import cast
+from dataclasses import replace
 from unicodedata import category
 
 import numpy as np
@@ -13,46 +11,13 @@ from skrd4ad.data.images.read import image_size
 from skrd4ad.errors import ConfigError, StorageError
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
 from skrd4ad.storage import annotations, label_queue
-from skrd4ad.storage.annotations import Decision, Label
+from skrd4ad.storage.annotations import Label, Revision
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.label_queue import Order, QueueCounts, QueueFilter, QueueItem
-from skrd4ad.storage.tables import Annotation
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.types import GOOD
-
-__all__ = [
-    "Label",
-    "Order",
-    "QueueCounts",
-    "QueueFilter",
-    "QueueItem",
-    "Revision",
-    "decide",
-    "draw",
-    "history_of",
-    "item_of",
-    "page_of_queue",
-    "reviewer_name",
-    "still_holding",
-    "undo",
-]
 
 LONGEST_NAME = 80
 LONGEST_COMMENT = 2000
-
-
-@dataclass(frozen=True, kw_only=True)
-class Revision:
-    """One decision on an image."""
-
-    revision: int
-    label: Label
-    defect_type: str | None
-    mask_file: str | None
-    reviewer: str
-    comment: str
-    undoes: int | None
-    """Revision that this one took back."""
-    made_at: datetime
 
 
 def reviewer_name(given: str) -> str:
@@ -88,27 +53,8 @@ def defect_type_name(given: str | None) -> str | None:
     return name
 
 
-def page_of_queue(
-    wanted: QueueFilter, *, order: Order = "closest", limit: int = 50, offset: int = 0
-) -> tuple[list[QueueItem], QueueCounts]:
-    """Images under a filter, and the counts of all images under it.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    with workspace_database().read() as session:
-        return (
-            label_queue.queue_page(session, wanted, order=order, limit=limit, offset=offset),
-            label_queue.queue_counts(session, wanted),
-        )
-
-
 def item_of(wanted: QueueFilter, digest: str) -> QueueItem:
-    """One image of the class as it stands now, whether or not the filter lets it through.
-
-    Raises:
-        StorageError: it is not among the images of the class, or the database cannot be read.
-    """
+    """One image of the class as it stands now, whether or not the filter lets it through."""
     with workspace_database().read() as session:
         item = label_queue.queue_item(session, wanted, digest)
     if item is None:
@@ -127,25 +73,23 @@ def decide(
     Args:
         item: the image as the reviewer saw it; its revision tells what the decision follows.
         label: good, defect, unsure, or none to take a decision back.
-        reviewer: who decides.
         defect_type: what kind of defect, for a defect; for other labels it must be None.
         comment: replaces the comment; None keeps it.
 
     Raises:
         ConfigError: the name, type or comment cannot be used.
         ConflictError: somebody else decided since; nothing is stored.
-        StorageError: the database cannot be written.
     """
     kind = defect_type_name(defect_type)
     if kind is not None and label != "defect":
         raise ConfigError(f"The defect type {kind!r} was given with the label {label!r}; only a defect has a type.")
     return _add(
         item,
-        Decision(
+        Revision(
             label=label,
             defect_type=kind,
             mask_file=item.mask_file if label in ("defect", "unsure") else None,
-            comment=_comment(item.comment if comment is None else comment),
+            comment=_comment(item.latest.comment if comment is None else comment),
         ),
         reviewer=reviewer,
     )
@@ -155,17 +99,13 @@ def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type
     """Store a drawing as it stands after a stroke. A part with a mask is a defect, unless it was unsure.
 
     Args:
-        item: the image as the reviewer saw it.
         mask: (H, W), true where the part is defective, at the size of the image; an empty one takes the mask away.
-        reviewer: who draws.
         defect_type: what kind of defect; None keeps the one it has.
 
     Raises:
         ConfigError: the mask has another size than the image, or the name or type cannot be used.
         ConflictError: somebody else decided since; nothing is stored.
         ImageError: nobody knows the size of the image, and its file is gone.
-        CheckpointError: the mask cannot be written.
-        StorageError: the database cannot be written.
     """
     width, height = image_size(stored_path(item.file)) if item.width is None else (item.width, item.height)
     if mask.shape != (height, width):
@@ -177,11 +117,11 @@ def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type
     kind = defect_type_name(defect_type) or item.defect_type
     return _add(
         item,
-        Decision(
+        Revision(
             label=label,
             defect_type=kind if label == "defect" else None,
             mask_file=save_mask_file(mask) if drawn else None,
-            comment=item.comment,
+            comment=item.latest.comment,
         ),
         reviewer=reviewer,
     )
@@ -194,33 +134,18 @@ def undo(item: QueueItem, *, reviewer: str) -> Revision | None:
 
     Raises:
         ConflictError: somebody else decided since; nothing is stored.
-        StorageError: the database cannot be written.
     """
     holding = still_holding(history_of(item.digest))
     if not holding:
         return None
-    before = holding[-2] if len(holding) > 1 else None
-    decision = (
-        Decision(label="none")
-        if before is None
-        else Decision(
-            label=before.label,
-            defect_type=before.defect_type,
-            mask_file=before.mask_file,
-            comment=before.comment,
-        )
-    )
-    return _add(item, decision, reviewer=reviewer, undoes=holding[-1].revision)
+    before = holding[-2] if len(holding) > 1 else Revision(label="none")
+    return _add(item, replace(before, undoes=holding[-1].number), reviewer=reviewer)
 
 
 def history_of(digest: str) -> list[Revision]:
-    """All decisions on an image, oldest first.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """All decisions on an image, oldest first."""
     with workspace_database().read() as session:
-        return [_revision(row) for row in annotations.annotation_history(session, digest)]
+        return annotations.revisions_of(session, digest)
 
 
 def still_holding(history: Iterable[Revision]) -> list[Revision]:
@@ -230,17 +155,14 @@ def still_holding(history: Iterable[Revision]) -> list[Revision]:
         if each.undoes is None:
             holding.append(each)
         else:
-            holding = [one for one in holding if one.revision != each.undoes]
+            holding = [one for one in holding if one.number != each.undoes]
     return holding
 
 
-def _add(item: QueueItem, decision: Decision, *, reviewer: str, undoes: int | None = None) -> Revision:
-    name = reviewer_name(reviewer)
+def _add(item: QueueItem, revision: Revision, *, reviewer: str) -> Revision:
+    named = replace(revision, reviewer=reviewer_name(reviewer))
     with workspace_database().write() as session:
-        row = annotations.add_revision(
-            session, image_digest=item.digest, base=item.revision, decision=decision, reviewer=name, undoes=undoes
-        )
-        return _revision(row)
+        return annotations.add_revision(session, image_digest=item.digest, base=item.latest.number, revision=named)
 
 
 def _comment(text: str) -> str:
@@ -250,16 +172,3 @@ def _comment(text: str) -> str:
     if any(category(character) in ("Cc", "Cs") for part in stripped.split() for character in part):
         raise ConfigError("The comment has characters that cannot be shown; type it again without them.")
     return stripped
-
-
-def _revision(row: Annotation) -> Revision:
-    return Revision(
-        revision=row.revision,
-        label=cast(Label, row.label),
-        defect_type=row.defect_type,
-        mask_file=row.mask_file,
-        reviewer=row.reviewer,
-        comment=row.comment,
-        undoes=row.undoes,
-        made_at=row.made_at,
-    )

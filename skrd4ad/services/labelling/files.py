@@ -18,21 +18,12 @@ MASKS = "masks"
 
 
 def stored_path(file: str) -> Path:
-    """Where a stored file is.
-
-    Args:
-        file: path below the workspace folder, or an absolute one.
-    """
+    """Where a stored file is."""
     return workspace() / file  # an absolute path stays what it is
 
 
 def checked_path(file: str, *, digest: str, name: str) -> Path:
     """Where a stored file is, once it is certain that it still holds what was stored.
-
-    Args:
-        file: path below the workspace folder, or an absolute one.
-        digest: SHA-256 that it must have, in hexadecimal.
-        name: name of the image, for the message.
 
     Raises:
         ImageError: it is gone, or was changed since it was put into the queue.
@@ -64,9 +55,6 @@ def save_mask_file(mask: NDArray[np.bool_]) -> str:
 
     Args:
         mask: (H, W), true where the part is defective, at the size of the image.
-
-    Raises:
-        CheckpointError: it cannot be written.
     """
     content = mask_png(mask)
     file = f"{MASKS}/{hashlib.sha256(content).hexdigest()}.png"
@@ -88,7 +76,6 @@ def load_mask_file(file: str, *, shape: tuple[int, int] | None = None) -> NDArra
     """A kept mask: (H, W).
 
     Args:
-        file: path below the workspace folder.
         shape: height and width that it must have, when these are known.
 
     Raises:

@@ -13,9 +13,6 @@ def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
     """All images of a model's class, with its scores against limits; narrow it with ``dataclasses.replace``.
 
     A score that was taken while other pixels counted than count now is as good as none.
-
-    Raises:
-        CheckpointError: the calibration of the model is damaged.
     """
     return QueueFilter(
         dataset=info.dataset,
@@ -28,31 +25,19 @@ def filter_of(info: ModelInfo, limits: Limits | None) -> QueueFilter:
 
 
 def order_of_queue(wanted: QueueFilter, *, order: Order = "closest") -> list[str]:
-    """Digests of all images under a filter, in order.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Digests of all images under a filter, in order."""
     with workspace_database().read() as session:
         return label_queue.queue_digests(session, wanted, order=order)
 
 
 def items_of(wanted: QueueFilter, digests: Sequence[str]) -> list[QueueItem]:
-    """Some images of the class as they stand now, in the order of their digests; those that are gone are left out.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Some images of the class as they stand now, in the order of their digests; those that are gone are left out."""
     with workspace_database().read() as session:
         return label_queue.queue_items(session, wanted, digests)
 
 
 def counts_of(wanted: QueueFilter) -> QueueCounts:
-    """Counts of all images under a filter.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Counts of all images under a filter."""
     with workspace_database().read() as session:
         return label_queue.queue_counts(session, wanted)
 
@@ -62,9 +47,6 @@ def names_of(wanted: QueueFilter) -> tuple[list[str], list[str]]:
 
     The types are those in use, the one that was used first first, so that a type keeps its place when others are
     added; then those that only the data set knows. The reviewers are those whose decisions hold, by name.
-
-    Raises:
-        StorageError: the database cannot be read.
     """
     with workspace_database().read() as session:
         used, reviewers = label_queue.known_values(session, dataset=wanted.dataset, class_name=wanted.class_name)

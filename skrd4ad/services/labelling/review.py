@@ -11,7 +11,7 @@ from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.storage import reviews
-from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import save_class_image
 from skrd4ad.types import Verdict
 
@@ -46,80 +46,53 @@ def send_to_review(info: ModelInfo, requests: Iterable[ReviewRequest]) -> int:
 
     Raises:
         ImageError: an image cannot be read any more; those before it are in the queue.
-        CheckpointError: an image cannot be kept.
-        StorageError: the database cannot be written.
     """
-    database = open_database()
-    try:
-        return sum(_send(database, info, request) for request in requests)
-    finally:
-        database.close()
+    added = 0
+    for request in requests:
+        try:
+            content = request.source if isinstance(request.source, bytes) else request.source.read_bytes()
+        except OSError as error:
+            raise ImageError(
+                f"{request.source!s} cannot be read any more: {error.strerror}. Choose the images again."
+            ) from error
+        kept, digest = keep_upload(content, name=request.name), content_hash(content)
+        with workspace_database().write() as session:
+            reviews.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
+            save_class_image(session, digest=digest, dataset=info.dataset, class_name=info.class_name, origin="inspect")
+            added += reviews.ask_for_review(
+                session,
+                image_digest=digest,
+                model_digest=info.digest,
+                model_folder=info.folder,
+                score=request.score,
+                verdict=request.verdict,
+                threshold=request.threshold,
+                calibration=request.calibration,
+                refusal=request.refusal,
+            )
+    return added
 
 
 def waiting_images() -> list[WaitingImage]:
-    """The queue, the longest waiting first.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    home = workspace()
-    database = open_database()
-    try:
-        with database.read() as session:
-            return [
-                WaitingImage(
-                    name=image.name,
-                    path=home / image.file,
-                    score=said.score,
-                    verdict=said.verdict,
-                    threshold=said.threshold,
-                    model_folder=Path(said.model_folder),
-                )
-                for image, said in reviews.waiting(session)
-            ]
-    finally:
-        database.close()
+    """The queue, the longest waiting first."""
+    with workspace_database().read() as session:
+        return [
+            WaitingImage(
+                name=image.name,
+                path=workspace() / image.file,
+                score=said.score,
+                verdict=said.verdict,
+                threshold=said.threshold,
+                model_folder=Path(said.model_folder),
+            )
+            for image, said in reviews.waiting(session)
+        ]
 
 
 def keep_upload(content: bytes, *, name: str) -> Path:
-    """Where an uploaded image is kept in the workspace, by its content; written when it is not there yet.
-
-    Raises:
-        CheckpointError: it cannot be written.
-        StorageError: the workspace cannot be made.
-    """
+    """Where an uploaded image is kept in the workspace, by its content; written when it is not there yet."""
     path = workspace() / "uploads" / f"{hashlib.sha256(content).hexdigest()}{PurePath(name).suffix.lower()}"
     if not path.is_file():
         with new_file(path) as temporary:
             temporary.write_bytes(content)
     return path
-
-
-def _send(database: Database, info: ModelInfo, request: ReviewRequest) -> bool:
-    kept = keep_upload(_content(request), name=request.name)
-    digest = content_hash(kept)
-    with database.write() as session:
-        reviews.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
-        save_class_image(session, digest=digest, dataset=info.dataset, class_name=info.class_name, origin="inspect")
-        return reviews.ask_for_review(
-            session,
-            image_digest=digest,
-            model_digest=info.digest,
-            model_folder=info.folder,
-            score=request.score,
-            verdict=request.verdict,
-            threshold=request.threshold,
-            calibration=request.calibration,
-            refusal=request.refusal,
-        )
-
-
-def _content(request: ReviewRequest) -> bytes:
-    if isinstance(request.source, bytes):
-        return request.source
-    try:
-        return request.source.read_bytes()
-    except OSError as error:
-        raise ImageError(
-            f"{request.source} cannot be read any more: {error.strerror}. Choose the images again."
-        ) from error

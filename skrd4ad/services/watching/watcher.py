@@ -6,6 +6,7 @@ not. What was seen is in the database, so whoever watches next goes on where thi
 """
 
 import logging
+import os
 import threading
 import time
 from collections.abc import Sequence
@@ -13,12 +14,14 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-from skrd4ad.data.images.read import natural_key
-from skrd4ad.errors import SkrdError, StorageError
+from skrd4ad.data.images.read import is_hidden, is_image, natural_key
+from skrd4ad.errors import DataError, SkrdError, StorageError
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.jobs.process import is_alive, this_process
+from skrd4ad.services.labelling.add_images import add_files
 from skrd4ad.services.labelling.score_queue import score_images, up_to_date
-from skrd4ad.services.watching.files import FoundFile, list_files, take_file
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_exchange import known_images
@@ -39,12 +42,22 @@ SHARE_OF_TIME = 0.1
 log = logging.getLogger(__name__)
 
 
-class _Dropped(Exception):
+@dataclass(frozen=True)
+class FoundFile:
+    """An image file in a folder."""
+
+    name: str
+    """Path below the folder, as text."""
+    path: Path
+    state: State
+
+
+class _WatchEnded(Exception):
     """The folder is not to be watched by this process any more."""
 
 
 @dataclass(kw_only=True)
-class _Watched:
+class _FolderState:
     """A folder, and what its watcher remembers of it."""
 
     id: int
@@ -72,7 +85,6 @@ class FolderWatcher:
         """Make a watcher that does nothing yet.
 
         Args:
-            database: where it is told what to watch.
             tick_seconds: how often folders are listed.
             settle_seconds: how long a file must stay as it is before it is taken.
             owner: name of this process; None for the usual one.
@@ -81,7 +93,7 @@ class FolderWatcher:
         self._tick = tick_seconds
         self._settle = settle_seconds
         self._owner = owner or this_process()
-        self._watched: dict[int, _Watched] = {}
+        self._watched: dict[int, _FolderState] = {}
         self._models: dict[Path, Predictor] = {}
         self._beaten_at = 0.0
         self._closed = threading.Event()
@@ -97,19 +109,15 @@ class FolderWatcher:
         if self._thread.ident is not None:
             self._thread.join(10)
 
-    def look(self) -> int:
-        """One round over all folders; returns how many files were looked at.
-
-        Raises:
-            StorageError: the database cannot be used.
-        """
-        self._share_out()
-        return sum(self._look_into(watched) for watched in [*self._watched.values()])
+    def check_folders(self) -> int:
+        """One round over all folders; returns how many files were looked at."""
+        self._claim_folders()
+        return sum(self._check_folder(watched) for watched in [*self._watched.values()])
 
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                found = self.look()
+                found = self.check_folders()
             except StorageError as error:
                 log.error("Folders are not watched, trying again: %s", error)
                 found = 0
@@ -119,7 +127,7 @@ class FolderWatcher:
             if not found:
                 self._closed.wait(self._tick)
 
-    def _share_out(self) -> None:
+    def _claim_folders(self) -> None:
         """Take folders that nobody watches, and let those go that are not to be watched here any more."""
         now = utc_now()
         with self._database.read() as session:
@@ -133,7 +141,7 @@ class FolderWatcher:
                         watched_folders.take_watch(session, row.id, owner=self._owner)
                         mine.add(row.id)
                     if row.id in mine and row.id not in self._watched:
-                        self._watched[row.id] = _Watched(
+                        self._watched[row.id] = _FolderState(
                             id=row.id,
                             folder=Path(row.folder),
                             model_folder=Path(row.model_folder),
@@ -142,9 +150,9 @@ class FolderWatcher:
                         )
         used = {each.model_folder for each in self._watched.values()}
         self._models = {folder: model for folder, model in self._models.items() if folder in used}
-        self._beat()
+        self._renew_claims()
 
-    def _beat(self) -> None:
+    def _renew_claims(self) -> None:
         """Say every now and then that this process lives, and let folders go that are not to be watched any more."""
         if not self._watched or time.monotonic() - self._beaten_at < BEAT_SECONDS:
             return
@@ -153,12 +161,12 @@ class FolderWatcher:
             left = watched_folders.beat_watches(session, [*self._watched], owner=self._owner)
         self._watched = {watch_id: each for watch_id, each in self._watched.items() if watch_id in left}
 
-    def _look_into(self, watched: _Watched) -> int:
+    def _check_folder(self, watched: _FolderState) -> int:
         if time.monotonic() < watched.due:
             return 0
         try:
             found = self._take_new(watched)
-        except _Dropped:
+        except _WatchEnded:
             return 0
         except SkrdError as error:
             problem = str(error)
@@ -167,13 +175,13 @@ class FolderWatcher:
             log.exception("Watching %s failed", watched.folder)
             problem = f"{type(error).__name__}: {error}"
         else:
-            self._say(watched, None)
+            self._note_problem(watched, None)
             return found
-        self._say(watched, f"{problem} It is tried again.")
+        self._note_problem(watched, f"{problem} It is tried again.")
         watched.due = time.monotonic() + RETRY_SECONDS
         return 0
 
-    def _take_new(self, watched: _Watched) -> int:
+    def _take_new(self, watched: _FolderState) -> int:
         begun = time.monotonic()
         found = list_files(watched.folder)
         now = time.monotonic()
@@ -194,11 +202,11 @@ class FolderWatcher:
         watched.due = now + pause
         return len(self._take(watched, settled[:AT_ONCE])) if settled else 0
 
-    def _take(self, watched: _Watched, files: Sequence[FoundFile]) -> list[SeenFile]:
+    def _take(self, watched: _FolderState, files: Sequence[FoundFile]) -> list[SeenFile]:
         """Take files into the queue and let the model look at them; what fails in an unknown way fails alone."""
         try:
-            seen = self._look_at(watched, files)
-        except (SkrdError, _Dropped):
+            seen = self._take_and_score(watched, files)
+        except (SkrdError, _WatchEnded):
             raise
         except Exception as error:
             log.exception("Files of %s could not be taken", watched.folder)
@@ -212,29 +220,29 @@ class FolderWatcher:
         watched.seen |= {each.name: each.state for each in seen}
         return seen
 
-    def _look_at(self, watched: _Watched, files: Sequence[FoundFile]) -> list[SeenFile]:
+    def _take_and_score(self, watched: _FolderState, files: Sequence[FoundFile]) -> list[SeenFile]:
         predictor = self._model_of(watched)
-        seen = [taken for file in files if (taken := take_file(predictor.info, file)) is not None]
+        seen = [taken for file in files if (taken := _take_file(predictor.info, file)) is not None]
         digests = [each.image_digest for each in seen if each.image_digest is not None]
         with self._database.read() as session:
             images = known_images(session, digests)
-        looks = score_images(predictor, [*images.values()], to_review=True, check=lambda: self._check(watched))
-        notes = {look.digest: look.note for look in looks}
+        scored = score_images(predictor, [*images.values()], to_review=True, check=lambda: self._check(watched))
+        notes = {each.digest: each.note for each in scored}
         return [each if each.note else replace(each, note=notes.get(each.image_digest or "")) for each in seen]
 
-    def _model_of(self, watched: _Watched) -> Predictor:
+    def _model_of(self, watched: _FolderState) -> Predictor:
         """The model, with its calibration as it is now."""
         kept = self._models.get(watched.model_folder)
         model = Predictor.load(watched.model_folder) if kept is None else up_to_date(kept)
         self._models[watched.model_folder] = model
         return model
 
-    def _check(self, watched: _Watched) -> None:
-        self._beat()
+    def _check(self, watched: _FolderState) -> None:
+        self._renew_claims()
         if self._closed.is_set() or watched.id not in self._watched:
-            raise _Dropped
+            raise _WatchEnded
 
-    def _say(self, watched: _Watched, note: str | None) -> None:
+    def _note_problem(self, watched: _FolderState, note: str | None) -> None:
         if note == watched.note:
             return
         try:
@@ -251,3 +259,54 @@ def is_watched(row: WatchedFolder, *, now: datetime) -> bool:
     if row.owner is None or row.heartbeat_at is None:
         return False
     return is_alive(row.owner, heartbeat_at=row.heartbeat_at, now=now)
+
+
+def list_files(folder: Path) -> dict[str, FoundFile]:
+    """Image files in a folder and its sub-folders, by name; hidden ones and linked folders are left out.
+
+    Raises:
+        DataError: the folder is gone, cannot be listed, or is outside the data roots.
+    """
+    found: dict[str, FoundFile] = {}
+    root = inside_data_roots(folder)
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    try:
+        for here, folders, files in os.walk(root, onerror=refuse):
+            inside = Path(here)
+            folders[:] = [name for name in folders if not is_hidden(Path(name))]
+            for path in (inside / name for name in files if is_image(Path(name))):
+                try:
+                    state = path.stat()
+                except OSError:  # gone again, or a link to nowhere
+                    continue
+                # the name of a file may be any bytes, and is kept as text
+                name = path.relative_to(root).as_posix().encode(errors="backslashreplace").decode()
+                found[name] = FoundFile(name, path, (state.st_size, state.st_mtime_ns))
+    except OSError as error:
+        raise DataError(f"The folder {folder} cannot be listed ({error.strerror}). Check that it is there.") from error
+    return found
+
+
+def _take_file(info: ModelInfo, file: FoundFile) -> SeenFile | None:
+    """Put a file into the queue, or say why it cannot be; None when it is gone or changes still."""
+    try:
+        inside_data_roots(file.path)
+        content = file.path.read_bytes()
+        state = file.path.stat()
+    except OSError:
+        return None
+    except DataError:
+        note = f"{file.name}: a link that leads outside the folders this app may read. Put the image itself there."
+        return SeenFile(name=file.name, state=file.state, note=note)
+    if (state.st_size, state.st_mtime_ns) != file.state:
+        return None
+    added = add_files(info, [(file.name, content)], origin="watch")
+    return SeenFile(
+        name=file.name,
+        state=file.state,
+        image_digest=next(iter(added.digests), None),
+        note=next(iter(added.problems), None),
+    )

@@ -12,26 +12,11 @@ from pathlib import Path
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots
-from skrd4ad.services.watching.files import list_files
-from skrd4ad.services.watching.watcher import FolderWatcher, is_watched
+from skrd4ad.services.watching.watcher import FolderWatcher, is_watched, list_files
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import WatchedFolder, utc_now
 from skrd4ad.storage.watched_folders import FileCounts, SeenFile
-
-__all__ = [
-    "Arrival",
-    "Watch",
-    "arrivals_of",
-    "forget_watch",
-    "images_there",
-    "keep_watching",
-    "reset_watcher",
-    "start_watching",
-    "stop_watching",
-    "watch_again",
-    "watches_of",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,13 +59,10 @@ def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> 
     """Watch a folder, with its sub-folders, for a model; returns the id of the watch.
 
     Args:
-        info: the model.
-        folder: under one of the data roots.
         existing: take the images that are there now too; otherwise only those that come from now on.
 
     Raises:
         DataError: the folder is not there, cannot be listed, or is outside the data roots.
-        StorageError: the database cannot be written.
     """
     place = inside_data_roots(folder)
     if not place.is_dir():
@@ -97,31 +79,14 @@ def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> 
     return watch.id
 
 
-def images_there(folder: Path) -> int:
-    """How many images are in a folder and its sub-folders now.
-
-    Raises:
-        DataError: the folder cannot be listed, or is outside the data roots.
-    """
-    return len(list_files(folder))
-
-
 def stop_watching(watch_id: int) -> None:
-    """Stop watching a folder; it stays on the list, and what came from it stays in the queue.
-
-    Raises:
-        StorageError: there is no such watch, or the database cannot be written.
-    """
+    """Stop watching a folder; it stays on the list, and what came from it stays in the queue."""
     with workspace_database().write() as session:
         watched_folders.stop_watch(session, watch_id)
 
 
 def watch_again(watch_id: int) -> None:
-    """Go on watching a folder; what came meanwhile is taken too.
-
-    Raises:
-        StorageError: there is no such watch, or the database cannot be written.
-    """
+    """Go on watching a folder; what came meanwhile is taken too."""
     with workspace_database().write() as session:
         known = watched_folders.find_watch(session, watch_id)
         watched_folders.begin_watch(session, folder=Path(known.folder), model_folder=Path(known.model_folder))
@@ -129,33 +94,35 @@ def watch_again(watch_id: int) -> None:
 
 
 def forget_watch(watch_id: int) -> None:
-    """Take a folder off the list; what came from it stays in the queue.
-
-    Raises:
-        StorageError: the database cannot be written.
-    """
+    """Take a folder off the list; what came from it stays in the queue."""
     with workspace_database().write() as session:
         watched_folders.forget_watch(session, watch_id)
 
 
 def watches_of(info: ModelInfo) -> list[Watch]:
-    """Folders that are or were watched for a model, oldest first.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Folders that are or were watched for a model, oldest first."""
     with workspace_database().read() as session:
         rows = [row for row in watched_folders.all_watches(session) if row.model_folder == str(info.folder)]
         counts = watched_folders.count_files(session, [row.id for row in rows])
         return [_watch(row, counts.get(row.id, FileCounts())) for row in rows]
 
 
-def arrivals_of(watch_id: int, info: ModelInfo, *, limit: int = 10) -> list[Arrival]:
-    """What came in last from a watched folder, the latest first, with what a model says of it.
+def _watch(row: WatchedFolder, counts: FileCounts) -> Watch:
+    return Watch(
+        id=row.id,
+        folder=Path(row.folder),
+        model_folder=Path(row.model_folder),
+        active=row.active,
+        alive=is_watched(row, now=utc_now()),
+        note=row.note,
+        taken=counts.taken,
+        noted=counts.noted,
+        last_at=counts.last_at,
+    )
 
-    Raises:
-        StorageError: the database cannot be read.
-    """
+
+def arrivals_of(watch_id: int, info: ModelInfo, *, limit: int = 10) -> list[Arrival]:
+    """What came in last from a watched folder, the latest first, with what a model says of it."""
     with workspace_database().read() as session:
         files = watched_folders.latest_files(session, watch_id, model_digest=info.digest, limit=limit)
     return [
@@ -178,11 +145,7 @@ _watcher_lock = threading.Lock()
 
 
 def keep_watching() -> None:
-    """Have this process watch whatever no other living process does; cheap when it does already, or nothing is to be.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Have this process watch whatever no other living process does; cheap when it does already."""
     global _watcher
     with _watcher_lock:
         if _watcher is not None:
@@ -202,17 +165,3 @@ def reset_watcher() -> None:
         ended, _watcher = _watcher, None
     if ended is not None:
         ended.close()
-
-
-def _watch(row: WatchedFolder, counts: FileCounts) -> Watch:
-    return Watch(
-        id=row.id,
-        folder=Path(row.folder),
-        model_folder=Path(row.model_folder),
-        active=row.active,
-        alive=is_watched(row, now=utc_now()),
-        note=row.note,
-        taken=counts.taken,
-        noted=counts.noted,
-        last_at=counts.last_at,
-    )

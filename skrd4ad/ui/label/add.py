@@ -5,6 +5,7 @@ from typing import get_args
 
 import streamlit as st
 
+from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.images.read import IMAGE_SUFFIXES
 from skrd4ad.errors import ConfigError, DataError, SkrdError
 from skrd4ad.model_folder.info import ModelInfo
@@ -13,6 +14,7 @@ from skrd4ad.services.labelling.add_images import Added, add_class, add_files
 from skrd4ad.services.labelling.score_queue import submit_scoring
 from skrd4ad.types import Progress, Split
 from skrd4ad.ui.frame import show_error
+from skrd4ad.ui.progress_bar import progress_bar
 
 CAME = "label-came"
 """Set when images came by this session's own doing: the queue is looked up again."""
@@ -91,20 +93,16 @@ def _uploads(info: ModelInfo) -> None:
         key=f"label-upload-{turn}",
         help="PNG, JPEG, BMP, TIFF or WebP. They are kept in the workspace.",
     )
-    count = f"{len(files)} image{'' if len(files) == 1 else 's'}" if files else "images"
+    count = plural(len(files), "image") if files else "images"
     if st.button(f"Add {count}", key="label-add-uploads", type="primary", disabled=not files):
         st.session_state["_label-upload"] = turn + 1  # the uploads are in the queue now
         _add(info, lambda progress: add_files(info, [(f.name, f.getvalue()) for f in files], progress=progress))
 
 
 def _add(info: ModelInfo, work: Callable[[Progress], Added]) -> None:
-    place = st.empty()
-
-    def show(done: int, total: int) -> None:
-        place.progress(done / max(1, total), text=f"{done:,} of {total:,} images")
-
     try:
-        st.session_state[_TOLD] = work(show)
+        with progress_bar("images") as show:
+            st.session_state[_TOLD] = work(show)
         submit_scoring(info)
     except DataError as error:
         st.session_state[_TOLD] = ConfigError(f"{error} Upload images instead.")

@@ -10,13 +10,13 @@ from skrd4ad.errors import ImageError, SkrdError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.start_map import StartMap
 from skrd4ad.services.inspection.verdict import Limits
-from skrd4ad.services.labelling.annotate import QueueItem
+from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components import mask_brush as brush
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.list import verdict_under
-from skrd4ad.ui.label.session import Desk
+from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.text import LABEL_LOOKS, decision_words
 from skrd4ad.ui.theme import format_number, verdict_badge
 
@@ -25,10 +25,10 @@ AHEAD = 2
 MAX_HEIGHT = 600
 
 
-def show_stage(desk: Desk, info: ModelInfo, limits: Limits | None, *, reviewer: str) -> bool:
+def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *, reviewer: str) -> bool:
     """The image in hand; False when it cannot be shown, so that nobody can decide on it."""
-    item = desk.item
-    st.html(_head(desk, item, limits))
+    item = session.item
+    st.html(_head(session, item, limits))
     if item.refusal is not None:
         st.caption(f":material/info: {item.refusal}")
     try:
@@ -38,22 +38,22 @@ def show_stage(desk: Desk, info: ModelInfo, limits: Limits | None, *, reviewer: 
         st.caption("The other images of the queue are not affected: go on with N.")
         return False
     start = _start_map(item, info, limits)
-    _brush(desk, item, picture, start, info=info, reviewer=reviewer)
-    pictures().read_ahead(desk.queue.following(item.digest, AHEAD), info, limits)
+    _brush(session, item, picture, start, info=info, reviewer=reviewer)
+    pictures().read_ahead(session.queue.following(item.digest, AHEAD), info, limits)
     return True
 
 
 def _brush(
-    desk: Desk, item: QueueItem, picture: Picture, start: StartMap | None, *, info: ModelInfo, reviewer: str
+    session: LabelSession, item: QueueItem, picture: Picture, start: StartMap | None, *, info: ModelInfo, reviewer: str
 ) -> None:
     def changed(image_id: str, state: brush.BrushState) -> None:
-        desk.draw(image_id.split(":")[0], state.mask, reviewer=reviewer)
+        session.draw(image_id.split(":")[0], state.mask, reviewer=reviewer)
 
     brush.mask_brush(
         picture.image,
-        image_id=desk.drawing_id(),
+        image_id=session.drawing_id(),
         key="label-brush",
-        mask=_mask(desk, picture),
+        mask=_mask(session, picture),
         anomaly_map=None if start is None else start.values,
         threshold=None if start is None else start.threshold,
         max_height=MAX_HEIGHT,
@@ -63,9 +63,9 @@ def _brush(
     )
 
 
-def _mask(desk: Desk, picture: Picture) -> NDArray[np.bool_] | None:
+def _mask(session: LabelSession, picture: Picture) -> NDArray[np.bool_] | None:
     try:
-        mask = desk.drawing()
+        mask = session.drawing()
     except SkrdError as error:
         show_error(error)
         return None
@@ -88,9 +88,9 @@ def _start_map(item: QueueItem, info: ModelInfo, limits: Limits | None) -> Start
         return None
 
 
-def _head(desk: Desk, item: QueueItem, limits: Limits | None) -> str:
+def _head(session: LabelSession, item: QueueItem, limits: Limits | None) -> str:
     """Name, verdict and decision as HTML, for ``st.html``."""
-    verdict = verdict_under(item, desk.queue.wanted)
+    verdict = verdict_under(item, session.queue.wanted)
     if verdict is not None and item.score is not None and limits is not None:
         said = verdict_badge(verdict, item.score, limits.reject)
     elif item.score is None:
@@ -98,8 +98,8 @@ def _head(desk: Desk, item: QueueItem, limits: Limits | None) -> str:
     else:
         word = "cannot judge, score" if item.refusal is not None else "score"
         said = f"<small>{word} {escape(format_number(item.score))}</small>"
-    left = desk.queue.counts().labels.get("none", 0)  # beside the list, which a narrow page has far below
-    place = f"{desk.queue.place_of(item.digest) + 1:,} of {len(desk.queue.digests):,}, {left:,} left"
+    left = session.queue.counts().labels.get("none", 0)  # beside the list, which a narrow page has far below
+    place = f"{session.queue.place_of(item.digest) + 1:,} of {len(session.queue.digests):,}, {left:,} left"
     return (
         f'<div class="label-head"><span class="label-name" title="{escape(item.name)}">{escape(item.name)}</span>'
         f"{said}{_decision(item)}<small>{place}</small></div>"

@@ -6,10 +6,10 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.services.labelling.annotate import QueueItem
+from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
-from skrd4ad.ui.label.session import Desk, Unstored
+from skrd4ad.ui.label.session import LabelSession, PendingChange
 from skrd4ad.ui.label.text import decision_words, plain
 from skrd4ad.visualize import draw_outlines
 
@@ -17,13 +17,9 @@ SIDE = 240
 """Pixels of the longer side of the small pictures, which are shown at half that size: sharp on every screen."""
 
 
-def show_conflict(desk: Desk, *, reviewer: str) -> None:
-    """What somebody else changed on the image in hand, or why a step is not stored; nothing when all is well.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    theirs, mine = desk.changed(), desk.unstored.get(desk.item.digest)
+def show_conflict(session: LabelSession, *, reviewer: str) -> None:
+    """What somebody else changed on the image in hand, or why a step is not stored; nothing when all is well."""
+    theirs, mine = session.changed(), session.pending.get(session.item.digest)
     if theirs is None and mine is None:
         return
     with st.container(border=True, key="label-conflict"):
@@ -32,7 +28,7 @@ def show_conflict(desk: Desk, *, reviewer: str) -> None:
         if mine is None:
             st.button(
                 "See it as it is now",
-                on_click=lambda: desk.attempt(desk.take_theirs),
+                on_click=lambda: session.attempt(session.take_theirs),
                 key="label-see-theirs",
                 type="primary",
             )
@@ -42,31 +38,31 @@ def show_conflict(desk: Desk, *, reviewer: str) -> None:
         st.markdown(f"**{mine_words(mine)}**")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if mine.mask is not None:
-                _compare(desk, mine.mask, theirs)
+                _compare(session, mine.mask, theirs)
             with st.container(width="content", gap="small"):
                 st.button(
                     "Try again" if theirs is None else "Store mine after theirs",
-                    on_click=lambda: desk.attempt(lambda: desk.store_mine(reviewer=reviewer)),
+                    on_click=lambda: session.attempt(lambda: session.store_mine(reviewer=reviewer)),
                     key="label-store-mine",
                     type="primary",
                     help="Nothing is overwritten: both stay in the history, and the later one holds.",
                 )
                 st.button(
                     "Drop mine" if theirs is None else "Take theirs",
-                    on_click=lambda: desk.attempt(desk.take_theirs),
+                    on_click=lambda: session.attempt(session.take_theirs),
                     key="label-take-theirs",
                 )
 
 
 def theirs_words(theirs: QueueItem, zone: str | None) -> str:
     """Who changed an image, when, and to what, as Markdown."""
-    when = "" if theirs.decided_at is None else f" at {clock(theirs.decided_at, zone)}"
+    when = "" if theirs.latest.made_at is None else f" at {clock(theirs.latest.made_at, zone)}"
     drawing = ", with a drawing" if theirs.mask_file else ""
     decision = plain(decision_words(theirs.label, theirs.defect_type))
-    return f"**{plain(theirs.reviewer or 'Somebody')}** changed this image{when}: {decision}{drawing}."
+    return f"**{plain(theirs.latest.reviewer or 'Somebody')}** changed this image{when}: {decision}{drawing}."
 
 
-def mine_words(mine: Unstored) -> str:
+def mine_words(mine: PendingChange) -> str:
     """What is not stored, as Markdown."""
     parts = []
     if mine.mask is not None:
@@ -78,9 +74,9 @@ def mine_words(mine: Unstored) -> str:
     return f"Not stored yet: {'; '.join(parts)}."
 
 
-def _compare(desk: Desk, mine: NDArray[np.bool_], theirs: QueueItem | None) -> None:
+def _compare(session: LabelSession, mine: NDArray[np.bool_], theirs: QueueItem | None) -> None:
     try:
-        image = pictures().picture(desk.item).image
+        image = pictures().picture(session.item).image
         other = None if theirs is None or theirs.mask_file is None else kept_mask(theirs.mask_file)
     except SkrdError:
         return  # the stage tells why it cannot be shown

@@ -8,24 +8,22 @@ from skrd4ad.data.doctor.report import plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import made_folder
-from skrd4ad.services.labelling.annotate import QueueFilter
-from skrd4ad.services.labelling.exchange.text import export_lines, exported_lines
+from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
+from skrd4ad.services.labelling.exchange.records import FORMATS, Format
 from skrd4ad.services.labelling.exchange.transfer import (
-    FORMATS,
     LARGEST_DOWNLOAD,
-    TEST_SHARE,
-    Exported,
-    ExportOptions,
-    ExportPlan,
-    Format,
     export_folder,
+    export_lines,
     export_zip_bytes,
+    exported_lines,
     free_name,
-    labels_state,
     make_dataset,
-    plan_export,
 )
+from skrd4ad.services.labelling.exchange.write import Exported
 from skrd4ad.services.labelling.queue import filter_of
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_exchange import state_of_class
+from skrd4ad.storage.label_queue import QueueFilter
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
@@ -41,11 +39,7 @@ _ABOUT: dict[Format, str] = {
 
 
 def show_export(info: ModelInfo) -> None:
-    """What can be exported of the labels of a model's class, and how.
-
-    Raises:
-        SkrdError: the labels cannot be read, or the files not be written.
-    """
+    """What can be exported of the labels of a model's class, and how."""
     wanted = filter_of(info, None)
     options = _pick_options()
     plan = _plan(wanted, options)
@@ -112,7 +106,7 @@ def _pick_options() -> ExportOptions:
 
 def _plan(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
     """What an export holds; counted again only when the labels changed."""
-    state = labels_state(wanted)
+    state = _labels_state(wanted)
     kept: dict[_PlanKey, ExportPlan] = st.session_state.setdefault(_PLANS, {})
     key = (wanted, options, state)
     if key not in kept:
@@ -121,6 +115,14 @@ def _plan(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
         with st.spinner("Counting the labels …"):
             kept[key] = plan_export(wanted, options)
     return kept[key]
+
+
+def _labels_state(wanted: QueueFilter) -> tuple[int, int, int]:
+    """Changes when images, decisions or scores are added to a class."""
+    with workspace_database().read() as session:
+        return state_of_class(
+            session, dataset=wanted.dataset, class_name=wanted.class_name, model_digest=wanted.model_digest
+        )
 
 
 def _counts(plan: ExportPlan) -> None:
@@ -139,7 +141,7 @@ def _files(plan: ExportPlan) -> None:
     if plan.size > LARGEST_DOWNLOAD:
         _on_server(plan)
         return
-    key = (plan.wanted, plan.options, labels_state(plan.wanted))
+    key = (plan.wanted, plan.options, _labels_state(plan.wanted))
     what = plural(len(plan.images), "image") if plan.options.images else f"{plural(len(plan.images), 'label')} only"
     if st.button(f"Make a ZIP of {what}", key="exchange-make", icon=":material/folder_zip:", type="primary"):
         with progress_bar("images") as show:

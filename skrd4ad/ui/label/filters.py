@@ -6,8 +6,8 @@ from typing import get_args
 
 import streamlit as st
 
-from skrd4ad.services.labelling.annotate import Label, Order, QueueFilter
-from skrd4ad.storage.label_queue import Origin
+from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.label_queue import Order, Origin, QueueFilter
 from skrd4ad.types import Verdict
 from skrd4ad.ui.label.text import LABEL_NAMES
 
@@ -27,13 +27,7 @@ _KEYS = ("verdicts", "labels", "types", "reviewers", "origins", "sent")
 
 
 def pick_filter(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequence[str]) -> tuple[QueueFilter, Order]:
-    """Let the user narrow the queue.
-
-    Args:
-        wanted: all images of the class.
-        types: defect types to choose from.
-        reviewers: reviewers to choose from.
-    """
+    """Let the user narrow the queue."""
     has_limit = wanted.reject is not None
     order = st.selectbox(
         "Order",

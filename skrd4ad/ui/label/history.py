@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from html import escape
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from skrd4ad.services.labelling.annotate import Revision
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.ui.label.text import decision_words
 
 
@@ -25,11 +25,7 @@ class Line:
 
 
 def history_lines(history: Sequence[Revision]) -> list[Line]:
-    """Lines of a history, newest first.
-
-    Args:
-        history: all revisions of an image, oldest first.
-    """
+    """Lines of a history, newest first."""
     lines: list[Line] = []
     before: Revision | None = None
     for revision in history:
@@ -55,7 +51,6 @@ def history_html(lines: Sequence[Line], zone: str | None, now: datetime | None =
     """The lines as HTML, for ``st.html``.
 
     Args:
-        lines: as :func:`history_lines` gives them.
         zone: time zone of the reader, such as ``Europe/Berlin``; UTC where it is not known.
         now: the present moment, which tells what today is.
     """
@@ -89,12 +84,13 @@ def _line(revision: Revision, before: Revision | None) -> Line:
         what = f"comment: {revision.comment}" if revision.comment else "removed the comment"
     else:
         what = words
+    assert revision.made_at is not None  # it is stored
     return Line(
         what=what,
         who=revision.reviewer,
         when=revision.made_at,
-        first=revision.revision,
-        last=revision.revision,
+        first=revision.number,
+        last=revision.number,
         is_stroke=stroke,
     )
 

@@ -17,8 +17,8 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.start_map import StartMap, start_map
 from skrd4ad.services.inspection.verdict import Limits
-from skrd4ad.services.labelling.annotate import QueueItem
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file
+from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
 
@@ -93,12 +93,13 @@ class Pictures:
         self._model: tuple[str, Predictor | None] = ("", None)
 
     def picture(self, item: QueueItem) -> Picture:
-        """The picture of an image.
+        """The picture of an image."""
 
-        Raises:
-            ImageError: its file is gone, changed, or cannot be read.
-        """
-        return self._pictures.get(item.digest, lambda: _picture(item))
+        def read() -> Picture:
+            image = labelled_image(item)
+            return Picture(image, jpeg(image))
+
+        return self._pictures.get(item.digest, read)
 
     def thumbnails(self, items: Sequence[QueueItem]) -> list[bytes]:
         """Thumbnails, empty where there is none yet: those are made in the background.
@@ -117,11 +118,7 @@ class Pictures:
     def start_map(
         self, item: QueueItem, info: ModelInfo, limits: Limits | None, load: Callable[[], Predictor]
     ) -> StartMap:
-        """The map of an image; the model is only loaded when the map is not there.
-
-        Raises:
-            SkrdError: the model cannot be used, or the image cannot be read.
-        """
+        """The map of an image; the model is only loaded when the map is not there."""
         return self._maps.get(f"{map_key(info)} {item.digest}", lambda: self._start_map(item, info, limits, load))
 
     def read_ahead(self, items: Iterable[QueueItem], info: ModelInfo, limits: Limits | None) -> None:
@@ -132,7 +129,7 @@ class Pictures:
                 self._later(self._ahead, f"picture {item.digest}", partial(self.picture, item))
             name = f"{map_key(info)} {item.digest}"
             if predictor is not None and digest == info.digest and self._maps.ready(name) is None:
-                make = partial(self.start_map, item, info, limits, _always(predictor))
+                make = partial(self.start_map, item, info, limits, lambda model=predictor: model)
                 self._later(self._ahead, f"map {name}", make)
 
     def _start_map(
@@ -174,23 +171,10 @@ def pictures() -> Pictures:
 
 @st.cache_data(max_entries=16, show_spinner=False)
 def kept_mask(file: str) -> NDArray[np.bool_]:
-    """A mask by its file, which is named by its content; (H, W).
-
-    Raises:
-        ImageError: it is gone or damaged.
-    """
+    """A mask by its file, which is named by its content; (H, W)."""
     return load_mask_file(file)
 
 
 def map_key(info: ModelInfo) -> str:
     """Changes with the model's weights and calibration."""
     return f"{info.digest} {info.calibration.version if info.calibration else 0} {info.calibration_versions}"
-
-
-def _picture(item: QueueItem) -> Picture:
-    image = labelled_image(item)
-    return Picture(image, jpeg(image))
-
-
-def _always(predictor: Predictor) -> Callable[[], Predictor]:
-    return lambda: predictor

@@ -14,18 +14,19 @@ from skrd4ad.services.labelling.exchange.import_job import (
     KEPT,
     SHOWN_PROBLEMS,
     Agreed,
+    ImportPreview,
     ImportRequest,
-    Look,
     drop_upload,
     latest_import,
-    look_of,
+    preview_of,
     repeat_import,
     submit_import,
-    submit_look,
+    submit_preview,
 )
-from skrd4ad.services.labelling.exchange.text import kinds_line
-from skrd4ad.services.labelling.exchange.transfer import FORMATS, Conflicts
-from skrd4ad.ui.frame import POLL_SECONDS, shielded
+from skrd4ad.services.labelling.exchange.merge import Conflicts
+from skrd4ad.services.labelling.exchange.records import FORMATS
+from skrd4ad.services.labelling.exchange.transfer import kinds_line
+from skrd4ad.ui.frame import POLL_SECONDS, section
 from skrd4ad.ui.label.reviewer import ask_reviewer, known_reviewer
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
@@ -46,14 +47,10 @@ class _Source:
 
 
 def show_import(info: ModelInfo) -> None:
-    """Import labels into the class of a model.
-
-    Raises:
-        SkrdError: the file cannot be kept, or the database not be used.
-    """
+    """Import labels into the class of a model."""
     job = latest_import(info)
     if job is not None and job.active:
-        _watch(info)
+        section(lambda: _progress(info), every=POLL_SECONDS)
         return
     closed = job is None or st.session_state.get(_CLOSED) == job.id or _is_old(job)
     source = _pick_source()
@@ -70,7 +67,7 @@ def show_import(info: ModelInfo) -> None:
         icon=":material/fact_check:",
         type="primary" if closed else "secondary",
     ):
-        submit_look(info, source.source, name=source.name, empty_is_good=empty_is_good)
+        submit_preview(info, source.source, name=source.name, empty_is_good=empty_is_good)
         st.rerun()
     if job is not None and not closed:
         _show_ended(job)
@@ -107,18 +104,8 @@ def _pick_source() -> _Source | None:
     return _Source(file.getvalue(), file.name)
 
 
-def _watch(info: ModelInfo) -> None:
-    """The job that runs or waits, refreshed every second; the page runs again when it ends."""
-
-    @st.fragment(run_every=POLL_SECONDS)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield of its page
-        shielded(lambda: _progress(info))
-
-    watch()
-
-
 def _progress(info: ModelInfo) -> None:
+    """The job that runs or waits; the page runs again when it ends."""
     job = latest_import(info)
     if job is None or not job.active:
         st.rerun()
@@ -148,7 +135,7 @@ def _show_ended(job: JobView) -> None:
                 st.rerun()
         elif checked:
             st.caption(f"{plain(request.named)}, checked{when}")
-            _decide(request, look_of(job.result))
+            _decide(request, preview_of(job.result))
         else:
             who = "" if request.agreed is None else f" by {plain(request.agreed.reviewer)}"
             lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result["lines"])]
@@ -159,7 +146,7 @@ def _show_ended(job: JobView) -> None:
             st.rerun()
 
 
-def _decide(request: ImportRequest, look: Look) -> None:
+def _decide(request: ImportRequest, look: ImportPreview) -> None:
     """What the import would do, and the button that does it."""
     conflicts: Conflicts = "keep"
     st.markdown(f"**{FORMATS[look.format]}, {plural(look.usable, 'usable image')}**")
@@ -200,7 +187,7 @@ def _decide(request: ImportRequest, look: Look) -> None:
         st.rerun()
 
 
-def _problems(look: Look) -> bool:
+def _problems(look: ImportPreview) -> bool:
     """Entries that are wrong; whether to import without them."""
     if not look.n_problems:
         return False

@@ -6,58 +6,53 @@ import streamlit as st
 
 from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.labelling.annotate import QueueCounts, QueueFilter, QueueItem
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
+from skrd4ad.storage.label_queue import QueueCounts, QueueFilter, QueueItem
 from skrd4ad.types import Verdict
 from skrd4ad.ui.components.presses import new_presses
 from skrd4ad.ui.components.queue_list import QueueRow, queue_list
-from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.frame import section
 from skrd4ad.ui.label.filters import show_only
 from skrd4ad.ui.label.image_cache import pictures
 from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
-from skrd4ad.ui.label.session import Desk
+from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import progress_of
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
 
 
-def show_list(desk: Desk, info: ModelInfo) -> None:
-    """Progress and queue of a desk. They are drawn again by themselves, so that the work of others is seen."""
-
-    @st.fragment(run_every=POLL_SECONDS)
-    def watch() -> None:
-        shielded(lambda: _list(desk, info))
-
-    watch()
+def show_list(session: LabelSession, info: ModelInfo) -> None:
+    """Progress and queue of a session. They are drawn again by themselves, so that the work of others is seen."""
+    section(lambda: _list(session, info), every=POLL_SECONDS)
 
 
-def _list(desk: Desk, info: ModelInfo) -> None:
+def _list(session: LabelSession, info: ModelInfo) -> None:
     for press in new_presses(LIST):
         if press.act == "open":
-            desk.open(press.image)
+            session.open(press.image)
             st.rerun()
-        desk.queue.scroll_to(desk.queue.first + (WINDOW if press.act == "later" else -WINDOW) // 2)
-    items = desk.queue.window()
-    now = next((item for item in items if item.digest == desk.current), None)
-    if now is not None and desk.notices(now):
+        session.queue.scroll_to(session.queue.first + (WINDOW if press.act == "later" else -WINDOW) // 2)
+    items = session.queue.window()
+    now = next((item for item in items if item.digest == session.current), None)
+    if now is not None and session.notices(now):
         st.rerun()
-    _progress(desk, info)
+    _progress(session, info)
     queue_list(
-        rows_of(items, pictures().thumbnails(items), desk.queue.wanted),
-        selected=desk.current,
-        before=desk.queue.first,
-        after=desk.queue.after,
+        rows_of(items, pictures().thumbnails(items), session.queue.wanted),
+        selected=session.current,
+        before=session.queue.first,
+        after=session.queue.after,
         key=LIST,
     )
 
 
-def _progress(desk: Desk, info: ModelInfo) -> None:
-    counts = desk.queue.counts()
+def _progress(session: LabelSession, info: ModelInfo) -> None:
+    counts = session.queue.counts()
     decided, words = progress_words(counts)
-    news = desk.queue.news_since(counts)
+    news = session.queue.news_since(counts)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
             st.caption(f"{words}" if not news else f"{words.split(',')[0]}; **{news}**")
@@ -74,7 +69,7 @@ def _progress(desk: Desk, info: ModelInfo) -> None:
     if counts.total and not counts.labels.get("none"):
         _all_decided(counts.labels.get("unsure", 0))
     if again:
-        desk.look_up(desk.queue.wanted, desk.queue.order)
+        session.look_up(session.queue.wanted, session.queue.order)
         st.rerun()
 
 
@@ -117,7 +112,7 @@ def rows_of(items: Sequence[QueueItem], thumbnails: Sequence[bytes], wanted: Que
             verdict=verdict_under(item, wanted),
             label=item.label,
             defect_type=item.defect_type,
-            who=item.reviewer if item.label != "none" else None,
+            who=item.latest.reviewer if item.label != "none" else None,
             note=_note(item),
         )
         for item, thumbnail in zip(items, thumbnails, strict=True)

@@ -4,25 +4,25 @@ import streamlit as st
 
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.verdict import limits_of
-from skrd4ad.services.labelling.annotate import Order, QueueFilter
-from skrd4ad.services.labelling.queue import filter_of, names_of
-from skrd4ad.ui.frame import shielded
-from skrd4ad.ui.label.add import CAME, offer_images, tell_added
+from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
+from skrd4ad.storage.label_queue import Order, QueueFilter
+from skrd4ad.ui.frame import halves, section, shielded
+from skrd4ad.ui.label.add import CAME, add_data_set, has_data_set, offer_images, tell_added
 from skrd4ad.ui.label.canvas import show_stage
 from skrd4ad.ui.label.conflict import show_conflict
 from skrd4ad.ui.label.decide import show_decisions, take_presses
-from skrd4ad.ui.label.empty import nothing_found, nothing_there
-from skrd4ad.ui.label.exchange import show_exchange
-from skrd4ad.ui.label.filters import pick_filter
+from skrd4ad.ui.label.export_labels import show_export
+from skrd4ad.ui.label.filters import clear_filter, pick_filter, show_only
+from skrd4ad.ui.label.import_labels import show_import
 from skrd4ad.ui.label.improve.page import show_loop
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import show_list
 from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, known_reviewer, offer_change
 from skrd4ad.ui.label.sections import go_to_section, pick_section
-from skrd4ad.ui.label.session import Desk
+from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching
 
-_DESK = "_label-desk"
+_SESSION = "_label-desk"
 
 
 def show_label(info: ModelInfo) -> None:
@@ -33,25 +33,19 @@ def show_label(info: ModelInfo) -> None:
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", key="label-sections"
     ):
-        section = pick_section()
-        if section == "decide":
+        shown = pick_section()
+        if shown == "decide":
             with st.container(horizontal=True, width="content"):
                 offer_images(info)
                 offer_watching(info)
     tell_added()
-    if section == "improve":
+    if shown == "improve":
         show_loop(info)
         return
-    if section == "exchange":
+    if shown == "exchange":
         show_exchange(info)
         return
-
-    @st.fragment
-    def work() -> None:
-        # a decision runs the fragment alone, without the shield around the page
-        shielded(lambda: _decide(info))
-
-    work()
+    section(lambda: _decide(info))
 
 
 def _decide(info: ModelInfo) -> None:
@@ -61,38 +55,81 @@ def _decide(info: ModelInfo) -> None:
         return
     limits = limits_of(info)
     wanted = filter_of(info, limits)
-    kept: Desk | None = st.session_state.get(_DESK)
-    if (kept is None or kept.current is None) and nothing_there(info, wanted):
+    kept: LabelSession | None = st.session_state.get(_SESSION)
+    if (kept is None or kept.current is None) and _nothing_there(info, wanted):
         return
     with st.container(key="label-desk"):
         left, middle, right = st.columns([22, 52, 26], gap="medium")
     with left:
         types, reviewers = names_of(wanted) if kept is None else (kept.types, kept.reviewers)
-        desk = _desk(*pick_filter(wanted, types=types, reviewers=reviewers))
+        session = _label_session(*pick_filter(wanted, types=types, reviewers=reviewers))
     if asked_for := st.session_state.pop(OPEN, None):
-        desk.attempt(lambda: desk.open(str(asked_for)))
-    if desk.current is not None:
-        take_presses(desk, reviewer=reviewer)
-    if desk.current is None:
+        session.attempt(lambda: session.open(str(asked_for)))
+    if session.current is not None:
+        take_presses(session, reviewer=reviewer)
+    if session.current is None:
         with middle:
-            nothing_found()
+            _nothing_found()
         return
     with middle:
-        show_conflict(desk, reviewer=reviewer)
-        decidable = show_stage(desk, info, limits, reviewer=reviewer)
+        show_conflict(session, reviewer=reviewer)
+        decidable = show_stage(session, info, limits, reviewer=reviewer)
     with left:
-        show_list(desk, info)
+        show_list(session, info)
     with right:
-        show_decisions(desk, decidable=decidable, reviewer=reviewer, cookie=not has_login())
+        show_decisions(session, decidable=decidable, reviewer=reviewer, cookie=not has_login())
         offer_change(reviewer)
 
 
-def _desk(wanted: QueueFilter, order: Order) -> Desk:
-    """The desk of this session, which follows the filter."""
-    desk: Desk | None = st.session_state.get(_DESK)
+def _label_session(wanted: QueueFilter, order: Order) -> LabelSession:
+    """What this reviewer works in; it follows the filter."""
+    session: LabelSession | None = st.session_state.get(_SESSION)
     came = st.session_state.pop(CAME, False)
-    if desk is None:
-        desk = st.session_state[_DESK] = Desk(wanted, order)
-    elif came or (desk.queue.wanted, desk.queue.order) != (wanted, order):
-        desk.look_up(wanted, order)
-    return desk
+    if session is None:
+        session = st.session_state[_SESSION] = LabelSession(wanted, order)
+    elif came or (session.queue.wanted, session.queue.order) != (wanted, order):
+        session.look_up(wanted, order)
+    return session
+
+
+def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
+    """Say so when the class has no images at all, and offer ways to add some."""
+    if counts_of(wanted).total:
+        return False
+    st.info(
+        f"There are no images of {info.class_name.replace('_', ' ')} to decide on yet. Add those of its "
+        "data set or your own, or send images to review on the Inspect page."
+    )
+    with_data = has_data_set(info)
+    with st.container(horizontal=True):
+        add = with_data and st.button("Add the test images of its data set", type="primary", key="label-add-test")
+        inspect = st.button(
+            "Inspect images",
+            type="secondary" if with_data else "primary",
+            icon=":material/frame_inspect:",
+            key="label-go-inspect",
+        )
+    if add:
+        add_data_set(info)
+    if inspect:
+        st.switch_page("pages/inspect.py")
+    return True
+
+
+def _nothing_found() -> None:
+    """Say that the filter lets no image through."""
+    st.info("No image is let through by this filter. If it was for open ones: all of them are decided.")
+    with st.container(horizontal=True):
+        st.button("Show all images", on_click=clear_filter, type="primary", key="label-show-all")
+        st.button("Show decided ones", on_click=show_only, args=("good", "defect", "unsure"), key="label-show-decided")
+
+
+def show_exchange(info: ModelInfo) -> None:
+    """Export on the left, import on the right, for the class of a model."""
+    left, right = halves("label-exchange", 1, 1)
+    with left:
+        st.subheader("Export", anchor=False)
+        shielded(lambda: show_export(info))
+    with right:
+        st.subheader("Import", anchor=False)
+        shielded(lambda: show_import(info))

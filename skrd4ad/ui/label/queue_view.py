@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from skrd4ad.services.labelling.annotate import Order, QueueCounts, QueueFilter, QueueItem
 from skrd4ad.services.labelling.queue import counts_of, items_of, order_of_queue
+from skrd4ad.storage.label_queue import Order, QueueCounts, QueueFilter, QueueItem
 
 WINDOW = 40
 """Rows of the queue that are shown; the whole may have thousands."""
@@ -11,16 +11,8 @@ AHEAD = 3
 """Rows that are always in sight before and after the image in hand."""
 
 
-class Snapshot:
-    """An order of images, and the window of it that is shown.
-
-    Args:
-        wanted: which images.
-        order: of the queue.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+class QueueView:
+    """An order of images, and the window of it that is shown."""
 
     def __init__(self, wanted: QueueFilter, order: Order) -> None:
         self.wanted = wanted
@@ -64,20 +56,12 @@ class Snapshot:
         return self.digests[place] if 0 <= place < len(self.digests) else None
 
     def following(self, digest: str, n: int) -> list[QueueItem]:
-        """The images after one, as they are now.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
+        """The images after one, as they are now."""
         place = self.place_of(digest) + 1
         return items_of(self.wanted, self.digests[place : place + n])
 
     def next_open(self, digest: str | None) -> str | None:
-        """The image after one that nobody has decided on, else one before it; None when all are decided.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
+        """The image after one that nobody has decided on, else one before it; None when all are decided."""
         place = self.place_of(digest)
         later, earlier = self.digests[place + 1 :], self.digests[: max(place, 0)]
         near = (item.digest for item in items_of(self.wanted, later[:WINDOW]) if item.label == "none")
@@ -89,11 +73,7 @@ class Snapshot:
     # ---- the window ----
 
     def window(self) -> list[QueueItem]:
-        """The images of the window as they are now.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
+        """The images of the window as they are now."""
         return items_of(self.wanted, self.digests[self.first : self.first + WINDOW])
 
     @property

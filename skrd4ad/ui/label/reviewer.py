@@ -17,11 +17,7 @@ COOKIE = "skrd4ad_reviewer"
 
 
 def known_reviewer() -> str | None:
-    """The reviewer's name; None while there is none.
-
-    Raises:
-        ConfigError: the login's name cannot be used.
-    """
+    """The reviewer's name; None while there is none."""
     login = login_of(st.user.to_dict())
     if login is not None:
         name = reviewer_name(login) if login else None
@@ -32,11 +28,7 @@ def known_reviewer() -> str | None:
 
 
 def ask_reviewer() -> None:
-    """Ask who decides, by the login where there is one.
-
-    Raises:
-        ConfigError: the login cannot be used.
-    """
+    """Ask who decides, by the login where there is one."""
     if has_login():
         _ask_for_login()
         return

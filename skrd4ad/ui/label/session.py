@@ -1,4 +1,4 @@
-"""The desk of one reviewer: the image in hand, what is stored of it, and what could not be.
+"""The labelling session of one reviewer: the image in hand, what is stored of it, and what could not be.
 
 Every step is stored at once. What could not be stored, because somebody else decided meanwhile or the disk is full, is
 kept here until the reviewer says what is to become of it.
@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, SkrdError
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import Label, Order, QueueFilter, QueueItem, Revision
 from skrd4ad.services.labelling.queue import names_of
+from skrd4ad.storage.annotations import Label, Revision
+from skrd4ad.storage.label_queue import Order, QueueFilter, QueueItem
 from skrd4ad.ui.components.presses import session_token
 from skrd4ad.ui.label.image_cache import kept_mask
-from skrd4ad.ui.label.queue_view import Snapshot
+from skrd4ad.ui.label.queue_view import QueueView
 from skrd4ad.ui.label.text import decision_words
 
 REMEMBERED = 32
@@ -27,7 +28,7 @@ UNSTORED = "not stored"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class Unstored:
+class PendingChange:
     """What the reviewer did to an image and the workspace does not have."""
 
     error: SkrdError
@@ -38,19 +39,11 @@ class Unstored:
     comment: str | None = None
 
 
-class Desk:
-    """The queue and the image in hand.
-
-    Args:
-        wanted: which images.
-        order: of the queue.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+class LabelSession:
+    """The queue and the image in hand."""
 
     def __init__(self, wanted: QueueFilter, order: Order) -> None:
-        self.unstored: dict[str, Unstored] = {}
+        self.pending: dict[str, PendingChange] = {}
         self.note = ""
         """What just happened, for the reviewer."""
         self.trouble: SkrdError | None = None
@@ -65,12 +58,8 @@ class Desk:
         self.look_up(wanted, order)
 
     def look_up(self, wanted: QueueFilter, order: Order) -> None:
-        """Look the queue up anew; the image in hand stays there when it is still in the queue.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
-        self.queue = Snapshot(wanted, order)
+        """Look the queue up anew; the image in hand stays there when it is still in the queue."""
+        self.queue = QueueView(wanted, order)
         self.types, self.reviewers = names_of(wanted)
         if self.current not in self.queue:
             self._steps.clear()
@@ -95,11 +84,7 @@ class Desk:
     # ---- going through the queue ----
 
     def open(self, digest: str) -> None:
-        """Take an image in hand, as it is now.
-
-        Raises:
-            StorageError: it is not among those of the class, or the database cannot be read.
-        """
+        """Take an image in hand, as it is now."""
         self._see(annotate.item_of(self.queue.wanted, digest))
         self.current = digest
         self.note = ""
@@ -127,24 +112,22 @@ class Desk:
     def decide(
         self, label: Label, *, reviewer: str, defect_type: str | None = None, comment: str | None = None
     ) -> bool:
-        """Store a decision on the image in hand; False when it could not be stored. What holds already is not repeated.
-
-        Raises:
-            ConfigError: the name, type or comment cannot be used.
-        """
+        """Store a decision on the image in hand, unless it holds already; False when it could not be stored."""
         item = self.item
-        if (mine := self.unstored.get(item.digest)) is not None:  # it waits for its turn
-            self.unstored[item.digest] = replace(mine, label=label, defect_type=defect_type, comment=comment)
+        if (mine := self.pending.get(item.digest)) is not None:  # it waits for its turn
+            self.pending[item.digest] = replace(mine, label=label, defect_type=defect_type, comment=comment)
             return False
-        said = (label, defect_type, item.comment if comment is None else comment.strip())
-        if said == (item.label, item.defect_type, item.comment):
+        said = (label, defect_type, item.latest.comment if comment is None else comment.strip())
+        if said == (item.label, item.defect_type, item.latest.comment):
             return True
         try:
             revision = annotate.decide(item, label, reviewer=reviewer, defect_type=defect_type, comment=comment)
         except ConfigError:
             raise
         except SkrdError as error:
-            self.unstored[item.digest] = Unstored(error=error, label=label, defect_type=defect_type, comment=comment)
+            self.pending[item.digest] = PendingChange(
+                error=error, label=label, defect_type=defect_type, comment=comment
+            )
             return False
         self._stored(item, revision)
         self._steps.append(item.digest)
@@ -158,7 +141,6 @@ class Desk:
         Args:
             digest: image that was drawn on; the reviewer may be at the next one already.
             mask: (H, W), at the size of the image.
-            reviewer: who drew.
         """
         file = self._stored_drawing(self._seen[digest], mask, reviewer=reviewer)
         if digest == self.current:
@@ -166,8 +148,8 @@ class Desk:
 
     def _stored_drawing(self, item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str) -> str | None:
         digest = item.digest
-        if (mine := self.unstored.get(digest)) is not None:  # it waits for its turn
-            self.unstored[digest] = replace(mine, mask=mask)
+        if (mine := self.pending.get(digest)) is not None:  # it waits for its turn
+            self.pending[digest] = replace(mine, mask=mask)
             return UNSTORED
         try:
             if _is_drawn(item, mask):  # the browser's report may come twice when runs of the page overtake each other
@@ -175,23 +157,18 @@ class Desk:
             undone = annotate.undo(item, reviewer=reviewer) if self._takes_back(item, mask) else None
             revision = annotate.draw(item, mask, reviewer=reviewer) if undone is None else undone
         except SkrdError as error:
-            self.unstored[digest] = Unstored(error=error, mask=mask)
+            self.pending[digest] = PendingChange(error=error, mask=mask)
             return UNSTORED
         self._stored(item, revision)
         if undone is None:
             self._steps.append(digest)
-            self._strokes.add((digest, revision.revision))
+            self._strokes.add((digest, revision.number))
         else:
             self._forget_step(digest)
         return revision.mask_file
 
     def take_back(self, *, reviewer: str) -> None:
-        """Take back the last step on the image in hand; without one, that on the image of the last step, and go there.
-
-        Raises:
-            ConflictError: somebody else decided since; nothing is stored.
-            StorageError: the database cannot be written.
-        """
+        """Take back the last step on the image in hand, else that on the image of the last step, and go there."""
         item: QueueItem | None = self.item
         if item is not None and not _holding(item):
             item = self._back_to_last_step(item)
@@ -213,7 +190,7 @@ class Desk:
         left = self._seen.get(before)
         self.open(before)
         now = self.item
-        if left is None or now.revision != left.revision or not _holding(now):
+        if left is None or now.latest.number != left.latest.number or not _holding(now):
             self._forget_step(before)
             self.note = "This image was changed since your last step, so nothing was taken back."
             return None
@@ -225,33 +202,29 @@ class Desk:
         """The image in hand as it is now, when somebody else changed it since the reviewer saw it."""
         now = annotate.item_of(self.queue.wanted, self.item.digest)
         self.notices(now)
-        if now.revision != self.item.revision:
+        if now.latest.number != self.item.latest.number:
             return now
         self._see(now)  # the model may have looked at it meanwhile
         return None
 
     def notices(self, now: QueueItem) -> bool:
         """Whether the image in hand was changed by somebody else, and this is the first time it is seen."""
-        news = (now.digest, now.revision)
-        if now.revision == self.item.revision or self._noticed == news:
+        news = (now.digest, now.latest.number)
+        if now.latest.number == self.item.latest.number or self._noticed == news:
             return False
         self._noticed = news
         return True
 
     def take_theirs(self) -> None:
         """Look at the image in hand as it is now; what was not stored is dropped."""
-        self.unstored.pop(self.item.digest, None)
+        self.pending.pop(self.item.digest, None)
         self.open(self.item.digest)
 
     def store_mine(self, *, reviewer: str) -> None:
-        """Store what was not stored, after what the others did; what fails again is still kept.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
+        """Store what was not stored, after what the others did; what fails again is still kept."""
         digest = self.item.digest
         now = annotate.item_of(self.queue.wanted, digest)
-        mine = self.unstored.pop(digest)
+        mine = self.pending.pop(digest)
         self._see(now)
         if mine.mask is not None:
             self.draw(digest, mine.mask, reviewer=reviewer)
@@ -267,25 +240,21 @@ class Desk:
         for a drawing on what it has sent.
         """
         digest = self.item.digest
-        wanted = (digest, self.item.mask_file if self._unstored_mask is None else UNSTORED)
+        wanted = (digest, self.item.mask_file if self._pending_mask is None else UNSTORED)
         if self._browser != wanted:
             self._turn += 1
             self._browser = wanted
         return f"{digest}:{session_token()}:{self._turn}"
 
     def drawing(self) -> NDArray[np.bool_] | None:
-        """The mask that the image in hand has: what was not stored, else what was; None for none.
-
-        Raises:
-            ImageError: its file is gone or damaged.
-        """
-        if self._unstored_mask is not None or self.item.mask_file is None:
-            return self._unstored_mask
+        """The mask that the image in hand has: what was not stored, else what was; None for none."""
+        if self._pending_mask is not None or self.item.mask_file is None:
+            return self._pending_mask
         return kept_mask(self.item.mask_file)
 
     @property
-    def _unstored_mask(self) -> NDArray[np.bool_] | None:
-        mine = self.unstored.get(self.item.digest)
+    def _pending_mask(self) -> NDArray[np.bool_] | None:
+        mine = self.pending.get(self.item.digest)
         return None if mine is None else mine.mask
 
     # ---- what is kept ----
@@ -299,23 +268,12 @@ class Desk:
     def _stored(self, item: QueueItem, revision: Revision) -> None:
         """The image as the reviewer left it. It is not read again: another decision since would go unseen."""
         self.note = ""
-        self._see(
-            replace(
-                item,
-                revision=revision.revision,
-                label=revision.label,
-                defect_type=revision.defect_type,
-                mask_file=revision.mask_file,
-                reviewer=revision.reviewer,
-                comment=revision.comment,
-                decided_at=revision.made_at,
-            )
-        )
+        self._see(replace(item, latest=revision))
 
     def _takes_back(self, item: QueueItem, mask: NDArray[np.bool_]) -> bool:
         """Whether a drawing is that from before the last step, and the step was a stroke of this session."""
         holding = _holding(item)
-        if not holding or (item.digest, holding[-1].revision) not in self._strokes:
+        if not holding or (item.digest, holding[-1].number) not in self._strokes:
             return False
         before = holding[-2].mask_file if len(holding) > 1 else None
         return np.array_equal(kept_mask(before), mask) if before else not mask.any()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from skrd4ad.services.labelling.annotate import Label
+from skrd4ad.storage.annotations import Label
 from skrd4ad.ui.theme import VERDICTS
 
 

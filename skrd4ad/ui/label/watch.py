@@ -6,21 +6,22 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.data.doctor.report import plural
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.watching.watcher import list_files
 from skrd4ad.services.watching.watches import (
     Arrival,
     Watch,
     arrivals_of,
     forget_watch,
-    images_there,
     keep_watching,
     start_watching,
     stop_watching,
     watch_again,
     watches_of,
 )
-from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import ago
@@ -31,24 +32,15 @@ _DOING: dict[str, str] = {"stop": "Stop", "again": "Watch again", "forget": "Tak
 
 
 def offer_watching(info: ModelInfo) -> None:
-    """Folders that are watched for a model, in a popover, and a way to watch another one.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Folders that are watched for a model, in a popover, and a way to watch another one."""
     keep_watching()
     active = sum(watch.active for watch in watches_of(info))
-    label = f"Watching {active} folder{'' if active == 1 else 's'}" if active else "Watch a folder"
+    label = f"Watching {plural(active, 'folder')}" if active else "Watch a folder"
     popover = st.popover(label, icon=":material/visibility:", key="label-watch", on_change="rerun")
     if not popover.open:  # folders are looked through for what is inside
         return
     with popover:
-
-        @st.fragment(run_every=POLL_SECONDS if active else None)
-        def known() -> None:
-            shielded(lambda: _known(info))
-
-        known()
+        section(lambda: _known(info), every=POLL_SECONDS if active else None)
         shielded(lambda: _another(info))
 
 
@@ -113,4 +105,4 @@ def _another(info: ModelInfo) -> None:
 def _images_there(folder: Path) -> int:
     if not folder.is_dir():
         raise DataError(f"{folder} is no folder. Choose one that is there.")
-    return images_there(folder)
+    return len(list_files(folder))

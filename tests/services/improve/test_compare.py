@@ -12,7 +12,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.model_folder.seen_images import Seen
 from skrd4ad.services.improve import adopt
-from skrd4ad.services.improve.adopt import go_back, note_outcome, outcome_of, use_new_model
+from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
 from skrd4ad.services.improve.compare import LabelComparison, PairedImage, auroc_difference, compare_on_labels
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
@@ -154,7 +154,7 @@ def own(tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_decided_is_noted_with_the_new_model(own: ModelInfo, models: tuple[ModelInfo, ModelInfo]) -> None:
-    assert outcome_of(own) == ""
+    assert read_about(own.folder).note == ""
     comparison = compared((models[0], own))
     first = note_outcome(comparison, who=" Ada ", used=False)
     assert first.startswith(
@@ -162,8 +162,8 @@ def test_what_was_decided_is_noted_with_the_new_model(own: ModelInfo, models: tu
     )
     assert "and 3 defective labelled images. Ada, 20" in first
     second = note_outcome(comparison, who="Ben", used=True)
-    assert outcome_of(own).splitlines() == [first, second] and second.startswith("Used from now on")
-    assert outcome_of(models[0]) == ""
+    assert read_about(own.folder).note.splitlines() == [first, second] and second.startswith("Used from now on")
+    assert read_about(models[0].folder).note == ""
 
 
 def test_nobody_and_a_model_that_is_gone_are_refused(own: ModelInfo, models: tuple[ModelInfo, ModelInfo]) -> None:
@@ -191,4 +191,4 @@ def test_watched_folders_go_with_the_model_in_use(
     assert read_about(own.folder).adopted and watched() == [str(own.folder)]
     go_back(comparison, who="Ada")
     assert not read_about(own.folder).adopted and watched() == [str(models[0].folder)]
-    assert outcome_of(own).splitlines()[1].startswith("Not used")
+    assert read_about(own.folder).note.splitlines()[1].startswith("Not used")

@@ -29,8 +29,8 @@ from skrd4ad.services.improve.retrain import (
     successors_of,
 )
 from skrd4ad.services.improve.retrain_data import (
-    Confirmed,
-    ConfirmedImage,
+    ConfirmedNormal,
+    ConfirmedNormals,
     empty_class,
     keep_confirmed,
     own_class,
@@ -294,7 +294,8 @@ def test_the_labels_of_a_request_are_kept_as_they_were(old: ModelInfo, disc: Dat
 
 
 def test_damaged_labels_are_told(old: ModelInfo) -> None:
-    file = keep_confirmed(Confirmed(images=(ConfirmedImage("d", "f", "n", "learn"),), defects=(), people=("Ada",)))
+    images = (ConfirmedNormal("d", "f", "n", "learn"),)
+    file = keep_confirmed(ConfirmedNormals(images=images, defects=(), people=("Ada",)))
     path = workspace() / file
     path.write_text('{"images": [{"digest": "d"}], "defects": [], "people": []}')
     with pytest.raises(ConfigError, match="are damaged"):

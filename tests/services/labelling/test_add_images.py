@@ -19,13 +19,15 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.labelling import add_images
 from skrd4ad.services.labelling.add_images import Added, add_class, add_files
-from skrd4ad.services.labelling.annotate import QueueItem, decide, history_of, item_of, page_of_queue
+from skrd4ad.services.labelling.annotate import decide, history_of, item_of
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file, stored_path
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.storage.predictions import save_look
 from skrd4ad.types import GOOD, DatasetClass
+from tests.label_world import page_of_queue
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_test_images_stay_where_they_are_and_tell_what_the_data_set_says(info: M
         item = items[content_hash(sample.path)]
         assert stored_path(item.file) == sample.path
         assert (item.name, item.origin, item.split) == (sample.path.name, "dataset", "test")
-        assert (item.known_type, item.label, item.revision) == (sample.defect_type, "none", 0)
+        assert (item.known_type, item.label, item.latest.number) == (sample.defect_type, "none", 0)
         assert (item.width, item.height) == (64, 64)
         assert labelled_image(item).shape == (64, 64, 3)
     assert not (workspace() / "uploads").exists()
@@ -86,7 +88,7 @@ def test_labels_and_masks_of_the_data_set_are_taken_when_asked_for(info: ModelIn
     for sample in data.samples:
         item = item_of(filter_of(info, None), content_hash(sample.path))
         (revision,) = history_of(item.digest)
-        assert (revision.revision, revision.reviewer) == (1, "data set")
+        assert (revision.number, revision.reviewer) == (1, "data set")
         if sample.defect_type == GOOD:
             assert (item.label, item.defect_type, item.mask_file) == ("good", None, None)
         else:

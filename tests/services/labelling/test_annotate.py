@@ -17,14 +17,11 @@ from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.inspection.verdict import Limits
 from skrd4ad.services.labelling.annotate import (
     LONGEST_COMMENT,
-    QueueFilter,
-    QueueItem,
     decide,
     defect_type_name,
     draw,
     history_of,
     item_of,
-    page_of_queue,
     reviewer_name,
     still_holding,
     undo,
@@ -33,9 +30,10 @@ from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.label_queue import save_class_image
+from skrd4ad.storage.label_queue import QueueFilter, QueueItem, save_class_image
 from skrd4ad.storage.predictions import save_look
 from skrd4ad.storage.reviews import save_image
+from tests.label_world import page_of_queue
 
 HEIGHT, WIDTH = 6, 8
 WANTED = QueueFilter(dataset="parts", class_name="disc", model_digest="m" * 64)
@@ -66,22 +64,22 @@ def mask(*rows: int) -> NDArray[np.bool_]:
 
 
 def said(item: QueueItem) -> tuple[str, str | None, bool, str]:
-    return item.label, item.defect_type, item.mask_file is not None, item.comment
+    return item.label, item.defect_type, item.mask_file is not None, item.latest.comment
 
 
 def test_a_decision_is_stored_with_who_and_when_and_what_came_before(item: QueueItem) -> None:
     first = decide(item, "defect", reviewer="  Ada   Lovelace ", defect_type=" dent ", comment=" left edge\n")
-    assert (first.revision, first.label, first.defect_type) == (1, "defect", "dent")
+    assert (first.number, first.label, first.defect_type) == (1, "defect", "dent")
     assert (first.reviewer, first.comment, first.undoes) == ("Ada Lovelace", "left edge", None)
     second = decide(now(), "good", reviewer="Bo")
     assert second.comment == "left edge"  # kept until it is replaced
     assert decide(now(), "unsure", reviewer="Bo", comment="").comment == ""
-    assert [(each.revision, each.label, each.defect_type) for each in history_of(DIGEST)] == [
+    assert [(each.number, each.label, each.defect_type) for each in history_of(DIGEST)] == [
         (1, "defect", "dent"),
         (2, "good", None),
         (3, "unsure", None),
     ]
-    assert now().revision == 3
+    assert now().latest.number == 3
 
 
 def test_who_saw_an_older_state_is_refused_in_everything(item: QueueItem) -> None:
@@ -154,7 +152,7 @@ def test_a_mask_of_another_size_is_refused_also_when_the_size_was_never_stored(i
     for seen in (item, replace(item, width=None, height=None)):
         with pytest.raises(ConfigError, match=r"mask has 6 x 8 pixels; allowed: the image's, 8 x 6"):
             draw(seen, mask(1).T, reviewer="Ada")
-        assert draw(replace(seen, revision=now().revision), mask(1), reviewer="Ada").mask_file is not None
+        assert draw(replace(seen, latest=now().latest), mask(1), reviewer="Ada").mask_file is not None
     (workspace() / item.file).unlink()
     with pytest.raises(ImageError):
         draw(replace(now(), width=None, height=None), mask(1), reviewer="Ada")
@@ -167,15 +165,15 @@ def test_undo_goes_back_step_by_step_and_is_kept_in_the_history(item: QueueItem)
     decide(now(), "unsure", reviewer="Ada", comment="hm")
     back = undo(now(), reviewer="Cy")
     assert back is not None
-    assert (back.revision, back.undoes, back.reviewer) == (4, 3, "Cy")
+    assert (back.number, back.undoes, back.reviewer) == (4, 3, "Cy")
     assert (back.label, back.defect_type, back.mask_file, back.comment) == ("defect", "dent", drawn.mask_file, "fine")
-    assert [each.revision for each in still_holding(history_of(DIGEST))] == [1, 2]
+    assert [each.number for each in still_holding(history_of(DIGEST))] == [1, 2]
     assert undo(now(), reviewer="Cy") is not None
     assert said(now()) == ("good", None, False, "fine")
     last = undo(now(), reviewer="Cy")
     assert last is not None and (last.label, last.comment, last.undoes) == ("none", "", 1)
     assert undo(now(), reviewer="Cy") is None  # nothing is left, and nothing is added
-    assert [(each.revision, each.undoes) for each in history_of(DIGEST)] == [
+    assert [(each.number, each.undoes) for each in history_of(DIGEST)] == [
         (1, None),
         (2, None),
         (3, None),
@@ -192,7 +190,7 @@ def test_after_an_undo_work_goes_on_and_can_be_undone(item: QueueItem) -> None:
     decide(now(), "unsure", reviewer="Ada")
     undo(now(), reviewer="Ada")
     assert said(now())[0] == "good"
-    assert [each.revision for each in still_holding(history_of(DIGEST))] == [1]
+    assert [each.number for each in still_holding(history_of(DIGEST))] == [1]
 
 
 @pytest.mark.parametrize("label", ["good", "unsure", "none"])

@@ -44,13 +44,6 @@ def item(file: str) -> QueueItem:
         added_at=datetime(2026, 1, 1, tzinfo=UTC),
         score=None,
         refusal=None,
-        revision=0,
-        label="none",
-        defect_type=None,
-        mask_file=None,
-        reviewer=None,
-        comment="",
-        decided_at=None,
     )
 
 

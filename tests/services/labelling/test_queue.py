@@ -5,9 +5,10 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import QueueItem, item_of
+from skrd4ad.services.labelling.annotate import item_of
 from skrd4ad.services.labelling.queue import counts_of, items_of, names_of, order_of_queue
 from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import QueueItem
 from tests.label_world import ALL, picture, put
 
 

@@ -17,7 +17,7 @@ from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.services.labelling import score_queue
 from skrd4ad.services.labelling.add_images import add_class, add_files
-from skrd4ad.services.labelling.annotate import QueueItem, decide, page_of_queue
+from skrd4ad.services.labelling.annotate import decide
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import waiting_images
@@ -30,9 +30,11 @@ from skrd4ad.services.labelling.score_queue import (
     up_to_date,
 )
 from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.storage.predictions import without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.types import DatasetClass
+from tests.label_world import page_of_queue
 
 LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
 

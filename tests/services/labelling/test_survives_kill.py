@@ -63,7 +63,7 @@ def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path, mo
         connection.close()
     assert len(confirmed) >= KILLS
 
-    stored = {(item.digest, each.revision): each for item in items() for each in history_of(item.digest)}
+    stored = {(item.digest, each.number): each for item in items() for each in history_of(item.digest)}
     for place, one in confirmed.items():
         assert (stored[place].label, stored[place].mask_file) == (one["label"], one["mask_file"])
         if one["drawn"]:
@@ -72,6 +72,6 @@ def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path, mo
         if revision.mask_file is not None:
             load_mask_file(revision.mask_file, shape=(HEIGHT, WIDTH))
     for item in items():
-        numbers = [each.revision for each in history_of(item.digest)]
-        assert numbers == list(range(1, item.revision + 1)), "each revision follows the one before"
+        numbers = [each.number for each in history_of(item.digest)]
+        assert numbers == list(range(1, item.latest.number + 1)), "each revision follows the one before"
     workspace_database().close()

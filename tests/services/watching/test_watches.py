@@ -20,16 +20,14 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.inspection.verdict import limits_of
-from skrd4ad.services.labelling.annotate import QueueItem, page_of_queue
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.services.watching import watcher as folder_watcher
 from skrd4ad.services.watching import watches
-from skrd4ad.services.watching.watcher import FolderWatcher
+from skrd4ad.services.watching.watcher import FolderWatcher, list_files
 from skrd4ad.services.watching.watches import (
     arrivals_of,
     forget_watch,
-    images_there,
     keep_watching,
     reset_watcher,
     start_watching,
@@ -38,6 +36,8 @@ from skrd4ad.services.watching.watches import (
     watches_of,
 )
 from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_queue import QueueItem
+from tests.label_world import page_of_queue
 
 LONG = 60.0  # seconds: an upper bound for a broken watcher, never waited for by a working one
 OTHER = "elsewhere:7:1.00"
@@ -104,7 +104,7 @@ def look_until(watcher: FolderWatcher, n: int) -> None:
     """Rounds until ``n`` files were looked at."""
     deadline, found = time.monotonic() + LONG, 0
     while found < n:
-        found += watcher.look()
+        found += watcher.check_folders()
         assert time.monotonic() < deadline, f"only {found} of {n} files came"
         time.sleep(0.002)
     assert found == n
@@ -112,7 +112,7 @@ def look_until(watcher: FolderWatcher, n: int) -> None:
 
 def look_in_vain(watcher: FolderWatcher) -> None:
     for _ in range(5):
-        assert watcher.look() == 0
+        assert watcher.check_folders() == 0
         time.sleep(0.02)
 
 
@@ -187,7 +187,7 @@ def test_doubtful_and_good_parts_are_told_apart(info: ModelInfo, line: Path, par
 def test_images_that_are_there_are_taken_when_asked_for(info: ModelInfo, line: Path) -> None:
     for value in range(10):  # more than are taken together
         (line / f"{value}.png").write_bytes(picture(value))
-    assert images_there(line) == 10
+    assert len(list_files(line)) == 10
     assert start_watching(info, line) == (watch_id := start_watching(info, line, existing=True))
     watcher = watcher_of()
     look_until(watcher, 10)
@@ -203,7 +203,7 @@ def test_a_file_is_taken_only_once_it_stays_as_it_is(info: ModelInfo, line: Path
     content, name = picture(7), line / "growing.png"
     for end in range(10, len(content), len(content) // 6):
         name.write_bytes(content[:end])
-        assert patient.look() == 0
+        assert patient.check_folders() == 0
         time.sleep(0.03)
     name.write_bytes(content)
     look_until(patient, 1)
@@ -255,7 +255,7 @@ def test_a_folder_that_is_gone_is_told_and_comes_back(
     watcher = watcher_of()
     look_in_vain(watcher)
     line.rename(line.with_name("elsewhere"))
-    until(lambda: watcher.look() == 0 and watches_of(info)[0].note is not None)
+    until(lambda: watcher.check_folders() == 0 and watches_of(info)[0].note is not None)
     note = watches_of(info)[0].note or ""
     assert "cannot be listed" in note and "tried again" in note
     line.with_name("elsewhere").rename(line)
@@ -274,7 +274,7 @@ def test_a_model_that_is_gone_is_told_and_no_file_is_lost(
     info.folder.rename(away)
     (line / "a.png").write_bytes(picture(6))
     watcher = watcher_of()
-    until(lambda: watcher.look() == 0 and watches_of(info)[0].note is not None)
+    until(lambda: watcher.check_folders() == 0 and watches_of(info)[0].note is not None)
     assert "no model folder" in (watches_of(info)[0].note or "")
     away.rename(info.folder)
     look_until(watcher, 1)
@@ -382,14 +382,14 @@ def test_the_thread_watches_and_outlives_errors(info: ModelInfo, line: Path, mon
     assert watches._watcher is None  # nothing is to be watched: no thread
     start_watching(info, line)
     failures = [StorageError("the database is away"), RuntimeError("nobody thought of this")]
-    original = FolderWatcher._share_out
+    original = FolderWatcher._claim_folders
 
     def fail_first(self: FolderWatcher) -> None:
         if failures:
             raise failures.pop()
         original(self)
 
-    monkeypatch.setattr(FolderWatcher, "_share_out", fail_first)
+    monkeypatch.setattr(FolderWatcher, "_claim_folders", fail_first)
     keep_watching()
     keep_watching()
     (line / "a.png").write_bytes(picture(1))
@@ -410,5 +410,5 @@ def test_only_a_folder_that_may_be_read_is_watched(info: ModelInfo, line: Path, 
 def test_a_root_that_is_taken_away_is_told(info: ModelInfo, line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     start_watching(info, line)
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(line / "other"))
-    watcher_of().look()
+    watcher_of().check_folders()
     assert "outside the folders this app may read" in (watches_of(info)[0].note or "")

@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from skrd4ad.services.labelling.annotate import Revision
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.ui.label.history import clock, history_html, history_lines
 
 START = datetime(2026, 5, 12, 8, 42, 7, tzinfo=UTC)
@@ -16,7 +16,7 @@ def history(*changes: dict[str, Any]) -> list[Revision]:
     for number, change in enumerate(changes, start=1):
         known |= change
         undoes = known.pop("undoes", None)
-        made.append(Revision(revision=number, made_at=START + timedelta(minutes=number), undoes=undoes, **known))
+        made.append(Revision(number=number, made_at=START + timedelta(minutes=number), undoes=undoes, **known))
     return made
 
 

@@ -7,7 +7,7 @@ import pytest
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.annotate import item_of
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.ui.label.queue_view import WINDOW, Snapshot
+from skrd4ad.ui.label.queue_view import WINDOW, QueueView
 from tests.label_world import ALL, picture, put
 
 N = WINDOW + 25
@@ -22,20 +22,20 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.delenv("SKRD4AD_DATABASE_URL", raising=False)
         for i in range(N):
             put(f"{i}.png", picture(i, width=3, height=2))
-        for digest in Snapshot(ALL, "closest").digests[:-2]:
+        for digest in QueueView(ALL, "closest").digests[:-2]:
             annotate.decide(item_of(ALL, digest), "good", reviewer="Anna")
         yield home
         workspace_database().close()
 
 
 @pytest.fixture
-def snapshot(many: Path, monkeypatch: pytest.MonkeyPatch) -> Snapshot:
+def snapshot(many: Path, monkeypatch: pytest.MonkeyPatch) -> QueueView:
     monkeypatch.setenv("SKRD4AD_HOME", str(many))
     monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    return Snapshot(ALL, "closest")
+    return QueueView(ALL, "closest")
 
 
-def test_only_a_window_is_read_and_it_follows_the_image_in_hand(snapshot: Snapshot) -> None:
+def test_only_a_window_is_read_and_it_follows_the_image_in_hand(snapshot: QueueView) -> None:
     assert [item.digest for item in snapshot.window()] == snapshot.digests[:WINDOW]
     assert snapshot.after == 25
     snapshot.keep_in_sight(snapshot.digests[WINDOW // 2])
@@ -48,22 +48,22 @@ def test_only_a_window_is_read_and_it_follows_the_image_in_hand(snapshot: Snapsh
     assert snapshot.after == 0 and snapshot.first == N - WINDOW
 
 
-def test_the_next_open_image_is_found_beyond_the_window_and_before_the_one_in_hand(snapshot: Snapshot) -> None:
+def test_the_next_open_image_is_found_beyond_the_window_and_before_the_one_in_hand(snapshot: QueueView) -> None:
     *_, first, last = snapshot.digests
     assert snapshot.next_open(None) == first
     assert snapshot.next_open(first) == last
     assert snapshot.next_open(last) == first
 
 
-def test_neighbours_and_those_that_follow(snapshot: Snapshot) -> None:
+def test_neighbours_and_those_that_follow(snapshot: QueueView) -> None:
     first, second, third, *_ = snapshot.digests
     assert snapshot.neighbour(first, -1) is None and snapshot.neighbour(first, 1) == second
     assert [item.digest for item in snapshot.following(first, 2)] == [second, third]
     assert snapshot.following(snapshot.digests[-1], 2) == []
 
 
-def test_new_images_are_counted_and_progress_has_no_regard_to_decisions(snapshot: Snapshot) -> None:
-    open_ones = Snapshot(replace(ALL, labels=("none",)), "closest")
+def test_new_images_are_counted_and_progress_has_no_regard_to_decisions(snapshot: QueueView) -> None:
+    open_ones = QueueView(replace(ALL, labels=("none",)), "closest")
     counts = open_ones.counts()
     assert (counts.total, counts.labels["none"], counts.labels["good"]) == (N, 2, N - 2)
     assert len(open_ones.digests) == 2 and open_ones.news_since(counts) == ""
@@ -72,8 +72,8 @@ def test_new_images_are_counted_and_progress_has_no_regard_to_decisions(snapshot
     assert snapshot.news_since(replace(counts, total=N + 2, unscored=N - 5)) == "2 new, 5 newly scored"
 
 
-def test_an_image_outside_of_the_order_is_taken_in_once(snapshot: Snapshot) -> None:
-    decided = Snapshot(replace(ALL, labels=("good",)), "closest")
+def test_an_image_outside_of_the_order_is_taken_in_once(snapshot: QueueView) -> None:
+    decided = QueueView(replace(ALL, labels=("good",)), "closest")
     other = snapshot.digests[-1]
     assert decided.place_of(other) == -1
     decided.include(other)

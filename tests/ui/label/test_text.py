@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 
 from skrd4ad.errors import ConflictError
-from skrd4ad.services.labelling.annotate import QueueCounts, QueueItem
 from skrd4ad.services.watching.watches import Arrival, Watch
+from skrd4ad.storage.annotations import Revision
+from skrd4ad.storage.label_queue import QueueCounts, QueueItem
 from skrd4ad.types import Verdict
 from skrd4ad.ui.label.conflict import mine_words, theirs_words
 from skrd4ad.ui.label.list import progress_words, rows_of, verdict_under
-from skrd4ad.ui.label.session import Unstored
+from skrd4ad.ui.label.session import PendingChange
 from skrd4ad.ui.label.text import decision_words, plain
 from skrd4ad.ui.label.watch import arrival_table, watch_words
 from tests.label_world import ALL
@@ -30,13 +31,6 @@ ITEM = QueueItem(
     added_at=MADE,
     score=0.5,
     refusal=None,
-    revision=0,
-    label="none",
-    defect_type=None,
-    mask_file=None,
-    reviewer=None,
-    comment="",
-    decided_at=None,
 )
 
 
@@ -66,8 +60,8 @@ def test_a_row_says_what_is_wrong_and_who_decided(tmp_path, monkeypatch: pytest.
         ITEM,
         replace(ITEM, file=str(there), refusal="cannot judge: dark"),
         replace(ITEM, file=str(there), note="torn"),
-        replace(ITEM, file=str(there), label="good", reviewer="Anna"),
-        replace(ITEM, file=str(there), label="none", reviewer="Anna", revision=2),
+        replace(ITEM, file=str(there), latest=Revision(label="good", reviewer="Anna")),
+        replace(ITEM, file=str(there), latest=Revision(label="none", reviewer="Anna", number=2)),
     ]
     rows = rows_of(items, [b""] * 5, ALL)
     assert [row.note for row in rows] == ["file missing", "cannot judge", "cannot be read", None, None]
@@ -89,15 +83,16 @@ def test_decisions_in_words() -> None:
 
 
 def test_both_sides_of_a_conflict_in_words() -> None:
-    theirs = replace(ITEM, label="defect", defect_type="dent", mask_file="m", reviewer="Bob", decided_at=MADE)
+    dent = Revision(label="defect", defect_type="dent", mask_file="m", reviewer="Bob", made_at=MADE)
+    theirs = replace(ITEM, latest=dent)
     assert theirs_words(theirs, None).startswith("**Bob** changed this image at 12 May 08:42: defect ")
     assert theirs_words(theirs, None).endswith(", with a drawing.")
     error = ConflictError("late")
     mask = np.ones((30, 50), bool)
-    assert mine_words(Unstored(error=error, mask=mask, label="good")) == (
+    assert mine_words(PendingChange(error=error, mask=mask, label="good")) == (
         "Not stored yet: your drawing, 1,500 pixels; your decision, good."
     )
-    assert mine_words(Unstored(error=error, label="none", comment="a")) == "Not stored yet: your comment."
+    assert mine_words(PendingChange(error=error, label="none", comment="a")) == "Not stored yet: your comment."
 
 
 @pytest.mark.parametrize(

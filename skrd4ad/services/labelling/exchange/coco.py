@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data import polygons, rle
-from skrd4ad.services.labelling.exchange.records import Labelled
+from skrd4ad.services.labelling.exchange.records import ExportImage, exported_values
 
 Segmentation = Literal["rle", "polygons"]
 TABLE = "annotations.json"
@@ -32,44 +32,32 @@ def category_of(defect_type: str | None) -> str:
 
 
 def image_entry(
-    each: Labelled, *, number: int, shape: tuple[int, int], masks: Mapping[str, NDArray[np.bool_]]
+    image: ExportImage, *, number: int, shape: tuple[int, int], masks: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, Any]:
     """An image.
 
     Args:
-        each: the image.
-        number: its id.
-        shape: height and width.
         masks: by the files in the history; each (H, W).
     """
-    item = each.item
-    runs = {file: _segment(mask) for file, mask in masks.items()}
+    item = image.item
+    runs = {file: _run_lengths(mask) for file, mask in masks.items()}
     own: dict[str, Any] = {
         "name": item.name,
         "sha256": item.digest,
         "label": item.label,
         "defect_type": item.defect_type,
-        "comment": item.comment,
-        "split": each.split,
+        "comment": item.latest.comment,
+        "split": image.split,
         "dataset_split": item.split,
         "dataset_type": item.known_type,
     }
     if item.label == "unsure" and item.mask_file is not None:
         own["mask"] = runs[item.mask_file]  # an annotation would tell other tools that it is a defect
     own["history"] = [
-        {
-            "revision": one.revision,
-            "label": one.label,
-            "defect_type": one.defect_type,
-            "mask": runs[one.mask] if isinstance(one.mask, str) else None,
-            "reviewer": one.reviewer,
-            "made_at": None if one.made_at is None else one.made_at.isoformat(),
-            "comment": one.comment,
-            "undoes": one.undoes,
-        }
-        for one in each.history
+        exported_values(revision, runs[revision.mask_file] if revision.mask_file else None)
+        for revision in image.history
     ]
-    return {"id": number, "file_name": each.file_name, "width": shape[1], "height": shape[0], OWN: own}
+    return {"id": number, "file_name": image.file_name, "width": shape[1], "height": shape[0], OWN: own}
 
 
 def annotation_entries(
@@ -83,7 +71,7 @@ def annotation_entries(
         if segmentation == "rle":
             whole = np.zeros_like(mask)
             whole[y : y + height, x : x + width] = inside
-            segments: Any = _segment(whole)
+            segments: Any = _run_lengths(whole)
         else:
             segments = [[value for px, py in ring for value in (px + x, py + y)] for ring in polygons.trace(inside)]
         yield {
@@ -103,8 +91,6 @@ def document_bytes(
 
     Args:
         about: data set and class, for our own key of ``info``.
-        images: as ``image_entry`` makes them.
-        annotations: with their ids.
         categories: names in the order of their ids, from 1.
     """
     document = {
@@ -119,6 +105,6 @@ def document_bytes(
     return (json.dumps(document, ensure_ascii=False, separators=(",", ":"), allow_nan=False) + "\n").encode()
 
 
-def _segment(mask: NDArray[np.bool_]) -> dict[str, Any]:
+def _run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
     """Compressed run lengths, as pycocotools writes them."""
     return {"size": list(mask.shape), "counts": rle.to_text(rle.encode(mask))}

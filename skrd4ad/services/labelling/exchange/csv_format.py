@@ -1,4 +1,4 @@
-"""CSV: one row an image in ``labels.csv``, one row a decision in ``history.csv``.
+"""CSV: one row an image in ``labels.csv``, one row a revision in ``history.csv``.
 
 A field that a spreadsheet would take for a formula begins with an apostrophe, which reading takes off again.
 """
@@ -12,8 +12,16 @@ from pathlib import PurePosixPath
 
 from skrd4ad.errors import DataError
 from skrd4ad.services.labelling.exchange import fields
-from skrd4ad.services.labelling.exchange.records import Found, Labelled, MaskRef, Problem, Read, Said
+from skrd4ad.services.labelling.exchange.records import (
+    ExportImage,
+    ImportEntry,
+    MaskSource,
+    ParsedLabels,
+    Problem,
+    exported_values,
+)
 from skrd4ad.services.labelling.exchange.sources import Bundle
+from skrd4ad.storage.annotations import Revision
 
 LABELS, HISTORY = "labels.csv", "history.csv"
 COLUMNS = (
@@ -51,49 +59,40 @@ _NUMBERS = frozenset({"revision", "undoes", "score"})
 Row = dict[str, str]
 
 
-def label_row(each: Labelled, *, file: str, mask: str, model: str) -> Row:
+def label_row(image: ExportImage, *, file: str, mask: str, model: str) -> Row:
     """Row of an image.
 
     Args:
-        each: the image.
-        file: where it is in the export.
         mask: where its mask is, or empty.
-        model: model whose score is given.
+        model: digest of the model whose score is given.
     """
-    item = each.item
-    return {
-        "file": file,
-        "name": item.name,
-        "sha256": item.digest,
-        "label": item.label,
-        "defect_type": item.defect_type or "",
-        "mask": mask,
-        "split": each.split or "",
-        "reviewer": item.reviewer or "",
-        "made_at": "" if item.decided_at is None else item.decided_at.isoformat(),
-        "comment": item.comment,
-        "revision": str(item.revision),
-        "dataset_split": item.split or "",
-        "dataset_type": item.known_type or "",
-        "score": "" if item.score is None else repr(item.score),
-        "model": "" if item.score is None else model,
-    }
-
-
-def history_rows(each: Labelled, masks: Mapping[str, str]) -> Iterator[Row]:
-    """Rows of all decisions on an image; ``masks`` tells where each file of a mask is in the export."""
-    for one in each.history:
-        yield {
-            "sha256": each.item.digest,
-            "revision": str(one.revision),
-            "label": one.label,
-            "defect_type": one.defect_type or "",
-            "mask": masks[one.mask] if isinstance(one.mask, str) else "",
-            "reviewer": one.reviewer,
-            "made_at": "" if one.made_at is None else one.made_at.isoformat(),
-            "comment": one.comment,
-            "undoes": "" if one.undoes is None else str(one.undoes),
+    item = image.item
+    values = exported_values(item.latest, mask)
+    del values["undoes"]
+    return _texts(
+        {
+            **values,
+            "file": file,
+            "name": item.name,
+            "sha256": item.digest,
+            "split": image.split,
+            "dataset_split": item.split,
+            "dataset_type": item.known_type,
+            "score": item.score,
+            "model": None if item.score is None else model,
         }
+    )
+
+
+def history_rows(image: ExportImage, masks: Mapping[str, str]) -> Iterator[Row]:
+    """Rows of all revisions of an image; ``masks`` tells where each stored mask is in the export."""
+    for revision in image.history:
+        values = exported_values(revision, masks[revision.mask_file] if revision.mask_file else None)
+        yield _texts({"sha256": image.item.digest, **values})
+
+
+def _texts(values: Mapping[str, object]) -> Row:
+    return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
 def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
@@ -106,68 +105,67 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
     return stream.getvalue().encode()
 
 
-def read_csv(bundle: Bundle, name: str) -> Read:
+def read_csv(bundle: Bundle, name: str) -> ParsedLabels:
     """Images of a table of labels, with the history beside it when there is one.
 
     Raises:
         DataError: the table itself cannot be read; what is wrong with rows is listed as problems.
     """
-    history = str(PurePosixPath(name).with_name(HISTORY))
     problems: list[Problem] = []
-    histories = _histories(bundle, history, problems) if bundle.has(history) else {}
-    found = []
-    for place, row in _rows(bundle, name, needed=("label",), one_of=("file", "sha256")):
+    masks: dict[str, MaskSource] = {}
+    histories: dict[str, list[Revision]] = defaultdict(list)
+    history = str(PurePosixPath(name).with_name(HISTORY))
+    for where, row in _rows(bundle, history, needed=HISTORY_COLUMNS) if bundle.find(history) else ():
         try:
-            found.append(_found(bundle, name, place, row, histories))
+            digest = fields.digest_of(row["sha256"])
+            if digest is None:
+                raise DataError("it names no sha256")
+            mask = _mask_of(bundle, history, row, masks)
+            histories[digest].append(fields.revision_of(row, mask=mask))
         except DataError as error:
-            problems.append(Problem(place, str(error)))
-    return Read(format="csv", found=tuple(found), problems=tuple(problems))
+            problems.append(Problem(where, str(error)))
+    for revisions in histories.values():
+        revisions.sort(key=lambda revision: revision.number)
+    entries = []
+    for where, row in _rows(bundle, name, needed=("label",), one_of=("file", "sha256")):
+        try:
+            mask = _mask_of(bundle, name, row, masks)
+            entries.append(_entry(bundle, name, where, row, mask, histories))
+        except DataError as error:
+            problems.append(Problem(where, str(error)))
+    return ParsedLabels(format="csv", entries=tuple(entries), masks=masks, problems=tuple(problems))
 
 
-def _found(bundle: Bundle, table: str, where: str, row: Row, histories: Mapping[str, list[Said]]) -> Found:
+def _entry(
+    bundle: Bundle, table: str, where: str, row: Row, mask: str | None, histories: Mapping[str, Sequence[Revision]]
+) -> ImportEntry:
     digest = fields.digest_of(row.get("sha256"))
     named = fields.text_of(row.get("file"), "file").strip()
     if not named and digest is None:
         raise DataError("it names neither a file nor a sha256")
-    history = fields.require_history(tuple(histories.get(digest or "", ())))
-    split = row["dataset_split"] if "dataset_split" in row else row.get("split")
-    return Found(
+    return ImportEntry(
         where=where,
         named=named or (digest or "")[:12],
         place=bundle.find(named, beside=table) if named else None,
         digest=digest,
         name=fields.text_of(row.get("name"), "name") or named.replace("\\", "/").rpartition("/")[2] or digest or "",
-        said=fields.said_of(row, mask=_mask_of(bundle, table, row)),
-        history=history,
-        split=fields.split_of(split),
+        latest=fields.revision_of(row, mask=mask),
+        history=fields.complete_history(histories.get(digest or "", ())),
+        split=fields.split_of(row["dataset_split"] if "dataset_split" in row else row.get("split")),
         known_type=fields.known_type_of(row.get("dataset_type")),
     )
 
 
-def _histories(bundle: Bundle, name: str, problems: list[Problem]) -> dict[str, list[Said]]:
-    """Decisions by the digest of their image, in the order of their revisions."""
-    found: dict[str, list[Said]] = defaultdict(list)
-    for where, row in _rows(bundle, name, needed=HISTORY_COLUMNS):
-        try:
-            digest = fields.digest_of(row["sha256"])
-            if digest is None:
-                raise DataError("it names no sha256")
-            found[digest].append(fields.said_of(row, mask=_mask_of(bundle, name, row)))
-        except DataError as error:
-            problems.append(Problem(where, str(error)))
-    for said in found.values():
-        said.sort(key=lambda one: one.revision)
-    return found
-
-
-def _mask_of(bundle: Bundle, table: str, row: Row) -> MaskRef | None:
+def _mask_of(bundle: Bundle, table: str, row: Row, masks: dict[str, MaskSource]) -> str | None:
+    """Name of the mask of a row, which is added to ``masks``."""
     named = fields.text_of(row.get("mask"), "mask").strip()
     if not named:
         return None
     place = bundle.find(named, beside=table)
     if place is None:
         raise DataError(f"the mask {named} is not there")
-    return place
+    masks[str(place)] = place
+    return str(place)
 
 
 def _rows(bundle: Bundle, name: str, *, needed: Sequence[str], one_of: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:

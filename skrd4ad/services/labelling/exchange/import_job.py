@@ -22,13 +22,12 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
 from skrd4ad.services.labelling.exchange.records import Format
-from skrd4ad.services.labelling.exchange.text import imported_lines
-from skrd4ad.services.labelling.exchange.transfer import ImportPlan, plan_import, run_import
+from skrd4ad.services.labelling.exchange.transfer import ImportPlan, imported_lines, plan_import, run_import
 from skrd4ad.types import Progress
 
 KIND = "labels"
 """Kind of the background jobs. Their progress holds ``done``, ``total``, ``share`` and ``words``; their result is a
-:class:`Look` in its JSON form, or for an import ``lines``: what it did, in words."""
+:class:`ImportPreview` in its JSON form, or for an import ``lines``: what it did, in words."""
 KEPT = timedelta(days=1)
 """An upload that was looked at and not imported is kept so long, and what came of an import is shown so long."""
 SHOWN_PROBLEMS = 200
@@ -90,7 +89,7 @@ class ImportRequest:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ImportPreview:
     """What a file or folder holds for a class, and what importing it would change."""
 
     format: Format
@@ -105,7 +104,7 @@ class Look:
     fingerprint: str
 
 
-def look_of(result: Mapping[str, Any]) -> Look:
+def preview_of(result: Mapping[str, Any]) -> ImportPreview:
     """What a job found, from its result.
 
     Raises:
@@ -113,24 +112,22 @@ def look_of(result: Mapping[str, Any]) -> Look:
     """
     try:
         problems = tuple((str(where), str(what)) for where, what in result["problems"])
-        return Look(**{**result, "notes": tuple(result["notes"]), "problems": problems})
+        return ImportPreview(**{**result, "notes": tuple(result["notes"]), "problems": problems})
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"The result of the import is damaged: {error}. Check the file again.") from error
 
 
-def submit_look(info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False) -> str:
+def submit_preview(
+    info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False
+) -> str:
     """Look at labels for the class of a model, in the background; returns the id of the job.
 
     Args:
-        info: the model.
         source: a folder on the server, or the content of an uploaded file.
-        name: of the uploaded file.
         empty_is_good: whether images without annotations in a COCO file of another program are good parts.
 
     Raises:
         ConfigError: labels are being imported into this class already.
-        CheckpointError: the upload cannot be kept.
-        StorageError: the job cannot be stored.
     """
     _forget_uploads()
     return _submit(
@@ -149,7 +146,6 @@ def submit_import(request: ImportRequest, agreed: Agreed) -> str:
 
     Raises:
         ConfigError: the name cannot be used, or labels are being imported into this class already.
-        StorageError: the job cannot be stored.
     """
     return _submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
 
@@ -159,7 +155,6 @@ def repeat_import(job_id: str) -> str:
 
     Raises:
         ConfigError: the job was none of these or has not ended, or labels are being imported into this class already.
-        StorageError: there is no such job.
     """
     job = queue().get(job_id)
     if job.kind != KIND or job.active:
@@ -168,11 +163,7 @@ def repeat_import(job_id: str) -> str:
 
 
 def latest_import(info: ModelInfo) -> JobView | None:
-    """The newest job that looked at labels for the class of a model or imported them; None when there was none.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """The newest job that looked at labels for the class of a model or imported them; None when there was none."""
     mine = {"dataset": info.dataset, "class_name": info.class_name}.items()
     jobs = (job for job in queue().list(limit=_LATEST) if job.kind == KIND)
     return next((job for job in jobs if mine <= job.request.items()), None)
@@ -211,7 +202,18 @@ def _work(request: ImportRequest, handle: JobHandle) -> Mapping[str, Any]:
         progress=_teller(handle, "checking", begin=0.0, end=half),
     )
     if agreed is None:
-        return asdict(_look(plan))
+        problems = plan.valid.problems
+        preview = ImportPreview(
+            format=plan.format,
+            usable=len(plan.valid.entries),
+            kinds=dict(plan.kinds),
+            changed=dict(plan.changed),
+            notes=plan.valid.notes,
+            problems=tuple((each.where, each.what) for each in problems[:SHOWN_PROBLEMS]),
+            n_problems=len(problems),
+            fingerprint=_fingerprint(plan),
+        )
+        return asdict(preview)
     if _fingerprint(plan) != agreed.fingerprint:
         raise DataError(f"{request.named} was changed since it was looked at, so nothing was stored. Check it again.")
     imported = run_import(
@@ -235,26 +237,12 @@ def _source(request: ImportRequest) -> Path | bytes:
         raise DataError(f"{request.name} is not kept any more ({error.strerror}). Choose the file again.") from error
 
 
-def _look(plan: ImportPlan) -> Look:
-    problems = plan.checked.problems
-    return Look(
-        format=plan.format,
-        usable=len(plan.checked.ready),
-        kinds=dict(plan.kinds),
-        changed=dict(plan.changed),
-        notes=plan.checked.notes,
-        problems=tuple((each.where, each.what) for each in problems[:SHOWN_PROBLEMS]),
-        n_problems=len(problems),
-        fingerprint=_fingerprint(plan),
-    )
-
-
 def _fingerprint(plan: ImportPlan) -> str:
     """Names what a file or folder says; images and masks count by their content."""
     digest = hashlib.sha256()
-    for each in plan.checked.ready:
-        digest.update(repr((each.digest, each.name, each.said, each.history, each.split, each.known_type)).encode())
-    for problem in plan.checked.problems:
+    for each in plan.valid.entries:
+        digest.update(repr((each.digest, each.name, each.latest, each.history, each.split, each.known_type)).encode())
+    for problem in plan.valid.problems:
         digest.update(repr((problem.where, problem.what)).encode())
     return digest.hexdigest()
 

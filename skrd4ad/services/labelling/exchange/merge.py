@@ -5,16 +5,16 @@ them as they were made, and one whose history theirs goes on from gets the rest.
 decision here stays unless the other is asked for; it is then added as a decision of whoever imports.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
-from skrd4ad.services.labelling.exchange.plan import past
-from skrd4ad.services.labelling.exchange.records import Said
-from skrd4ad.services.labelling.exchange.validate import Checked, Ready, mask_id, outcome
+from skrd4ad.services.labelling.exchange.validate import ValidEntry, mask_id, outcome
 from skrd4ad.services.labelling.files import load_mask_file
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_exchange import histories_of
 
 Kind = Literal["new", "newer", "same", "older", "differs", "undecided"]
@@ -26,63 +26,60 @@ CONFLICTS: tuple[Conflicts, ...] = get_args(Conflicts)
 
 
 @dataclass(frozen=True)
-class Step:
+class Merge:
     """What storing an image would do."""
 
-    ready: Ready
+    entry: ValidEntry
     kind: Kind
-    added: tuple[Said, ...]
-    """Decisions that would follow those here; masks are hashes of their pixels."""
+    revisions: tuple[Revision, ...]
+    """They would follow those here; one without a number is made by whoever imports."""
+
+    def added(self, conflicts: Conflicts) -> tuple[Revision, ...]:
+        """Revisions that are added where both decided differently as it is asked for."""
+        return () if self.kind == "differs" and conflicts == "keep" else self.revisions
 
 
-class Merger:
-    """Compares the labels of a file with those here."""
-
-    def __init__(self, checked: Checked) -> None:
-        self._checked = checked
-        self._ids: dict[str, str] = {}
-
-    def steps(self, session: Session) -> list[Step]:
-        """What storing each image would do, by what is stored now."""
-        histories = histories_of(session, [each.digest for each in self._checked.ready])
-        return [
-            _compared(each, tuple(self._with_id(past(row)) for row in histories.get(each.digest, ())))
-            for each in self._checked.ready
-        ]
-
-    def _with_id(self, said: Said) -> Said:
-        if not isinstance(said.mask, str):
-            return said
-        if said.mask not in self._ids:
-            try:
-                self._ids[said.mask] = mask_id(load_mask_file(said.mask))
-            except ImageError:
-                self._ids[said.mask] = f"lost {said.mask}"
-        return replace(said, mask=self._ids[said.mask])
+def merges(session: Session, entries: Sequence[ValidEntry]) -> list[Merge]:
+    """What storing each image would do, by what is stored now."""
+    histories = histories_of(session, [entry.digest for entry in entries])
+    known: dict[str, str] = {}
+    return [
+        _merge(entry, tuple(_with_mask_id(revision, known) for revision in histories.get(entry.digest, ())))
+        for entry in entries
+    ]
 
 
-def _compared(ready: Ready, ours: tuple[Said, ...]) -> Step:
-    theirs, said = ready.history, ready.said
+def _with_mask_id(revision: Revision, known: dict[str, str]) -> Revision:
+    """A stored revision whose mask is the hash of its pixels, as those of a ``ValidEntry`` are."""
+    file = revision.mask_file
+    if file is None:
+        return revision
+    if file not in known:
+        try:
+            known[file] = mask_id(load_mask_file(file))
+        except ImageError:
+            known[file] = f"lost {file}"
+    return replace(revision, mask_file=known[file])
+
+
+def _merge(entry: ValidEntry, ours: tuple[Revision, ...]) -> Merge:
+    theirs, latest = entry.history, entry.latest
     # a row or a folder that was changed after the export goes beyond its own history, and nobody knows by whom
-    edited = bool(theirs) and (outcome(theirs[-1]), theirs[-1].comment) != (outcome(said), said.comment)
-    latest = replace(said, revision=0, undoes=None)
-    if theirs:
-        who = "" if edited else theirs[-1].reviewer
-        latest = replace(latest, reviewer=who, made_at=None if edited else theirs[-1].made_at)
-    beyond = (latest,) if edited or not theirs else ()
-    if not theirs and said.label == "none":
-        return Step(ready, "undecided", ())
+    edited = bool(theirs) and (outcome(theirs[-1]), theirs[-1].comment) != (outcome(latest), latest.comment)
+    ending = replace(latest, number=0, undoes=None)
+    if edited:
+        ending = replace(ending, reviewer="", made_at=None)
+    elif theirs:
+        ending = replace(ending, reviewer=theirs[-1].reviewer, made_at=theirs[-1].made_at)
+    beyond = (ending,) if edited or not theirs else ()
+    if not theirs and latest.label == "none":
+        return Merge(entry, "undecided", ())
     if not ours:
-        return Step(ready, "new", theirs + beyond)
+        return Merge(entry, "new", theirs + beyond)
     if theirs[: len(ours)] == ours and (len(theirs) > len(ours) or edited):
-        return Step(ready, "newer", theirs[len(ours) :] + beyond)
-    if outcome(ours[-1]) == outcome(said):
-        return Step(ready, "same", ())
+        return Merge(entry, "newer", theirs[len(ours) :] + beyond)
+    if outcome(ours[-1]) == outcome(latest):
+        return Merge(entry, "same", ())
     if theirs and not edited and ours[: len(theirs)] == theirs:
-        return Step(ready, "older", ())
-    return Step(ready, "new" if ours[-1].label == "none" else "differs", (latest,))
-
-
-def taken(step: Step, conflicts: Conflicts) -> tuple[Said, ...]:
-    """Decisions that are added where both decided differently as it is asked for."""
-    return () if step.kind == "differs" and conflicts == "keep" else step.added
+        return Merge(entry, "older", ())
+    return Merge(entry, "new" if ours[-1].label == "none" else "differs", (ending,))

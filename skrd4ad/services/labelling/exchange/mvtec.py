@@ -11,8 +11,9 @@ from skrd4ad.data.layouts.folders import GOOD_NAMES, mask_of
 from skrd4ad.errors import DataError
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.csv_format import LABELS, read_csv
-from skrd4ad.services.labelling.exchange.records import Found, Labelled, Place, Problem, Read, Said
+from skrd4ad.services.labelling.exchange.records import ExportImage, ImportEntry, ParsedLabels, Place, Problem
 from skrd4ad.services.labelling.exchange.sources import Bundle
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.types import GOOD, Split
 
 TRUTH = "ground_truth"
@@ -30,20 +31,20 @@ def type_folder(defect_type: str | None) -> str:
     return f"{UNTYPED}_{name}" if name.casefold() in GOOD_NAMES else name
 
 
-def image_place(each: Labelled, *, class_folder: str) -> str:
+def image_place(image: ExportImage, *, class_folder: str) -> str:
     """Where an image stands in the export."""
-    if each.item.label == "unsure":
-        return f"{UNSURE}/{each.file_name}"
-    kind = GOOD if each.item.label == "good" else type_folder(each.item.defect_type)
-    return f"{class_folder}/{each.split}/{kind}/{each.file_name}"
+    if image.item.label == "unsure":
+        return f"{UNSURE}/{image.file_name}"
+    kind = GOOD if image.item.label == "good" else type_folder(image.item.defect_type)
+    return f"{class_folder}/{image.split}/{kind}/{image.file_name}"
 
 
-def mask_place(each: Labelled, *, class_folder: str) -> str | None:
+def mask_place(image: ExportImage, *, class_folder: str) -> str | None:
     """Where the mask of an image stands in the export; None for an unsure image, which has no place in the layout."""
-    if each.item.label == "unsure":
+    if image.item.label == "unsure":
         return None
-    stem = PurePosixPath(each.file_name).stem
-    return f"{class_folder}/{TRUTH}/{type_folder(each.item.defect_type)}/{stem}_mask.png"
+    stem = PurePosixPath(image.file_name).stem
+    return f"{class_folder}/{TRUTH}/{type_folder(image.item.defect_type)}/{stem}_mask.png"
 
 
 def is_layout(bundle: Bundle) -> bool:
@@ -51,11 +52,10 @@ def is_layout(bundle: Bundle) -> bool:
     return any(_spot(name) is not None for name in bundle.files)
 
 
-def read_mvtec(bundle: Bundle, *, class_name: str) -> Read:
-    """Images of one class. The folders say what holds; ``labels.csv`` adds what was decided before.
+def read_mvtec(bundle: Bundle, *, class_name: str) -> ParsedLabels:
+    """Images of one class. The folders say what holds; ``labels.csv`` adds the revisions before.
 
     Args:
-        bundle: folder or ZIP file.
         class_name: class to take where there are several.
 
     Raises:
@@ -64,45 +64,42 @@ def read_mvtec(bundle: Bundle, *, class_name: str) -> Read:
     spots = {name: spot for name in bundle.files if (spot := _spot(name)) is not None}
     chosen = _chosen_class(spots.values(), class_name)
     table = next((name for name in bundle.tables(".csv") if PurePosixPath(name).name == LABELS), None)
-    told = Read(format="mvtec", found=(), problems=()) if table is None else read_csv(bundle, table)
-    rows = _Rows(told.found)
-    masks = _masks(bundle, chosen)
-    found, problems = [], list(told.problems)
+    rows = ParsedLabels(format="csv", entries=(), masks={}, problems=()) if table is None else read_csv(bundle, table)
+    problems, masks = [*rows.problems], {**rows.masks}
+
+    # a row belongs to the image at its place, else to the one that was moved and kept its name
+    left = {row.where: row for row in rows.entries}
+    by_place = {row.place: row for row in rows.entries if row.place is not None}
+    moved = [row for row in rows.entries if row.place is None]
+    names = Counter(PurePosixPath(row.named).name for row in moved)
+    by_name = {name: row for row in moved if names[name := PurePosixPath(row.named).name] == 1}
+
+    mask_files = _mask_files(bundle, chosen)
+    entries: list[ImportEntry] = []
     for name, spot in spots.items():
         place = bundle.files[name]
         if spot.class_folder != chosen or isinstance(place, bytes):
             continue
-        mask = mask_of(Path(name), masks[spot.kind.casefold()])
+        row = by_place.get(place) or by_name.pop(PurePosixPath(name).name, None)
+        row = None if row is None else left.pop(row.where, None)
         try:
-            at = None if mask is None else bundle.find(mask.as_posix())
-            found.append(_found(name, place, spot, at, rows.take(name, place)))
+            file = mask_of(Path(name), mask_files[spot.kind.casefold()])
+            mask = None if file is None else bundle.find(file.as_posix())
+            if mask is not None:
+                masks[str(mask)] = mask
+            entries.append(_entry(name, place, spot, None if mask is None else str(mask), row))
         except DataError as error:
             problems.append(Problem(name, str(error)))
     # what is left are rows of unsure images, and of those that somebody took out of their folders
-    unsure = [each for each in rows.left if each.said.label == "unsure"]
-    notes = []
-    if gone := len(rows.left) - len(unsure):
-        notes.append(f"Left out: {plural(gone, 'image')} of {table} no longer in the folders.")
-    return Read(format="mvtec", found=(*found, *unsure), problems=tuple(problems), notes=tuple(notes))
-
-
-class _Rows:
-    """Rows of the table, each for one image: that at its place, else the one that was moved and kept its name."""
-
-    def __init__(self, found: Iterable[Found]) -> None:
-        self._left = {each.where: each for each in found}
-        self._by_place = {each.place: each for each in self._left.values() if each.place is not None}
-        moved = [each for each in self._left.values() if each.place is None]
-        names = Counter(PurePosixPath(each.named).name for each in moved)
-        self._moved = {name: each for each in moved if names[name := PurePosixPath(each.named).name] == 1}
-
-    @property
-    def left(self) -> list[Found]:
-        return list(self._left.values())
-
-    def take(self, name: str, place: Place) -> Found | None:
-        row = self._by_place.get(place) or self._moved.pop(PurePosixPath(name).name, None)
-        return None if row is None else self._left.pop(row.where, None)
+    unsure = [row for row in left.values() if row.latest.label == "unsure"]
+    gone = len(left) - len(unsure)
+    return ParsedLabels(
+        format="mvtec",
+        entries=(*entries, *unsure),
+        masks=masks,
+        problems=tuple(problems),
+        notes=(f"Left out: {plural(gone, 'image')} of {table} no longer in the folders.",) if gone else (),
+    )
 
 
 @dataclass(frozen=True)
@@ -115,29 +112,29 @@ class _Spot:
     """Folder that says what the image shows."""
 
 
-def _found(name: str, place: Place, at: _Spot, mask: Place | None, row: Found | None) -> Found:
-    good = at.kind.casefold() in GOOD_NAMES
+def _entry(name: str, place: Place, spot: _Spot, mask: str | None, row: ImportEntry | None) -> ImportEntry:
+    """An image whose folder says what it shows; its row, where it has one, says the rest."""
+    good = spot.kind.casefold() in GOOD_NAMES
     if row is None:
-        said = Said(
-            label="good" if good else "defect",
-            defect_type=None if good or at.kind == UNTYPED else fields.type_of(at.kind),
-            mask=mask,
-        )
-        return Found(
+        kind = None if good or spot.kind == UNTYPED else fields.type_of(spot.kind)
+        row = ImportEntry(
             where=name,
             named=name,
             place=place,
             digest=None,
             name=fields.text_of(PurePosixPath(name).name, "its name"),
-            said=said,
-            split=at.split,
-            known_type=GOOD if good else fields.type_of(at.kind),
+            latest=Revision(label="defect", defect_type=kind),
+            split=spot.split,
+            known_type=GOOD if good else fields.type_of(spot.kind),
         )
     if good:
-        return replace(row, where=name, said=replace(row.said, label="good", defect_type=None, mask=None))
-    told = type_folder(row.said.defect_type)
-    kind = row.said.defect_type if told.casefold() == at.kind.casefold() else fields.type_of(at.kind)
-    return replace(row, where=name, said=replace(row.said, label="defect", defect_type=kind, mask=mask))
+        latest = replace(row.latest, label="good", defect_type=None, mask_file=None)
+    else:
+        kind = row.latest.defect_type
+        if type_folder(kind).casefold() != spot.kind.casefold():
+            kind = fields.type_of(spot.kind)
+        latest = replace(row.latest, label="defect", defect_type=kind, mask_file=mask)
+    return replace(row, where=name, latest=latest)
 
 
 def _spot(name: str) -> _Spot | None:
@@ -148,7 +145,7 @@ def _spot(name: str) -> _Spot | None:
     return _Spot("/".join(filter(None, outer)), "train" if split.lower() == "train" else "test", kind)
 
 
-def _masks(bundle: Bundle, class_folder: str) -> dict[str, dict[str, Path]]:
+def _mask_files(bundle: Bundle, class_folder: str) -> dict[str, dict[str, Path]]:
     """Names of masks by the folder of their type and their stem, both in lower case."""
     found: dict[str, dict[str, Path]] = defaultdict(dict)
     for name in bundle.files:

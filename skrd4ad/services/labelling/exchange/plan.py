@@ -12,13 +12,12 @@ from skrd4ad.data.layouts.folders import MASK_ENDINGS
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.labelling.exchange.coco import Segmentation
-from skrd4ad.services.labelling.exchange.records import FORMATS, Format, Labelled, Said
+from skrd4ad.services.labelling.exchange.records import FORMATS, ExportImage, Format
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import histories_of_class
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem, queue_page
-from skrd4ad.storage.tables import Annotation
 from skrd4ad.types import Split
 
 TEST_SHARE = 0.2
@@ -62,7 +61,7 @@ class ExportPlan:
 
     wanted: QueueFilter
     options: ExportOptions
-    images: tuple[Labelled, ...]
+    images: tuple[ExportImage, ...]
     masks: int
     unsure: int
     """Unsure images that are left out."""
@@ -75,7 +74,7 @@ class ExportPlan:
 
     def count(self, label: Label, split: Split | None = None) -> int:
         """Images of a label, of one side when it is given."""
-        return sum(e.item.label == label and split in (None, e.split) for e in self.images)
+        return sum(each.item.label == label and split in (None, each.split) for each in self.images)
 
     @property
     def types(self) -> Counter[str | None]:
@@ -93,54 +92,34 @@ def plan_export(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
 
     Args:
         wanted: class, and which of its images. Scores are those of its model.
-        options: what is exported, and how.
-
-    Raises:
-        StorageError: the database cannot be read.
     """
     with workspace_database().read() as session:
         items = queue_page(session, wanted, order="newest", limit=_MOST)
         histories = histories_of_class(session, dataset=wanted.dataset, class_name=wanted.class_name)
-    labels = Counter(item.label for item in items)
-    chosen = [item for item in items if item.label in ("good", "defect") or (options.unsure and item.label == "unsure")]
-    sizes = {item.digest: _size_of(item) for item in chosen} if options.images else {}
-    there = sorted(
-        (item for item in chosen if sizes.get(item.digest, 0) is not None), key=lambda item: (item.name, item.digest)
-    )
-    names = _file_names(there)
+    exported = ("good", "defect", "unsure") if options.unsure else ("good", "defect")
+    chosen = sorted((item for item in items if item.label in exported), key=lambda item: (item.name, item.digest))
+    sizes = [_size_of(item) if options.images else 0 for item in chosen]
+    there = [item for item, size in zip(chosen, sizes, strict=True) if size is not None]
     splits = _splits(there, options.test_share)
     images = tuple(
-        Labelled(
+        ExportImage(
             item=item,
             file_name=name,
             split=splits.get(item.digest),
-            history=tuple(past(row) for row in histories.get(item.digest, ())),
+            history=tuple(histories.get(item.digest, ())),
         )
-        for item, name in zip(there, names, strict=True)
+        for item, name in zip(there, _file_names(there), strict=True)
     )
+    labels = Counter(item.label for item in items)
     return ExportPlan(
         wanted=wanted,
         options=options,
         images=images,
-        masks=sum(each.item.mask_file is not None for each in images),
+        masks=sum(item.mask_file is not None for item in there),
         unsure=0 if options.unsure else labels["unsure"],
         undecided=labels["none"],
-        missing=tuple(sorted(item.name for item in chosen if sizes.get(item.digest, 0) is None)),
-        size=sum(size for size in sizes.values() if size),
-    )
-
-
-def past(row: Annotation) -> Said:
-    """A stored revision; its mask is the file below the workspace folder."""
-    return Said(
-        label=cast(Label, row.label),
-        defect_type=row.defect_type,
-        mask=row.mask_file,
-        comment=row.comment,
-        reviewer=row.reviewer,
-        made_at=row.made_at,
-        revision=row.revision,
-        undoes=row.undoes,
+        missing=tuple(item.name for item, size in zip(chosen, sizes, strict=True) if size is None),
+        size=sum(size or 0 for size in sizes),
     )
 
 

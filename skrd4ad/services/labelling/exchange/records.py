@@ -1,16 +1,15 @@
-"""What travels between the workspace and the formats: images, and what was decided on them."""
+"""What travels between the workspace and the formats: images with their revisions, and where files and masks are."""
 
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data import rle
 from skrd4ad.data.polygons import fill
-from skrd4ad.storage.annotations import Label
+from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.types import Split
 
@@ -23,7 +22,7 @@ Place = str | Path
 
 
 @dataclass(frozen=True, eq=False)
-class Drawn:
+class CocoMask:
     """A mask as a COCO file holds it: the union of run lengths (see ``data.rle``) and polygons."""
 
     shape: tuple[int, int]
@@ -46,27 +45,26 @@ class Drawn:
         return mask
 
 
-MaskRef = Place | Drawn
-"""A mask: the file it is in, or its pixels. Of a checked import: the hash of its pixels (text)."""
+MaskSource = Place | CocoMask
+"""A mask of an import: the file it is in, or its pixels."""
+
+
+def exported_values(revision: Revision, mask: object) -> dict[str, Any]:
+    """A revision as an export holds it; ``mask`` is its mask in the form of the format, None for none."""
+    return {
+        "revision": revision.number,
+        "label": revision.label,
+        "defect_type": revision.defect_type,
+        "mask": mask,
+        "reviewer": revision.reviewer,
+        "made_at": None if revision.made_at is None else revision.made_at.isoformat(),
+        "comment": revision.comment,
+        "undoes": revision.undoes,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
-    """One decision on an image."""
-
-    label: Label
-    defect_type: str | None = None
-    mask: MaskRef | None = None
-    comment: str = ""
-    reviewer: str = ""
-    """Empty where a file does not tell."""
-    made_at: datetime | None = None
-    revision: int = 0
-    undoes: int | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Labelled:
+class ExportImage:
     """An image to export."""
 
     item: QueueItem
@@ -74,13 +72,13 @@ class Labelled:
     """In the export: safe on every system, and its stem is that of no other image."""
     split: Split | None
     """Where it stands in the export; None for an unsure one."""
-    history: tuple[Said, ...]
-    """All decisions, oldest first; masks as files below the workspace folder."""
+    history: tuple[Revision, ...]
+    """All revisions, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
-    """An image that a file to import tells of."""
+class ImportEntry:
+    """An image that a file to import names."""
 
     where: str
     """Row or entry, for messages."""
@@ -89,13 +87,13 @@ class Found:
     place: Place | None
     """Where that file is; None when it is not there."""
     digest: str | None
-    """SHA-256 of the image, where the file tells."""
+    """SHA-256 of the image, where the file gives it."""
     name: str
     """Name of the image."""
-    said: Said
-    """What holds."""
-    history: tuple[Said, ...] = ()
-    """All decisions, oldest first, where the file tells."""
+    latest: Revision
+    """What holds. ``mask_file`` of this and of the history is a key of ``ParsedLabels.masks``."""
+    history: tuple[Revision, ...] = ()
+    """All revisions, oldest first, where the file gives them."""
     split: Split | None = None
     known_type: str | None = None
     """What the data set itself says of the image."""
@@ -115,11 +113,13 @@ class Problem:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Read:
+class ParsedLabels:
     """What a file or folder to import holds."""
 
     format: Format
-    found: tuple[Found, ...]
+    entries: tuple[ImportEntry, ...]
+    masks: dict[str, MaskSource]
+    """Masks by the names that revisions have for them."""
     problems: tuple[Problem, ...]
     notes: tuple[str, ...] = ()
     """Sentences on what was left out or understood in a certain way."""

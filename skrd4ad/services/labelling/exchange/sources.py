@@ -38,10 +38,6 @@ class Bundle:
         named = (name for name in self.files if name.lower().endswith(suffix))
         return sorted(named, key=lambda name: (name.count("/"), name))
 
-    def has(self, name: str) -> bool:
-        """Whether there is a file of that name."""
-        return name in self.files or self.find(name) is not None
-
     def find(self, name: str, *, beside: str = "") -> Place | None:
         """Where a file is that another one names; None when it is not there.
 

@@ -9,51 +9,28 @@ import zipfile
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.sources import EMBEDDED
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file, new_folder
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import workspace
 from skrd4ad.services.datasets import made_folder
-from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, Merger, taken
-from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
-from skrd4ad.services.labelling.exchange.read import read_labels
-from skrd4ad.services.labelling.exchange.records import FORMATS, Format
-from skrd4ad.services.labelling.exchange.sinks import FolderSink, ZipSink
+from skrd4ad.services.labelling.exchange import csv_format
+from skrd4ad.services.labelling.exchange.coco_read import read_coco
+from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
+from skrd4ad.services.labelling.exchange.mvtec import is_layout, read_mvtec
+from skrd4ad.services.labelling.exchange.plan import ExportPlan
+from skrd4ad.services.labelling.exchange.records import FORMATS, Format, ParsedLabels
 from skrd4ad.services.labelling.exchange.sources import Bundle, open_bundle
 from skrd4ad.services.labelling.exchange.store import Imported, lost_files, store
-from skrd4ad.services.labelling.exchange.validate import Checked, check
-from skrd4ad.services.labelling.exchange.write import Exported, write_export
+from skrd4ad.services.labelling.exchange.validate import ValidatedImport, validate
+from skrd4ad.services.labelling.exchange.write import Exported, folder_sink, write_export, zip_sink
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.label_exchange import classes_with_labels, images_of_class, state_of_class
-from skrd4ad.storage.label_queue import QueueFilter
+from skrd4ad.storage.label_exchange import images_of_class
 from skrd4ad.types import Progress
-
-__all__ = [
-    "CONFLICTS",
-    "FORMATS",
-    "LARGEST_DOWNLOAD",
-    "TEST_SHARE",
-    "Conflicts",
-    "ExportOptions",
-    "ExportPlan",
-    "Exported",
-    "Format",
-    "ImportPlan",
-    "Imported",
-    "export_folder",
-    "export_zip",
-    "export_zip_bytes",
-    "free_name",
-    "labelled_classes",
-    "labels_state",
-    "make_dataset",
-    "plan_export",
-    "plan_import",
-    "run_import",
-]
 
 LARGEST_DOWNLOAD = 256 * 2**20
 """Bytes of images that go through a browser; larger exports are written to a folder on the server."""
@@ -61,6 +38,15 @@ FEWEST_GOOD = 2
 """Good images to learn from that a data set needs."""
 _EXPORTS = "exports"
 _LONGEST_NAME = 80
+_KINDS: dict[Kind, str] = {
+    "new": "new",
+    "newer": "decided on further there: the rest is added",
+    "same": "the same",
+    "older": "decided on further here: nothing to add",
+    "differs": "different",
+    "undecided": "without a decision: only put among the images of the class",
+}
+_CONFLICTS: dict[Conflicts, str] = {"keep": "yours stay", "theirs": "theirs are taken"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +56,7 @@ class ImportPlan:
     dataset: str
     class_name: str
     bundle: Bundle
-    checked: Checked
+    valid: ValidatedImport
     format: Format
     kinds: Mapping[Kind, int]
     """How many images are new, the same, …"""
@@ -82,18 +68,14 @@ def export_zip_bytes(plan: ExportPlan, *, progress: Progress | None = None) -> t
     """An export as a ZIP file in memory; the same labels give the same bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        exported = write_export(plan, ZipSink(archive), progress=progress)
+        exported = write_export(plan, zip_sink(archive), progress=progress)
     return stream.getvalue(), exported
 
 
 def export_zip(plan: ExportPlan, file: Path, *, progress: Progress | None = None) -> Exported:
-    """Write an export as a ZIP file, which replaces one of that name.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Write an export as a ZIP file, which replaces one of that name."""
     with new_file(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        return write_export(plan, ZipSink(archive), progress=progress)
+        return write_export(plan, zip_sink(archive), progress=progress)
 
 
 def export_folder(
@@ -102,19 +84,16 @@ def export_folder(
     """Write an export as a new folder, in one go; returns where it is.
 
     Args:
-        plan: what is exported.
         folder: must not exist; None for one in the workspace.
-        progress: is told how many images were written.
 
     Raises:
-        CheckpointError: the folder exists, or cannot be written.
         DataError: a file in it cannot be written.
     """
     if folder is None:
         name = "-".join(map(folder_name, (plan.wanted.dataset, plan.wanted.class_name, plan.options.format)))
         folder = free_name(workspace() / _EXPORTS / name)
     with new_folder(folder) as temporary:
-        exported = write_export(plan, FolderSink(temporary), progress=progress)
+        exported = write_export(plan, folder_sink(temporary), progress=progress)
     return folder, exported
 
 
@@ -124,12 +103,10 @@ def make_dataset(plan: ExportPlan, name: str, *, progress: Progress | None = Non
     Args:
         plan: an export in the MVTec layout.
         name: of the data set; new.
-        progress: is told how many images were written.
 
     Raises:
         ConfigError: the name cannot be used, or the plan is of another format.
         DataError: there are too few good images to learn from.
-        CheckpointError: it cannot be written.
     """
     given = name.strip()
     if not given or len(given) > _LONGEST_NAME or folder_name(given) != given or given in EMBEDDED:
@@ -178,36 +155,34 @@ def plan_import(
 
     Args:
         source: a folder, a ZIP file, a CSV or JSON file, or the content of such a file.
-        dataset: with ``class_name`` the class to import into.
-        class_name: name of the class.
         name: of the file; needed with content.
         format: None finds it out.
         empty_is_good: whether images without annotations in a COCO file of another program are good parts.
         only_data_roots: refuse files outside the data roots.
-        progress: is told how many files and entries were checked.
 
     Raises:
         ConfigError: there is no such format.
         DataError: it cannot be read, or there is nothing to import in it. What is wrong with single entries is listed
             in the plan.
-        StorageError: the database cannot be read.
     """
+    if format is not None and format not in FORMATS:
+        raise ConfigError(f"The format is {format!r}; allowed: {', '.join(FORMATS)}.")
     bundle = open_bundle(source, name=name, only_data_roots=only_data_roots)
-    read = read_labels(bundle, class_name=class_name, format=format, empty_is_good=empty_is_good)
-    checked = check(read, bundle, dataset=dataset, class_name=class_name, progress=progress)
+    parsed = _parse(bundle, format or _format_of(bundle), class_name=class_name, empty_is_good=empty_is_good)
+    valid = validate(parsed, bundle, dataset=dataset, class_name=class_name, progress=progress)
     with workspace_database().read() as session:
-        steps = Merger(checked).steps(session)
+        planned = merges(session, valid.entries)
         there = {image.digest for image in images_of_class(session, dataset=dataset, class_name=class_name)}
-        there -= lost_files(session, checked)
+        there -= lost_files(session, valid)
     return ImportPlan(
         dataset=dataset,
         class_name=class_name,
         bundle=bundle,
-        checked=checked,
-        format=read.format,
-        kinds=Counter(step.kind for step in steps),
+        valid=valid,
+        format=parsed.format,
+        kinds=Counter(merge.kind for merge in planned),
         changed={
-            choice: sum(bool(taken(step, choice)) or step.ready.digest not in there for step in steps)
+            choice: sum(bool(merge.added(choice)) or merge.entry.digest not in there for merge in planned)
             for choice in CONFLICTS
         },
     )
@@ -224,21 +199,17 @@ def run_import(
     """Store labels: all of them, or none when something goes wrong.
 
     Args:
-        plan: what was looked at.
         reviewer: who imports, and answers for decisions of which the file does not tell the history.
         conflicts: what holds where both decided differently: ``keep`` what is here, or ``theirs``.
         skip_bad: leave out what is wrong instead of importing nothing.
-        progress: is told how many files were kept.
 
     Raises:
         ConfigError: the name or an option cannot be used.
         DataError: something in the file is wrong, or there is nothing in it.
         ConflictError: somebody decided on these images meanwhile; nothing is stored.
-        CheckpointError: an image or mask cannot be kept.
-        StorageError: the database cannot be written.
     """
     return store(
-        plan.checked,
+        plan.valid,
         plan.bundle,
         dataset=plan.dataset,
         class_name=plan.class_name,
@@ -249,23 +220,85 @@ def run_import(
     )
 
 
-def labelled_classes() -> list[tuple[str, str]]:
-    """Data set and class of all images that people label.
+def _format_of(bundle: Bundle) -> Format:
+    """Folders of the MVTec layout come first, then a table ``labels.csv``, then any JSON file, then any CSV file."""
+    if is_layout(bundle):
+        return "mvtec"
+    named = any(PurePosixPath(name).name == csv_format.LABELS for name in bundle.tables(".csv"))
+    if not named and bundle.tables(".json"):
+        return "coco"
+    if bundle.tables(".csv"):
+        return "csv"
+    raise DataError(
+        f"There is nothing to import in {bundle.label}. Allowed: folders of the MVTec layout (CLASS/train/good, "
+        f"CLASS/test/TYPE, CLASS/ground_truth/TYPE), a COCO file (.json), or a table (.csv) with the columns file and "
+        "label; the images beside them, or in the workspace already."
+    )
 
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    with workspace_database().read() as session:
-        return classes_with_labels(session)
+
+def _parse(bundle: Bundle, format: Format, *, class_name: str, empty_is_good: bool) -> ParsedLabels:
+    if format == "mvtec":
+        return read_mvtec(bundle, class_name=class_name)
+    suffix = ".json" if format == "coco" else ".csv"
+    tables = [name for name in bundle.tables(suffix) if PurePosixPath(name).name != csv_format.HISTORY]
+    tables = [name for name in tables if PurePosixPath(name).name == csv_format.LABELS] or tables
+    if not tables:
+        raise DataError(f"There is no {suffix} file of labels in {bundle.label}.")
+    if len(tables) > 1:
+        raise DataError(f"{bundle.label} holds several: {', '.join(tables[:8])}. Import them one at a time.")
+    if format == "coco":
+        return read_coco(bundle, tables[0], empty_is_good=empty_is_good)
+    return csv_format.read_csv(bundle, tables[0])
 
 
-def labels_state(wanted: QueueFilter) -> tuple[int, int, int]:
-    """Changes when images, decisions or scores are added to a class: what was counted before can be kept until then.
+def export_lines(plan: ExportPlan) -> list[str]:
+    """What an export will hold and what it leaves out, one sentence a line."""
+    good, defects, unsure = (plan.count(label) for label in ("good", "defect", "unsure"))
+    parts = [f"{good} good", plural(defects, "defect")] + ([f"{unsure} unsure"] if unsure else [])
+    lines = [f"{plural(len(plan.images), 'image')}: {', '.join(parts)}; {plural(plan.masks, 'mask')}."]
+    if good:
+        train, test = plan.count("good", "train"), plan.count("good", "test")
+        lines.append(f"Good: {train} to learn from, {test} for testing.")
+    if plan.types:
+        types = sorted(plan.types.items(), key=lambda item: (item[0] is None, item[0]))
+        lines.append("Defects: " + ", ".join(f"{count} {name or 'without a type'}" for name, count in types) + ".")
+    if plan.without_mask:
+        remark = f"{plural(plan.without_mask, 'defect')} without a mask"
+        if plan.options.format == "coco":
+            remark += ": other tools take an image without an annotation for a good one"
+        lines.append(f"{remark}.")
+    if plan.unsure:
+        lines.append(f"Left out: {plan.unsure} unsure.")
+    if plan.undecided:
+        lines.append(f"Left out: {plan.undecided} that nobody has decided on.")
+    if plan.missing:
+        names = ", ".join(plan.missing[:5]) + (" and others" if len(plan.missing) > 5 else "")
+        lines.append(f"Left out: {len(plan.missing)} whose files are gone ({names}).")
+    return lines
 
-    Raises:
-        StorageError: the database cannot be read.
-    """
-    with workspace_database().read() as session:
-        return state_of_class(
-            session, dataset=wanted.dataset, class_name=wanted.class_name, model_digest=wanted.model_digest
-        )
+
+def exported_lines(exported: Exported) -> list[str]:
+    """What an export wrote, one sentence a line."""
+    lines = [f"{plural(exported.images, 'image')} and {plural(exported.masks, 'mask')} written."]
+    return lines + [f"Left out: {problem}" for problem in exported.left_out]
+
+
+def kinds_line(kinds: Mapping[Kind, int], conflicts: Conflicts) -> str:
+    """``12 new; 3 the same; 2 different: yours stay.``."""
+    parts = []
+    for kind, words in _KINDS.items():
+        if kinds.get(kind):
+            choice = f": {_CONFLICTS[conflicts]}" if kind == "differs" else ""
+            parts.append(f"{kinds[kind]} {words}{choice}")
+    return "; ".join(parts) + "." if parts else "Nothing that can be imported."
+
+
+def imported_lines(imported: Imported, conflicts: Conflicts) -> list[str]:
+    """What an import did, one sentence a line."""
+    added = [plural(imported.decisions, "decision") + " added"]
+    if imported.to_class:
+        new = f", {imported.images} of them new to the workspace" if imported.images else ""
+        added.append(f"{plural(imported.to_class, 'image')} new to the class{new}")
+    if imported.found_again:
+        added.append(f"{plural(imported.found_again, 'file')} found again")
+    return [kinds_line(imported.kinds, conflicts), "; ".join(added) + "."]

@@ -1,8 +1,12 @@
-"""Writing an export: one image at a time into a folder or a ZIP file; the tables of labels come last."""
+"""Writing an export: one image at a time into a folder or a ZIP file; the tables of labels come last.
 
-from collections.abc import Mapping
+The same labels make the same bytes.
+"""
+
+import zipfile
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 from skrd4ad.data.images.read import content_hash, image_size, read_mask
@@ -10,17 +14,21 @@ from skrd4ad.errors import DataError, ImageError
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.services.labelling.exchange import coco, csv_format, mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
-from skrd4ad.services.labelling.exchange.records import Labelled, Problem
-from skrd4ad.services.labelling.exchange.sinks import Sink
+from skrd4ad.services.labelling.exchange.records import ExportImage, Problem
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.types import Progress
 
 IMAGES, MASKS, OLD_MASKS = "images", "masks", "history_masks"
+_ZIP_START = (1980, 1, 1, 0, 0, 0)
+_PACKED_WELL = (".csv", ".json")
+
+Sink = Callable[[str, bytes], None]
+"""Takes a file of an export: its path with ``/`` below the folder or inside the ZIP file, and its content."""
 
 
 @dataclass(frozen=True)
-class Files:
+class _Files:
     """The files behind an image to export, read and checked."""
 
     image: bytes | None
@@ -37,19 +45,38 @@ class Exported:
 
     images: int
     masks: int
-    """Masks that hold now; those of earlier decisions are not counted."""
+    """Masks that hold now; those of earlier revisions are not counted."""
     left_out: tuple[Problem, ...]
     """Images whose files turned out to be changed, damaged or gone while they were read."""
 
 
-class Book(Protocol):
-    """Writes one format."""
+def folder_sink(folder: Path) -> Sink:
+    """Writes below a folder that exists; raises a ``DataError`` when that fails."""
 
-    def add(self, each: Labelled, files: Files, sink: Sink) -> None:
-        """Write an image and its masks."""
+    def add(name: str, content: bytes) -> None:
+        path = folder / name
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(content)
+        except OSError as error:
+            raise DataError(f"{path} cannot be written: {error.strerror or error}.") from error
 
-    def close(self, sink: Sink) -> None:
-        """Write what is known only after the last image."""
+    return add
+
+
+def zip_sink(archive: zipfile.ZipFile) -> Sink:
+    """Writes into a ZIP file that is open; images are packed already and only stored."""
+
+    def add(name: str, content: bytes) -> None:
+        info = zipfile.ZipInfo(name, _ZIP_START)
+        info.compress_type = zipfile.ZIP_DEFLATED if name.endswith(_PACKED_WELL) else zipfile.ZIP_STORED
+        info.external_attr = 0o644 << 16
+        try:
+            archive.writestr(info, content)
+        except OSError as error:
+            raise DataError(f"The ZIP file cannot be written: {error.strerror or error}.") from error
+
+    return add
 
 
 def write_export(plan: ExportPlan, sink: Sink, *, progress: Progress | None = None) -> Exported:
@@ -58,66 +85,71 @@ def write_export(plan: ExportPlan, sink: Sink, *, progress: Progress | None = No
     Raises:
         DataError: the place cannot be written.
     """
-    book: Book = _CocoBook(plan) if plan.options.format == "coco" else _TableBook(plan)
+    writer: _Writer = _CocoWriter(plan) if plan.options.format == "coco" else _TableWriter(plan)
     left_out: list[Problem] = []
     masks = 0
-    for done, each in enumerate(plan.images, start=1):
+    for done, image in enumerate(plan.images, start=1):
         try:
-            files = _files_of(each, copied=plan.options.images, sized=plan.options.format == "coco")
+            files = _files_of(image, copied=plan.options.images, sized=plan.options.format == "coco")
         except DataError as error:
-            left_out.append(Problem(each.item.name, str(error)))
+            left_out.append(Problem(image.item.name, str(error)))
         else:
-            book.add(each, files, sink)
-            masks += each.item.mask_file is not None
+            writer.add(image, files, sink)
+            masks += image.item.mask_file is not None
         if progress is not None:
             progress(done, len(plan.images))
-    book.close(sink)
+    writer.close(sink)
     return Exported(images=len(plan.images) - len(left_out), masks=masks, left_out=tuple(left_out))
 
 
-class _TableBook:
+class _Writer(Protocol):
+    """Writes one format."""
+
+    def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
+        """Write an image and its masks."""
+
+    def close(self, sink: Sink) -> None:
+        """Write what is known only after the last image."""
+
+
+class _TableWriter:
     """The MVTec layout, and CSV: both are tables, and differ in where the images are."""
 
     def __init__(self, plan: ExportPlan) -> None:
-        self._plan = plan
-        self._class_folder = folder_name(plan.wanted.class_name)
+        self._model = plan.wanted.model_digest
+        self._class_folder = folder_name(plan.wanted.class_name) if plan.options.format == "mvtec" else None
         self._labels: list[csv_format.Row] = []
         self._history: list[csv_format.Row] = []
         self._written: set[str] = set()
 
-    def add(self, each: Labelled, files: Files, sink: Sink) -> None:
-        place = self._image_place(each)
+    def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
+        if self._class_folder is None:
+            place = f"{IMAGES}/{image.file_name}"
+            mask_place: str | None = f"{MASKS}/{PurePosixPath(image.file_name).stem}_mask.png"
+        else:
+            place = mvtec.image_place(image, class_folder=self._class_folder)
+            mask_place = mvtec.mask_place(image, class_folder=self._class_folder)
         if files.image is not None:
-            sink.add(place, files.image)
+            sink(place, files.image)
         old = {file: f"{OLD_MASKS}/{PurePosixPath(file).name}" for file in files.masks}
         for file, name in old.items():
             if name not in self._written:
                 self._written.add(name)
-                sink.add(name, files.masks[file])
+                sink(name, files.masks[file])
         mask = ""
-        if each.item.mask_file is not None:
-            mask = self._mask_place(each) or old[each.item.mask_file]
+        if image.item.mask_file is not None:
+            mask = mask_place or old[image.item.mask_file]
             if mask not in self._written:
-                sink.add(mask, files.masks[each.item.mask_file])
-        self._labels.append(csv_format.label_row(each, file=place, mask=mask, model=self._plan.wanted.model_digest))
-        self._history += csv_format.history_rows(each, old)
+                sink(mask, files.masks[image.item.mask_file])
+        self._labels.append(csv_format.label_row(image, file=place, mask=mask, model=self._model))
+        self._history += csv_format.history_rows(image, old)
 
     def close(self, sink: Sink) -> None:
-        sink.add(csv_format.LABELS, csv_format.table_bytes(csv_format.COLUMNS, self._labels))
-        sink.add(csv_format.HISTORY, csv_format.table_bytes(csv_format.HISTORY_COLUMNS, self._history))
-
-    def _image_place(self, each: Labelled) -> str:
-        if self._plan.options.format == "mvtec":
-            return mvtec.image_place(each, class_folder=self._class_folder)
-        return f"{IMAGES}/{each.file_name}"
-
-    def _mask_place(self, each: Labelled) -> str | None:
-        if self._plan.options.format == "mvtec":
-            return mvtec.mask_place(each, class_folder=self._class_folder)
-        return f"{MASKS}/{PurePosixPath(each.file_name).stem}_mask.png"
+        sink(csv_format.LABELS, csv_format.table_bytes(csv_format.COLUMNS, self._labels))
+        sink(csv_format.HISTORY, csv_format.table_bytes(csv_format.HISTORY_COLUMNS, self._history))
 
 
-class _CocoBook:
+class _CocoWriter:
     """COCO: everything but the images is in one file."""
 
     def __init__(self, plan: ExportPlan) -> None:
@@ -126,19 +158,18 @@ class _CocoBook:
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
-    def add(self, each: Labelled, files: Files, sink: Sink) -> None:
+    def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
         assert files.shape is not None  # images of unknown size were left out
         if files.image is not None:
-            sink.add(f"{coco.IMAGES}/{each.file_name}", files.image)
+            sink(f"{coco.IMAGES}/{image.file_name}", files.image)
         masks = {file: read_mask(content, name=file) for file, content in files.masks.items()}
         number = len(self._images) + 1
-        self._images.append(coco.image_entry(each, number=number, shape=files.shape, masks=masks))
-        if each.item.label == "defect" and each.item.mask_file is not None:
-            category = self._categories.index(coco.category_of(each.item.defect_type)) + 1
+        self._images.append(coco.image_entry(image, number=number, shape=files.shape, masks=masks))
+        if image.item.label == "defect" and image.item.mask_file is not None:
             for entry in coco.annotation_entries(
-                masks[each.item.mask_file],
+                masks[image.item.mask_file],
                 image=number,
-                category=category,
+                category=self._categories.index(coco.category_of(image.item.defect_type)) + 1,
                 segmentation=self._plan.options.segmentation,
             ):
                 self._annotations.append({"id": len(self._annotations) + 1, **entry})
@@ -150,22 +181,27 @@ class _CocoBook:
             annotations=self._annotations,
             categories=self._categories,
         )
-        sink.add(coco.TABLE, content)
+        sink(coco.TABLE, content)
 
 
-def _files_of(each: Labelled, *, copied: bool, sized: bool) -> Files:
+def _files_of(image: ExportImage, *, copied: bool, sized: bool) -> _Files:
     """Read and check the files of an image.
 
     Raises:
         DataError: one is gone, was changed, is damaged, or is of another size than the image.
     """
-    image = _image_of(each.item) if copied else None
-    files = dict.fromkeys(one.mask for one in each.history if isinstance(one.mask, str))
-    shape = _shape_of(each.item, image) if sized or files else None
-    return Files(image, shape, {file: _mask_of(file, shape) for file in files})
+    content = _content_of(image.item) if copied else None
+    masks = dict.fromkeys(revision.mask_file for revision in image.history if revision.mask_file is not None)
+    shape = None
+    if sized or masks:
+        width, height = image.item.width, image.item.height
+        if width is None or height is None:
+            width, height = image_size(stored_path(image.item.file) if content is None else content)
+        shape = (height, width)
+    return _Files(content, shape, {file: _mask_content(file, shape) for file in masks})
 
 
-def _image_of(item: QueueItem) -> bytes:
+def _content_of(item: QueueItem) -> bytes:
     path = stored_path(item.file)
     try:
         content = path.read_bytes()
@@ -176,15 +212,7 @@ def _image_of(item: QueueItem) -> bytes:
     return content
 
 
-def _shape_of(item: QueueItem, image: bytes | None) -> tuple[int, int]:
-    """Height and width; from the file, where they were not stored yet."""
-    if item.height is not None and item.width is not None:
-        return item.height, item.width
-    width, height = image_size(stored_path(item.file) if image is None else image)
-    return height, width
-
-
-def _mask_of(file: str, shape: tuple[int, int] | None) -> bytes:
+def _mask_content(file: str, shape: tuple[int, int] | None) -> bytes:
     try:
         content = stored_path(file).read_bytes()
     except OSError as error:

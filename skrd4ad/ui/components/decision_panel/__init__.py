@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.services.labelling.annotate import Label
+from skrd4ad.storage.annotations import Label
 from skrd4ad.ui.components.presses import handled_presses
 from skrd4ad.ui.label.text import LABEL_LOOKS
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.services.labelling.annotate import Label
+from skrd4ad.storage.annotations import Label
 from skrd4ad.types import Verdict
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.components.presses import handled_presses

@@ -137,7 +137,8 @@ def _remarks(state: LoopState) -> list[str]:
 
 
 def _nearness(state: LoopState) -> str:
-    nearness = _closeness(state.info.digest, _version(state), state)
+    calibration = state.info.calibration
+    nearness = _closeness(state.info.digest, None if calibration is None else calibration.version, state)
     if nearness is None or nearness < CHOSEN_NEAR:
         return ""
     return (
@@ -149,7 +150,3 @@ def _nearness(state: LoopState) -> str:
 @st.cache_data(max_entries=16, ttl="30s", show_spinner=False)
 def _closeness(digest: str, version: int | None, _state: LoopState) -> float | None:  # noqa: ARG001 - what it depends on
     return closeness_of_labelled(_state.labels, _state.seen)
-
-
-def _version(state: LoopState) -> int | None:
-    return None if state.info.calibration is None else state.info.calibration.version

@@ -3,34 +3,35 @@
 from collections.abc import Sequence
 
 import pandas as pd
+import plotly.graph_objects as go
 import streamlit as st
 
 from skrd4ad.format import format_number, format_rate
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.improve.adopt import go_back, note_outcome, outcome_of, use_new_model
+from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
 from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
 from skrd4ad.services.improve.pixel_metrics import PixelState
 from skrd4ad.services.improve.retrain import predecessor_of, successors_of
 from skrd4ad.services.models.library import delete_model
 from skrd4ad.services.models.list import list_models
-from skrd4ad.ui.charts import show_chart
+from skrd4ad.types import Verdict
+from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.frame import choose_model, halves, model_labels
-from skrd4ad.ui.label.improve.chart import ratio_chart
 from skrd4ad.ui.label.improve.figures import score_with_progress
 from skrd4ad.ui.label.improve.state import LoopState, loop_state, pixel_worker, reviewer
+from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 
 SHOWN = 200
 TURNS = {"better": "nearer to the label", "worse": "farther from it", "same": "as near"}
 POLL_SECONDS = 1.0
+_SYMBOLS = {"good": "circle-open", "defect": "triangle-up"}
+_NAMES = {"good": "Labelled good", "defect": "Labelled defect"}
 
 
 def show_comparison(state: LoopState) -> None:
-    """A model that went on from the one in use beside it; nothing is replaced before the user says so.
-
-    Raises:
-        SkrdError: a model folder or the database cannot be used.
-    """
+    """A model that went on from the one in use beside it; nothing is replaced before the user says so."""
     st.subheader("Old against new", anchor=False)
     models, _ = list_models()
     new = _pick_new(successors_of(state.info, models))
@@ -74,7 +75,7 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
     with right:
         if found.pairs:
             show_chart(
-                ratio_chart(found),
+                _ratio_chart(found),
                 key="loop-ratio",
                 alt=f"Scores of {len(found.pairs)} labelled images against the limits of the old and the new model",
             )
@@ -207,7 +208,7 @@ def _changes(found: LabelComparison) -> None:
 
 def _decide(found: LabelComparison, *, in_use: str) -> None:
     new = found.new.info
-    if note := outcome_of(new):
+    if note := read_about(new.folder).note:
         st.caption("  \n".join(f":material/history: {line}" for line in note.splitlines()))
     who = st.text_input(
         "Who decides",
@@ -295,3 +296,34 @@ def _counts(side: Side, kind: str) -> str:
         return "–"
     counts = side.agreement.good if kind == "good" else side.agreement.defect
     return f"{counts.ok}, {counts.review}, {counts.ng}"
+
+
+def _ratio_chart(found: LabelComparison) -> go.Figure:
+    """Score over limit of the old model across, of the new one upwards; NG lies beyond 1, on either side by its own
+    model. Both models must have a calibration with a limit above 0, as scores of this model are."""
+    figure = go.Figure(layout={"template": chart_template(is_dark()), "height": 340})
+    old, new = found.old.info.calibration, found.new.info.calibration
+    assert old is not None and new is not None, "pairs exist only with limits"
+    limits = (old.image_threshold, new.image_threshold)
+    colours: tuple[tuple[str, Verdict], ...] = (("good", "OK"), ("defect", "NG"))
+    for label, verdict in colours:
+        pairs = [pair for pair in found.pairs if pair.image.label == label]
+        figure.add_scatter(
+            x=[_ratio(pair.image.score, limits[0]) for pair in pairs],
+            y=[_ratio(pair.new_score, limits[1]) for pair in pairs],
+            name=_NAMES[label],
+            mode="markers",
+            marker={"symbol": _SYMBOLS[label], "size": 9, "color": VERDICTS[verdict].colour, "opacity": 0.8},
+            text=[f"{pair.image.name}<br>old {pair.old}, new {pair.new}" for pair in pairs],
+            hovertemplate="%{text}<extra></extra>",
+        )
+    line = {"color": (DARK if is_dark() else LIGHT).quiet_text, "width": 1, "dash": "dot"}
+    figure.add_hline(y=1, line=line)
+    figure.add_vline(x=1, line=line)
+    figure.update_xaxes(title_text="Old model: score over its NG limit", rangemode="tozero")
+    figure.update_yaxes(title_text="New model: score over its NG limit", rangemode="tozero")
+    return figure
+
+
+def _ratio(score: float | None, limit: float) -> float | None:
+    return None if score is None or limit <= 0 else score / limit

@@ -1,7 +1,5 @@
 """Figures of the model on labelled images: of images at once, of pixels a moment later."""
 
-import time
-
 import streamlit as st
 
 from skrd4ad.data.doctor.report import plural
@@ -11,7 +9,8 @@ from skrd4ad.services.improve.pixel_metrics import PixelState
 from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
 from skrd4ad.services.labelling.scores import score_labelled
 from skrd4ad.ui.label.improve.state import LoopState, pixel_worker
-from skrd4ad.ui.text import duration, progress_of
+from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import progress_of
 
 FEW = 100
 """Labelled images that are scored while the user waits; more go to the queue of jobs, with the rest of the class."""
@@ -80,23 +79,9 @@ def show_pixels(state: PixelState | None) -> None:
 
 
 def score_with_progress(state: LoopState, images: tuple[LabelledImage, ...]) -> dict[str, str]:
-    """Let the model look at images while the user sees how far it is; why an image cannot be scored, by its digest.
-
-    Raises:
-        SkrdError: the model, the database or the workspace cannot be used.
-    """
-    place = st.empty()
-    begun = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        left = (time.monotonic() - begun) / max(done, 1) * (total - done)
-        about = f", about {duration(left)} left" if left > 1 else ""
-        place.progress(done / max(total, 1), text=f"{done} of {total} images scored{about}")
-
-    with st.spinner("Scoring the images …"):
-        problems = score_labelled(state.info, images, progress=show)
-    place.empty()
-    return problems
+    """Let the model look at images while the user sees how far it is; why an image cannot be scored, by its digest."""
+    with st.spinner("Scoring the images …"), progress_bar("images scored") as show:
+        return score_labelled(state.info, images, progress=show)
 
 
 def _unscored(state: LoopState) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.ui.frame import halves, shielded
+from skrd4ad.ui.frame import halves, section
 from skrd4ad.ui.label.improve.agreement import show_agreement, show_disagreements
 from skrd4ad.ui.label.improve.compare import show_comparison
 from skrd4ad.ui.label.improve.figures import show_figures
@@ -17,30 +17,11 @@ REFRESH_SECONDS = 2.0
 
 
 def show_loop(info: ModelInfo) -> None:
-    """Agreement, figures, new limits, a new training, and old against new, for the class of a model.
-
-    Args:
-        info: the model in use.
-    """
-    _section(lambda: _standing(info), refresh=True)
-    _section(lambda: _with_state(info, show_recalibration))
-    _section(lambda: _with_state(info, show_retraining))
-    _section(lambda: _with_state(info, show_comparison))
-
-
-def _section(body: Callable[[], None], *, refresh: bool = False) -> None:
-    """A part of the page that runs by itself, without the shield around the page.
-
-    Args:
-        body: what it shows.
-        refresh: whether it runs again by itself, as labels come in.
-    """
-
-    @st.fragment(run_every=REFRESH_SECONDS if refresh else None)
-    def run() -> None:
-        shielded(body)
-
-    run()
+    """Agreement, figures, new limits, a new training, and old against new, for the class of a model."""
+    section(lambda: _standing(info), every=REFRESH_SECONDS)
+    section(lambda: _with_state(info, show_recalibration))
+    section(lambda: _with_state(info, show_retraining))
+    section(lambda: _with_state(info, show_comparison))
 
 
 def _standing(info: ModelInfo) -> None:

@@ -3,6 +3,7 @@
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.data.doctor.report import plural
 from skrd4ad.format import format_number, format_rate
 from skrd4ad.services.calibration.calibrate import Choice, save
 from skrd4ad.services.improve.agreement import Agreement
@@ -16,11 +17,7 @@ SHOWN = 100
 
 
 def show_recalibration(state: LoopState) -> None:
-    """Recalibrate in a moment: the scores are there already.
-
-    Raises:
-        SkrdError: the limits cannot be chosen or stored.
-    """
+    """Recalibrate in a moment: the scores are there already."""
     st.subheader("Recalibrate", anchor=False)
     if told := st.session_state.pop(_SAVED, None):
         st.success(told, icon=":material/check:")
@@ -36,7 +33,10 @@ def show_recalibration(state: LoopState) -> None:
         choice = _pick_choice(state)
     found = recalibration(state.labels, state.seen, choice, with_defects=True)
     with left:
-        st.caption(_certified(found))
+        st.caption(
+            f"{plural(found.n, 'image')} labelled good cannot certify less than {format_rate(found.certifiable)} false "
+            "rejects; more of them can."
+        )
         _sign(state, found)
     with right:
         _consequences(state, found)
@@ -87,11 +87,6 @@ def _pick_choice(state: LoopState) -> Choice:
     return Choice(way="rate", rate=rate)
 
 
-def _certified(found: Recalibration) -> str:
-    images = f"{found.n} image{'' if found.n == 1 else 's'} labelled good"
-    return f"{images} cannot certify less than {format_rate(found.certifiable)} false rejects; more of them can."
-
-
 def _sign(state: LoopState, found: Recalibration) -> None:
     who = st.text_input(
         "Who calibrates",
@@ -127,12 +122,7 @@ def _consequences(state: LoopState, found: Recalibration) -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "": [
-                    "REVIEW above",
-                    "NG above",
-                    "Good: OK, REVIEW, NG",
-                    "Defects: OK, REVIEW, NG",
-                ],
+                "": ["REVIEW above", "NG above", "Good: OK, REVIEW, NG", "Defects: OK, REVIEW, NG"],
                 "Now": [
                     "–" if old is None or old.review_threshold is None else format_number(old.review_threshold),
                     "–" if old is None else format_number(old.image_threshold),

@@ -10,7 +10,7 @@ from skrd4ad.services.improve.retrain import RetrainPlan, active_retrainings, pl
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.training import resume_training
-from skrd4ad.ui.frame import POLL_SECONDS, halves, shielded
+from skrd4ad.ui.frame import POLL_SECONDS, halves, section
 from skrd4ad.ui.label.improve.state import LoopState
 from skrd4ad.ui.text import ago, duration, progress_of
 from skrd4ad.ui.theme import format_number
@@ -21,14 +21,10 @@ FEW_TO_COMPARE = 5
 
 
 def show_retraining(state: LoopState) -> None:
-    """A new training from the current student, or the one that runs.
-
-    Raises:
-        SkrdError: it cannot be started, or the database cannot be read.
-    """
+    """A new training from the current student, or the one that runs."""
     st.subheader("Retrain", anchor=False)
     if active_retrainings(state.info):
-        _watch(state)
+        section(lambda: _active(state), every=POLL_SECONDS)
         return
     if (ended := _latest_ended(state)) is not None:
         _show_ended(ended)
@@ -116,15 +112,6 @@ def _duration(plan: RetrainPlan, config: TrainConfig) -> str:
     images = plan.own - plan.own_held_out + plan.learn
     seconds = info.training_seconds / info.train.epochs * config.epochs * images / n_before
     return f"About {duration(seconds)} on a machine like the one it was trained on. "
-
-
-def _watch(state: LoopState) -> None:
-    @st.fragment(run_every=POLL_SECONDS)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield around its section
-        shielded(lambda: _active(state))
-
-    watch()
 
 
 def _active(state: LoopState) -> None:

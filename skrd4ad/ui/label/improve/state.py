@@ -32,23 +32,14 @@ class LoopState:
 
 
 def loop_state(info: ModelInfo) -> LoopState:
-    """The labels of a model's class as they are now, with its calibration as it is now.
-
-    Raises:
-        CheckpointError: the model folder is gone or damaged.
-        StorageError: the database cannot be read.
-    """
+    """The labels of a model's class as they are now, with its calibration as it is now."""
     fresh = read_info(info.folder)
     book, seen = book_of(fresh), seen_of(fresh)
     return LoopState(fresh, book, seen, labels_of(fresh, book, seen))
 
 
 def book_of(info: ModelInfo) -> LabelBook:
-    """Labelled images with the scores of a model; only what changed since the last rerun is read.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Labelled images with the scores of a model; only what changed since the last rerun is read."""
     books: dict[str, LabelBook] = st.session_state.setdefault(_BOOKS, {})
     book = read_book(info, books.pop(info.digest, None))
     books[info.digest] = book

@@ -14,15 +14,11 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.datasets import class_of_model, classes_of, made_datasets, preflight
 from skrd4ad.services.evaluation.charts import class_bars, curve_chart
 from skrd4ad.services.evaluation.evaluate import find_evaluation
-from skrd4ad.services.labelling.exchange.transfer import (
-    ExportOptions,
-    labelled_classes,
-    make_dataset,
-    plan_export,
-    plan_import,
-    run_import,
-)
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.transfer import make_dataset, plan_import, run_import
 from skrd4ad.services.training import TrainingRequest, train_class
+from skrd4ad.storage.database import workspace_database
+from skrd4ad.storage.label_exchange import classes_with_labels
 from skrd4ad.storage.label_queue import QueueFilter
 
 MVTEC = ExportOptions(format="mvtec")
@@ -46,7 +42,8 @@ def labelled(tiny_data: Path) -> None:
 
 
 def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, home: Path, tiny_data: Path) -> None:
-    assert labelled_classes() == [("floor", "disc")]
+    with workspace_database().read() as session:
+        assert classes_with_labels(session) == [("floor", "disc")]
     folder, exported = make_dataset(plan_export(LABELS, MVTEC), "from-the-floor")
     assert folder == home / "labelled" / "from-the-floor"
     assert made_datasets() == [folder]

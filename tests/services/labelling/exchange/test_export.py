@@ -16,14 +16,8 @@ from skrd4ad.data.images.read import content_hash, read_mask
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.exchange.text import export_lines
-from skrd4ad.services.labelling.exchange.transfer import (
-    ExportOptions,
-    export_folder,
-    export_zip,
-    export_zip_bytes,
-    plan_export,
-)
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.transfer import export_folder, export_lines, export_zip, export_zip_bytes
 from skrd4ad.services.labelling.files import load_mask_file, stored_path
 from tests.label_world import ALL, HEIGHT, WIDTH, files_of, fill_workspace, item, items, picture, put, random_mask
 

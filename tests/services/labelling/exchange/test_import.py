@@ -67,7 +67,7 @@ def shown() -> dict[str, tuple[str, str | None]]:
 
 
 def problems(plan: ImportPlan) -> str:
-    return "\n".join(map(str, plan.checked.problems))
+    return "\n".join(map(str, plan.valid.problems))
 
 
 # ---- CSV by hand
@@ -91,8 +91,8 @@ def test_a_table_by_hand_beside_its_images(data: Path, separator: str) -> None:
     assert shown() == {"0.png": ("good", None), "1.png": ("defect", "dent"), "2.png": ("none", None)}
     assert Path(item("0.png").file) == data / "0.png", "an image on the server stays where it is"
     assert np.array_equal(load_mask_file(item("1.png").mask_file or ""), random_mask(1))
-    assert item("1.png").reviewer == "Importer"
-    assert item("1.png").comment == 'a "b" (decided by Old Hand on 2024-02-01 09:00 UTC)'
+    assert item("1.png").latest.reviewer == "Importer"
+    assert item("1.png").latest.comment == 'a "b" (decided by Old Hand on 2024-02-01 09:00 UTC)'
     assert bring(data / "mine.csv").kinds == {"same": 2, "undecided": 1}
 
 
@@ -100,7 +100,7 @@ def test_an_uploaded_table_finds_images_by_content_and_by_name() -> None:
     first, _ = put("a.png", picture(1)), put("b.png", picture(2))
     plan = bring(f"file,sha256,label\nx/y.png,{first.digest.upper()},good\nx/b.png,,defect\n".encode(), "t.csv")
     assert shown() == {"a.png": ("good", None), "b.png": ("defect", None)}
-    assert plan.checked.notes == ("1 image found by name alone, as the file gives no sha256.",)
+    assert plan.valid.notes == ("1 image found by name alone, as the file gives no sha256.",)
 
 
 def test_a_name_that_two_images_have_is_not_guessed() -> None:
@@ -199,7 +199,7 @@ def test_the_same_image_twice_counts_once_and_contradictions_are_named(data: Pat
         (data / name).write_bytes(picture(1))
     (data / "t.csv").write_text("file,label\na.png,good\nb.png,good\nc.png,defect\n", encoding="utf-8")
     plan = look(data / "t.csv")
-    assert plan.checked.notes == ("1 image more than once in it, with the same label: counted once.",)
+    assert plan.valid.notes == ("1 image more than once in it, with the same label: counted once.",)
     assert problems(plan) == "t.csv, line 4: it is the same image as t.csv, line 2, with another label"
 
 
@@ -232,7 +232,7 @@ def test_a_file_of_another_tool_with_all_kinds_of_masks(data: Path) -> None:
         "3.png": ("defect", "dent"),
         "4.png": ("defect", "dent"),
     }
-    assert set(plan.checked.notes) == {
+    assert set(plan.valid.notes) == {
         "1 image with several types of defect: the one with the largest area was taken.",
         "1 image with boxes but no mask: taken as defects without a mask.",
         "2 images without annotations: left out; they can be taken as good parts.",
@@ -344,7 +344,7 @@ def test_a_labelled_folder_of_the_mvtec_layout(data: Path) -> None:
         ("test", "good"),
         ("test", "dent"),
     ]
-    assert all(one.reviewer == "Importer" and one.origin == "import" for one in items())
+    assert all(one.latest.reviewer == "Importer" and one.origin == "import" for one in items())
 
 
 def test_of_several_classes_the_one_of_that_name_is_taken() -> None:

@@ -13,21 +13,31 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import JobHandle, queue, reset_queue
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.annotate import QueueFilter
 from skrd4ad.services.labelling.exchange import import_job
 from skrd4ad.services.labelling.exchange.import_job import (
     KEPT,
     Agreed,
     ImportRequest,
     latest_import,
-    look_of,
+    preview_of,
     repeat_import,
     submit_import,
-    submit_look,
+    submit_preview,
 )
-from skrd4ad.services.labelling.exchange.transfer import ExportOptions, export_zip_bytes, plan_export
-from tests.label_world import CLASS, DATASET, fill_workspace, holding, items, other_workspace, picture, put
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes
+from skrd4ad.storage.label_queue import QueueFilter
+from tests.label_world import (
+    CLASS,
+    DATASET,
+    fill_workspace,
+    holding,
+    items,
+    other_workspace,
+    page_of_queue,
+    picture,
+    put,
+)
 
 LONG = 60.0
 
@@ -55,7 +65,7 @@ def ended(job_id: str) -> JobView:
 
 def agreed(job: JobView, *, skip_bad: bool = False) -> tuple[ImportRequest, Agreed]:
     assert job.result is not None, job.error
-    look = look_of(job.result)
+    look = preview_of(job.result)
     mine = Agreed(reviewer=" B.  Meier ", conflicts="keep", skip_bad=skip_bad, fingerprint=look.fingerprint)
     return ImportRequest.from_dict(job.request), mine
 
@@ -72,8 +82,8 @@ def test_a_look_stores_nothing_and_an_import_what_was_looked_at(
         fill_workspace()
         content = exported()
         theirs = {one.digest: holding(one) for one in items() if one.label != "none"}
-    job = ended(submit_look(info, content, name="labels.zip"))
-    look = look_of(job.result or {})
+    job = ended(submit_preview(info, content, name="labels.zip"))
+    look = preview_of(job.result or {})
     assert (look.format, look.usable, look.kinds, look.problems) == ("csv", len(theirs), {"new": len(theirs)}, ())
     assert items() == []
     assert job.progress["share"] == 1.0 and job.title == f"{CLASS} · check of labels"
@@ -89,7 +99,7 @@ def test_a_look_stores_nothing_and_an_import_what_was_looked_at(
 
 def test_a_restarted_program_still_knows_what_was_found(info: ModelInfo) -> None:
     image = put("a.png", picture(1))
-    found = ended(submit_look(info, f"sha256,label\n{image.digest},good\n".encode(), name="t.csv"))
+    found = ended(submit_preview(info, f"sha256,label\n{image.digest},good\n".encode(), name="t.csv"))
     reset_queue()
     assert latest_import(info) == found
     assert ended(submit_import(*agreed(found))).state == "done"
@@ -104,7 +114,7 @@ def test_it_does_not_wait_for_a_training(info: ModelInfo) -> None:
 
     training = queue().submit(kind="train", title="Training", request={}, work=train)
     image = put("a.png", picture(1))
-    job = ended(submit_look(info, f"sha256,label\n{image.digest},good\n".encode(), name="t.csv"))
+    job = ended(submit_preview(info, f"sha256,label\n{image.digest},good\n".encode(), name="t.csv"))
     assert job.state == "done"
     assert queue().get(training).state == "running"
     queue().cancel(training)
@@ -114,13 +124,13 @@ def test_a_folder_that_was_changed_since_is_not_imported(world: Path, info: Mode
     folder = world / "data" / "parts"
     (folder / "test" / "good").mkdir(parents=True)
     (folder / "test" / "good" / "a.png").write_bytes(picture(1))
-    found = ended(submit_look(info, folder))
+    found = ended(submit_preview(info, folder))
     (folder / "test" / "good" / "b.png").write_bytes(picture(2))
     job = ended(submit_import(*agreed(found)))
     assert job.state == "failed"
     assert "was changed since it was looked at, so nothing was stored. Check it again." in (job.error or "")
     assert items() == []
-    assert ended(submit_import(*agreed(ended(submit_look(info, folder))))).state == "done"
+    assert ended(submit_import(*agreed(ended(submit_preview(info, folder))))).state == "done"
     assert len(items()) == 2
     assert folder.is_dir(), "only what was uploaded is taken away"
 
@@ -128,8 +138,8 @@ def test_a_folder_that_was_changed_since_is_not_imported(world: Path, info: Mode
 def test_wrong_entries_are_told_and_left_out_only_on_request(info: ModelInfo) -> None:
     image = put("a.png", picture(1))
     content = f"sha256,label\n{image.digest},good\n{'0' * 64},good\n".encode()
-    found = ended(submit_look(info, content, name="t.csv"))
-    look = look_of(found.result or {})
+    found = ended(submit_preview(info, content, name="t.csv"))
+    look = preview_of(found.result or {})
     assert look.n_problems == 1 and "no image with its sha256" in look.problems[0][1]
     refused = ended(submit_import(*agreed(found)))
     assert refused.state == "failed" and "1 entry is wrong" in (refused.error or "")
@@ -150,16 +160,16 @@ def test_a_class_has_one_import_at_a_time_and_a_cancelled_one_can_be_tried_again
 
     monkeypatch.setattr(import_job, "plan_import", endless)
     content = f"sha256,label\n{image.digest},good\n".encode()
-    job = submit_look(info, content, name="t.csv")
+    job = submit_preview(info, content, name="t.csv")
     with pytest.raises(ConfigError, match="is not done yet"):
-        submit_look(info, content, name="t.csv")
+        submit_preview(info, content, name="t.csv")
     with pytest.raises(ConfigError, match="no import of labels that has ended"):
         repeat_import(job)
     queue().cancel(job)
     assert ended(job).state == "cancelled"
     monkeypatch.setattr(import_job, "plan_import", original)
     again = ended(repeat_import(job))
-    assert again.state == "done" and look_of(again.result or {}).usable == 1
+    assert again.state == "done" and preview_of(again.result or {}).usable == 1
     other = replace(info, class_name="other")
     assert latest_import(other) is None
 
@@ -167,12 +177,12 @@ def test_a_class_has_one_import_at_a_time_and_a_cancelled_one_can_be_tried_again
 def test_an_upload_is_kept_for_a_day(world: Path, info: ModelInfo) -> None:
     image = put("a.png", picture(1))
     content = f"sha256,label\n{image.digest},good\n".encode()
-    found = ended(submit_look(info, content, name="t.csv"))
+    found = ended(submit_preview(info, content, name="t.csv"))
     (kept,) = (world / "home" / "imports").iterdir()
     assert kept.read_bytes() == content
     yesterday = time.time() - KEPT.total_seconds() - 1
     os.utime(kept, (yesterday, yesterday))
-    ended(submit_look(info, content + b"\n", name="u.csv"))
+    ended(submit_preview(info, content + b"\n", name="u.csv"))
     assert not kept.exists()
     job = ended(submit_import(*agreed(found)))
     assert job.state == "failed" and "t.csv is not kept any more" in (job.error or "")
@@ -182,7 +192,7 @@ def test_a_request_and_a_result_of_another_version_are_refused_in_words() -> Non
     with pytest.raises(ConfigError, match="request is damaged"):
         ImportRequest.from_dict({"source": "x"})
     with pytest.raises(ConfigError, match=r"result of the import is damaged.*Check the file again"):
-        look_of({"problems": []})
+        preview_of({"problems": []})
     request = ImportRequest(dataset="d", class_name="c", source="/x", name=None, empty_is_good=False)
     mine = Agreed(reviewer="A", conflicts="theirs", skip_bad=True, fingerprint="f")
     assert ImportRequest.from_dict(replace(request, agreed=mine).to_dict()).agreed == mine
@@ -194,4 +204,4 @@ def test_nobody_imports_without_a_name(info: ModelInfo) -> None:
     with pytest.raises(ConfigError, match="reviewer's name"):
         submit_import(request, Agreed(reviewer=" ", conflicts="keep", skip_bad=False, fingerprint=""))
     assert latest_import(info) is None
-    assert annotate.page_of_queue(QueueFilter(dataset=DATASET, class_name=CLASS, model_digest=""))[0] == []
+    assert page_of_queue(QueueFilter(dataset=DATASET, class_name=CLASS, model_digest=""))[0] == []

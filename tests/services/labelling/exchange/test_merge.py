@@ -12,13 +12,12 @@ import pytest
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.exchange.text import kinds_line
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.store import Imported
 from skrd4ad.services.labelling.exchange.transfer import (
-    ExportOptions,
-    Imported,
     export_folder,
     export_zip_bytes,
-    plan_export,
+    kinds_line,
     plan_import,
     run_import,
 )
@@ -100,7 +99,7 @@ def test_what_a_colleague_added_follows_ours_as_it_was_made(colleague) -> None:
     back = colleague(export(), work)
     imported = bring(back)
     assert imported.kinds == {"newer": 2, "same": 1}
-    assert [(one.revision, one.label, one.reviewer) for one in annotate.history_of(item("b.png").digest)] == [
+    assert [(one.number, one.label, one.reviewer) for one in annotate.history_of(item("b.png").digest)] == [
         (1, "good", "Me"),
         (2, "unsure", "Colleague"),
         (3, "good", "Colleague"),
@@ -138,10 +137,15 @@ def test_where_both_decided_differently_nothing_is_overwritten_unasked(colleague
     assert imported.kinds == {"differs": 1, "same": 2}
     now = item("a.png")
     if conflicts == "keep":
-        assert (now.defect_type, now.revision, imported.decisions) == ("dent", 2, 0)
+        assert (now.defect_type, now.latest.number, imported.decisions) == ("dent", 2, 0)
     else:
-        assert (now.defect_type, now.revision, now.reviewer, imported.decisions) == ("crack", 3, "Importer", 1)
-        assert now.comment.startswith("long (decided by Colleague on 2")
+        assert (now.defect_type, now.latest.number, now.latest.reviewer, imported.decisions) == (
+            "crack",
+            3,
+            "Importer",
+            1,
+        )
+        assert now.latest.comment.startswith("long (decided by Colleague on 2")
         assert bring(back, conflicts="theirs").decisions == 0
 
 
@@ -202,7 +206,7 @@ def test_an_image_that_was_moved_to_another_folder_is_decided_on_anew(tmp_path: 
     moved.rename(folder / CLASS / "test" / "dent" / "b.png")
     removed.unlink()
     plan = plan_import(folder, dataset=DATASET, class_name=CLASS)
-    assert plan.checked.notes == ("Left out: 1 image of labels.csv no longer in the folders.",)
+    assert plan.valid.notes == ("Left out: 1 image of labels.csv no longer in the folders.",)
     assert run_import(plan, reviewer="Importer").kinds == {"same": 1, "newer": 1}
     assert (item("b.png").label, item("b.png").defect_type, item("c.png").label) == ("defect", "dent", "good")
 
@@ -267,7 +271,7 @@ def test_a_file_that_changes_between_looking_and_storing_stores_nothing(tmp_path
     (tmp_path / "new.png").write_bytes(mask_png(random_mask(6)))
     with pytest.raises(DataError, match="was changed while it was imported"):
         run_import(plan, reviewer="Importer", conflicts="theirs")
-    assert item("a.png").revision == 2
+    assert item("a.png").latest.number == 2
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -281,7 +285,7 @@ def test_images_whose_files_are_gone_are_found_again(tmp_path: Path, packed: boo
     imported = run_import(looked, reviewer="Importer")
     assert (imported.kinds, imported.decisions, imported.found_again) == ({"same": 3}, 0, 1)
     assert stored_path(item("a.png").file).read_bytes() == picture(0)
-    assert (item("a.png").revision, Path(item("a.png").file).is_absolute()) == (1, not packed)
+    assert (item("a.png").latest.number, Path(item("a.png").file).is_absolute()) == (1, not packed)
 
 
 def test_who_imports_and_how_is_checked() -> None:

@@ -4,14 +4,8 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.services.labelling import annotate
-from skrd4ad.services.labelling.exchange.transfer import (
-    ExportOptions,
-    export_folder,
-    export_zip_bytes,
-    plan_export,
-    plan_import,
-    run_import,
-)
+from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
+from skrd4ad.services.labelling.exchange.transfer import export_folder, export_zip_bytes, plan_import, run_import
 from tests.label_world import ALL, CLASS, DATASET, files_of, fill_workspace, holding, item, items, other_workspace
 
 VARIANTS = {
@@ -45,7 +39,7 @@ def test_a_round_trip_through_an_empty_workspace_changes_nothing(
     histories = {digest: annotate.history_of(digest) for digest in before}
     with other_workspace(tmp_path / "other", monkeypatch):
         plan = plan_import(content, name="labels.zip", dataset=DATASET, class_name=CLASS)
-        assert plan.checked.problems == ()
+        assert plan.valid.problems == ()
         imported = run_import(plan, reviewer="C. Importer")
         assert (imported.kinds, imported.images) == ({"new": 19}, 19)
         assert {one.digest: holding(one) for one in items()} == before
@@ -79,4 +73,4 @@ def test_every_database_takes_an_import(any_database: str, tmp_path: Path) -> No
     table = f"sha256,label,comment\n{first.digest},defect,late\n".encode()
     plan = plan_import(table, name="t.csv", dataset=DATASET, class_name="other")
     assert run_import(plan, reviewer="C", conflicts="theirs").decisions == 1
-    assert (item("good 0.png").label, item("good 0.png").revision) == ("defect", 2)
+    assert (item("good 0.png").label, item("good 0.png").latest.number) == ("defect", 2)
