@@ -5,8 +5,8 @@
     python -m benchmarks.accuracy --table --document docs/accuracy.md      and put them into the document
 
 One row a class, seed and setting goes to ``benchmarks/results/accuracy.csv``; rows that are there are not measured
-again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.training.train.train` and looks at
-all test images; no setting sees them before. ``seconds`` is the wall time of the whole training, reading the images
+again, so it can be stopped and gone on with. Every model is trained by :func:`skrd4ad.training.train.train` and looks
+at all test images; no setting sees them before. ``seconds`` is the wall time of the whole training, reading the images
 included; ``ms`` that of one image at a time by torch on the threads given, read and resized already. Settings that
 differ in the map alone have the same student: those of one call share its training, and the first has the seconds.
 """

@@ -1,6 +1,6 @@
 """What the training images look like, as ranges in which a new image can be judged: ``reference.json``.
 
-The ranges come from good images of the training alone, never from test images; :mod:`skrd4ad.inference.ranges` says how.
+The ranges come from good training images alone, never from test images; :mod:`skrd4ad.inference.ranges` says how.
 All sides of all ranges are given equal parts of ``refusal_rate``, so that together they refuse no more of the good
 images than that.
 """

@@ -46,7 +46,7 @@ def measure(
 ) -> StoredEvaluation:
     """Measure a model on a class and keep what was found, in place of what was known before.
 
-    Arguments and errors as for :func:`skrd4ad.services.evaluation.evaluate.evaluate_class`, and ``contents``: of the class.
+    Arguments and errors as for :func:`.evaluate.evaluate_class`; ``contents`` are those of the class.
     """
     steps = _Steps(report, check)
     steps.begin("weights", "loading the model")

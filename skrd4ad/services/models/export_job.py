@@ -1,4 +1,4 @@
-"""Making an export of a model and its certificate, here or in the background; see :mod:`skrd4ad.services.models.exports`."""
+"""An export of a model with its certificate, made here or in the background; :mod:`.exports` lists them."""
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
