@@ -1,7 +1,7 @@
 """Settings of a model and of its training, validated once, where they are made."""
 
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal, TypeVar, get_args
+from dataclasses import dataclass, replace
+from typing import Any, Literal, get_args
 
 from skrd4ad.errors import ConfigError
 
@@ -203,23 +203,3 @@ PRESETS = {
         train=TrainConfig(epochs=200, selection="last"),
     ),
 }
-
-
-C = TypeVar("C", ModelConfig, TrainConfig)
-
-
-def to_dict(config: ModelConfig | TrainConfig) -> dict[str, Any]:
-    """JSON-ready form of a config."""
-    return asdict(config)
-
-
-def from_dict(kind: type[C], values: dict[str, Any]) -> C:
-    """Config of a kind from its JSON form.
-
-    Raises:
-        ConfigError: a key is unknown or a value is out of range.
-    """
-    known = {f.name for f in fields(kind)}
-    if unknown := sorted(set(values) - known):
-        raise ConfigError(f"Unknown settings: {', '.join(unknown)}; allowed: {', '.join(sorted(known))}.")
-    return kind(**values)

@@ -9,6 +9,7 @@ The tree::
     │   └── LayoutError        a folder has no layout that is known
     ├── WeightsError           a teacher's weights cannot be found, fetched or trusted
     ├── CheckpointError        a model folder or a checkpoint file cannot be read or written
+    │   └── DocumentError      a JSON document is damaged: a value is missing, unknown, or not what is allowed
     ├── TrainingError          training cannot start or go on
     │   └── TrainingCancelled  the user asked it to stop
     └── StorageError           the database or the workspace cannot be used
@@ -45,6 +46,10 @@ class WeightsError(SkrdError):
 
 class CheckpointError(SkrdError):
     """A model folder or a checkpoint file cannot be read or written."""
+
+
+class DocumentError(CheckpointError):
+    """A JSON document, in a file or in the database, is damaged or of another format."""
 
 
 class TrainingError(SkrdError):

@@ -1,17 +1,38 @@
 """Writing that is either done or not: a temporary name, flushed to the disk, then renamed."""
 
-import fcntl
+import errno
 import json
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from filelock import FileLock
+
+from skrd4ad.digests import file_digest
+from skrd4ad.documents import Count, to_plain
 from skrd4ad.errors import CheckpointError
+
+LOCK = ".lock"
+_SYNC_FLAGS = os.O_RDONLY if os.name == "posix" else os.O_RDWR
+"""Windows flushes only files that are open for writing, and no folders."""
+
+
+@dataclass(frozen=True)
+class FileEntry:
+    """What a file was when it was written."""
+
+    sha256: str
+    bytes: Count
+
+    @staticmethod
+    def of(path: Path) -> "FileEntry":
+        """Digest and size of a file as it is now."""
+        return FileEntry(file_digest(path), path.stat().st_size)
 
 
 @contextmanager
@@ -63,18 +84,23 @@ def new_file(target: Path) -> Iterator[Path]:
 def locked(folder: Path) -> Iterator[None]:
     """Only one holder at a time, over all threads and processes: for reading a file and writing it again.
 
+    The lock is a file in the folder. A folder that cannot be written is not locked, as nobody can change it.
+
     Raises:
         CheckpointError: there is no such folder.
     """
+    if not folder.is_dir():
+        raise CheckpointError(f"There is no folder {folder}.")
+    lock = FileLock(folder / LOCK)
     try:
-        descriptor = os.open(folder, os.O_RDONLY)
+        lock.acquire()
     except OSError as error:
-        raise CheckpointError(f"The folder {folder} cannot be read: {error.strerror or error}.") from error
+        if os.access(folder, os.W_OK) and error.errno != errno.EROFS:
+            raise CheckpointError(f"The folder {folder} cannot be locked: {error.strerror or error}.") from error
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
         yield
     finally:
-        os.close(descriptor)
+        lock.release()
 
 
 def require_writable(folder: Path) -> None:
@@ -93,33 +119,31 @@ def require_writable(folder: Path) -> None:
         ) from error
 
 
-def write_json(target: Path, values: Mapping[str, Any]) -> None:
+def write_json(target: Path, value: object, *, format: int | None = None, indent: int | None = 2) -> None:
     """Replace a JSON file in one go.
 
+    Args:
+        target: the file.
+        value: dataclass or mapping; see :func:`skrd4ad.documents.to_plain`.
+        format: number of the document's format, kept under ``format``; None for documents without one.
+        indent: spaces a level; None for a file that nobody reads.
+
     Raises:
-        CheckpointError: the place cannot be written.
+        CheckpointError: a value has no JSON form, or the place cannot be written.
     """
+    values = ({} if format is None else {"format": format}) | to_plain(value)
+    text = json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
     with new_file(target) as temporary:
-        temporary.write_text(json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file.
-
-    Raises:
-        CheckpointError: the file is missing, unreadable or damaged.
-    """
-    try:
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    if not isinstance(values, dict):
-        raise CheckpointError(f"{path} is damaged: expected a JSON object.")
-    return values
+        try:
+            temporary.write_text(text, encoding="utf-8")
+        except UnicodeEncodeError:  # a file's name need not be valid text
+            temporary.write_text(json.dumps(values, indent=indent) + "\n", encoding="ascii")
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    if os.name != "posix" and path.is_dir():
+        return
+    descriptor = os.open(path, _SYNC_FLAGS)
     try:
         os.fsync(descriptor)
     finally:

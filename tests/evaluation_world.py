@@ -10,8 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.model_folder.folder import CONFIG, WEIGHTS, file_digest, read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.digests import file_digest
+from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation
 from skrd4ad.types import DatasetClass
 

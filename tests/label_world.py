@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from skrd4ad.data.images.read import content_hash
+from skrd4ad.digests import content_digest
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.review import keep_upload
@@ -48,7 +48,7 @@ def random_mask(seed: int) -> NDArray[np.bool_]:
 def put(name: str, content: bytes, *, split: str | None = None, known_type: str | None = None) -> QueueItem:
     """Put an image among those of the class."""
     path = keep_upload(content, name=name)
-    digest = content_hash(content)
+    digest = content_digest(content)
     with workspace_database().write() as session:
         save_image(session, digest=digest, name=name, file=path.relative_to(workspace()))
         save_class_image(

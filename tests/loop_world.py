@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from skrd4ad.data.images.read import content_hash, read_mask
+from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.digests import file_digest
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import Seen, seen_by
 from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
@@ -26,7 +27,7 @@ def part(root: Path) -> DatasetClass:
 
 def put(info: ModelInfo, path: Path, *, split: str | None = None) -> str:
     """Put an image where it lies among those of a model's class; returns its digest."""
-    digest = content_hash(path)
+    digest = file_digest(path)
     with workspace_database().write() as session:
         save_image(session, digest=digest, name=path.name, file=path)
         save_class_image(

@@ -11,7 +11,19 @@ LONGEST = 350
 MOST_MODULES = 16
 """In one folder, its ``__init__`` not counted."""
 
-FOR_ALL = {"errors", "types", "config", "paths", "scratch", "files", "format", "parallel", "task", "documents"}
+FOR_ALL = {
+    "errors",
+    "types",
+    "config",
+    "paths",
+    "scratch",
+    "files",
+    "format",
+    "parallel",
+    "task",
+    "documents",
+    "digests",
+}
 LEAVES = {"metrics", "storage", "visualize", "regions"}
 _INFERENCE = FOR_ALL | LEAVES - {"storage"} | {"data", "models", "losses", "anomaly_map", "model_folder"}
 _SERVICES = _INFERENCE | {"storage", "inference", "training", "export"}

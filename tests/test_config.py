@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from skrd4ad.config import LOSS_OF_L2, NETS, PRESETS, ModelConfig, TrainConfig, from_dict, to_dict
-from skrd4ad.errors import ConfigError
+from skrd4ad.config import LOSS_OF_L2, NETS, PRESETS, ModelConfig, TrainConfig
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import ConfigError, DocumentError
 
 
 @pytest.mark.parametrize(
@@ -101,17 +102,17 @@ def test_no_preset_chooses_the_epoch_on_the_test_set(preset: Any) -> None:
     "config", [ModelConfig(net="res34", res=1, image_size=128), TrainConfig(epochs=7, loss="mse", selection="last")]
 )
 def test_json_and_back_is_the_same_config(config: ModelConfig | TrainConfig) -> None:
-    assert from_dict(type(config), json.loads(json.dumps(to_dict(config)))) == config
+    assert decode(json.loads(json.dumps(to_plain(config))), type(config), what="it") == config
 
 
 def test_unknown_settings_are_named_with_the_known_ones() -> None:
-    with pytest.raises(ConfigError, match=r"Unknown settings: colour, size; allowed: fusion, image_size, net"):
-        from_dict(ModelConfig, {"net": "res18", "size": 1, "colour": 2})
+    with pytest.raises(DocumentError, match=r"it is damaged: size, colour: unknown; allowed: net, res, image_size"):
+        decode({"net": "res18", "size": 1, "colour": 2}, ModelConfig, what="it")
 
 
 def test_values_from_json_are_validated_too() -> None:
-    with pytest.raises(ConfigError, match="res is 9"):
-        from_dict(ModelConfig, {"res": 9})
+    with pytest.raises(DocumentError, match="res is 9"):
+        decode({"res": 9}, ModelConfig, what="it")
 
 
 def test_most_steps_shorten_a_training_on_many_images_only() -> None:

@@ -1,3 +1,4 @@
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -63,7 +64,7 @@ def test_metrics_from_files_are_those_from_memory(monkeypatch: pytest.MonkeyPatc
             has_mask=np.ones(8, bool),
             ignored=None,
         )
-        return evaluate(data).to_dict()
+        return asdict(evaluate(data))
 
     in_memory = measured()
     monkeypatch.setenv("SKRD4AD_CACHE_MB", "0")

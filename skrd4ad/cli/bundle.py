@@ -5,6 +5,7 @@ from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.format import format_size
 from skrd4ad.model_folder.bundle import bundle_name, write_bundle
 from skrd4ad.model_folder.folder import read_info
 
@@ -33,6 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
         target = target / bundle_name(read_info(arguments.model))
     manifest = write_bundle(arguments.model, target)
     size = target.stat().st_size
-    output.say(f"{target}\n  {len(manifest.parts)} parts, {size / 2**20:.1f} MB, model {manifest.model_digest[:16]}")
-    output.document({"file": str(target.absolute()), "bytes": size, "manifest": manifest.to_dict()})
+    output.say(f"{target}\n  {len(manifest.parts)} parts, {format_size(size)}, model {manifest.model_digest[:16]}")
+    output.document({"file": str(target.absolute()), "bytes": size, "manifest": manifest.to_plain()})
     return DONE

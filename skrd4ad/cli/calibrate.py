@@ -10,6 +10,7 @@ from skrd4ad.cli.arguments import Parser, add_weights, chosen_classes, command, 
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.format import format_number
 from skrd4ad.inference.scoring import Surface, surface_of
@@ -71,7 +72,7 @@ def run(arguments: argparse.Namespace) -> int:
         info = use_version(arguments.model, arguments.use)
         assert info.calibration is not None
         output.say(f"In use: {_version_line(info.calibration)}")
-        output.document({"model": str(arguments.model), "calibration": info.calibration.to_dict()})
+        output.document({"model": str(arguments.model), "calibration": to_plain(info.calibration)})
         return DONE
     choice = _choice(arguments)
     info = read_info(arguments.model)
@@ -171,7 +172,7 @@ def _report(proposal: Proposal, info: ModelInfo, output: Output) -> None:
     output.document(
         {
             "model": str(info.folder),
-            "calibration": calibration.to_dict(),
+            "calibration": to_plain(calibration),
             "promise": proposal.promise,
             "interval": proposal.interval,
             "consequences": asdict(proposal.consequences),
@@ -203,7 +204,7 @@ def _show_history(folder: Path, output: Output) -> int:
         output.say(f"{'*' if each.version == current else ' '} {_version_line(each)}")
     if not versions:
         output.note("This model has no calibration yet.")
-    output.document({"model": str(folder), "current": current, "versions": [each.to_dict() for each in versions]})
+    output.document({"model": str(folder), "current": current, "versions": to_plain(versions)})
     return DONE
 
 

@@ -7,7 +7,7 @@ from skrd4ad.cli.arguments import Parser, add_data, add_weights, command
 from skrd4ad.cli.evaluate import the_class
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.errors import ConfigError
-from skrd4ad.model_folder.card import METRIC_TITLES
+from skrd4ad.format import METRIC_TITLES
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.evaluation.compare import Comparison, compare, to_dict
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class
@@ -77,7 +77,7 @@ def _text(found: Comparison) -> str:
         f"  {found.n_good} good and {found.n_defect} defective test images",
         f"  {'':<24}{'A':>8}{'B':>10}{'B less A':>11}   95 % interval",
     ]
-    for name, title in METRIC_TITLES:
+    for name, title in METRIC_TITLES.items():
         difference = found.differences[name]
         if difference.a is None or difference.b is None or difference.difference is None:
             continue

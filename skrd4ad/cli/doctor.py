@@ -34,5 +34,5 @@ def run(arguments: argparse.Namespace) -> int:
     with output.progress("examining images") as show:
         report = examine(classes, image_size=arguments.image_size, progress=show)
     output.say(report.to_text())
-    output.document(report.to_dict())
+    output.document(report.to_plain())
     return DONE if report.ok else NO

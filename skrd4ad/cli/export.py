@@ -78,7 +78,7 @@ def run(arguments: argparse.Namespace) -> int:
     output.say(f"{made.export.folder}\n  {result['words']}")
     for problem in made.certificate.problems if made.certificate else ():
         output.note(f"failed: {problem}")
-    output.document({**result, "manifest": made.export.manifest.to_dict()})
+    output.document({**result, "manifest": made.export.manifest.to_plain()})
     return NO if result["passed"] is False else DONE
 
 

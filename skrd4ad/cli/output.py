@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from skrd4ad.errors import ConfigError, SkrdError
-from skrd4ad.model_folder.card import METRIC_TITLES
+from skrd4ad.format import METRIC_TITLES
 from skrd4ad.training.progress import Observer, TrainProgress
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
@@ -154,7 +154,7 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Figures of an evaluation, one line each, with intervals where there are any; undefined ones are left out."""
     intervals = metrics.get("intervals") or {}
     lines = []
-    for key, title in METRIC_TITLES:
+    for key, title in METRIC_TITLES.items():
         if metrics.get(key) is not None:
             limits = intervals.get(key)
             interval = "" if limits is None else f"   95 % {limits[0]:.4f} to {limits[1]:.4f}"

@@ -1,7 +1,6 @@
 """``skrd4ad runtimes``: find the fastest runtime of a model on this machine."""
 
 import argparse
-import os
 from pathlib import Path
 
 from skrd4ad.cli.arguments import Parser, add_weights, command
@@ -14,6 +13,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.inspection.runtimes import measure_model, words_of
+from skrd4ad.services.jobs.process import lower_process_priority
 from skrd4ad.types import DatasetClass
 
 
@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure the runtimes."""
     output = Output(as_json=arguments.json)
     if arguments.nice:
-        os.nice(10)
+        lower_process_priority()
     with output.progress("loading the model") as show:
         predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
         measured = measure_model(
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     for each in measured.candidates:
         output.say(_line(each))
     output.say(f"{words_of(measured)}")
-    output.document({"model": str(arguments.model), **measured.to_dict()})
+    output.document({"model": str(arguments.model), **measured.to_plain()})
     return DONE
 
 

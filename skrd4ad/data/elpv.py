@@ -1,10 +1,10 @@
 """ELPV: electroluminescence images of real solar cells, read from the PyPI package ``elpv-dataset``."""
 
-import hashlib
 import importlib.util
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError
 from skrd4ad.types import GOOD, DatasetClass, Sample, Split
 
@@ -45,8 +45,7 @@ def elpv_classes() -> list[DatasetClass]:
 
 def split_of_good(file_name: str) -> Split:
     """Split of a good cell: depends on nothing but its file name."""
-    digest = hashlib.sha256(file_name.encode()).digest()
-    return "train" if int.from_bytes(digest[:8], "big") < TRAIN_SHARE * 2**64 else "test"
+    return "train" if int(content_digest(file_name)[:16], 16) < TRAIN_SHARE * 2**64 else "test"
 
 
 def _data_folder() -> Path:

@@ -1,23 +1,24 @@
 """Which runtime is fastest for a model on this machine and says the same as torch: measured once, and remembered."""
 
-import hashlib
 import os
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import skrd4ad
+from skrd4ad import documents
 from skrd4ad.data.dataset import load_images
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import CheckImages, compare
 from skrd4ad.export.graph import GRAPH_VERSION
-from skrd4ad.export.manifest import ExportLimits
-from skrd4ad.export.runtimes import Choice, UnderSurface, by_runtime, runtime_cache
-from skrd4ad.files import read_json, write_json
+from skrd4ad.export.manifest import ExportLimits, Precision
+from skrd4ad.export.runtimes import Choice, RuntimeName, UnderSurface, by_runtime, runtime_cache
+from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import surface_of
 from skrd4ad.model_folder.info import ModelInfo
@@ -71,17 +72,17 @@ class Measured:
         usable = [each for each in self.candidates if each.usable and not (exact and each.choice.precision != "fp32")]
         return min(usable, key=lambda each: each.milliseconds or 0.0).choice
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {
             "format": FORMAT,
-            "fastest": asdict(self.fastest()),
+            "fastest": documents.to_plain(self.fastest()),
             "candidates": [
                 {
-                    **asdict(each.choice),
+                    **documents.to_plain(each.choice),
                     "milliseconds": each.milliseconds,
                     "problem": each.problem,
-                    "certificate": None if each.certificate is None else each.certificate.to_dict(),
+                    "certificate": None if each.certificate is None else each.certificate.to_plain(),
                 }
                 for each in self.candidates
             ],
@@ -91,34 +92,44 @@ class Measured:
         }
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> "Measured":
-        """From the JSON form.
+    def from_plain(values: Mapping[str, Any], what: str) -> "Measured":
+        """What was measured, from its JSON form; ``what`` names it in messages.
 
         Raises:
             CheckpointError: it has another format, or is damaged.
         """
-        try:
-            if values["format"] != FORMAT:
-                raise ValueError(f"its format is not {FORMAT}")
-            candidates = tuple(
-                Candidate(
-                    choice=Choice(each["runtime"], each["precision"]),
-                    milliseconds=each["milliseconds"],
-                    certificate=None if each["certificate"] is None else Certificate.from_dict(each["certificate"]),
-                    problem=each["problem"],
-                )
-                for each in values["candidates"]
+        found = documents.decode(values, _MeasuredFile, what=what, format=FORMAT, ignore=("fastest",))
+        candidates = tuple(
+            Candidate(
+                choice=Choice(each.runtime, each.precision),
+                milliseconds=each.milliseconds,
+                certificate=None if each.certificate is None else Certificate.from_plain(each.certificate, what),
+                problem=each.problem,
             )
-            if not any(each.usable and each.choice.precision == "fp32" for each in candidates):
-                raise ValueError("no runtime in fp32 may be used")
-            return Measured(
-                candidates=candidates,
-                images=values["images"],
-                calibration=values["calibration"],
-                environment=values["environment"],
-            )
-        except (KeyError, TypeError, ValueError, ConfigError) as error:
-            raise CheckpointError(f"What was measured of the runtimes is damaged ({error}).") from error
+            for each in found.candidates
+        )
+        if not any(each.usable and each.choice.precision == "fp32" for each in candidates):
+            raise documents.damaged(what, "no runtime in fp32 may be used")
+        return Measured(
+            candidates=candidates, images=found.images, calibration=found.calibration, environment=found.environment
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class _CandidateEntry:
+    runtime: RuntimeName
+    precision: Precision
+    milliseconds: float | None
+    certificate: dict[str, Any] | None
+    problem: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _MeasuredFile:
+    candidates: tuple[_CandidateEntry, ...]
+    images: str
+    calibration: int | None
+    environment: dict[str, str]
 
 
 def measure(
@@ -177,7 +188,7 @@ def measure(
         calibration=None if limits is None else limits.calibration,
         environment=_environment(),
     )
-    write_json(_file(predictor.info), measured.to_dict())
+    write_json(_file(predictor.info), measured.to_plain())
     return measured
 
 
@@ -185,7 +196,7 @@ def remembered(info: ModelInfo) -> Measured | None:
     """What was measured of a model with its current calibration, on this machine and with these versions; or None."""
     file = _file(info)
     try:
-        return Measured.from_dict(read_json(file)) if file.is_file() else None
+        return Measured.from_plain(documents.read_values(file), str(file)) if file.is_file() else None
     except CheckpointError:
         return None  # it is measured anew
 
@@ -257,5 +268,5 @@ def _environment() -> dict[str, str]:
 def _file(info: ModelInfo) -> Path:
     calibration = None if info.calibration is None else info.calibration.version
     parts = (FORMAT, GRAPH_VERSION, info.digest, info.teacher_digest, calibration, sorted(_environment().items()))
-    name = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+    name = content_digest("|".join(map(str, parts)))[:32]
     return runtime_cache() / f"{name}.json"

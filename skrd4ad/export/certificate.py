@@ -1,13 +1,16 @@
 """What a comparison of an export with its model found: ``certificate.json`` beside the export."""
 
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
+from skrd4ad import documents
+from skrd4ad.digests import file_digest
+from skrd4ad.documents import Count
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.manifest import MANIFEST, Export, Precision
-from skrd4ad.files import read_json, write_json
+from skrd4ad.files import write_json
 from skrd4ad.model_folder.calibration import this_moment
-from skrd4ad.model_folder.folder import file_digest
 
 CERTIFICATE = "certificate.json"
 FORMAT = 1
@@ -37,12 +40,12 @@ TOLERANCES: dict[Precision, Tolerance] = {
 class Certificate:
     """What a comparison of an export with torch found. Scores are those that limits are compared with."""
 
-    images: int
+    images: Count
     data: str
     """In words: which images."""
-    good: int
+    good: Count
     """Images labelled good; 0 together with ``defective`` where no labels are known."""
-    defective: int
+    defective: Count
     scale: float
     """The reject limit, or without one the median of torch's scores: what differences are a share of."""
     score_difference: float | None
@@ -51,9 +54,9 @@ class Certificate:
     map_difference: float | None
     """Largest of any pixel."""
     mean_map_difference: float | None
-    verdict_flips: int | None
+    verdict_flips: Count | None
     """Images whose verdict is another one; None without limits."""
-    ties: int
+    ties: Count
     """Flips of images on a limit, where rounding alone decides; they are among ``verdict_flips`` and not held against
     the export."""
     auroc_torch: float | None
@@ -89,28 +92,21 @@ class Certificate:
             parts.append(f"AUROC {self.auroc_export:.4f}, torch {self.auroc_torch:.4f}")
         return ", ".join(parts)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {"format": FORMAT, "passed": self.passed, **asdict(self), "problems": list(self.problems)}
+        return {"format": FORMAT, "passed": self.passed, **documents.to_plain(self)}
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> "Certificate":
-        """Certificate from its JSON form.
+    def from_plain(values: Mapping[str, Any], what: str) -> "Certificate":
+        """Certificate from its JSON form; ``what`` names it in messages.
 
         Raises:
             CheckpointError: it has another format, or is damaged.
         """
-        try:
-            rest = dict(values)
-            if rest.pop("format") != FORMAT:
-                raise ValueError(f"its format is not {FORMAT}")
-            passed = rest.pop("passed")
-            tolerance, problems = Tolerance(**rest.pop("tolerance")), tuple(map(str, rest.pop("problems")))
-            found = Certificate(**rest, tolerance=tolerance, problems=problems)
-            if found.passed is not passed:
-                raise ValueError("it says passed and names problems")
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise CheckpointError(f"The certificate is damaged ({error}); check the export again.") from error
+        remedy = "Check the export again."
+        found = documents.decode(values, Certificate, what=what, format=FORMAT, ignore=("passed",), remedy=remedy)
+        if found.passed is not values.get("passed"):
+            raise documents.damaged(what, "it says passed and names problems, or neither", remedy=remedy)
         return found
 
 
@@ -123,7 +119,7 @@ def read_certificate(export: Export) -> Certificate | None:
     path = export.folder / CERTIFICATE
     if not path.is_file():
         return None
-    certificate = Certificate.from_dict(read_json(path))
+    certificate = Certificate.from_plain(documents.read_values(path), str(path))
     if certificate.export_digest != export_digest(export):
         raise CheckpointError(f"{path} is the certificate of another export; check this one again.")
     return certificate
@@ -135,7 +131,7 @@ def write_certificate(export: Export, certificate: Certificate) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
-    write_json(export.folder / CERTIFICATE, certificate.to_dict())
+    write_json(export.folder / CERTIFICATE, certificate.to_plain())
 
 
 def export_digest(export: Export) -> str:

@@ -19,8 +19,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface, surface_of
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.calibration import verdict_of
-from skrd4ad.model_folder.folder import read_history
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo, read_history
 from skrd4ad.types import DatasetClass, Sample
 
 BATCH = 8

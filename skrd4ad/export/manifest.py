@@ -1,15 +1,17 @@
 """What an exported model says of itself: ``manifest.json`` beside its files, and the same facts inside them."""
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from skrd4ad import documents
+from skrd4ad.digests import file_digest
+from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export.graph import INPUT
-from skrd4ad.files import read_json
+from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
-from skrd4ad.model_folder.folder import file_digest
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -77,10 +79,10 @@ class ExportLimits:
     """REVIEW above this score; None where there is no review."""
     pixel_threshold: float
     heat_top: float
-    min_area: int
+    min_area: Positive
     """Pixels of the map. From 2 on the score output is not the score: that is the highest level at which an
     8-connected region of the map has so many pixels, and has to be taken from the map."""
-    ignored_pixels: int
+    ignored_pixels: Count
     """Of the map; they are 0 there."""
     calibration: int
     """Version in the model's history."""
@@ -114,7 +116,7 @@ class ExportManifest:
     """What an exported model is, and the digests of its files."""
 
     settings: ExportSettings
-    image_size: int
+    image_size: Positive
     """Side S of the images and maps."""
     outputs: tuple[str, ...]
     model: dict[str, Any]
@@ -126,20 +128,20 @@ class ExportManifest:
     environment: dict[str, str] = field(default_factory=dict)
     """Versions of what it was made with."""
     made_at: str = field(default_factory=this_moment)
-    files: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """By name: ``sha256`` and ``bytes``."""
+    files: dict[str, FileEntry] = field(default_factory=dict)
+    """By name."""
 
     @property
     def min_area(self) -> int:
         """Pixels of the map that a region needs to count."""
         return 1 if self.limits is None else self.limits.min_area
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form, with words for those who use the export without this program."""
         size = self.image_size
         return {
             "manifest_format": FORMAT,
-            **asdict(self.settings),
+            **documents.to_plain(self.settings),
             "image_size": size,
             "input": {
                 "name": INPUT,
@@ -153,48 +155,18 @@ class ExportManifest:
             "outputs": {name: _MEANING[name] for name in self.outputs},
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
-            "limits": None if self.limits is None else asdict(self.limits),
+            "limits": documents.to_plain(self.limits),
             "quantisation": self.quantisation,
             "environment": self.environment,
             "made_at": self.made_at,
-            "files": self.files,
+            "files": documents.to_plain(self.files),
         }
 
     def facts(self) -> str:
         """JSON that goes into the model file itself: all but the digests of the files."""
-        values = self.to_dict()
+        values = self.to_plain()
         del values["files"]
         return json.dumps(values, allow_nan=False)
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "ExportManifest":
-        """Manifest from its JSON form.
-
-        Raises:
-            CheckpointError: it has another format, or a value is missing or of another kind.
-        """
-        try:
-            if values["manifest_format"] != FORMAT:
-                raise ValueError(f"its format is {values['manifest_format']!r}; this version reads {FORMAT}")
-            limits = values["limits"]
-            return ExportManifest(
-                settings=ExportSettings(format=values["format"], precision=values["precision"], batch=values["batch"]),
-                image_size=int(values["image_size"]),
-                outputs=tuple(values["outputs"]),
-                model=dict(values["model"]),
-                limits=None if limits is None else ExportLimits(**limits),
-                quantisation=values["quantisation"],
-                environment=dict(values["environment"]),
-                made_at=str(values["made_at"]),
-                files={
-                    str(name): {"sha256": str(entry["sha256"]), "bytes": int(entry["bytes"])}
-                    for name, entry in values["files"].items()
-                },
-            )
-        except (KeyError, TypeError, ValueError, AttributeError, ConfigError) as error:
-            raise CheckpointError(
-                f"The manifest of the export is damaged ({error}); export the model again."
-            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,7 +190,23 @@ def read_export(folder: Path) -> Export:
     """
     if not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder} is no export: it has no {MANIFEST}. `skrd4ad export` makes one.")
-    return Export(folder=folder.absolute(), manifest=ExportManifest.from_dict(read_json(folder / MANIFEST)))
+    return Export(folder=folder.absolute(), manifest=_read_manifest(folder / MANIFEST))
+
+
+def _read_manifest(path: Path) -> ExportManifest:
+    values = documents.read_values(path)
+    # in the file the settings stand at the top, and the names of the outputs are keys
+    values["settings"] = {each.name: values.pop(each.name) for each in fields(ExportSettings) if each.name in values}
+    values["outputs"] = list(outputs) if isinstance(outputs := values.get("outputs"), dict) else outputs
+    values["format"] = values.pop("manifest_format", None)
+    return documents.decode(
+        values,
+        ExportManifest,
+        what=str(path),
+        format=FORMAT,
+        ignore=("input", "compile"),
+        remedy="Export the model again.",
+    )
 
 
 def require_intact(export: Export) -> None:
@@ -231,15 +219,15 @@ def require_intact(export: Export) -> None:
     if export.manifest.settings.main_file not in files:
         raise CheckpointError(f"The manifest of {export.folder} names no model file; export the model again.")
     for name, entry in files.items():
-        if file_digest(export.folder / Path(name).name) != entry["sha256"]:
+        if file_digest(export.folder / Path(name).name) != entry.sha256:
             raise CheckpointError(
                 f"{export.folder / name} was changed or damaged after it was written; export the model again."
             )
 
 
-def file_entries(folder: Path) -> dict[str, dict[str, Any]]:
+def file_entries(folder: Path) -> dict[str, FileEntry]:
     """Digest and size of each file in a folder, by name."""
-    return {path.name: {"sha256": file_digest(path), "bytes": path.stat().st_size} for path in sorted(folder.iterdir())}
+    return {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
 
 
 def compile_properties(format: Format, precision: Precision) -> dict[str, str]:

@@ -1,6 +1,5 @@
 """One small interface to what looks at images: torch, OpenVINO or ONNX Runtime, and exported models."""
 
-import hashlib
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import skrd4ad
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.graph import GRAPH_VERSION, SCORING_OUTPUTS
@@ -260,4 +260,4 @@ def _key(info: ModelInfo, settings: ExportSettings) -> str:
     """Name of a conversion's folder: other weights, another graph or other versions make another one."""
     version = optional_dependencies.version_of(settings.format)
     parts = (GRAPH_VERSION, skrd4ad.__version__, info.digest, info.teacher_digest, info.model, settings, version)
-    return hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
+    return content_digest("|".join(map(str, parts)))[:32]

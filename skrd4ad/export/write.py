@@ -3,6 +3,7 @@
 import platform
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -177,7 +178,7 @@ def _write(
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
         check()
-        write_json(folder / MANIFEST, {**manifest.to_dict(), "files": file_entries(folder)})
+        write_json(folder / MANIFEST, replace(manifest, files=file_entries(folder)).to_plain())
     return read_export(target)
 
 

@@ -1,7 +1,7 @@
 """All metrics of a model on a test set."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -48,8 +48,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form: the metrics at the top, then their breakdown and their protocol."""
         return {
-            **self.metrics.to_dict(),
-            "by_defect": {name: metrics.to_dict() for name, metrics in self.by_defect.items()},
+            **asdict(self.metrics),
+            "by_defect": {name: asdict(metrics) for name, metrics in self.by_defect.items()},
             "dataset": self.dataset,
             "class_name": self.class_name,
             "image_size": self.image_size,

@@ -6,19 +6,20 @@ images than that.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from skrd4ad import documents
 from skrd4ad.data.dataset import decoding_pool
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.images.statistics import ImageStatistics, image_statistics
-from skrd4ad.errors import CheckpointError, ConfigError, DataError
-from skrd4ad.files import read_json, write_json
+from skrd4ad.documents import Positive
+from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.files import write_json
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.ranges import FIGURES, Band, figure_band, seen_band, upper_limit
 from skrd4ad.types import Sample
@@ -44,15 +45,15 @@ SMALLEST_SIDE = 0.5
 class Reference:
     """Ranges of the training images' figures."""
 
-    n: int
+    n: Positive
     """Good images they come from."""
     refusal_rate: float
     """Share of good images that may be refused, all ranges together."""
-    image_size: int
+    image_size: Positive
     """Side in pixels at which the figures are measured."""
-    width: int
+    width: Positive
     """Median width in pixels of the training images' files."""
-    height: int
+    height: Positive
     """Median height."""
     bands: dict[str, Band]
     """By the names of :class:`ImageStatistics`, and ``aspect``, ``shorter_side`` and ``distance``."""
@@ -62,10 +63,6 @@ class Reference:
     def distance(self, embedding: NDArray[np.floating]) -> float:
         """Cosine distance, 0..2, of an image's embedding (C,) from that of the training images."""
         return _cosine_distance(embedding.astype(np.float64), np.asarray(self.embedding))
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {"format": FORMAT, **asdict(self), "embedding": [round(value, 6) for value in self.embedding]}
 
 
 def make_reference(
@@ -159,7 +156,8 @@ def save_reference(folder: Path, reference: Reference) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
-    write_json(folder / REFERENCE, reference.to_dict())
+    rounded = replace(reference, embedding=tuple(round(value, 6) for value in reference.embedding))
+    write_json(folder / REFERENCE, rounded, format=FORMAT)
 
 
 def read_reference(folder: Path) -> Reference | None:
@@ -171,17 +169,11 @@ def read_reference(folder: Path) -> Reference | None:
     path = folder / REFERENCE
     if not path.is_file():
         return None
-    values = read_json(path)
-    try:
-        if values.pop("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        bands = {name: Band(**band) for name, band in values.pop("bands").items()}
-        if missing := sorted({*FIGURES, "aspect", "shorter_side", "distance"} - set(bands)):
-            raise ValueError(f"{', '.join(missing)} missing")
-        embedding = tuple(float(value) for value in values.pop("embedding"))
-        return Reference(**values, bands=bands, embedding=embedding)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it or build the reference anew.") from error
+    remedy = "Delete it or build the reference anew."
+    found = documents.read(path, Reference, format=FORMAT, remedy=remedy)
+    if missing := sorted({*FIGURES, "aspect", "shorter_side", "distance"} - set(found.bands)):
+        raise documents.damaged(str(path), f"of the bands, {', '.join(missing)} are missing", remedy=remedy)
+    return found
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -1,6 +1,5 @@
 """The image score that a verdict uses: the raw map, without ignored pixels and without regions too small to count."""
 
-import hashlib
 from dataclasses import dataclass
 
 import cv2
@@ -8,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_mask
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, DataError, ImageError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import region_mask
@@ -48,7 +48,7 @@ def surface_digest(surface: Surface) -> str:
     if surface.ignored is None or not surface.ignored.any():
         return f"{surface.min_area}"
     bits = np.packbits(surface.ignored).tobytes()
-    return f"{surface.min_area}|{surface.ignored.shape}|{hashlib.sha256(bits).hexdigest()}"
+    return f"{surface.min_area}|{surface.ignored.shape}|{content_digest(bits)}"
 
 
 def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:

@@ -4,14 +4,12 @@ Every point of a curve is exact. Where there are more than about 500, some are l
 then differs by less than ``AREA_TOLERANCE`` from the metric. Points come from the counts that the metrics come from.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skrd4ad.errors import DataError
 from skrd4ad.metrics.aupro import (
     PooledPixels,
     aupro,
@@ -65,23 +63,6 @@ class Curve:
         if not inside.all():
             x, y = np.append(x, limit), np.append(y, np.interp(limit, self.x, self.y))
         return float(np.trapezoid(y, x)) / limit
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        arrays = {name: getattr(self, name).tolist() for name in ("x", "y", "threshold")}
-        return {"name": self.name, **arrays, "areas": dict(self.areas), "steps": self.steps}
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "Curve":
-        """Curve from its JSON form."""
-        try:
-            arrays = {name: np.array(values[name], np.float64) for name in ("x", "y", "threshold")}
-            curve = Curve(name=values["name"], areas=dict(values["areas"]), steps=bool(values["steps"]), **arrays)
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"The curve is damaged ({error}); evaluate again.") from error
-        if curve.name not in CURVE_NAMES or len({array.shape for array in arrays.values()}) != 1:
-            raise DataError(f"The curve {curve.name!r} is damaged; evaluate again.")
-        return curve
 
 
 @dataclass(frozen=True, kw_only=True)

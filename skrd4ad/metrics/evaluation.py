@@ -1,6 +1,6 @@
 """All metrics of a test set, as a whole and by defect type."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,10 +34,6 @@ class Metrics:
     """Defect images whose pixels are labelled; only they and the good images enter the pixel metrics."""
     n_regions: int = 0
     """8-connected regions in these masks, at the size of the maps."""
-
-    def to_dict(self) -> dict[str, float | int | None]:
-        """JSON-ready form, keyed by the names of the fields."""
-        return asdict(self)
 
 
 def evaluate(data: EvaluationSet) -> Metrics:

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import skrd4ad
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError
-from skrd4ad.files import locked, new_file, new_folder
+from skrd4ad.files import FileEntry, locked, new_file, new_folder
 from skrd4ad.model_folder.bundle_archive import (
     MANIFEST,
     SEAL,
     BundleManifest,
-    Part,
     checked_manifest,
     is_part_name,
     open_bundle,
@@ -25,8 +25,8 @@ from skrd4ad.model_folder.bundle_archive import (
     unpack,
 )
 from skrd4ad.model_folder.calibration import this_moment
-from skrd4ad.model_folder.folder import CONFIG, WEIGHTS, file_digest, folder_name, read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
 from skrd4ad.model_folder.metadata import ABOUT, read_about, write_about
 from skrd4ad.model_folder.resume_state import state_file
 
@@ -69,11 +69,11 @@ def write_bundle(folder: Path, target: Path) -> BundleManifest:
             teacher_digest=info.teacher_digest,
             made_at=this_moment(),
             made_with=skrd4ad.__version__,
-            parts={path.name: Part(file_digest(path), path.stat().st_size) for path in files},
+            parts={path.name: FileEntry.of(path) for path in files},
         )
         if manifest.parts[WEIGHTS].sha256 != info.digest:
             raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore it.")
-        text = json.dumps(manifest.to_dict(), indent=2, ensure_ascii=False, allow_nan=False).encode()
+        text = json.dumps(manifest.to_plain(), indent=2, ensure_ascii=False, allow_nan=False).encode()
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             archive.writestr(MANIFEST, text)
             archive.writestr(SEAL, seal_of(text))

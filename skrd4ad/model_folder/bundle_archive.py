@@ -13,9 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
+from skrd4ad import documents
 from skrd4ad.data.images.archives import hazard_of, open_zip, read_chunks
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.model_folder.folder import CONFIG, WEIGHTS
+from skrd4ad.files import FileEntry
+from skrd4ad.model_folder.info import CONFIG, WEIGHTS
 
 MANIFEST, SEAL = "manifest.json", "manifest.sha256"
 """The list of parts, and its own digest."""
@@ -27,14 +30,6 @@ MOST_BYTES = 4 * 2**30
 MOST_MANIFEST_BYTES = 2**20
 _PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 SUFFIXES = (".safetensors", ".json", ".md", ".png")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One file of a model."""
-
-    sha256: str
-    bytes: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +46,12 @@ class BundleManifest:
     made_at: str
     made_with: str
     """Version of this program."""
-    parts: dict[str, Part]
+    parts: dict[str, FileEntry]
     """By name."""
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
-        parts = {name: vars(part) for name, part in self.parts.items()}
-        return {"kind": KIND, "format": FORMAT, **vars(self), "parts": parts}
+        return {"kind": KIND, "format": FORMAT, **documents.to_plain(self)}
 
 
 def is_part_name(name: str) -> bool:
@@ -67,7 +61,7 @@ def is_part_name(name: str) -> bool:
 
 def seal_of(manifest: bytes) -> bytes:
     """What the seal of a manifest holds."""
-    return hashlib.sha256(manifest).hexdigest().encode()
+    return content_digest(manifest).encode()
 
 
 def open_bundle(source: Path | bytes, label: str) -> zipfile.ZipFile:
@@ -127,22 +121,20 @@ def _manifest(archive: zipfile.ZipFile, label: str) -> BundleManifest:
     text, seal = (_small(archive, name, label) for name in (MANIFEST, SEAL))
     if seal_of(text) != seal:
         raise CheckpointError(f"{label}: the part {MANIFEST} was changed; its digest is not that of {SEAL}.")
+    what = f"{label}: the part {MANIFEST}"
     try:
         values = json.loads(text)
-        if (values.pop("kind"), values.pop("format")) != (KIND, FORMAT):
-            raise ValueError(f"it is not of the format {FORMAT}; a newer version may have made it")
-        parts = {str(name): Part(str(part["sha256"]), int(part["bytes"])) for name, part in values.pop("parts").items()}
-        manifest = BundleManifest(**values, parts=parts)
-        texts = [value for name, value in vars(manifest).items() if name != "parts"]
-        if not all(isinstance(value, str) for value in texts):
-            raise ValueError("a text is not a text")
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise CheckpointError(f"{label}: the part {MANIFEST} is damaged ({error}).") from error
-    _require_allowed(parts, label)
+        kind = values.get("kind")
+    except (ValueError, RecursionError, AttributeError) as error:
+        raise documents.damaged(what, str(error)) from error
+    if kind != KIND:
+        raise CheckpointError(f"{what} is of {kind!r:.70}; allowed: {KIND!r}. It is no bundle of a model.")
+    manifest = documents.decode(values, BundleManifest, what=what, format=FORMAT, ignore=("kind",))
+    _require_allowed(manifest.parts, label)
     return manifest
 
 
-def _require_allowed(parts: Mapping[str, Part], label: str) -> None:
+def _require_allowed(parts: Mapping[str, FileEntry], label: str) -> None:
     for needed in (WEIGHTS, CONFIG):
         if needed not in parts:
             raise CheckpointError(f"{label} lacks the part {needed}; without it there is no model.")
@@ -153,7 +145,7 @@ def _require_allowed(parts: Mapping[str, Part], label: str) -> None:
                 f"{', '.join(SUFFIXES)}."
             )
     total = sum(part.bytes for part in parts.values())
-    if total > MOST_BYTES or min(part.bytes for part in parts.values()) < 0:
+    if total > MOST_BYTES:
         largest = max(parts, key=lambda name: parts[name].bytes)
         raise CheckpointError(
             f"{label} takes {total / 2**30:.1f} GB unpacked, the most of it {largest}; allowed: up to "
@@ -173,7 +165,7 @@ def _small(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
         raise CheckpointError(f"{label}: the part {name} is damaged ({error}).") from error
 
 
-def unpack(archive: zipfile.ZipFile, name: str, part: Part, target: IO[bytes] | None, label: str) -> None:
+def unpack(archive: zipfile.ZipFile, name: str, part: FileEntry, target: IO[bytes] | None, label: str) -> None:
     """Copy a part of a bundle, or only check it, while its digest is taken.
 
     Raises:

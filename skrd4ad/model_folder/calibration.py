@@ -1,14 +1,15 @@
 """What turns scores into verdicts: thresholds, where they came from, and the versions a model has had."""
 
-import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
+from skrd4ad import documents
+from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError
 from skrd4ad.metrics.thresholds import conformal_threshold
 from skrd4ad.types import Verdict
@@ -25,7 +26,7 @@ class Calibration:
     :func:`skrd4ad.inference.scoring.score_under`.
     """
 
-    version: int = 1
+    version: Positive = 1
     """Number in the model's history; given when it is stored."""
     created_at: str = field(default_factory=lambda: this_moment(), compare=False)
     """Says nothing of what a calibration does, so it does not make two of them differ."""
@@ -34,7 +35,7 @@ class Calibration:
     """``split-conformal``, ``f1-max``, ``balanced-accuracy``, ``least-cost`` or ``manual``."""
     data: str
     """In words: which images the scores came from."""
-    n: int
+    n: Count
     """Images the thresholds were taken from."""
     image_threshold: float
     """A part is NG when its score is above this."""
@@ -45,7 +46,7 @@ class Calibration:
     level at which a region that counts appears, so a part that is OK has no region, and any other has one."""
     heat_top: float
     """Score at which the heat map saturates."""
-    min_area: int = 1
+    min_area: Positive = 1
     """Pixels of the map; a smaller region does not count."""
     ignore: str | None = None
     """Name of a PNG mask in the model folder, 255 where the map is ignored."""
@@ -69,26 +70,6 @@ class Calibration:
     def verdict(self, score: float) -> Verdict:
         """NG above the threshold, else REVIEW above the review threshold, else OK."""
         return verdict_of(score, review=self.review_threshold, reject=self.image_threshold)
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {**asdict(self), "scores": list(self.scores)}
-
-    @staticmethod
-    def from_dict(values: dict[str, Any]) -> "Calibration":
-        """Calibration from its JSON form.
-
-        Raises:
-            CheckpointError: a value is missing, unknown, of another kind or out of range.
-        """
-        try:
-            found = Calibration(**{**values, "scores": tuple(values["scores"]), "expected": dict(values["expected"])})
-            problems = _problems(found)
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"The calibration is damaged ({error}); calibrate the model again.") from error
-        if problems:
-            raise CheckpointError(f"The calibration is damaged ({'; '.join(problems)}); calibrate the model again.")
-        return found
 
 
 @dataclass(frozen=True)
@@ -134,30 +115,32 @@ class CalibrationHistory:
         """
         return CalibrationHistory(self.of_version(version).version, self.versions)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
-        return {"format": FORMAT, "current": self.current_version, "versions": [v.to_dict() for v in self.versions]}
+        return {"format": FORMAT, "current": self.current_version, "versions": documents.to_plain(self.versions)}
 
     @staticmethod
-    def from_dict(values: dict[str, Any]) -> "CalibrationHistory":
-        """History from its JSON form.
+    def from_plain(values: Mapping[str, Any], what: str) -> "CalibrationHistory":
+        """History from its JSON form; ``what`` names it in messages.
 
         Raises:
-            CheckpointError: it has another format, or a value is missing or damaged.
+            CheckpointError: it has another format or is damaged.
         """
-        if values.get("format") != FORMAT:
-            raise CheckpointError(
-                f"The calibration has the format {values.get('format')!r}; this version reads {FORMAT}. Calibrate the "
-                "model again: remove its calibration.json, then run `skrd4ad calibrate`."
-            )
-        try:
-            versions = tuple(Calibration.from_dict(each) for each in values["versions"])
-            numbers = [each.version for each in versions]
-            if numbers != sorted(set(numbers)) or values["current"] not in numbers:
-                raise ValueError(f"the versions are {numbers}, the current one is {values['current']}")
-        except (KeyError, TypeError, ValueError) as error:
-            raise CheckpointError(f"The calibration is damaged ({error}); calibrate the model again.") from error
-        return CalibrationHistory(values["current"], versions)
+        remedy = "Calibrate the model again: remove its calibration.json, then run `skrd4ad calibrate`."
+        found = documents.decode(values, _HistoryFile, what=what, format=FORMAT, remedy=remedy)
+        problems = [problem for each in found.versions for problem in _problems(each)]
+        numbers = [each.version for each in found.versions]
+        if numbers != sorted(set(numbers)) or found.current not in numbers:
+            problems.append(f"the versions are {numbers}, the current one is {found.current}")
+        if problems:
+            raise documents.damaged(what, "; ".join(problems), remedy=remedy)
+        return CalibrationHistory(found.current, found.versions)
+
+
+@dataclass(frozen=True)
+class _HistoryFile:
+    current: int
+    versions: tuple[Calibration, ...]
 
 
 def this_moment() -> str:
@@ -217,31 +200,17 @@ def heat_top_above(threshold: float, *, good_scores: Sequence[float]) -> float:
 
 
 def _problems(found: Calibration) -> list[str]:
-    """What is wrong with the values of a calibration, in words."""
-    needed = (found.image_threshold, found.pixel_threshold, found.heat_top, *found.scores, *found.expected.values())
-    optional = (found.review_threshold, found.target_false_reject_rate, found.certified_false_reject_rate)
-    numbers = [*needed, *(value for value in optional if value is not None)]
-    texts = (found.created_at, found.who, found.method, found.data, found.note)
-    counts = (found.version, found.n, found.min_area)
+    """What is wrong with the values of a calibration besides their types, in words."""
     checks = (
-        (all(isinstance(v, (int, float)) and math.isfinite(v) for v in numbers), "a value is not a finite number"),
-        (all(type(v) is int for v in counts), "a count is not a whole number"),
-        (all(isinstance(v, str) for v in texts), "a text is not a text"),
-        (type(found.test_fitted) is bool, "test_fitted is neither true nor false"),
+        (documents.is_moment(found.created_at), f"created_at is {found.created_at!r}; allowed: an ISO 8601 moment"),
         (found.ignore is None or _is_plain_png(found.ignore), f"the ignore mask is {found.ignore!r}"),
+        (found.lower_threshold <= found.image_threshold, "the review threshold is above the reject threshold"),
     )
-    problems = [message for fine, message in checks if not fine]
-    if problems:
-        return problems
-    if found.version < 1 or found.min_area < 1 or found.n < 0:
-        problems.append("a count is too small")
-    if found.lower_threshold > found.image_threshold:
-        problems.append("the review threshold is above the reject threshold")
-    return problems
+    return [message for fine, message in checks if not fine]
 
 
-def _is_plain_png(name: object) -> bool:
+def _is_plain_png(name: str) -> bool:
     """Whether a name is that of a PNG in the model folder itself: it may come from an imported file."""
-    if not isinstance(name, str) or not name.lower().endswith(".png"):
+    if not name.lower().endswith(".png") or name.startswith("."):
         return False
-    return not name.startswith(".") and PurePosixPath(name).name == name == PureWindowsPath(name).name
+    return PurePosixPath(name).name == name == PureWindowsPath(name).name

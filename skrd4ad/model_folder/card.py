@@ -1,25 +1,10 @@
 """The card of a model, in Markdown, for people."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from skrd4ad.config import ModelConfig
-
-if TYPE_CHECKING:
-    from skrd4ad.model_folder.info import ModelInfo
-
-METRIC_TITLES = (
-    ("image_auroc", "Image AUROC"),
-    ("image_ap", "Image AP"),
-    ("image_f1_max", "Image F1-max"),
-    ("pixel_auroc", "Pixel AUROC"),
-    ("pixel_ap", "Pixel AP"),
-    ("pixel_f1_max", "Pixel F1-max"),
-    ("aupro", "AUPRO (FPR to 0.30)"),
-    ("aupro_005", "AUPRO (FPR to 0.05)"),
-    ("aupro_paper", "AUPRO (paper protocol)"),
-)
+from skrd4ad.format import METRIC_TITLES
+from skrd4ad.model_folder.info import ModelInfo
 
 
 def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
@@ -125,8 +110,10 @@ def _metrics_text(info: ModelInfo) -> str:
     if metrics is None:
         return "Nothing yet."
     badge = "**Test-selected: the epoch was chosen on the test set, so these figures are optimistic.**\n\n"
-    rows = [(title, f"{metrics[name]:.3f}") for name, title in METRIC_TITLES if metrics.get(name) is not None]
-    counts = f"{metrics['n_good']} good and {metrics['n_defect']} defective test images. {metrics['protocol']}"
+    rows = [(title, f"{metrics[name]:.3f}") for name, title in METRIC_TITLES.items() if metrics.get(name) is not None]
+    # an imported bundle may hold only some of these
+    good, defective = (metrics.get(name, "an unknown number of") for name in ("n_good", "n_defect"))
+    counts = f"{good} good and {defective} defective test images. {metrics.get('protocol', '')}"
     return (badge if info.test_selected else "") + f"{_table(rows)}\n\n{counts}"
 
 

@@ -1,7 +1,5 @@
 """Model folders: ``<dataset>/<class>/<run>/`` with weights, settings, thresholds, metrics and a card for people."""
 
-import hashlib
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,12 +14,23 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
-from skrd4ad.errors import CheckpointError, ConfigError
-from skrd4ad.files import locked, new_file, new_folder, read_json, write_json
+from skrd4ad.config import ModelConfig
+from skrd4ad.digests import file_digest
+from skrd4ad.errors import CheckpointError
+from skrd4ad.files import locked, new_file, new_folder, write_json
 from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory
 from skrd4ad.model_folder.card import model_card
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import (
+    CALIBRATION,
+    CARD,
+    CONFIG,
+    METRICS,
+    WEIGHTS,
+    ModelInfo,
+    config_values,
+    read_history,
+    read_info,
+)
 from skrd4ad.model_folder.resume_state import state_file
 from skrd4ad.models.normality import PREFIX, Normality
 from skrd4ad.models.skrd import SKRD4AD, build_student
@@ -29,15 +38,6 @@ from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.types import Progress
-
-WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD = (
-    "model.safetensors",
-    "config.json",
-    "calibration.json",
-    "metrics.json",
-    "model_card.md",
-)
-FORMAT = 1
 
 
 def save_model(
@@ -58,11 +58,11 @@ def save_model(
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
         write_tensors(temporary / WEIGHTS, student | usual)
         saved = replace(info, digest=file_digest(temporary / WEIGHTS), folder=folder.absolute())
-        write_json(temporary / CONFIG, _config_values(saved))
+        write_json(temporary / CONFIG, config_values(saved))
         if saved.calibration is not None:
             history = CalibrationHistory(saved.calibration.version, (saved.calibration,))
             saved = replace(saved, calibration_versions=1)
-            write_json(temporary / CALIBRATION, history.to_dict())
+            write_json(temporary / CALIBRATION, history.to_plain())
         if saved.metrics is not None:
             write_json(temporary / METRICS, saved.metrics)
         (temporary / CARD).write_text(model_card(saved), encoding="utf-8")
@@ -129,48 +129,6 @@ def use_version(folder: Path, version: int) -> ModelInfo:
         if history is None:
             raise CheckpointError(f"{folder} has no calibration yet; `skrd4ad calibrate` makes one.")
         return _store_history(info, history.using(version))
-
-
-def read_history(folder: Path) -> CalibrationHistory | None:
-    """All calibrations of a model folder; None when there is none.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
-    path = folder / CALIBRATION
-    return CalibrationHistory.from_dict(read_json(path)) if path.is_file() else None
-
-
-def read_info(folder: Path) -> ModelInfo:
-    """What a model folder says of itself, without its weights.
-
-    Raises:
-        CheckpointError: this is no model folder, or a file in it is damaged.
-    """
-    if not (folder / CONFIG).is_file() or not (folder / WEIGHTS).is_file():
-        raise CheckpointError(
-            f"{folder} is no model folder: it must hold {WEIGHTS} and {CONFIG}. "
-            "`skrd4ad models` lists the folders there are; `skrd4ad import-rd4ad` makes one from a .pth file."
-        )
-    values = read_json(folder / CONFIG)
-    if values.pop("format", None) != FORMAT:
-        raise CheckpointError(f"{folder / CONFIG} has another format than {FORMAT}; a newer version may have made it.")
-    metrics = folder / METRICS
-    history = read_history(folder)
-    try:
-        model = from_dict(ModelConfig, values.pop("model"))
-        train = values.pop("train")
-        return ModelInfo(
-            **{**values, "history": tuple(values.get("history", ()))},
-            model=model,
-            train=None if train is None else from_dict(TrainConfig, train),
-            calibration=None if history is None else history.current,
-            calibration_versions=0 if history is None else len(history.versions),
-            metrics=read_json(metrics) if metrics.is_file() else None,
-            folder=folder.absolute(),
-        )
-    except (KeyError, TypeError, ConfigError) as error:
-        raise CheckpointError(f"{folder / CONFIG} is damaged: {error}.") from error
 
 
 def load_model(
@@ -241,18 +199,9 @@ def folder_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name).strip(".") or "unnamed"
 
 
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror}.") from error
-
-
 def _store_history(info: ModelInfo, history: CalibrationHistory) -> ModelInfo:
     saved = replace(info, calibration=history.current, calibration_versions=len(history.versions))
-    write_json(info.folder / CALIBRATION, history.to_dict())
+    write_json(info.folder / CALIBRATION, history.to_plain())
     _write_card(saved)
     return saved
 
@@ -260,16 +209,3 @@ def _store_history(info: ModelInfo, history: CalibrationHistory) -> ModelInfo:
 def _write_card(info: ModelInfo) -> None:
     with new_file(info.folder / CARD) as temporary:
         temporary.write_text(model_card(info), encoding="utf-8")
-
-
-def _config_values(info: ModelInfo) -> dict[str, Any]:
-    left_out = {"calibration", "calibration_versions", "metrics", "folder", "model", "train"}
-    plain = {name: value for name, value in vars(info).items() if name not in left_out}
-    values = {
-        "format": FORMAT,
-        **plain,
-        "model": to_dict(info.model),
-        "train": None if info.train is None else to_dict(info.train),
-    }
-    checked: dict[str, Any] = json.loads(json.dumps(values, allow_nan=False))
-    return checked

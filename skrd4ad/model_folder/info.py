@@ -1,19 +1,75 @@
-"""What is known of a trained model without its weights."""
+"""What a model says of itself: ``config.json``, with its calibration and its metrics. No networks are loaded here."""
 
 import platform
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
-
-import torch
+from typing import Any, TypedDict
 
 import skrd4ad
+from skrd4ad import documents
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.documents import Count
+from skrd4ad.errors import CheckpointError
+from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory, this_moment
 
+WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD = (
+    "model.safetensors",
+    "config.json",
+    "calibration.json",
+    "metrics.json",
+    "model_card.md",
+)
+FORMAT = 1
 PATCH_IMAGES = "patch_images"
 """Key of the data of a model: SHA-256 of the training images in the order that its patches name them by."""
+
+
+_ELSEWHERE = {"calibration", "calibration_versions", "metrics", "folder"}
+"""Fields of a model's info that other files hold."""
+_REMEDY = "Restore the file, or train or import the model again."
+
+
+class EpochEntry(TypedDict):
+    """What is known of one epoch of a training."""
+
+    epoch: int
+    loss: float
+    holdout_score: float | None
+    """None where no images are held out."""
+
+
+class StoredMetrics(TypedDict, total=False):
+    """``metrics.json``: figures of a test set, None where undefined, and how they were measured.
+
+    Later versions may know other keys; they are kept.
+    """
+
+    image_auroc: float | None
+    image_ap: float | None
+    image_f1_max: float | None
+    pixel_auroc: float | None
+    pixel_ap: float | None
+    pixel_f1_max: float | None
+    aupro: float | None
+    aupro_005: float | None
+    aupro_paper: float | None
+    n_good: Count
+    n_defect: Count
+    n_masks: Count
+    n_regions: Count
+    intervals: dict[str, tuple[float, float] | None]
+    by_defect: dict[str, dict[str, Any]]
+    dataset: str
+    class_name: str
+    image_size: int
+    vanished: list[str]
+    vanished_regions: int
+    left_out: int
+    test_selected: bool
+    calibration: int | None
+    protocol: str
+    evaluated_at: str
+    bootstrap: dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,14 +84,14 @@ class ModelInfo:
     teacher_digest: str
     data: dict[str, Any] = field(default_factory=dict)
     """Where the training images came from, how many, their digest, licence and note."""
-    history: tuple[dict[str, Any], ...] = ()
-    """One entry an epoch: epoch, loss, holdout_score."""
-    selected_epoch: int | None = None
+    history: tuple[EpochEntry, ...] = ()
+    """One entry an epoch."""
+    selected_epoch: Count | None = None
     test_selected: bool = False
     """The epoch was chosen on the test set, so every figure of this model is optimistic."""
     training_seconds: float | None = None
     origin: str = "trained here"
-    created_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    created_at: str = field(default_factory=this_moment)
     environment: dict[str, str] = field(default_factory=lambda: versions())
     digest: str = ""
     """SHA-256 of ``model.safetensors``; set when the folder is written."""
@@ -54,6 +110,60 @@ class ModelInfo:
         return f"{self.class_name} · {self.model.net} · {skips} · {self.folder.name}"
 
 
+def read_history(folder: Path) -> CalibrationHistory | None:
+    """All calibrations of a model folder; None when there is none.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    path = folder / CALIBRATION
+    return CalibrationHistory.from_plain(documents.read_values(path), str(path)) if path.is_file() else None
+
+
+def read_info(folder: Path) -> ModelInfo:
+    """What a model folder says of itself, without its weights.
+
+    Raises:
+        CheckpointError: this is no model folder, or a file in it is damaged.
+    """
+    config, metrics = folder / CONFIG, folder / METRICS
+    if not config.is_file() or not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder} is no model folder: it must hold {WEIGHTS} and {CONFIG}. "
+            "`skrd4ad models` lists the folders there are; `skrd4ad import-rd4ad` makes one from a .pth file."
+        )
+    values = documents.read_values(config)
+    if wrong := sorted(_ELSEWHERE & set(values)):
+        raise documents.damaged(str(config), f"{', '.join(wrong)}: unknown", remedy=_REMEDY)
+    info = documents.decode(values, ModelInfo, what=str(config), format=FORMAT, remedy=_REMEDY)
+    if not documents.is_moment(info.created_at):
+        problem = f"created_at is {info.created_at!r}; allowed: an ISO 8601 moment with its time zone"
+        raise documents.damaged(str(config), problem, remedy=_REMEDY)
+    history = read_history(folder)
+    return replace(
+        info,
+        calibration=None if history is None else history.current,
+        calibration_versions=0 if history is None else len(history.versions),
+        metrics=_read_metrics(metrics) if metrics.is_file() else None,
+        folder=folder.absolute(),
+    )
+
+
+def config_values(info: ModelInfo) -> dict[str, Any]:
+    """What ``config.json`` holds of a model."""
+    kept = {each.name: getattr(info, each.name) for each in fields(info) if each.name not in _ELSEWHERE}
+    return {"format": FORMAT, **documents.to_plain(kept)}
+
+
 def versions() -> dict[str, str]:
     """Versions of what a model is made with."""
+    import torch  # only where a model is made: what reads models does not need it
+
     return {"skrd4ad": skrd4ad.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+
+def _read_metrics(path: Path) -> dict[str, Any]:
+    values = documents.read_values(path)
+    known = {name: value for name, value in values.items() if name in StoredMetrics.__annotations__}
+    documents.decode(known, StoredMetrics, what=str(path), remedy="Evaluate the model again.")
+    return values

@@ -1,13 +1,13 @@
 """What people say of a model: its name, a note, whether it is archived. It is not part of what the model is."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.errors import CheckpointError, ConfigError
-from skrd4ad.files import locked, read_json, write_json
-from skrd4ad.model_folder.folder import read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad import documents
+from skrd4ad.errors import ConfigError
+from skrd4ad.files import locked, write_json
+from skrd4ad.model_folder.info import ModelInfo, read_info
 
 ABOUT = "about.json"
 FORMAT = 1
@@ -39,18 +39,7 @@ def read_about(folder: Path) -> About:
     path = folder / ABOUT
     if not path.is_file():
         return About()
-    values = read_json(path)
-    try:
-        if values.pop("format") != FORMAT:
-            raise ValueError(f"its format is not {FORMAT}")
-        about = About(**values)
-        texts = (about.name, about.note, about.imported)
-        flags = (about.archived, about.adopted)
-        if not all(isinstance(text, str) for text in texts) or not all(type(flag) is bool for flag in flags):
-            raise ValueError("a value is of another kind")
-    except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{path} is damaged ({error}); delete it, or restore it.") from error
-    return about
+    return documents.read(path, About, format=FORMAT, remedy="Delete it, or restore it.")
 
 
 def write_about(folder: Path, about: About) -> None:
@@ -59,7 +48,7 @@ def write_about(folder: Path, about: About) -> None:
     Raises:
         CheckpointError: it cannot be written.
     """
-    write_json(folder / ABOUT, {"format": FORMAT, **asdict(about)})
+    write_json(folder / ABOUT, about, format=FORMAT)
 
 
 def change_about(

@@ -3,7 +3,7 @@
 import glob
 import json
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from skrd4ad.errors import CheckpointError
+from skrd4ad import documents
+from skrd4ad.documents import Count
+from skrd4ad.errors import CheckpointError, DocumentError
 from skrd4ad.files import new_file
+from skrd4ad.model_folder.info import EpochEntry
 from skrd4ad.models.tensor_files import write_tensors
 
 SUFFIX = ".training.safetensors"
@@ -25,14 +28,14 @@ class Record:
 
     settings: dict[str, Any]
     """What must be equal for a training to go on: model, train, data digest, teacher digest."""
-    epoch: int = 0
+    epoch: Count = 0
     """Epochs done."""
-    best_epoch: int = 0
+    best_epoch: Count = 0
     """The epoch selected so far."""
-    best_score: float = float("inf")
-    """The lower the better."""
+    best_score: float | None = None
+    """The lower the better; None before the first epoch that may be selected."""
     seconds: float = 0.0
-    history: list[dict[str, Any]] = field(default_factory=list)
+    history: list[EpochEntry] = field(default_factory=list)
 
 
 def state_file(run: Path) -> Path:
@@ -77,7 +80,7 @@ def save_state(
     for place, moments in optimizer.state_dict()["state"].items():
         tensors |= {f"adam.{place}.{name}": tensor for name, tensor in moments.items()}
     with new_file(path) as temporary:
-        write_tensors(temporary, tensors, metadata={"record": json.dumps(asdict(record))})
+        write_tensors(temporary, tensors, metadata={"record": json.dumps(documents.to_plain(record))})
 
 
 def read_record(path: Path) -> Record:
@@ -126,9 +129,11 @@ def _as_parameters_lie(optimizer: torch.optim.Optimizer) -> None:
 def _read(path: Path, *, tensors: bool) -> tuple[Record, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
-            record = Record(**json.loads(file.metadata()["record"]))
+            # older states hold Infinity for "none yet"
+            values = json.loads(file.metadata()["record"], parse_constant=lambda _: None)
+            record = documents.decode(values, Record, what="its record")
             return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError) as error:
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, DocumentError) as error:
         raise CheckpointError(
             f"The training state {path} cannot be read ({error}). Delete it and resume again: an older state is taken "
             "then, or the training begins anew."

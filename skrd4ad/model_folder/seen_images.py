@@ -1,19 +1,14 @@
 """Which images a model has learnt from, which were held out, and which are test images of its data set, by content."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
-from skrd4ad.data.images.read import content_hash
-from skrd4ad.errors import DataError, ImageError
+from skrd4ad.digests import content_digest, image_digest
+from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.types import DatasetClass, Sample
-
-KEPT_HASHES = 100_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,43 +61,25 @@ def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set
     if "learnt" in info.data:
         held_out_before = set(info.data.get("held_out", ()))
         at_hand = () if data is None else data.train
-        return set(info.data["learnt"]), [s for s in at_hand if file_hash(s.path) in held_out_before]
+        return set(info.data["learnt"]), [s for s in at_hand if image_digest(s.path) in held_out_before]
     if data is None:
         return set(), []
-    everything = {file_hash(sample.path) for sample in data.train}
+    everything = {image_digest(sample.path) for sample in data.train}
     if info.train is None or not data.train:
         return everything, []
     try:
         learn, held_out = split_holdout(data.train, share=info.train.holdout, seed=info.train.seed)
     except DataError:  # the data has shrunk since, below what could be trained on
         return everything, []
-    unseen = {file_hash(sample.path) for sample in held_out}
-    learnt = [sample for sample in learn if file_hash(sample.path) not in unseen]
+    unseen = {image_digest(sample.path) for sample in held_out}
+    learnt = [sample for sample in learn if image_digest(sample.path) not in unseen]
     if data_digest([*learnt, *held_out]) != info.data.get("digest"):
         return everything, []
     return everything - unseen, list(held_out)
 
 
-def file_hash(path: Path) -> str:
-    """SHA-256 of a file; remembered as long as its size and time of change stay as they are.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    try:
-        state = path.stat()
-    except OSError as error:
-        raise ImageError(f"{path}: the file cannot be read ({error.strerror}).") from error
-    return _hash_of(path, state.st_mtime_ns, state.st_size)
-
-
-@lru_cache(maxsize=KEPT_HASHES)
-def _hash_of(path: Path, _changed_at: int, _size: int) -> str:
-    return content_hash(path)
-
-
 def _contents(samples: Iterable[Sample]) -> frozenset[str]:
-    return frozenset(file_hash(sample.path) for sample in samples)
+    return frozenset(image_digest(sample.path) for sample in samples)
 
 
 def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
@@ -124,7 +101,7 @@ def unseen_samples(info: ModelInfo, samples: Sequence[Sample]) -> tuple[Sample, 
     seen = recorded_images(info)
     if not seen:
         return tuple(samples)
-    return tuple(sample for sample in samples if content_hash(sample.path) not in seen)
+    return tuple(sample for sample in samples if image_digest(sample.path) not in seen)
 
 
 def recorded_images(info: ModelInfo) -> frozenset[str]:
@@ -156,8 +133,4 @@ def split_holdout(
 
 def data_digest(samples: Sequence[Sample]) -> str:
     """SHA-256 over the contents of image files, in hexadecimal; their names and order do not matter."""
-    return _digest(sorted(content_hash(sample.path) for sample in samples))
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return hashlib.sha256("".join(parts).encode()).hexdigest()
+    return content_digest("".join(sorted(image_digest(sample.path) for sample in samples)))

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.config import ModelConfig, TrainConfig, from_dict, to_dict
+from skrd4ad import documents
+from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.folder import folder_name, read_info, save_metrics
@@ -50,28 +51,6 @@ class TrainingRequest:
     """Model folder whose student the training goes on from; None begins anew."""
     confirmed: str | None = None
     """Labels to learn from besides, as ``retraining_data.keep_confirmed`` named them; only with ``start_from``."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return {**asdict(self), "model": to_dict(self.model), "train": to_dict(self.train)}
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "TrainingRequest":
-        """Request from its JSON form.
-
-        Raises:
-            ConfigError: a setting is missing, unknown or out of range.
-        """
-        try:
-            return TrainingRequest(
-                **{
-                    **values,
-                    "model": from_dict(ModelConfig, values["model"]),
-                    "train": from_dict(TrainConfig, values["train"]),
-                }
-            )
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"The training request is damaged: {error}.") from error
 
 
 def train_class(
@@ -191,7 +170,7 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
     title = f"{request.class_name} · {request.model.net} · {length}"
     if request.start_from is not None:
         title += f" · goes on from {Path(request.start_from).name}"
-    return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
+    return queue().submit(kind=KIND, title=title, request=documents.to_plain(request), work=work)
 
 
 def resume_training(job_id: str) -> str:
@@ -206,7 +185,9 @@ def resume_training(job_id: str) -> str:
         raise ConfigError(
             f"The job {job.title!r} ({job.kind}, {job.state}) cannot be resumed; only a training that ended."
         )
-    return submit_training(TrainingRequest.from_dict(job.request), resume=True)
+    return submit_training(
+        documents.decode(job.request, TrainingRequest, what=f"The request of {job.title!r}"), resume=True
+    )
 
 
 def _observer_of(handle: JobHandle) -> Observer:
@@ -306,7 +287,7 @@ def _begin_run(
             session,
             dataset=data.dataset,
             class_name=data.name,
-            config={"model": to_dict(request.model), "train": to_dict(request.train)},
+            config={"model": documents.to_plain(request.model), "train": documents.to_plain(request.train)},
             folder=out / folder_name(data.dataset) / folder_name(data.name),
             job_id=job_id,
         )

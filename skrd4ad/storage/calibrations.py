@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.json_values import plain
+from skrd4ad.documents import to_plain
 from skrd4ad.storage.tables import StoredCalibration
 
 
@@ -34,7 +34,7 @@ def save_calibrations(
     known = {row.version: row for row in calibrations_of(session, model_digest, model_folder=model_folder)}
     changed = 0
     for each in given:
-        row, values = known.get(each.version), plain(each.values)
+        row, values = known.get(each.version), to_plain(each.values, infinite="null")
         if row is None:
             row = StoredCalibration(model_digest=model_digest, model_folder=str(model_folder), version=each.version)
         elif row.values == values:

@@ -7,8 +7,8 @@ from typing import Any, Literal
 from sqlalchemy import CursorResult, Update, select, update
 from sqlalchemy.orm import Session
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError
-from skrd4ad.storage.json_values import plain
 from skrd4ad.storage.tables import Job, JobPoint, utc_now
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
@@ -26,7 +26,7 @@ def add_job(session: Session, *, job_id: str, kind: str, title: str, request: Ma
         title=title,
         state="queued",
         wish="run",
-        request=plain(request),
+        request=to_plain(request, infinite="null"),
         progress={},
         owner=owner,
         created_at=now,
@@ -96,7 +96,12 @@ def end_job(
 ) -> None:
     """Store how a job ended."""
     ended = update(Job).where(Job.id == job_id)
-    values = {"state": state, "result": None if result is None else plain(result), "error": error, "details": details}
+    values = {
+        "state": state,
+        "result": None if result is None else to_plain(result, infinite="null"),
+        "error": error,
+        "details": details,
+    }
     _changed(session, ended.values(**values, finished_at=utc_now()))
 
 
@@ -109,8 +114,10 @@ def save_progress(
 ) -> None:
     """Replace a job's snapshot, unless it is None, and append points to its curve."""
     if snapshot is not None:
-        _changed(session, update(Job).where(Job.id == job_id).values(progress=plain(snapshot)))
-    session.add_all(JobPoint(job_id=job_id, step=step, values=plain(values)) for step, values in points)
+        _changed(session, update(Job).where(Job.id == job_id).values(progress=to_plain(snapshot, infinite="null")))
+    session.add_all(
+        JobPoint(job_id=job_id, step=step, values=to_plain(values, infinite="null")) for step, values in points
+    )
 
 
 def job_points(session: Session, job_id: str) -> list[dict[str, Any]]:

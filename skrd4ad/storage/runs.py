@@ -7,9 +7,9 @@ from typing import Any
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError
 from skrd4ad.storage.jobs import Ending
-from skrd4ad.storage.json_values import plain
 from skrd4ad.storage.tables import Run, utc_now
 
 
@@ -33,7 +33,7 @@ def add_run(
         job_id=job_id,
         dataset=dataset,
         class_name=class_name,
-        config=plain(config),
+        config=to_plain(config, infinite="null"),
         state="running",
         folder=str(folder),
         started_at=utc_now(),
@@ -66,7 +66,7 @@ def end_run(
     run.state = state
     if folder is not None:
         run.folder = str(folder)
-    run.metrics = None if metrics is None else plain(metrics)
+    run.metrics = None if metrics is None else to_plain(metrics, infinite="null")
     run.error = error
     run.finished_at = utc_now()
 

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.json_values import plain
+from skrd4ad.documents import to_plain
 from skrd4ad.storage.tables import TrainedModel, utc_now
 
 
@@ -37,7 +37,7 @@ def save_model(
     model.res = res
     model.created_at = created_at
     model.digest = digest
-    model.metrics = None if metrics is None else plain(metrics)
+    model.metrics = None if metrics is None else to_plain(metrics, infinite="null")
     model.seen_at = utc_now()
     session.add(model)
     session.flush()

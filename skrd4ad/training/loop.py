@@ -15,7 +15,7 @@ from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.predict import Predictor, by_network, maps_of
 from skrd4ad.losses import distillation_loss, total_loss
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import Record, save_state
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
@@ -93,10 +93,10 @@ class Loop:
             self._select(epoch, holdout)
             self.record.epoch = epoch
             self.record.seconds = before + self._elapsed(begun)
-            entry = {"epoch": epoch, "loss": loss, "holdout_score": holdout}
+            entry = EpochEntry(epoch=epoch, loss=loss, holdout_score=holdout)
             self.record.history.append(entry)
             save_state(state, record=self.record, student=self.student, optimizer=self.optimizer, best=self.best)
-            self.observer.epoch(entry)
+            self.observer.epoch(dict(entry))
 
     def _epoch(self, epoch: int, begun: float) -> float:
         self.student.train()
@@ -151,7 +151,8 @@ class Loop:
         else:
             assert holdout is not None, "the config does not allow selection on nothing held out"
             score = holdout
-        if score < self.record.best_score:
+        best = self.record.best_score
+        if score < (float("inf") if best is None else best):
             self.record.best_score, self.record.best_epoch = score, epoch
             self.best = {name: tensor.clone() for name, tensor in self.student.state_dict().items()}
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skrd4ad.config import ModelConfig, TrainConfig, to_dict
-from skrd4ad.data.images.read import content_hash
+from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.digests import content_digest, image_digest
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
@@ -24,7 +25,7 @@ from skrd4ad.model_folder.resume_state import (
     state_file,
     unfinished_runs,
 )
-from skrd4ad.model_folder.seen_images import _digest, data_digest, split_holdout
+from skrd4ad.model_folder.seen_images import data_digest, split_holdout
 from skrd4ad.models.devices import DeviceName, choose_device, training_type
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
@@ -85,7 +86,7 @@ def train(
         learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
     else:
         learn, held_out = start.split(config)
-    contents = {sample.path: content_hash(sample.path) for sample in learn + held_out}
+    contents = {sample.path: image_digest(sample.path) for sample in learn + held_out}
     learn = _without_copies(learn, held_out, contents)
     config = replace(config, epochs=config.epochs_for(len(learn)))
     teacher = build_teacher(
@@ -97,12 +98,12 @@ def train(
     parent = None if start is None else read_parent(start.folder, model=model, teacher_digest=teacher_digest)
     record = Record(
         settings={
-            "model": to_dict(model),
-            "train": to_dict(config),
+            "model": to_plain(model),
+            "train": to_plain(config),
             "data_digest": data_digest(learn + held_out),
             # renamed files may be split and shuffled otherwise, and then a training cannot go on
-            "split_digest": _digest(
-                [contents[s.path] for s in learn] + ["held out"] + [contents[s.path] for s in held_out]
+            "split_digest": content_digest(
+                "".join([contents[s.path] for s in learn] + ["held out"] + [contents[s.path] for s in held_out])
             ),
             "teacher_digest": teacher_digest,
         }

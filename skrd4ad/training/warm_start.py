@@ -10,9 +10,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
-from skrd4ad.model_folder.folder import WEIGHTS, file_digest, read_info, split_tensors
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.folder import split_tensors
+from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info
 from skrd4ad.types import Sample
 
 

@@ -1,12 +1,12 @@
 """What is kept between the reruns of a page: loaded models, data sets and reports."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
 from skrd4ad.data.doctor.examine import Report
+from skrd4ad.digests import content_digest
 from skrd4ad.export.manifest import Precision
 from skrd4ad.export.runtimes import Choice, RuntimeName, by_runtime
 from skrd4ad.inference.predict import Predictor
@@ -77,10 +77,10 @@ def _reports() -> dict[tuple[int, str], Report]:
 
 
 def _state_of_files(data: Sequence[DatasetClass]) -> str:
-    digest = hashlib.sha256()
+    parts = []
     for each in data:
-        digest.update(f"{each.dataset}/{each.name}/{each.layout}".encode())
+        parts.append(f"{each.dataset}/{each.name}/{each.layout}")
         for path in (path for sample in each.samples for path in (sample.path, sample.mask_path) if path is not None):
             state = path.stat() if path.exists() else None
-            digest.update(f"{path}:{state and (state.st_mtime_ns, state.st_size)}".encode())
-    return digest.hexdigest()
+            parts.append(f"{path}:{state and (state.st_mtime_ns, state.st_size)}")
+    return content_digest(*(part.encode("utf-8", "surrogateescape") for part in parts))

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from skrd4ad.data.doctor.examine import Finding, Report
+from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
 
@@ -29,7 +30,7 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
                 box(_in_words(finding), icon=icon)
     notes = [finding for finding in report.findings if finding.severity == "note"]
     if notes:
-        with st.expander(f"{len(notes)} note{'s' if len(notes) > 1 else ''} on the data", key="doctor-notes"):
+        with st.expander(f"{plural(len(notes), 'note')} on the data", key="doctor-notes"):
             for finding in notes:
                 st.markdown(_in_words(finding))
     if report.ok and not any(finding.severity == "warning" for finding in report.findings):

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import NoReturn
 
@@ -10,13 +9,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.errors import SkrdError
+from skrd4ad.format import duration, format_number, short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
-from skrd4ad.ui.text import duration, progress_of
-from skrd4ad.ui.theme import format_number
+from skrd4ad.ui.text import progress_of
 
 POLL_SECONDS = 1.0
 SHOWN_JOBS = 3
@@ -156,7 +155,7 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     """Models by their folders in as few words as tell them apart: name or class, then day and time, then the folder."""
     names = [read_about(info.folder).name or info.class_name for info in models]
-    moments = [f"{datetime.fromisoformat(info.created_at):%d %b %H:%M}" for info in models]
+    moments = [short_moment(info.created_at) for info in models]
     kinds = [
         names,
         [f"{name} · {moment}" for name, moment in zip(names, moments, strict=True)],

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.errors import SkrdError
+from skrd4ad.format import ago, duration, format_number, metric_name
 from skrd4ad.services import training
 from skrd4ad.services.evaluation import evaluate
 from skrd4ad.services.jobs.queue import queue
@@ -14,11 +15,10 @@ from skrd4ad.services.labelling.exchange import import_job
 from skrd4ad.services.models import export_job
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import POLL_SECONDS, choose_model, shielded, show_error
-from skrd4ad.ui.text import STATES, ago, duration, progress_of
-from skrd4ad.ui.theme import format_number
+from skrd4ad.ui.text import STATES, progress_of
 
 SHOWN_ENDED = 5
-_FIGURES = {"image_auroc": "image AUROC", "pixel_auroc": "pixel AUROC", "aupro": "AUPRO (FPR to 0.30)"}
+_FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 _AGAIN: dict[str, tuple[str, Callable[[str], str]]] = {
     training.KIND: ("Go on from its last epoch", training.resume_training),

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 import streamlit as st
 
+from skrd4ad.format import duration
 from skrd4ad.types import Progress
-from skrd4ad.ui.text import duration
 
 SLOW_SECONDS = 1.0
 """With less than this left, how long it takes is not said."""

@@ -1,7 +1,6 @@
 """Jobs and times in words."""
 
-from datetime import UTC, datetime
-
+from skrd4ad.format import fetching_weights
 from skrd4ad.services.jobs.view import JobView
 
 STATES = {
@@ -12,29 +11,6 @@ STATES = {
     "cancelled": "cancelled",
     "interrupted": "interrupted",
 }
-
-
-def duration(seconds: float) -> str:
-    """``42 s``, ``3 min 5 s``, ``2 h 10 min``."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def ago(moment: datetime) -> str:
-    """``just now``, ``5 min ago``, ``3 h ago``, ``2 days ago``."""
-    seconds = (datetime.now(UTC) - moment).total_seconds()
-    if seconds < 60:
-        return "just now"
-    if seconds < 3600:
-        return f"{int(seconds // 60)} min ago"
-    if seconds < 86400:
-        return f"{int(seconds // 3600)} h ago"
-    days = int(seconds // 86400)
-    return f"{days} day{'s' if days > 1 else ''} ago"
 
 
 def progress_of(job: JobView) -> tuple[float, str]:
@@ -58,7 +34,7 @@ def progress_of(job: JobView) -> tuple[float, str]:
     if told:
         return overall, str(told)
     if phase == "weights":
-        return _within(share), f"fetching the teacher's weights, {done / 2**20:.0f} of {total / 2**20:.0f} MB"
+        return _within(share), fetching_weights(done, total)
     if phase == "reading":
         return _within(share), f"reading image {done} of {total}"
     if phase == "training":

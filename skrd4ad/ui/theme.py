@@ -10,7 +10,6 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from skrd4ad.format import format_apart
-from skrd4ad.format import format_number as format_number  # every page takes it from here
 from skrd4ad.types import Verdict
 
 

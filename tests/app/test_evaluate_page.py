@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.data.images.read import content_hash
+from skrd4ad.digests import file_digest
+from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES, TITLES
+from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES
 from skrd4ad.services.evaluation.compare import find_comparison
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.evaluation.operating_points import Findings, findings
@@ -184,7 +185,7 @@ def test_a_model_that_has_learnt_from_every_test_image_is_not_measured_and_the_r
 ) -> None:
     data = json.loads((own_model / "config.json").read_text())["data"]
     files = sorted((own_data / "machined_disc" / "test").rglob("*.png"))
-    change_config(own_model, data={**data, "learnt": [content_hash(file) for file in files], "held_out": []})
+    change_config(own_model, data={**data, "learnt": [file_digest(file) for file in files], "held_out": []})
     at = fine(visit("evaluate"))
     assert standings(at) == {"machined_disc": "cannot be evaluated"}
     assert at.dataframe[0].value["Remark"][0].startswith("All 12 test images of machined_disc are ones that this model")
@@ -267,7 +268,7 @@ def test_the_table_holds_every_metric_with_its_interval(visit, evaluated: Stored
     row = at.dataframe[1].value.iloc[0]
     for name in METRIC_NAMES:
         value, interval = getattr(evaluated.summary.metrics, name), evaluated.summary.intervals.intervals[name]
-        assert row[TITLES[name]] == f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+        assert row[METRIC_TITLES[name]] == f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
     assert row["Images"] == "4 good, 8 defective"
     assert f"drawn again {REPLICATES} times" in words(at) and f"seed {SEED}" in words(at)
 
@@ -280,8 +281,8 @@ def test_each_type_of_defect_has_every_figure_with_its_interval(visit, evaluated
         assert table.loc[kind, "Images"] == f"{metrics.n_good} good, {metrics.n_defect} defective"
         for name in METRIC_NAMES:
             value, interval = getattr(metrics, name), evaluated.summary.intervals.by_type[kind][name]
-            assert table.loc[kind, TITLES[name]] == figure_words(value, interval)
-    assert any("(" in text for text in table[TITLES["image_auroc"]])
+            assert table.loc[kind, METRIC_TITLES[name]] == figure_words(value, interval)
+    assert any("(" in text for text in table[METRIC_TITLES["image_auroc"]])
     assert "Near 1 they are too narrow" in words(at)
 
 
@@ -295,9 +296,9 @@ def test_published_figures_stand_beside_ours_and_are_marked(visit, own_model: Pa
     assert "class bottle" in words(at)
     rows = at.dataframe[1].value.set_index("Evaluation")
     assert rows.loc["RD4AD, published", "Badges"] == "published"
-    assert rows.loc["RD4AD, published", TITLES["pixel_auroc"]] == "0.987"
-    assert rows.loc["SK-RD4AD, published", TITLES["aupro_paper"]] == "0.969"
-    assert rows.loc["SK-RD4AD, published", TITLES["aupro"]] == "–", "nobody published the exact one"
+    assert rows.loc["RD4AD, published", METRIC_TITLES["pixel_auroc"]] == "0.987"
+    assert rows.loc["SK-RD4AD, published", METRIC_TITLES["aupro_paper"]] == "0.969"
+    assert rows.loc["SK-RD4AD, published", METRIC_TITLES["aupro"]] == "–", "nobody published the exact one"
     at.button_group("figure").set_value("aupro").run()
     names = [trace["name"] for trace in charts(at)["bars-aupro"]["data"]]
     assert names[-2:] == ["RD4AD (published)", "SK-RD4AD (published)"]

@@ -7,6 +7,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig
+from skrd4ad.documents import decode
 from skrd4ad.export.check import check_export, images_of
 from skrd4ad.export.manifest import read_export
 from skrd4ad.export.write import EXPORTS
@@ -185,7 +186,7 @@ def test_an_export_is_asked_for_followed_and_judged(visit, own_model: Path) -> N
     at.number_input("models-export-flips-fp32").set_value(50.0).run()
     at.button("models-export").click().run()
     (job,) = queue().list()
-    request = ExportRequest.from_dict(job.request)
+    request = decode(job.request, ExportRequest, what="it")
     assert (request.settings.name, request.max_flips) == ("openvino-fp32-batch2", 0.5)
     assert queue().wait(job.id, SECONDS).state == "done"
     at.run()

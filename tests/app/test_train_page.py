@@ -9,6 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import TrainingError
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.list import list_models
@@ -285,7 +286,7 @@ def test_an_interrupted_training_offers_to_go_on_and_does(visit, own_data: Path)
             job_id="lost",
             kind="train",
             title="machined_disc · lost",
-            request=tiny_request(own_data).to_dict(),
+            request=to_plain(tiny_request(own_data)),
             owner=f"{socket.gethostname()}:{os.getpid()}:1.00",  # a process of that number which is gone
         )
     database.close()
@@ -315,7 +316,7 @@ def test_a_request_that_is_damaged_is_a_message(visit) -> None:
     at = visit("train")
     button(at, "Go on from its last epoch").click().run()
     assert not at.exception
-    assert "The training request is damaged" in errors(at)
+    assert "is damaged: class_name is missing" in errors(at)
 
 
 def test_a_model_that_is_gone_is_not_offered(visit, own_data: Path, app_world: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
+from skrd4ad.format import format_number
 from skrd4ad.regions import find_regions, region_mask
-from skrd4ad.ui.theme import format_number
 from skrd4ad.visualize import heat_index, heat_table
 
 pytestmark = pytest.mark.browser

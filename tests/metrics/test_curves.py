@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skrd4ad.errors import DataError
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import DocumentError
 from skrd4ad.metrics.aupro import pool_pixels, rates_above
 from skrd4ad.metrics.curves import (
     AREA_TOLERANCE,
@@ -190,8 +191,8 @@ def test_a_threshold_between_two_floats_is_not_rounded():
 
 def test_a_curve_survives_json():
     for curve in curves_of(small_regions()).values():
-        values = json.loads(json.dumps(curve.to_dict(), allow_nan=False))
-        again = Curve.from_dict(values)
+        values = json.loads(json.dumps(to_plain(curve), allow_nan=False))
+        again = decode(values, Curve, what="it")
         assert again.name in CURVE_NAMES
         assert (again.areas, again.steps) == (curve.areas, curve.steps)
         for name in ("x", "y", "threshold"):
@@ -199,12 +200,12 @@ def test_a_curve_survives_json():
 
 
 @pytest.mark.parametrize(
-    "damage", [{"name": "odd"}, {"x": [0.0]}, {"y": "text"}, {"areas": None}, {"threshold": [[1.0], [2.0, 3.0]]}]
+    "damage", [{"name": "odd"}, {"x": ["0.0"]}, {"y": "text"}, {"areas": None}, {"threshold": [[1.0], [2.0, 3.0]]}]
 )
 def test_damaged_json_is_refused(damage):
-    values = curves_of(few_defects())["image_roc"].to_dict() | damage
-    with pytest.raises(DataError, match="damaged"):
-        Curve.from_dict(values)
+    values = to_plain(curves_of(few_defects())["image_roc"]) | damage
+    with pytest.raises(DocumentError, match="damaged"):
+        decode(values, Curve, what="it")
 
 
 def test_nothing_goes_when_nothing_must():

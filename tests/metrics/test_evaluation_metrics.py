@@ -1,7 +1,7 @@
 """All metrics of a test set: which images enter which figure."""
 
 import json
-from dataclasses import fields, replace
+from dataclasses import asdict, fields, replace
 
 import numpy as np
 import pytest
@@ -70,7 +70,7 @@ def test_each_defect_type_is_measured_against_all_good_images(data):
         masks=data.masks[keep],
         has_mask=data.has_mask[keep],
     )
-    assert types["scratch"].to_dict() == pytest.approx(evaluate(expected).to_dict())
+    assert asdict(types["scratch"]) == pytest.approx(asdict(evaluate(expected)))
     assert (types["hole"].n_good, types["hole"].n_defect, types["hole"].n_masks) == (3, 2, 1)
 
 
@@ -133,7 +133,7 @@ def test_a_mask_that_vanished_leaves_its_image_in_the_pool_without_a_region(data
 
 
 def test_the_dictionary_is_json_and_holds_every_field(data):
-    values = evaluate(data).to_dict()
+    values = asdict(evaluate(data))
     assert list(values) == [f.name for f in fields(Metrics)]
     assert json.loads(json.dumps(values)) == values
 

@@ -229,9 +229,9 @@ def test_too_many_parts_are_refused(file: Path, out: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        (lambda values: values.update(format=2), "not of the format 1"),
-        (lambda values: values.update(kind="other"), "not of the format 1"),
-        (lambda values: values.update(dataset=3), "a text is not a text"),
+        (lambda values: values.update(format=2), "has the format 2; this version reads 1"),
+        (lambda values: values.update(kind="other"), "is of 'other'; allowed: 'skrd4ad model'"),
+        (lambda values: values.update(dataset=3), "dataset is 3; allowed: a text"),
         (lambda values: values.update(surprise=1), "damaged"),
         (lambda values: values.update(parts=[]), "damaged"),
         (lambda values: values["parts"].pop("config.json"), r"lacks the part config\.json"),

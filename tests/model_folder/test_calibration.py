@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from skrd4ad.errors import CheckpointError, ConfigError, DataError
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError
 from skrd4ad.model_folder.calibration import DEFAULT_FALSE_REJECT_RATE, Calibration, CalibrationHistory, calibrate
 
 
@@ -73,7 +74,8 @@ def test_scores_are_kept_in_ascending_order() -> None:
 
 def test_json_and_back_is_the_same_calibration() -> None:
     calibration = calibrated([np.float32(0.1), np.float32(0.3)])
-    assert Calibration.from_dict(json.loads(json.dumps(calibration.to_dict(), allow_nan=False))) == calibration
+    values = json.loads(json.dumps(to_plain(calibration), allow_nan=False))
+    assert decode(values, Calibration, what="it") == calibration
 
 
 @pytest.mark.parametrize(
@@ -99,17 +101,18 @@ def test_json_and_back_is_the_same_calibration() -> None:
     ],
 )
 def test_damaged_values_are_refused(damage: dict[str, object]) -> None:
-    values = {**calibrated([0.1, 0.2]).to_dict(), **damage}
-    with pytest.raises(CheckpointError, match="calibration is damaged"):
-        Calibration.from_dict(values)
+    values = CalibrationHistory(1, (calibrated([0.1, 0.2]),)).to_plain()
+    values["versions"][0] |= damage
+    with pytest.raises(DocumentError, match=r"The file is damaged: .*Calibrate the model again"):
+        CalibrationHistory.from_plain(values, "The file")
 
 
-@pytest.mark.parametrize("missing", ["scores", "n", "image_threshold"])
+@pytest.mark.parametrize("missing", ["who", "n", "image_threshold"])
 def test_a_missing_value_is_refused(missing: str) -> None:
-    values = calibrated([0.1, 0.2]).to_dict()
+    values = to_plain(calibrated([0.1, 0.2]))
     del values[missing]
-    with pytest.raises(CheckpointError, match=missing):
-        Calibration.from_dict(values)
+    with pytest.raises(DocumentError, match=missing):
+        decode(values, Calibration, what="it")
 
 
 def test_no_scores_or_no_number_cannot_calibrate() -> None:
@@ -152,16 +155,16 @@ def test_versions_are_numbered_and_added_only() -> None:
 
 def test_a_history_and_back_is_the_same() -> None:
     history = CalibrationHistory(1, (calibrated([0.1]),)).added(calibrated([0.2], false_reject_rate=0.5)).using(1)
-    values = json.loads(json.dumps(history.to_dict(), allow_nan=False))
+    values = json.loads(json.dumps(history.to_plain(), allow_nan=False))
     assert (values["format"], values["current"], len(values["versions"])) == (2, 1, 2)
-    assert CalibrationHistory.from_dict(values) == history
+    assert CalibrationHistory.from_plain(values, "The file") == history
 
 
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
         ({"format": 1}, "has the format 1"),
-        ({"format": None}, "has the format None"),
+        ({"format": None}, "has the format null"),
         ({"current": 3}, "the current one is 3"),
         ({"versions": []}, "damaged"),
         ({"versions": None}, "damaged"),
@@ -169,13 +172,13 @@ def test_a_history_and_back_is_the_same() -> None:
     ],
 )
 def test_a_damaged_history_is_refused(damage: dict[str, object], words: str) -> None:
-    values = {**CalibrationHistory(1, (calibrated([0.1]),)).to_dict(), **damage}
+    values = {**CalibrationHistory(1, (calibrated([0.1]),)).to_plain(), **damage}
     with pytest.raises(CheckpointError, match=words):
-        CalibrationHistory.from_dict(values)
+        CalibrationHistory.from_plain(values, "The file")
 
 
 def test_a_version_twice_is_refused() -> None:
-    values = CalibrationHistory(1, (calibrated([0.1]),)).to_dict()
+    values = CalibrationHistory(1, (calibrated([0.1]),)).to_plain()
     values["versions"] *= 2
     with pytest.raises(CheckpointError, match=r"the versions are \[1, 1\]"):
-        CalibrationHistory.from_dict(values)
+        CalibrationHistory.from_plain(values, "The file")

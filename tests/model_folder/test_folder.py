@@ -11,26 +11,14 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.errors import CheckpointError
-from skrd4ad.files import new_file, new_folder, read_json, write_json
+from skrd4ad.digests import file_digest
+from skrd4ad.documents import read_values
+from skrd4ad.errors import CheckpointError, DocumentError
+from skrd4ad.files import new_file, new_folder, write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
-from skrd4ad.model_folder.folder import (
-    CALIBRATION,
-    CARD,
-    CONFIG,
-    METRICS,
-    WEIGHTS,
-    file_digest,
-    find_models,
-    folder_name,
-    load_model,
-    read_info,
-    run_folder,
-    save_metrics,
-    save_model,
-)
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.folder import find_models, folder_name, load_model, run_folder, save_metrics, save_model
+from skrd4ad.model_folder.info import CALIBRATION, CARD, CONFIG, METRICS, WEIGHTS, ModelInfo, read_info
 from skrd4ad.model_folder.resume_state import state_file
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
@@ -159,7 +147,7 @@ def test_a_changed_byte_in_the_weights_is_refused(saved: ModelInfo, place: int) 
 def test_weights_of_another_network_with_a_right_digest_are_refused(saved: ModelInfo) -> None:
     (saved.folder / WEIGHTS).unlink()
     write_tensors(saved.folder / WEIGHTS, {"bn.conv1.weight": torch.zeros(1)})
-    values = read_json(saved.folder / CONFIG)
+    values = read_values(saved.folder / CONFIG)
     write_json(saved.folder / CONFIG, {**values, "digest": file_digest(saved.folder / WEIGHTS)})
     with pytest.raises(CheckpointError, match=r"does not fit its config\.json"):
         load_model(saved.folder)
@@ -225,14 +213,14 @@ def test_damaged_json_is_named(saved: ModelInfo, file: str, content: bytes) -> N
     ],
 )
 def test_settings_that_cannot_be_understood_are_refused(saved: ModelInfo, change: dict[str, Any]) -> None:
-    write_json(saved.folder / CONFIG, {**read_json(saved.folder / CONFIG), **change})
+    write_json(saved.folder / CONFIG, {**read_values(saved.folder / CONFIG), **change})
     with pytest.raises(CheckpointError, match=r"config\.json"):
         read_info(saved.folder)
 
 
 @pytest.mark.parametrize("missing", ["format", "model", "train", "dataset", "class_name", "teacher_digest"])
 def test_missing_settings_are_refused(saved: ModelInfo, missing: str) -> None:
-    values = read_json(saved.folder / CONFIG)
+    values = read_values(saved.folder / CONFIG)
     del values[missing]
     write_json(saved.folder / CONFIG, values)
     with pytest.raises(CheckpointError, match=r"config\.json"):
@@ -303,9 +291,9 @@ def test_an_error_of_the_block_keeps_the_old_file_and_removes_the_new_one(tmp_pa
 
 def test_a_number_that_json_does_not_know_is_never_written(tmp_path: Path) -> None:
     write_json(tmp_path / "file.json", {"a": "ä"})
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(DocumentError, match="The value at a is nan"):
         write_json(tmp_path / "file.json", {"a": float("nan")})
-    assert read_json(tmp_path / "file.json") == {"a": "ä"}
+    assert read_values(tmp_path / "file.json") == {"a": "ä"}
     assert len(os.listdir(tmp_path)) == 1  # noqa: PTH208 - hidden files count too
 
 

@@ -1,16 +1,13 @@
-import os
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from skrd4ad.data.images.read import content_hash
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import ImageError
+from skrd4ad.digests import file_digest
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import data_digest, file_hash, learnt_and_held_out, seen_by, split_holdout
+from skrd4ad.model_folder.seen_images import data_digest, learnt_and_held_out, seen_by, split_holdout
 from skrd4ad.types import DatasetClass
 
 
@@ -25,7 +22,7 @@ def disc(tiny_data: Path) -> DatasetClass:
 
 
 def contents(samples: object) -> set[str]:
-    return {content_hash(sample.path) for sample in samples}  # type: ignore[attr-defined]
+    return {file_digest(sample.path) for sample in samples}  # type: ignore[attr-defined]
 
 
 def test_the_split_of_training_is_found_again(info: ModelInfo, disc: DatasetClass) -> None:
@@ -46,7 +43,7 @@ def test_of_data_that_changed_every_training_image_counts_as_learnt(info: ModelI
 
 
 def test_a_model_that_records_its_images_needs_no_data(info: ModelInfo, disc: DatasetClass) -> None:
-    held_out = content_hash(disc.train[0].path)
+    held_out = file_digest(disc.train[0].path)
     retrained = replace(info, data={**info.data, "learnt": ["a" * 64], "held_out": [held_out, "b" * 64]})
     for data in (None, disc):
         seen = seen_by(retrained, data)
@@ -62,19 +59,3 @@ def test_a_training_that_held_nothing_out_is_known_too(info: ModelInfo, disc: Da
     trained = replace(whole, data={**info.data, "digest": data_digest(fewer.train)})
     seen = seen_by(trained, fewer)
     assert seen.is_exact and seen.learnt == contents(fewer.train) and not seen.held_out
-
-
-def test_a_hash_is_remembered_until_the_file_changes(
-    disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = Path(shutil.copy(disc.train[0].path, tmp_path / "part.png"))
-    first = file_hash(path)
-    with monkeypatch.context() as patch:
-        patch.setattr("skrd4ad.model_folder.seen_images.content_hash", lambda _: pytest.fail("it is known"))
-        assert file_hash(path) == first == content_hash(disc.train[0].path)
-    shutil.copy(disc.train[1].path, path)
-    os.utime(path, ns=(1, 1))
-    assert file_hash(path) == content_hash(disc.train[1].path)
-    path.unlink()
-    with pytest.raises(ImageError, match="cannot be read"):
-        file_hash(path)

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.images.read import content_hash
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import ConfigError, DataError, SkrdError, StorageError, TrainingCancelled
+from skrd4ad.digests import file_digest
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, StorageError, TrainingCancelled
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.jobs.queue import queue, reset_queue
@@ -86,7 +87,7 @@ class StopAfterOneEpoch(Observer):
 
 def test_a_request_survives_its_json_form(request_: TrainingRequest) -> None:
     asked = replace(request_, weights="w.pth", layout="mvtec", evaluate=False)
-    assert TrainingRequest.from_dict(json.loads(json.dumps(asked.to_dict()))) == asked
+    assert decode(json.loads(json.dumps(to_plain(asked))), TrainingRequest, what="it") == asked
 
 
 @pytest.mark.parametrize(
@@ -99,15 +100,15 @@ def test_a_request_survives_its_json_form(request_: TrainingRequest) -> None:
     ],
 )
 def test_a_damaged_request_is_refused(request_: TrainingRequest, change: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError):
-        TrainingRequest.from_dict({**request_.to_dict(), **change})
+    with pytest.raises(DocumentError):
+        decode({**to_plain(request_), **change}, TrainingRequest, what="The request")
 
 
 def test_a_request_without_a_class_is_refused(request_: TrainingRequest) -> None:
-    values = request_.to_dict()
+    values = to_plain(request_)
     del values["class_name"]
-    with pytest.raises(ConfigError, match="The training request is damaged"):
-        TrainingRequest.from_dict(values)
+    with pytest.raises(DocumentError, match="The request is damaged"):
+        decode(values, TrainingRequest, what="The request")
 
 
 def test_a_training_records_its_run_and_its_model(
@@ -140,7 +141,7 @@ def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_s
     # its records say that it has learnt from every test image: so has any training that goes on from it
     config = first.folder / "config.json"
     values = json.loads(config.read_text())
-    values["data"]["learnt"] = sorted(content_hash(s.path) for s in (*data.train, *data.test))
+    values["data"]["learnt"] = sorted(file_digest(s.path) for s in (*data.train, *data.test))
     values["data"]["held_out"] = []
     config.write_text(json.dumps(values))
     again = replace(
@@ -229,7 +230,7 @@ def test_a_background_training_leaves_its_model_its_curve_and_its_figures(reques
     assert job.result is not None
     assert read_info(Path(job.result["folder"])).metrics == job.result["metrics"]
     assert [point["step"] for point in queue().points(job.id)] == [1, 2]
-    assert TrainingRequest.from_dict(job.request) == request_
+    assert decode(job.request, TrainingRequest, what="it") == request_
     database = open_database()
     try:
         assert [state for state, _, _ in recorded(database)] == ["done"]

@@ -14,14 +14,15 @@ from torch import Tensor
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.data.dataset import load_images
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, TrainingCancelled
 from skrd4ad.export.manifest import ExportSettings, Format
 from skrd4ad.export.runtimes import Choice, ExportedModel, RuntimeName, load_runtime
 from skrd4ad.export.write import export_model
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.folder import WEIGHTS, file_digest, load_model
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.folder import load_model
+from skrd4ad.model_folder.info import WEIGHTS, ModelInfo
 from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import Student, build_student
 from skrd4ad.models.teachers import Teacher

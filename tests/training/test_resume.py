@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.errors import CheckpointError, TrainingCancelled
 from skrd4ad.model_folder.folder import CONFIG
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import (
     SUFFIX,
     Record,
@@ -291,7 +291,8 @@ def test_a_restored_optimiser_steps_as_the_one_that_was_stored(tmp_path: Path) -
     adam = torch.optim.Adam(net.parameters(), lr=0.1, betas=(0.5, 0.999))
     for seed in range(3):
         _step(net, adam, seed)
-    record = Record(settings={"seed": 1}, epoch=3, best_epoch=2, best_score=0.25, seconds=1.5, history=[{"epoch": 1}])
+    entry = EpochEntry(epoch=1, loss=0.5, holdout_score=None)
+    record = Record(settings={"seed": 1}, epoch=3, best_epoch=2, best_score=0.25, seconds=1.5, history=[entry])
     best = {"used.weight": torch.arange(3.0)}
     save_state(path, record=record, student=net, optimizer=adam, best=best)
 
@@ -310,7 +311,7 @@ def test_no_best_score_yet_survives_the_file(tmp_path: Path) -> None:
     net = nn.Linear(1, 1)
     path = tmp_path / f"run{SUFFIX}"
     save_state(path, record=Record(settings={}), student=net, optimizer=torch.optim.Adam(net.parameters()), best={})
-    assert read_record(path).best_score == float("inf")
+    assert read_record(path).best_score is None
 
 
 def test_unfinished_runs_are_listed_newest_first(tmp_path: Path) -> None:

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.images.read import content_hash
 from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, DataError, ImageError, TrainingError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -129,7 +129,7 @@ def cached(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     make = train_module.cache_features
 
     def spy(teacher: Any, samples: Any, **options: Any) -> Any:
-        seen.append([content_hash(sample.path) for sample in samples])
+        seen.append([file_digest(sample.path) for sample in samples])
         return make(teacher, samples, **options)
 
     monkeypatch.setattr(train_module, "cache_features", spy)
@@ -141,7 +141,7 @@ def test_held_out_images_are_never_learnt_from(train_disc: Train, disc: DatasetC
     learning, holding = cached
     assert set(learning).isdisjoint(holding)
     assert len(holding) == info.data["n_holdout"] == 3
-    assert sorted(learning + holding) == sorted(content_hash(sample.path) for sample in disc.train)
+    assert sorted(learning + holding) == sorted(file_digest(sample.path) for sample in disc.train)
 
 
 def test_copies_of_held_out_images_are_not_learnt_from_either(

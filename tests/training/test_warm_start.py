@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.data.images.read import content_hash
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -108,8 +108,8 @@ def test_the_parent_and_every_image_are_recorded(
     )
     info = read_info(go_on(replace(disc, note="tiny parts"), start, tmp_path / "out", epochs=1).folder)
     assert info.data["started_from"] == {"run": "run", "digest": parent.digest}
-    assert set(info.data["learnt"]) == {content_hash(s.path) for s in learn[:5]} | {"f" * 64}
-    assert set(info.data["held_out"]) == {content_hash(s.path) for s in held_out}
+    assert set(info.data["learnt"]) == {file_digest(s.path) for s in learn[:5]} | {"f" * 64}
+    assert set(info.data["held_out"]) == {file_digest(s.path) for s in held_out}
     assert (info.data["n_train"], info.data["n_holdout"]) == (5, len(held_out))
     assert info.data["note"] == "tiny parts. Goes on from run."
     assert info.calibration is not None and info.calibration.data == "3 held-out good images, chosen by hand"
@@ -204,5 +204,5 @@ def test_images_of_another_data_set_may_be_learnt_from(
 ) -> None:
     others = open_dataset(more_parts)[0].train[:4]
     info = go_on(disc, replace(start, learn=(*start.learn, *others)), tmp_path / "out", epochs=1)
-    assert {content_hash(s.path) for s in others} <= set(info.data["learnt"])
+    assert {file_digest(s.path) for s in others} <= set(info.data["learnt"])
     assert (info.dataset, info.class_name) == (disc.dataset, disc.name)

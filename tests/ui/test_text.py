@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
+from skrd4ad.format import ago, duration
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.ui.text import STATES, ago, duration, progress_of
+from skrd4ad.ui.text import STATES, progress_of
 
 WAITING = JobView(
     id="1",

@@ -5,8 +5,9 @@ from pathlib import Path
 import plotly.graph_objects as go
 import pytest
 
+from skrd4ad.format import format_number
 from skrd4ad.ui import theme
-from skrd4ad.ui.theme import DARK, LIGHT, ON_REJECT, VERDICTS, chart_template, format_number, verdict_badge
+from skrd4ad.ui.theme import DARK, LIGHT, ON_REJECT, VERDICTS, chart_template, verdict_badge
 
 ROOT = Path(__file__).parents[2]
 SCHEMES = {"light": LIGHT, "dark": DARK}

@@ -7,20 +7,21 @@ from itertools import chain
 from pathlib import Path
 
 from skrd4ad.data.dataset import decoding_pool, vanished_regions
-from skrd4ad.data.doctor.report import Finding, Severity, finding, plural
+from skrd4ad.data.doctor.report import Finding, Severity, finding
 from skrd4ad.data.images.read import (
     image_header,
     is_hidden,
     is_image,
     list_images,
-    pixel_hash,
     read_image,
     read_mask,
     resize_mask,
 )
 from skrd4ad.data.layouts.find import class_folders
 from skrd4ad.data.layouts.folders import image_stems_of, images_by_stem, subfolders
+from skrd4ad.digests import array_digest
 from skrd4ad.errors import ImageError
+from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass, Sample
 
 FEW_TRAIN = 20
@@ -75,7 +76,7 @@ def _facts(sample: Sample, image_size: int) -> ImageFacts:
     except ImageError as error:
         return ImageFacts(sample, error=str(error), mask=mask)
     height, width = pixels.shape[:2]
-    return ImageFacts(sample, size=(width, height), mode=mode, digest=pixel_hash(pixels), mask=mask)
+    return ImageFacts(sample, size=(width, height), mode=mode, digest=array_digest(pixels), mask=mask)
 
 
 def _mask_facts(path: Path, image_size: int) -> MaskFacts:

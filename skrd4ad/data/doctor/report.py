@@ -2,10 +2,12 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from skrd4ad.documents import to_plain
+from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 
 Severity = Literal["error", "warning", "note"]
@@ -60,10 +62,9 @@ class Report:
         """Whether nothing speaks against training."""
         return not any(f.severity == "error" for f in self.findings)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
-        findings = [asdict(f) | {"paths": [str(p) for p in f.paths]} for f in self.findings]
-        return {"ok": self.ok, "classes": [asdict(c) for c in self.classes], "findings": findings}
+        return {"ok": self.ok, **to_plain(self)}
 
     def to_text(self) -> str:
         """Form for people, one line a class and a finding."""
@@ -77,11 +78,6 @@ class Report:
         total = ", ".join(plural(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found"
         verdict = "Ready to train" if self.ok else "Not ready: training or its figures would be wrong"
         return "\n".join([*lines, "", f"{verdict} ({total})."])
-
-
-def plural(count: int, noun: str) -> str:
-    """``1 image``, ``2 images``."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def finding(cls: DatasetClass, severity: Severity, code: str, message: str, paths: Sequence[Path] = ()) -> Finding:

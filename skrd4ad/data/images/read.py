@@ -5,7 +5,6 @@ to the range of the single image, so that a dark part stays dark. Transparent pi
 that EXIF asks for is applied. Of several frames the first counts.
 """
 
-import hashlib
 import re
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image
 from skrd4ad.data.images.decode import MAX_PIXELS as MAX_PIXELS
 from skrd4ad.data.images.decode import Pixels, name_of, read_pixels, refusal
 from skrd4ad.data.images.decode import image_header as image_header
-from skrd4ad.errors import DataError, ImageError
+from skrd4ad.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 """Suffixes of image files; letter case does not matter."""
@@ -96,24 +95,6 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """(size, size): bilinear with antialiasing, then above one half, as published."""
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127
-
-
-def content_hash(source: Path | bytes) -> str:
-    """SHA-256 of a file's bytes, in hex."""
-    if isinstance(source, bytes):
-        return hashlib.sha256(source).hexdigest()
-    try:
-        with source.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise ImageError(f"{source}: the file cannot be read ({error.strerror}).") from error
-
-
-def pixel_hash(image: NDArray[np.uint8]) -> str:
-    """SHA-256 of size and pixels, in hex: the same for one picture saved in several lossless formats."""
-    digest = hashlib.sha256(repr(image.shape).encode())
-    digest.update(np.ascontiguousarray(image).data)
-    return digest.hexdigest()
 
 
 def _eight_bit(pixels: Pixels, name: str) -> NDArray[np.uint8]:

@@ -1,6 +1,5 @@
 """Own folders: good images alone, or a folder of good images beside folders of defects, with or without masks."""
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from skrd4ad.data.layouts.folders import (
     samples_in,
     subfolders,
 )
+from skrd4ad.digests import content_digest
 from skrd4ad.types import GOOD, DatasetClass, Sample
 
 TRAIN_SHARE = 0.8
@@ -97,6 +97,6 @@ def _masks_beside(folder: Path) -> dict[Path, Path]:
 
 def _names_for_test(good: list[Sample]) -> set[Path]:
     """The images at the end of the order of hashes; at least one for each side where there are two."""
-    order = sorted((s.path for s in good), key=lambda p: (hashlib.sha256(p.name.encode()).digest(), p.parent.name))
+    order = sorted((s.path for s in good), key=lambda p: (content_digest(p.name), p.parent.name))
     n_train = min(max(round(len(order) * TRAIN_SHARE), 1), max(len(order) - 1, 1))
     return set(order[n_train:])

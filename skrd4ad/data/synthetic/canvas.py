@@ -4,13 +4,14 @@ A picture is float32, 0 black to 1 white. Lengths are shares of its side. Edges 
 what keeps them free of steps.
 """
 
-import hashlib
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
+
+from skrd4ad.digests import content_digest
 
 Field = NDArray[np.floating[Any]]
 """(side, side) float32: one value a pixel."""
@@ -23,7 +24,7 @@ Colour = tuple[float, float, float]
 def generator(*key: object) -> Generator:
     """Random numbers that depend on the key alone, on every platform and in every process."""
     text = "/".join(str(part) for part in key)
-    return np.random.default_rng(int.from_bytes(hashlib.sha256(text.encode()).digest(), "big"))
+    return np.random.default_rng(int(content_digest(text), 16))
 
 
 def coordinates(side: int) -> tuple[Field, Field]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.inference.scoring import Surface
 from skrd4ad.metrics.consequences import Consequences, consequences
 from skrd4ad.metrics.thresholds import conformal_threshold, false_reject_interval, smallest_certifiable
@@ -222,7 +222,7 @@ def _warnings(found: Distributions, choice: Choice, calibration: Calibration, *,
     warnings = []
     n = len(found.normals)
     if choice.way == "rate" and choice.rate < smallest_certifiable(n):
-        few = f"{n} held-out good image{'' if n == 1 else 's'}"
+        few = plural(n, "held-out good image")
         warnings.append(
             f"{few} cannot certify a false-reject rate below {format_rate(smallest_certifiable(n))}: the threshold is "
             f"the highest score among them, {format_number(calibration.image_threshold)}."

@@ -3,6 +3,7 @@
 import logging
 from datetime import datetime
 
+from skrd4ad import documents
 from skrd4ad.errors import StorageError
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history
@@ -51,7 +52,7 @@ def _given(calibration: Calibration) -> GivenCalibration:
     return GivenCalibration(
         version=calibration.version,
         who=calibration.who,
-        values=calibration.to_dict(),
+        values=documents.to_plain(calibration),
         made_at=_moment(calibration.created_at),
     )
 

@@ -4,15 +4,15 @@ Scores are kept in the workspace by model, by what counts of its maps, and by th
 look at the same images, wherever they lie, loads no model.
 """
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skrd4ad import documents
 from skrd4ad.data.dataset import iter_images
-from skrd4ad.data.images.read import content_hash
+from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.files import read_json, write_json
+from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface, score_under, surface_digest, surface_of
 from skrd4ad.model_folder.folder import read_history, read_info
@@ -119,7 +119,7 @@ def score_distributions(
             "The training images are not at hand, so it cannot be checked whether images given here are among them."
         )
     kept = _kept(info) if same and not normals else None
-    tests = set() if data is None else {content_hash(sample.path) for sample in data.test}
+    tests = set() if data is None else {image_digest(sample.path) for sample in data.test}
     if normals:
         fresh = [Sample(path, "train", 0, GOOD) for path in normals]
         good = _not_learnt(fresh, learnt, warnings, what="good images given")
@@ -159,7 +159,7 @@ def score_distributions(
 
 
 def _not_learnt(samples: list[Sample], learnt: set[str], warnings: list[str], *, what: str) -> list[Sample]:
-    kept = [sample for sample in samples if content_hash(sample.path) not in learnt] if learnt else samples
+    kept = [sample for sample in samples if image_digest(sample.path) not in learnt] if learnt else samples
     if len(kept) < len(samples):
         warnings.append(
             f"{len(samples) - len(kept)} of {len(samples)} {what} are images the model has learnt from; these are left "
@@ -169,7 +169,7 @@ def _not_learnt(samples: list[Sample], learnt: set[str], warnings: list[str], *,
 
 
 def _any_of(samples: Sequence[Sample], contents: set[str]) -> bool:
-    return any(content_hash(sample.path) in contents for sample in samples)
+    return any(image_digest(sample.path) in contents for sample in samples)
 
 
 def _kept(info: ModelInfo) -> _Kept | None:
@@ -189,7 +189,7 @@ def _scores_of(
     info: ModelInfo, samples: Sequence[Sample], surface: Surface, *, weights: Path | None, progress: Progress | None
 ) -> list[float]:
     """Scores in the order of the samples; those of images never seen before are computed and kept."""
-    contents = [content_hash(sample.path) for sample in samples]
+    contents = [image_digest(sample.path) for sample in samples]
     path = _cache_file(info, surface)
     known = _read_cache(path)
     # one sample a content: copies have one score
@@ -199,7 +199,7 @@ def _scores_of(
         for places, images in iter_images(missing, predictor.image_size, batch=BATCH):
             maps = predictor.batch(images).maps
             for place, anomaly_map in zip(places, maps, strict=True):
-                known[content_hash(missing[place].path)] = score_under(anomaly_map, surface)
+                known[image_digest(missing[place].path)] = score_under(anomaly_map, surface)
             if progress is not None:
                 progress(places.stop, len(missing))
         write_json(path, {"scores": known})
@@ -208,17 +208,16 @@ def _scores_of(
 
 def _cache_file(info: ModelInfo, surface: Surface) -> Path:
     parts = (str(CACHE_FORMAT), info.digest, info.teacher_digest, str(info.model), surface_digest(surface))
-    return workspace() / "cache" / "scores" / f"{hashlib.sha256('|'.join(parts).encode()).hexdigest()}.json"
+    return workspace() / "cache" / "scores" / f"{content_digest('|'.join(parts))}.json"
 
 
 def _read_cache(path: Path) -> dict[str, float]:
     if not path.is_file():
         return {}
     try:
-        scores = read_json(path).get("scores")
+        return documents.read(path, dict[str, dict[str, float]]).get("scores", {})
     except CheckpointError:  # cut short or edited: what it held is computed again
         return {}
-    return {k: v for k, v in scores.items() if isinstance(v, float)} if isinstance(scores, dict) else {}
 
 
 def _good_in_words(samples: Sequence[Sample], *, are_new: bool) -> str:

@@ -5,9 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skrd4ad.metrics.bootstrap import Interval
-from skrd4ad.model_folder.card import METRIC_TITLES
 
-TITLES = dict(METRIC_TITLES)
 TEST_SELECTED = "test-selected"
 """Badge of figures of a model whose epoch was chosen on the test set."""
 

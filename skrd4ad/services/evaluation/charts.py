@@ -14,10 +14,10 @@ from typing import Any
 import plotly.graph_objects as go
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
-from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, TITLES, ChartColours, dotted, hatched, whiskers
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours, dotted, hatched, whiskers
 from skrd4ad.services.evaluation.compare import Comparison
 from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
 from skrd4ad.services.evaluation.published import METHODS, Method, published_for
@@ -27,7 +27,6 @@ __all__ = [
     "BAR_METRICS",
     "CURVE_TITLES",
     "TEST_SELECTED",
-    "TITLES",
     "ChartColours",
     "class_bars",
     "confusion_chart",
@@ -78,7 +77,7 @@ def class_bars(
     for bars in series:
         if any(value is not None for value in bars.values):
             figure.add_bar(**bars.trace(shown, names, start=start, look=look))
-    title = TITLES[metric] + (" (0.5 is chance)" if "auroc" in metric else "")
+    title = METRIC_TITLES[metric] + (" (0.5 is chance)" if "auroc" in metric else "")
     if metric == "aupro" and any("(published)" in trace.name for trace in figure.data):
         title += "<br>published: paper protocol"
     figure.update_xaxes(type="category", tickangle=0)
@@ -176,7 +175,7 @@ def difference_chart(comparison: Comparison, *, colours: ChartColours | None = N
     figure = go.Figure()
     figure.add_scatter(
         x=values,
-        y=[TITLES[name] for name, _ in shown],
+        y=[METRIC_TITLES[name] for name, _ in shown],
         mode="markers",
         marker={
             "size": 11,

@@ -1,14 +1,15 @@
 """Two evaluations side by side on the same images: what differs, by how much, and how sure that is."""
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from skrd4ad import documents
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, StorageError
-from skrd4ad.files import read_json, write_json
-from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED, Interval, PairedDifference, paired_differences
+from skrd4ad.files import write_json
+from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED, PairedDifference, paired_differences
 from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.compare_images import ImageChange, Pairs, common_images, image_changes
@@ -140,8 +141,8 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
         "differences": {
             name: {**asdict(found), "clear": found.is_clear} for name, found in comparison.differences.items()
         },
-        "flips": [{**asdict(image), "path": str(image.path)} for image in comparison.flips],
-        "settings": [asdict(setting) for setting in comparison.settings],
+        "flips": documents.to_plain(comparison.flips),
+        "settings": documents.to_plain(comparison.settings),
         "notes": list(comparison.notes),
         "bootstrap": {"replicates": comparison.replicates, "seed": comparison.seed},
     }
@@ -155,7 +156,7 @@ def _side(summary: EvaluationSummary) -> dict[str, Any]:
         "dataset": summary.dataset,
         "class_name": summary.class_name,
         "test_selected": summary.test_selected,
-        "metrics": summary.metrics.to_dict(),
+        "metrics": asdict(summary.metrics),
     }
 
 
@@ -234,14 +235,18 @@ def _notes(a: EvaluationSummary, b: EvaluationSummary, *, n_common: int, only_a:
 
 
 def _file_of(a: StoredEvaluation, b: StoredEvaluation) -> Path:
-    name = hashlib.sha256(f"{FORMAT}|{a.summary.key}|{b.summary.key}".encode()).hexdigest()[:32]
+    name = content_digest(f"{FORMAT}|{a.summary.key}|{b.summary.key}")[:32]
     return workspace() / "comparisons" / f"{name}.json"
 
 
+@dataclass(frozen=True)
+class _Kept:
+    differences: dict[str, PairedDifference]
+
+
 def _keep_differences(a: StoredEvaluation, b: StoredEvaluation, differences: Mapping[str, PairedDifference]) -> None:
-    values = {name: asdict(found) for name, found in differences.items()}
     try:
-        write_json(_file_of(a, b), {"format": FORMAT, "differences": values})
+        write_json(_file_of(a, b), _Kept(dict(differences)), format=FORMAT)
     except CheckpointError as error:
         raise StorageError(f"The comparison cannot be kept. {error}") from error
 
@@ -251,12 +256,7 @@ def _kept_differences(a: StoredEvaluation, b: StoredEvaluation) -> dict[str, Pai
     if not path.is_file():
         return None
     try:
-        values = read_json(path)["differences"]
-        return {
-            name: PairedDifference(
-                **{**values[name], "interval": values[name]["interval"] and Interval(**values[name]["interval"])}
-            )
-            for name in METRIC_NAMES
-        }
-    except (CheckpointError, KeyError, TypeError):  # damaged: computed again
+        kept = documents.read(path, _Kept, format=FORMAT).differences
+    except CheckpointError:  # damaged: computed again
         return None
+    return {name: kept[name] for name in METRIC_NAMES} if set(METRIC_NAMES) <= set(kept) else None

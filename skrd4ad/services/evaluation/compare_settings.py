@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skrd4ad.config import ModelConfig
+from skrd4ad import documents
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.result import EvaluationSummary
@@ -67,7 +67,7 @@ def settings_that_differ(
 
 def _settings(summary: EvaluationSummary, calibration: Calibration | None) -> dict[str, str]:
     settings = summary.settings
-    model = ModelConfig(**settings["model"])
+    model, data = settings["model"], settings["data"]
     return {
         "Teacher": model.net,
         "Skip connections": str(model.skips),
@@ -77,10 +77,10 @@ def _settings(summary: EvaluationSummary, calibration: Calibration | None) -> di
         "Compared with good patches": _text(model.retrieval),
         "Digest of the teacher": summary.teacher_digest[:_DIGEST],
         "Origin": _text(settings.get("origin")),
-        **_named(_TRAIN, settings.get("train")),
+        **_named(_TRAIN, documents.to_plain(settings["train"])),
         "Epoch kept": _text(settings.get("selected_epoch")),
-        **_named(_DATA, settings.get("data")),
-        "Training went on from": _text((settings.get("data") or {}).get("started_from") or "nothing"),
+        **_named(_DATA, data),
+        "Training went on from": _text(data.get("started_from") or "nothing"),
         "Test data": f"{summary.dataset}/{summary.class_name}",
         "Digest of the test images": summary.data_digest[:_DIGEST],
         "Smallest region in pixels": str(summary.min_area),

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from skrd4ad.format import format_number
+from skrd4ad.format import METRIC_TITLES, format_number
 from skrd4ad.metrics.curves import PRO_LIMITS, Curve, CurveName, OperatingPoint
-from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, TITLES, ChartColours
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 
@@ -81,7 +81,7 @@ def _area_words(curve: Curve, summary: EvaluationSummary) -> str:
     for metric, value in curve.areas.items():
         interval = summary.intervals.intervals.get(metric)
         limits = "" if interval is None else f" ({format_number(interval.low)} to {format_number(interval.high)})"
-        parts.append(f"{TITLES[metric]} {format_number(value)}{limits}")
+        parts.append(f"{METRIC_TITLES[metric]} {format_number(value)}{limits}")
     return ", ".join(parts) + (f", {TEST_SELECTED}" if summary.test_selected else "")
 
 

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from skrd4ad import documents
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.scoring import surface_digest, surface_of
 from skrd4ad.model_folder.folder import read_info, save_metrics
@@ -59,26 +60,6 @@ class EvaluationRequest:
     again: bool = False
     """Measure even if the same was measured before."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "EvaluationRequest":
-        """Request from its JSON form.
-
-        Raises:
-            ConfigError: a value is missing, unknown or of another kind.
-        """
-        try:
-            request = EvaluationRequest(**values)
-        except TypeError as error:
-            raise ConfigError(f"The evaluation request is damaged: {error}.") from error
-        texts = (request.model, request.source, request.class_name, request.layout, request.weights or "")
-        if not all(isinstance(text, str) for text in texts) or not isinstance(request.again, bool):
-            raise ConfigError("The evaluation request is damaged: a value is of another kind. Ask for it anew.")
-        return request
-
 
 def submit_evaluation(request: EvaluationRequest) -> str:
     """Put an evaluation at the end of the background queue; returns the id of its job. Several may wait.
@@ -89,7 +70,7 @@ def submit_evaluation(request: EvaluationRequest) -> str:
         StorageError: the job cannot be stored.
     """
     for job in active_evaluations():
-        if job.request == request.to_dict() and job.wish != "cancel":
+        if job.request == documents.to_plain(request) and job.wish != "cancel":
             return job.id
 
     def work(handle: JobHandle) -> Mapping[str, Any]:
@@ -116,12 +97,12 @@ def submit_evaluation(request: EvaluationRequest) -> str:
             "model_folder": summary.model_folder,
             "dataset": summary.dataset,
             "class_name": summary.class_name,
-            "metrics": {**summary.metrics.to_dict(), "test_selected": summary.test_selected},
+            "metrics": {**asdict(summary.metrics), "test_selected": summary.test_selected},
             "reused": reused,
         }
 
     title = f"Evaluation of {request.class_name} · {Path(request.model).name}"
-    return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
+    return queue().submit(kind=KIND, title=title, request=documents.to_plain(request), work=work)
 
 
 def repeat_evaluation(job_id: str) -> str:
@@ -136,7 +117,7 @@ def repeat_evaluation(job_id: str) -> str:
         raise ConfigError(
             f"The job {job.title!r} ({job.kind}, {job.state}) cannot be repeated; only an evaluation that ended."
         )
-    return submit_evaluation(EvaluationRequest.from_dict(job.request))
+    return submit_evaluation(documents.decode(job.request, EvaluationRequest, what=f"The request of {job.title!r}"))
 
 
 def active_evaluations() -> list[JobView]:

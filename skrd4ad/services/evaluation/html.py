@@ -10,10 +10,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 import skrd4ad
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
 from skrd4ad.metrics.escapes import EscapeGroup
-from skrd4ad.services.evaluation.chart_parts import TITLES
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
@@ -53,7 +52,7 @@ def html_report(
         software=f"SK-RD4AD Studio {skrd4ad.__version__}",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         warnings=_warnings(evaluations),
-        columns=[TITLES[name] for name in METRIC_NAMES],
+        columns=[METRIC_TITLES[name] for name in METRIC_NAMES],
         rows=[_row(summary) for summary in summaries],
         published=[row for summary in summaries for row in _published_rows(summary)],
         protocol_difference=PROTOCOL_DIFFERENCE,

@@ -1,14 +1,14 @@
 """What makes two evaluations the same: the model, what counts of its maps, and the contents of the test images."""
 
-import hashlib
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import DataError
 from skrd4ad.inference.scoring import surface_digest, surface_of
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import data_digest, file_hash, unseen_samples
+from skrd4ad.model_folder.seen_images import data_digest, unseen_samples
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
 from skrd4ad.types import DatasetClass, Sample
@@ -37,10 +37,10 @@ def contents_of(info: ModelInfo, data: DatasetClass) -> Contents:
         ImageError: a file cannot be read.
     """
     samples = unseen_samples(info, data.test)
-    images = tuple(file_hash(sample.path) for sample in samples)
+    images = tuple(image_digest(sample.path) for sample in samples)
     # a mask beside a good image is not looked at by any metric
     masks = tuple(
-        file_hash(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None
+        image_digest(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None
         for sample in samples
     )
     lines = [
@@ -109,8 +109,8 @@ def changed_since(image: EvaluatedImage) -> bool:
     Raises:
         ImageError: it cannot be read.
     """
-    return file_hash(image.path) != image.content
+    return image_digest(image.path) != image.content
 
 
 def _digest(parts: list[str]) -> str:
-    return hashlib.sha256("\n".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
+    return content_digest("\n".join(parts).encode("utf-8", "surrogateescape"))

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NotRequired, TypedDict
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
 
+from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import StorageError
 from skrd4ad.metrics.bootstrap import Bootstrap, Interval
 from skrd4ad.metrics.curves import Curve, CurveName
@@ -19,6 +22,17 @@ from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.types import EvaluationSet
 
 MAPS, MASKS, IGNORED = "maps.npy", "masks.npy", "ignored.npy"
+
+
+class EvaluatedSettings(TypedDict):
+    """How the model of an evaluation was made."""
+
+    model: ModelConfig
+    train: TrainConfig | None
+    data: dict[str, Any]
+    """What the model says of its training data."""
+    origin: NotRequired[str]
+    selected_epoch: NotRequired[int | None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +47,7 @@ class EvaluationSummary:
     model_title: str
     model_digest: str
     teacher_digest: str
-    settings: dict[str, Any]
-    """``model`` and ``train`` settings as in config.json, and what the model says of its training data."""
+    settings: EvaluatedSettings
     dataset: str
     class_name: str
     source: str
@@ -51,12 +64,12 @@ class EvaluationSummary:
     """The data is the test set that belongs to the model's training data."""
     test_selected: bool
     """The model's epoch was chosen on its test set, so figures are optimistic: to be badged."""
-    image_size: int
+    image_size: Positive
     """Side of the maps in pixels."""
     calibration: int | None
     """Version of the calibration whose ignored pixels and smallest region were in force."""
     ignores_pixels: bool
-    min_area: int
+    min_area: Positive
     metrics: Metrics
     by_defect: dict[str, Metrics]
     intervals: Bootstrap
@@ -64,12 +77,12 @@ class EvaluationSummary:
     """How it was measured, in words."""
     vanished: tuple[str, ...]
     """Images whose mask has nothing left at the size of the maps."""
-    vanished_regions: int
+    vanished_regions: Count
     """Regions of masks of which nothing is left at the size of the maps."""
-    left_out: int
+    left_out: Count
     """Test images that the model has learnt from, or takes its limits from, and was not measured on."""
-    n_images: int
-    size_bytes: int
+    n_images: Count
+    size_bytes: Count
     """On disk."""
 
     @property
@@ -78,20 +91,15 @@ class EvaluationSummary:
         own = self.model_title.startswith(f"{self.class_name} · ")
         return f"{self.dataset}/{self.model_title if own else f'{self.class_name} · {self.model_title}'}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        plain = asdict(self)
-        return {**plain, "model_folder": str(self.model_folder), "root": str(self.root)}
-
     def document(self) -> dict[str, Any]:
         """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as
         ``[low, high]`` by metric; then by type of defect, and how they were measured."""
         drawn = self.intervals
         return {
-            **self.metrics.to_dict(),
+            **asdict(self.metrics),
             "intervals": _pairs(drawn.intervals),
             "by_defect": {
-                name: {**metrics.to_dict(), "intervals": _pairs(drawn.by_type.get(name, {}))}
+                name: {**asdict(metrics), "intervals": _pairs(drawn.by_type.get(name, {}))}
                 for name, metrics in self.by_defect.items()
             },
             "dataset": self.dataset,
@@ -107,39 +115,17 @@ class EvaluationSummary:
             "bootstrap": {"replicates": drawn.replicates, "seed": drawn.seed, "bin_errors": drawn.bin_errors},
         }
 
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "EvaluationSummary":
-        """Summary from its JSON form.
-
-        Raises:
-            KeyError, TypeError: a value is missing, unknown or of another kind.
-        """
-        intervals = values["intervals"]
-        found = _intervals_of(intervals["intervals"])
-        by_type = {name: _intervals_of(each) for name, each in intervals["by_type"].items()}
-        return EvaluationSummary(
-            **{
-                **values,
-                "model_folder": Path(values["model_folder"]),
-                "root": Path(values["root"]),
-                "metrics": Metrics(**values["metrics"]),
-                "by_defect": {name: Metrics(**each) for name, each in values["by_defect"].items()},
-                "intervals": Bootstrap(**{**intervals, "intervals": found, "by_type": by_type}),
-                "vanished": tuple(values["vanished"]),
-            }
-        )
-
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatedImage:
     """One test image and what the model says of it."""
 
-    place: int
+    place: Count
     """In the test set; row of the maps and masks."""
     path: Path
     name: str
     """Path below the class's folder, for people."""
-    label: int
+    label: Annotated[int, Meta(ge=0, le=1)]
     """0 good, 1 defect."""
     defect_type: str
     mask_path: Path | None
@@ -148,7 +134,7 @@ class EvaluatedImage:
     verdict_score: float
     """What limits are compared with: as ``score``, but regions below the smallest that counts do not. Both are the same
     unless the calibration has a smallest region above one pixel."""
-    mask_area: int | None
+    mask_area: Count | None
     """Pixels of the map inside the mask; 0 when it vanished at that size; None without a mask."""
     content: str
     """SHA-256 of the image file."""
@@ -243,10 +229,6 @@ class StoredEvaluation:
 
 def _pairs(intervals: Mapping[str, Interval | None]) -> dict[str, list[float] | None]:
     return {name: None if each is None else [each.low, each.high] for name, each in intervals.items()}
-
-
-def _intervals_of(values: Mapping[str, Any]) -> dict[str, Interval | None]:
-    return {name: None if each is None else Interval(**each) for name, each in values.items()}
 
 
 def _mapped(path: Path, *, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from skrd4ad.config import to_dict
+from skrd4ad.format import fetching_weights
 from skrd4ad.inference.evaluate import Evaluation, evaluate_model
 from skrd4ad.inference.scoring import Surface, score_under, surface_digest, surface_of
 from skrd4ad.metrics.bootstrap import Bootstrap, bootstrap
@@ -56,7 +56,7 @@ def measure(
         images=[sample.path for sample in data.test],
         exact=True,
         weights=weights,
-        progress=steps.of("weights", _megabytes),
+        progress=steps.of("weights", fetching_weights),
     )
     info, surface = predictor.info, surface_of(predictor.info)
 
@@ -105,10 +105,6 @@ class _Steps:
             self.report({"phase": phase, "done": done, "total": total, "share": round(share, 4), "words": words})
 
 
-def _megabytes(done: int, total: int) -> str:
-    return f"fetching the teacher's weights, {done / 2**20:.0f} of {total / 2**20:.0f} MB"
-
-
 def _summary(
     info: ModelInfo,
     data: DatasetClass,
@@ -127,8 +123,8 @@ def _summary(
         model_digest=info.digest,
         teacher_digest=info.teacher_digest,
         settings={
-            "model": to_dict(info.model),
-            "train": None if info.train is None else to_dict(info.train),
+            "model": info.model,
+            "train": info.train,
             "data": {name: info.data.get(name) for name in DATA_SETTINGS},
             "origin": info.origin,
             "selected_epoch": info.selected_epoch,

@@ -4,19 +4,18 @@
 ``masks.npy`` the masks with eight pixels a byte, and ``ignored.npy`` the pixels that do not count.
 """
 
-import json
 import logging
 import re
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from skrd4ad import documents
 from skrd4ad.errors import CheckpointError, DataError, StorageError
-from skrd4ad.files import locked, new_folder
+from skrd4ad.files import locked, new_folder, write_json
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.result import IGNORED, MAPS, MASKS, EvaluatedImage, EvaluationSummary, StoredEvaluation
@@ -64,10 +63,6 @@ def write_evaluation(
     """
     assert data.maps is not None
     folder = evaluations_folder() / summary.key
-    details = {
-        "images": [_image_values(image) for image in images],
-        "curves": [curve.to_dict() for curve in curves.values()],
-    }
     try:
         with locked(folder.parent):
             # whoever holds the lock writes alone, so what is half written was left by a process that died
@@ -80,8 +75,8 @@ def write_evaluation(
                     np.save(temporary / MASKS, packed, allow_pickle=False)
                 if data.ignored is not None:
                     np.save(temporary / IGNORED, data.ignored, allow_pickle=False)
-                _write_json(temporary / IMAGES, details)
-                _write_json(temporary / SUMMARY, {"format": FORMAT, **summary.to_dict()})
+                write_json(temporary / IMAGES, _Details(images, tuple(curves.values())), indent=None)
+                write_json(temporary / SUMMARY, summary, format=FORMAT, indent=None)
     except CheckpointError as error:
         raise StorageError(f"The evaluation cannot be kept. {error}") from error
     stored = read_evaluation(summary.key)
@@ -97,18 +92,17 @@ def read_evaluation(key: str) -> StoredEvaluation | None:
         return None
     folder = evaluations_folder() / key
     try:
-        values = _read_json(folder / IMAGES)
-        images = tuple(_image_of(each) for each in values["images"])
-        curves = [Curve.from_dict(each) for each in values["curves"]]
-        stored = StoredEvaluation(
-            summary=summary, images=images, curves={curve.name: curve for curve in curves}, folder=folder
-        )
+        details = documents.read(folder / IMAGES, _Details)
+        images, curves = details.images, {curve.name: curve for curve in details.curves}
+        stored = StoredEvaluation(summary=summary, images=images, curves=curves, folder=folder)
+        if any(len({curve.x.size, curve.y.size, curve.threshold.size}) != 1 for curve in details.curves):
+            raise DataError("the points of a curve differ in number")
         if len(images) != summary.n_images or [image.place for image in images] != list(range(len(images))):
             raise DataError(f"{summary.n_images} images were measured, {len(images)} are listed")
         stored.maps()
         if any(image.mask_area is not None for image in images):
             stored.packed_masks()
-    except (OSError, KeyError, TypeError, ValueError, DataError, StorageError) as error:
+    except (OSError, CheckpointError, DataError, StorageError) as error:
         log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
         return None
     return stored
@@ -120,12 +114,11 @@ def read_summary(key: str) -> EvaluationSummary | None:
     if folder is None:
         return None
     try:
-        values = _read_json(folder / SUMMARY)
-        if values.pop("format") != FORMAT or values["key"] != key:
-            raise ValueError("it has another format or name")
-        size = sum(file.stat().st_size for file in folder.iterdir())
-        return EvaluationSummary.from_dict({**values, "size_bytes": size})
-    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        summary = documents.read(folder / SUMMARY, EvaluationSummary, format=FORMAT)
+        if summary.key != key or not documents.is_moment(summary.created_at):
+            raise DataError(f"it is of {summary.key!r}, made at {summary.created_at!r}")
+        return replace(summary, size_bytes=sum(file.stat().st_size for file in folder.iterdir()))
+    except (OSError, CheckpointError, DataError) as error:
         log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
         return None
 
@@ -162,25 +155,7 @@ def _folder_of(key: str) -> Path | None:
     return folder if folder.is_dir() else None
 
 
-def _image_values(image: EvaluatedImage) -> dict[str, Any]:
-    mask_path = None if image.mask_path is None else str(image.mask_path)
-    return {**asdict(image), "path": str(image.path), "mask_path": mask_path}
-
-
-def _image_of(values: Mapping[str, Any]) -> EvaluatedImage:
-    mask_path = values["mask_path"]
-    return EvaluatedImage(
-        **{**values, "path": Path(values["path"]), "mask_path": None if mask_path is None else Path(mask_path)}
-    )
-
-
-def _write_json(path: Path, values: Mapping[str, Any]) -> None:
-    # names of files need not be valid text: in ASCII they survive
-    path.write_text(json.dumps(values, allow_nan=False), encoding="ascii")
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    values = json.loads(path.read_text(encoding="ascii"))
-    if not isinstance(values, dict):
-        raise TypeError(f"{path.name} holds no object")
-    return values
+@dataclass(frozen=True)
+class _Details:
+    images: tuple[EvaluatedImage, ...]
+    curves: tuple[Curve, ...]

@@ -5,8 +5,9 @@ import io
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
-from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, TITLES
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
 from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
@@ -113,7 +114,7 @@ def latex_table(evaluations: Sequence[EvaluationSummary], *, published: bool = T
             mark = r"\textsuperscript{\ddag}" if match is not None and match.by_name_only else ""
             shown = [r"\textit{" + f"{100 * value:.1f}" + "}" if value is not None else "--" for value in values]
             rows.append(["", rf"\textit{{{method} (published)}}{mark}", *shown])
-    head = ["Class", "Model", *(_latex(TITLES[name]) for name in TABLE_METRICS)]
+    head = ["Class", "Model", *(_latex(METRIC_TITLES[name]) for name in TABLE_METRICS)]
     body = "\n".join(" & ".join(row) + r" \\" for row in rows)
     return "\n".join(
         [
@@ -147,7 +148,7 @@ def _metric_rows(summary: EvaluationSummary) -> Iterable[dict[str, object]]:
             "model": summary.model_folder.name,
             "model_digest": summary.model_digest,
             "metric": name,
-            "title": TITLES[name],
+            "title": METRIC_TITLES[name],
             "value": getattr(metrics, name),
             "low": None if interval is None else interval.low,
             "high": None if interval is None else interval.high,

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from skrd4ad.errors import DataError
+from skrd4ad.format import plural
 from skrd4ad.inference.scoring import surface_of
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.seen_images import Seen
@@ -70,14 +71,14 @@ def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Di
         surface=surface_of(info),
         ignore=None if info.calibration is None else info.calibration.ignore,
         normals=tuple(sorted(image.score for image in good if image.score is not None)),
-        normals_data=f"{_images(len(good))} labelled good by {_people(good)}",
+        normals_data=f"{plural(len(good), 'image')} labelled good by {_people(good)}",
         normals_are_tests=_any_test(good, seen),
         labelled=tuple(
             ScoredImage(stored_path(image.file), image.defect_type or UNNAMED_DEFECT, image.score)
             for image in defects
             if image.score is not None
         ),
-        labelled_data=f"{_images(len(defects))} labelled defective by {_people(defects)}"
+        labelled_data=f"{plural(len(defects), 'image')} labelled defective by {_people(defects)}"
         if defects
         else "no labelled images",
         labelled_are_tests=_any_test(defects, seen),
@@ -130,10 +131,6 @@ def _warnings(labels: Labels) -> tuple[str, ...]:
 
 def _any_test(images: Iterable[LabelledImage], seen: Seen) -> bool:
     return any(image.split == "test" or image.digest in seen.tests for image in images)
-
-
-def _images(n: int) -> str:
-    return f"{n} image{'' if n == 1 else 's'}"
 
 
 def _people(images: Sequence[LabelledImage]) -> str:

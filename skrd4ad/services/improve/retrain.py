@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skrd4ad.config import TrainConfig
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import Seen
 from skrd4ad.services.improve.agreement import LabelBook

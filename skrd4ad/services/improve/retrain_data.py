@@ -5,7 +5,6 @@ set the limits, and some are kept from both, so that the old and the new model c
 neither has learnt from and no limit was taken from.
 """
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -14,13 +13,15 @@ from typing import Literal
 
 import numpy as np
 
+from skrd4ad import documents
 from skrd4ad.config import TrainConfig
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import ConfigError, DataError, ImageError
-from skrd4ad.files import read_json, write_json
+from skrd4ad.digests import content_digest, image_digest
+from skrd4ad.errors import DataError, ImageError
+from skrd4ad.files import write_json
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen, file_hash, seen_by, split_holdout
+from skrd4ad.model_folder.seen_images import Seen, seen_by, split_holdout
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.training.warm_start import Start
@@ -72,7 +73,7 @@ def role_of(digest: str, seen: Seen) -> Role:
 def keep_confirmed(confirmed: ConfirmedNormals) -> str:
     """Write labels into the workspace by their content; returns the path below the workspace folder."""
     values = asdict(confirmed)
-    file = f"{FOLDER}/{hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()}.json"
+    file = f"{FOLDER}/{content_digest(json.dumps(values, sort_keys=True))}.json"
     path = workspace() / file
     if not path.is_file():
         write_json(path, values)
@@ -85,12 +86,7 @@ def read_confirmed(file: str) -> ConfirmedNormals:
     Raises:
         ConfigError: it holds something else.
     """
-    values = read_json(workspace() / file)
-    try:
-        images = tuple(ConfirmedNormal(**each) for each in values["images"])
-        return ConfirmedNormals(images=images, defects=tuple(values["defects"]), people=tuple(values["people"]))
-    except (KeyError, TypeError) as error:
-        raise ConfigError(f"The labels in {file} are damaged: {error}. Start the retraining anew.") from error
+    return documents.read(workspace() / file, ConfirmedNormals, remedy="Start the retraining anew.")
 
 
 def start_of(
@@ -142,8 +138,8 @@ def _plain_start(info: ModelInfo, data: DatasetClass, config: TrainConfig) -> St
 def _split(samples: Sequence[Sample], seen: Seen, config: TrainConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Images to learn from and to hold out: first those that were held out before, then others not learnt from."""
     n_out = max(1, round(config.holdout * len(samples))) if config.holdout > 0 else 0
-    before = [s for s in samples if file_hash(s.path) in seen.held_out]
-    fresh = [s for s in samples if file_hash(s.path) not in seen.held_out | seen.learnt]
+    before = [s for s in samples if image_digest(s.path) in seen.held_out]
+    fresh = [s for s in samples if image_digest(s.path) not in seen.held_out | seen.learnt]
     drawn = np.random.default_rng(config.seed).permutation(len(fresh)).tolist()
     held_out = {s.path for s in [*before, *(fresh[place] for place in drawn)][:n_out]}
     return (
@@ -161,11 +157,11 @@ def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNor
         for role in ("learn", "limits")
     }
     defects = set(confirmed.defects)
-    own = [sample for sample in data.train if file_hash(sample.path) not in defects]
-    kept_out = [sample for sample in own if seen.is_exact and file_hash(sample.path) in seen.held_out]
+    own = [sample for sample in data.train if image_digest(sample.path) not in defects]
+    kept_out = [sample for sample in own if seen.is_exact and image_digest(sample.path) in seen.held_out]
     held_out = {sample.path for sample in kept_out}
     used = {image.digest for image in confirmed.images if image.role != "compare"}
-    clean = tuple(s for s in data.samples if s.split != "test" or file_hash(s.path) not in used)
+    clean = tuple(s for s in data.samples if s.split != "test" or image_digest(s.path) not in used)
     people = ", ".join(confirmed.people)
     n_limits = len(extra["limits"])
     held_out_words = "held-out good images of training"
@@ -210,7 +206,7 @@ def too_few_alone(info: ModelInfo, n: int) -> str:
 def _sample(image: ConfirmedNormal) -> Sample:
     path = stored_path(image.file)
     try:
-        unchanged = file_hash(path) == image.digest
+        unchanged = image_digest(path) == image.digest
     except ImageError as error:
         raise DataError(
             f"{image.name}, labelled good, is not at {path} any more. Put it back, or start the retraining anew "

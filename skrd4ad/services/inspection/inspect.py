@@ -93,8 +93,8 @@ def inspect_images(
         sources: a name for each image, and its file or bytes, or why it could not be had.
         threshold: limit to use instead of the model's; nothing is for review then, and no calibration is named.
         tiling: whether large images are seen in tiles at the scale of the training images: by the rule of
-            :func:`skrd4ad.inference.tiling.wants_tiles` (auto), always (on) or never (off). Regions to ignore were drawn
-            on one field of view and are not used on tiles; each tile is one more chance of a false reject.
+            :func:`skrd4ad.inference.tiling.wants_tiles` (auto), always (on) or never (off). Regions to ignore were
+            drawn on one field of view and are not used on tiles; each tile is one more chance of a false reject.
         batch: images the model looks at together, at most.
         check: called before each result is given, and between tiles, then from other threads; may raise to stop.
 

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.digests import image_digest
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import PATCH_IMAGES
-from skrd4ad.services.inspection.similar_images import content_of
 from skrd4ad.types import DatasetClass
 
 AROUND = 1.5
@@ -64,7 +64,7 @@ def compared_patch(
     row, column = (min(int(share * cells), cells - 1) for share, cells in ((peak[1], rows), (peak[0], columns)))
     patch = int(places[0, row, column])
     source, good_row, good_column = _ints(normality.source[patch])
-    path = next((sample.path for sample in data.train if content_of(sample) == names[source]), None)
+    path = next((sample.path for sample in data.train if image_digest(sample.path) == names[source]), None)
     if path is None:
         return None
     good = read_image(path)

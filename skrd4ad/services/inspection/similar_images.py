@@ -1,8 +1,6 @@
 """The normal images that look most like an image, for a person to compare with."""
 
-import hashlib
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import iter_images
-from skrd4ad.data.images.read import content_hash, resize_image
-from skrd4ad.errors import CheckpointError, ConfigError, DataError, ImageError
+from skrd4ad.data.images.read import resize_image
+from skrd4ad.digests import content_digest, image_digest
+from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import pooled
@@ -69,7 +68,7 @@ def nearest_normals(
     if not data.train:
         raise DataError(f"The class {data.name} has no good training images to compare with; choose another data set.")
     # in the order of their contents, as in the file, so that names and order of the data do not matter
-    samples = [sample for _, sample in sorted({content_of(s): s for s in reversed(data.train)}.items())]
+    samples = [sample for _, sample in sorted({image_digest(s.path): s for s in reversed(data.train)}.items())]
     known = _directions(_embeddings(predictor, samples, progress=progress))
     own = _directions(_embedding(predictor, image_or_embedding)[None])[0]
     if own.shape != known.shape[1:]:
@@ -110,11 +109,11 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, progress: Progre
 
 
 def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
-    contents = "".join(content_of(sample) for sample in samples)
+    contents = "".join(image_digest(sample.path) for sample in samples)
     parts = (
         f"{CACHE_FORMAT}|{predictor.info.model.net}|{predictor.info.teacher_digest}|{predictor.image_size}|{contents}"
     )
-    return workspace() / "cache" / "embeddings" / f"{hashlib.sha256(parts.encode()).hexdigest()}.safetensors"
+    return workspace() / "cache" / "embeddings" / f"{content_digest(parts)}.safetensors"
 
 
 def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
@@ -130,24 +129,6 @@ def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
         return None
     embeddings: NDArray[np.floating] = kept.numpy()
     return embeddings
-
-
-def content_of(sample: Sample) -> str:
-    """SHA-256 of the file of a sample; it is read again only when its size or time has changed.
-
-    Raises:
-        ImageError: the file cannot be read.
-    """
-    try:
-        state = sample.path.stat()
-    except OSError as error:
-        raise ImageError(f"{sample.path} cannot be read: {error.strerror or error}.") from error
-    return _hashed(sample.path, state.st_size, state.st_mtime_ns)
-
-
-@lru_cache(maxsize=100_000)
-def _hashed(path: Path, size: int, modified: int) -> str:  # noqa: ARG001  # they tell one content from the next
-    return content_hash(path)
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

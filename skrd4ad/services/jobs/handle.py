@@ -6,10 +6,10 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError, TrainingCancelled
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database
-from skrd4ad.storage.json_values import plain
 
 REPORT_SECONDS = 0.25
 """Progress goes to the database at most this often; what comes in between is written with the next one."""
@@ -58,7 +58,7 @@ class JobHandle:
         Raises:
             StorageError: a value has no JSON form.
         """
-        self._latest = plain(snapshot)
+        self._latest = to_plain(snapshot, infinite="null")
         self._note(self._latest)
         self._flush_when_due()
 
@@ -69,7 +69,7 @@ class JobHandle:
             StorageError: a value has no JSON form.
         """
         with self._writing:
-            self._points.append((step, plain(values)))
+            self._points.append((step, to_plain(values, infinite="null")))
         self._flush_when_due()
 
     def cancel(self) -> None:

@@ -54,6 +54,14 @@ def niceness() -> int:
     return int(given)
 
 
+def lower_process_priority() -> None:
+    """Lower the OS priority of this process, so that all other programs go first."""
+    if sys.platform == "win32":
+        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+    else:
+        os.nice(NICENESS)
+
+
 def give_way(to: int) -> None:
     """Let pages go before this thread, and before those it starts.
 

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.process import give_way, is_alive, niceness, this_process
@@ -20,7 +21,6 @@ from skrd4ad.services.jobs.view import JobView, view_of
 from skrd4ad.storage import jobs, runs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.jobs import Ending, JobState, Wish
-from skrd4ad.storage.json_values import plain
 from skrd4ad.storage.tables import utc_now
 
 Work = Callable[[JobHandle], Mapping[str, Any]]
@@ -281,7 +281,7 @@ class _Outcome:
 
 def _do(work: Work, handle: JobHandle) -> _Outcome:
     try:
-        return _Outcome(handle.id, "done", result=plain(work(handle)))
+        return _Outcome(handle.id, "done", result=to_plain(work(handle), infinite="null"))
     except TrainingCancelled:
         return _Outcome(handle.id, "cancelled")
     except SkrdError as error:

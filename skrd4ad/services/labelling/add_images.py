@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from skrd4ad.data.doctor.report import plural
-from skrd4ad.data.images.read import content_hash, image_size, read_image, read_mask
+from skrd4ad.data.images.read import image_size, read_image, read_mask
+from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import file_hash
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.annotate import defect_type_name
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
@@ -197,7 +197,7 @@ def _of_bytes(name: str, content: bytes) -> NewImage:
     height, width, _ = read_image(content, name=name).shape
     kept = keep_upload(content, name=name)
     file = str(kept.relative_to(workspace()))
-    return NewImage(digest=content_hash(content), name=name, file=file, width=width, height=height)
+    return NewImage(digest=content_digest(content), name=name, file=file, width=width, height=height)
 
 
 def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str | None = None) -> NewImage:
@@ -208,7 +208,7 @@ def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str
         raise ImageError(f"{str(path)!r}: the name has characters that cannot be stored. Rename the file.")
     width, height = image_size(path)
     return NewImage(
-        digest=file_hash(path), name=name, file=file, width=width, height=height, split=split, known_type=known_type
+        digest=image_digest(path), name=name, file=file, width=width, height=height, split=split, known_type=known_type
     )
 
 

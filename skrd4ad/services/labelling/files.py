@@ -1,6 +1,5 @@
 """Files behind labels: the images people look at, and the masks they draw, kept by content and never overwritten."""
 
-import hashlib
 import io
 from pathlib import Path
 
@@ -8,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skrd4ad.data.images.read import content_hash, read_image, read_mask
+from skrd4ad.data.images.read import read_image, read_mask
+from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.files import new_file
 from skrd4ad.paths import workspace
@@ -33,7 +33,7 @@ def checked_path(file: str, *, digest: str, name: str) -> Path:
         raise ImageError(
             f"{name} is not at {path} any more. Its labels are kept; put the file back there to see it again."
         )
-    if content_hash(path) != digest:
+    if file_digest(path, error=ImageError) != digest:
         raise ImageError(
             f"{path} was changed since it was put into the queue as {name}. Its labels belong to the file as it "
             "was: put that back, or add the new one to the queue as an image of its own."
@@ -57,7 +57,7 @@ def save_mask_file(mask: NDArray[np.bool_]) -> str:
         mask: (H, W), true where the part is defective, at the size of the image.
     """
     content = mask_png(mask)
-    file = f"{MASKS}/{hashlib.sha256(content).hexdigest()}.png"
+    file = f"{MASKS}/{content_digest(content)}.png"
     path = workspace() / file
     if not path.is_file():
         with new_file(path) as temporary:

@@ -1,11 +1,10 @@
 """The review queue: images a person should decide on, kept in the workspace with what the model said of them."""
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from skrd4ad.data.images.read import content_hash
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
@@ -55,7 +54,7 @@ def send_to_review(info: ModelInfo, requests: Iterable[ReviewRequest]) -> int:
             raise ImageError(
                 f"{request.source!s} cannot be read any more: {error.strerror}. Choose the images again."
             ) from error
-        kept, digest = keep_upload(content, name=request.name), content_hash(content)
+        kept, digest = keep_upload(content, name=request.name), content_digest(content)
         with workspace_database().write() as session:
             reviews.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
             save_class_image(session, digest=digest, dataset=info.dataset, class_name=info.class_name, origin="inspect")
@@ -91,7 +90,7 @@ def waiting_images() -> list[WaitingImage]:
 
 def keep_upload(content: bytes, *, name: str) -> Path:
     """Where an uploaded image is kept in the workspace, by its content; written when it is not there yet."""
-    path = workspace() / "uploads" / f"{hashlib.sha256(content).hexdigest()}{PurePath(name).suffix.lower()}"
+    path = workspace() / "uploads" / f"{content_digest(content)}{PurePath(name).suffix.lower()}"
     if not path.is_file():
         with new_file(path) as temporary:
             temporary.write_bytes(content)

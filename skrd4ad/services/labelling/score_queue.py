@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.errors import ImageError
+from skrd4ad.format import fetching_weights
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -228,8 +229,7 @@ def _store(info: ModelInfo, looks: Sequence[Look], *, to_review: bool) -> None:
 
 
 def _report_weights(handle: JobHandle, done: int, total: int) -> None:
-    megabytes = f"{done / 2**20:.0f} of {total / 2**20:.0f} MB"
-    handle.report({"share": 0.0, "words": f"fetching the teacher's weights, {megabytes}"})
+    handle.report({"share": 0.0, "words": fetching_weights(done, total)})
 
 
 def _report(handle: JobHandle, done: int, total: int, *, seconds: float) -> None:

@@ -2,16 +2,18 @@
 
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from skrd4ad import documents
 from skrd4ad.data.images.read import image_header
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.check import CheckImages, check_export, given_images, images_of
 from skrd4ad.export.manifest import Export, ExportSettings
 from skrd4ad.export.write import Report, Step, export_model
+from skrd4ad.format import fetching_weights
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -47,22 +49,6 @@ class ExportRequest:
     """Share of verdicts that may differ; None for what the precision is allowed."""
     weights: str | None = None
     """Weights file of the teacher, instead of the usual places."""
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "ExportRequest":
-        """Request from its JSON form.
-
-        Raises:
-            ConfigError: a value is missing, unknown or out of range.
-        """
-        try:
-            return ExportRequest(**{**values, "settings": ExportSettings(**values["settings"])})
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"The export request is damaged: {error}.") from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +118,7 @@ def submit_export(request: ExportRequest) -> str:
     """
     info = read_info(Path(request.model))
     for job in queue().active():
-        if job.kind == KIND and job.request == request.to_dict() and job.wish != "cancel":
+        if job.kind == KIND and job.request == documents.to_plain(request) and job.wish != "cancel":
             return job.id
 
     def work(handle: JobHandle) -> Mapping[str, Any]:
@@ -154,7 +140,7 @@ def submit_export(request: ExportRequest) -> str:
         return result_of(made, Path(request.model))
 
     title = f"Export of {info.class_name} · {info.folder.name} · {request.settings.name}"
-    return queue().submit(kind=KIND, title=title, request=request.to_dict(), work=work)
+    return queue().submit(kind=KIND, title=title, request=documents.to_plain(request), work=work)
 
 
 def repeat_export(job_id: str) -> str:
@@ -168,7 +154,7 @@ def repeat_export(job_id: str) -> str:
     job = queue().get(job_id)
     if job.kind != KIND or job.active:
         raise ConfigError(f"The job {job.title!r} ({job.kind}, {job.state}) is no export that has ended.")
-    return submit_export(ExportRequest.from_dict(job.request))
+    return submit_export(documents.decode(job.request, ExportRequest, what=f"The request of {job.title!r}"))
 
 
 def result_of(made: MadeExport, model: Path) -> dict[str, Any]:
@@ -179,7 +165,7 @@ def result_of(made: MadeExport, model: Path) -> dict[str, Any]:
         "model": str(model),
         "passed": None if certificate is None else certificate.passed,
         "words": f"not checked: {made.unchecked}" if certificate is None else certificate.words,
-        "certificate": None if certificate is None else certificate.to_dict(),
+        "certificate": None if certificate is None else certificate.to_plain(),
     }
 
 
@@ -212,7 +198,7 @@ def _teller(handle: JobHandle) -> Callable[[Phase, int, int], None]:
 
 def _words(phase: Phase, done: int, total: int) -> str:
     if phase == "weights":
-        return f"fetching the teacher's weights, {done / 2**20:.0f} of {total / 2**20:.0f} MB" if total else "loading"
+        return fetching_weights(done, total) if total else "loading"
     if phase == "tracing":
         return "reading the network's operations"
     if phase == "converting":

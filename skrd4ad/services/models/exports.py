@@ -39,7 +39,7 @@ class ExportEntry:
     @property
     def size(self) -> int:
         """Bytes of its files."""
-        return 0 if self.manifest is None else sum(int(entry["bytes"]) for entry in self.manifest.files.values())
+        return 0 if self.manifest is None else sum(entry.bytes for entry in self.manifest.files.values())
 
 
 def list_exports(info: ModelInfo) -> list[ExportEntry]:

@@ -2,9 +2,8 @@
 
 import math
 from dataclasses import dataclass
-from datetime import datetime
 
-from skrd4ad.format import format_apart, format_number, format_rate
+from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.reports.report import OUTCOMES, Outcome, Part, Report
 from skrd4ad.types import Region
@@ -72,32 +71,17 @@ DECISIONS = ("Released", "Held for review", "Rejected")
 SIGNERS = ("Inspected by", "Released by")
 
 
-def moment(when: datetime) -> str:
-    """``2026-03-01 14:05 UTC``, or with the offset of another time zone."""
-    zone = when.strftime("%z")
-    return f"{when:%Y-%m-%d %H:%M} {'UTC' if zone == '+0000' else f'UTC{zone[:3]}:{zone[3:]}'}"
-
-
-def _moment_of(text: str) -> str:
-    """A moment as it is stored, for people; what is not understood stays as it is."""
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        return text
-    return text if when.tzinfo is None else moment(when)
-
-
 def summary_line(report: Report) -> str:
     """The batch in one sentence."""
     total = len(report.parts)
     if total == 0:
         return "No part was inspected."
     if report.judged == 0:
-        return f"{_parts(total)} inspected, none judged."
+        return f"{plural(total, 'part')} inspected, none judged."
     counts = report.counts
     words = [f"{counts['NG']} NG", f"{counts['REVIEW']} to review", f"{counts['OK']} OK"]
     words += [f"{counts[o]} {LOOKS[o].word.lower()}" for o in ("NO LIMIT", "REFUSED", "UNREADABLE") if counts[o]]
-    return f"{_parts(total)} inspected: {', '.join(words)}."
+    return f"{plural(total, 'part')} inspected: {', '.join(words)}."
 
 
 def summary_rows(report: Report) -> tuple[tuple[Outcome, str, str], ...]:
@@ -126,7 +110,7 @@ def batch_facts(report: Report) -> Facts:
         scale = f"{format_number(report.mm_per_pixel)} mm a pixel"
     rows = [
         ("Station or batch", report.batch or "not given"),
-        ("Reported", moment(report.created_at)),
+        ("Reported", minute(report.created_at)),
         ("By", report.who or "not given"),
         ("Parts", f"{len(report.parts)} inspected, {report.judged} judged"),
         ("Scale", scale),
@@ -145,7 +129,7 @@ def model_facts(report: Report) -> Facts:
         ("Class", f"{model.class_name} ({model.dataset})"),
         ("Network", f"{model.model.net}, {skips}, {model.model.image_size} px"),
         ("Folder", model.folder.name),
-        ("Made", f"{_moment_of(model.created_at)} ({model.origin})"),
+        ("Made", f"{minute(model.created_at)} ({model.origin})"),
         ("Learnt from", learnt),
         ("Weights SHA-256", model.digest or "not known"),
         ("Training data SHA-256", str(model.data.get("digest") or "not known")),
@@ -158,7 +142,7 @@ def calibration_facts(report: Report) -> Facts:
     if found is None:
         return ()
     rows = [
-        ("Version", f"{found.version}, made {_moment_of(found.created_at)} by {found.who}"),
+        ("Version", f"{found.version}, made {minute(found.created_at)} by {found.who}"),
         ("Method", METHODS.get(found.method, found.method)),
         ("From", f"{found.data} (n = {found.n})"),
         ("NG", f"score above {format_number(found.image_threshold)}"),
@@ -216,7 +200,7 @@ def gallery_note(report: Report) -> str:
     order = "NG by falling score, then REVIEW, then REFUSED. Left the photograph, right the anomaly map over it."
     if not left:
         return order
-    return f"{order} {_parts(shown)} shown; {left} more are in the table of all parts only."
+    return f"{order} {plural(shown, 'part')} shown; {left} more are in the table of all parts only."
 
 
 def part_lines(part: Part) -> tuple[str, ...]:
@@ -292,8 +276,4 @@ def footer(report: Report) -> str:
     """What stands at the foot of every page, before the page's number."""
     version = "no calibration" if report.calibration is None else f"calibration {report.calibration.version}"
     digest = report.model.digest[:SHORT_DIGEST]
-    return f"{report.software} · model {digest} · {version} · {moment(report.created_at)}"
-
-
-def _parts(count: int) -> str:
-    return f"{count} part" if count == 1 else f"{count} parts"
+    return f"{report.software} · model {digest} · {version} · {minute(report.created_at)}"

@@ -4,12 +4,12 @@ import math
 
 import streamlit as st
 
+from skrd4ad.format import format_number
 from skrd4ad.metrics.consequences import PARTS, Costs
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.calibration.calibrate import Choice, Distributions, Way
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.theme import format_number
 
 WAYS: dict[Way, str] = {
     "rate": "False rejects",

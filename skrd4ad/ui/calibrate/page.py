@@ -7,6 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
+from skrd4ad.format import duration
 from skrd4ad.inference.scoring import Surface
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, propose, score_distributions
@@ -16,7 +17,6 @@ from skrd4ad.ui.calibrate.sources import Images, pick_images, typical_image
 from skrd4ad.ui.calibrate.surface import applied_surface, pick_surface
 from skrd4ad.ui.calibrate.versions import save_form
 from skrd4ad.ui.components.calibration_board import BoardState, ScoreGroup, calibration_board
-from skrd4ad.ui.text import duration
 
 _MOVED, _FOUND = "calibrate-moved", "calibrate-found"
 KEPT = 8

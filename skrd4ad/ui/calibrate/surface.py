@@ -9,12 +9,12 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
+from skrd4ad.format import format_number
 from skrd4ad.inference.scoring import Surface, surface_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import surface_with
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.theme import format_number
 
 DRAWN_SIDE = 1024
 """Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""

@@ -5,14 +5,13 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.format import format_rate
+from skrd4ad.format import format_number, format_rate
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history, use_version
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import Proposal, save
 from skrd4ad.ui.calibrate.surface import forget_surface
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.theme import format_number
 
 METHOD_WORDS = {
     "split-conformal": "false-reject rate (split-conformal)",

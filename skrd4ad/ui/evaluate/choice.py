@@ -7,8 +7,8 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.format import METRIC_TITLES, ago
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.charts import TITLES
 from skrd4ad.services.evaluation.evaluate import submit_evaluation
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.ui.cache import dataset_classes
@@ -16,7 +16,7 @@ from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
 from skrd4ad.ui.evaluate.text import figure_words
 from skrd4ad.ui.frame import POLL_SECONDS, model_labels, shielded, show_error
 from skrd4ad.ui.pickers import pick_source
-from skrd4ad.ui.text import ago, progress_of
+from skrd4ad.ui.text import progress_of
 
 _ROW_PIXELS = 35
 
@@ -118,10 +118,10 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
             "Model": [labels[each.target.id] for each in standings],
             "Test images": ["–" if each.problem else str(each.n_images) for each in standings],
             "State": [each.words for each in standings],
-            TITLES["image_auroc"]: [
+            METRIC_TITLES["image_auroc"]: [
                 "–" if each is None else figure_words(each.metrics.image_auroc) for each in figures
             ],
-            TITLES["aupro"]: ["–" if each is None else figure_words(each.metrics.aupro) for each in figures],
+            METRIC_TITLES["aupro"]: ["–" if each is None else figure_words(each.metrics.aupro) for each in figures],
             "Remark": [_remark(each) for each in standings],
         }
     )
@@ -132,7 +132,7 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
         key="evaluate-standings",
         column_config={
             name: st.column_config.TextColumn(alignment="right")
-            for name in ("Test images", TITLES["image_auroc"], TITLES["aupro"])
+            for name in ("Test images", METRIC_TITLES["image_auroc"], METRIC_TITLES["aupro"])
         },
     )
 

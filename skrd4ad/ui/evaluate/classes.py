@@ -6,8 +6,9 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
-from skrd4ad.services.evaluation.charts import BAR_METRICS, TITLES, class_bars
+from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
@@ -36,7 +37,7 @@ def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[st
     show_figure(
         class_bars(summaries, metric=metric),
         key=f"evaluate-bars-{metric}",
-        alt=f"{TITLES[metric]}: "
+        alt=f"{METRIC_TITLES[metric]}: "
         + ", ".join(f"{labels[each.key]} {figure_words(getattr(each.metrics, metric))}" for each in shown),
         file_name=f"classes_{metric}",
         on_pick=_open,
@@ -61,7 +62,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         if match is not None:
             rows += [
                 {"Evaluation": f"{method}, published", "Images": "–", "Badges": _PUBLISHED[match.by_name_only]}
-                | {TITLES[name]: figure_words(match.value(method, name)) for name in COLUMNS}
+                | {METRIC_TITLES[name]: figure_words(match.value(method, name)) for name in COLUMNS}
                 for method in METHODS
             ]
     table = pd.DataFrame(rows)
@@ -90,7 +91,7 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
         rows = [
             {"Type": name, "Images": f"{metrics.n_good} good, {metrics.n_defect} defective"}
             | {
-                TITLES[each]: figure_words(getattr(metrics, each), summary.intervals.by_type[name].get(each))
+                METRIC_TITLES[each]: figure_words(getattr(metrics, each), summary.intervals.by_type[name].get(each))
                 for each in COLUMNS
             }
             for name, metrics in summary.by_defect.items()
@@ -103,14 +104,16 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
 
 
 def _columns() -> dict[str, Any]:
-    return {TITLES[name]: st.column_config.TextColumn(help=HOW_TO_READ[name], alignment="right") for name in COLUMNS}
+    return {
+        METRIC_TITLES[name]: st.column_config.TextColumn(help=HOW_TO_READ[name], alignment="right") for name in COLUMNS
+    }
 
 
 def _own_row(summary: EvaluationSummary, label: str) -> dict[str, Any]:
     intervals = summary.intervals.intervals
     badges = [badge.word for badge in badges_of(summary)]
     return {"Evaluation": label, "Images": images_words(summary), "Badges": ", ".join(badges) or "–"} | {
-        TITLES[name]: figure_words(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
+        METRIC_TITLES[name]: figure_words(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
     }
 
 
@@ -120,7 +123,7 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
         st.segmented_control(
             "Figure",
             known,
-            format_func=TITLES.__getitem__,
+            format_func=METRIC_TITLES.__getitem__,
             default=known[0],
             required=True,
             wrap=True,

@@ -6,9 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.errors import DataError
-from skrd4ad.format import format_rate
+from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.services.evaluation import compare
-from skrd4ad.services.evaluation.charts import TITLES, difference_chart
+from skrd4ad.services.evaluation.charts import difference_chart
 from skrd4ad.services.evaluation.compare import Comparison, ImageChange, find_comparison, submit_comparison
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import current_calibration, open_image
@@ -20,7 +20,6 @@ from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_words
 from skrd4ad.ui.frame import go_to, halves, show_error
-from skrd4ad.ui.theme import format_number
 
 Load = Callable[[str], StoredEvaluation | None]
 SHOWN_CHANGES = 100
@@ -119,7 +118,7 @@ def _differences(found: Comparison, labels: Mapping[str, str]) -> None:
         difference_chart(found),
         key="evaluate-differences",
         alt="; ".join(
-            f"{TITLES[name]} {each.difference:+.3f}"
+            f"{METRIC_TITLES[name]} {each.difference:+.3f}"
             for name, each in found.differences.items()
             if each.difference is not None
         ),
@@ -127,7 +126,7 @@ def _differences(found: Comparison, labels: Mapping[str, str]) -> None:
     )
     rows = [
         {
-            "Figure": TITLES[name],
+            "Figure": METRIC_TITLES[name],
             "First": figure_words(each.a),
             "Second": figure_words(each.b),
             "Difference": "–" if each.difference is None else f"{each.difference:+.3f}",

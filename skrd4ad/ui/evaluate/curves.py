@@ -3,14 +3,13 @@
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.format import format_rate
+from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.curves import CurveName, OperatingPoint
-from skrd4ad.services.evaluation.charts import CURVE_TITLES, TITLES, curve_chart
+from skrd4ad.services.evaluation.charts import CURVE_TITLES, curve_chart
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.frame import go_to, halves
-from skrd4ad.ui.theme import format_number
 
 KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
     "roc": (
@@ -101,7 +100,7 @@ def draw_curves(
 
 def _alt(evaluations: list[StoredEvaluation], name: CurveName) -> str:
     areas = [
-        f"{each.summary.model_title}: {TITLES[area]} {value:.3f}"
+        f"{each.summary.model_title}: {METRIC_TITLES[area]} {value:.3f}"
         for each in evaluations
         if name in each.curves
         for area, value in each.curves[name].areas.items()

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from skrd4ad.format import format_rate
+from skrd4ad.format import format_number, format_rate
 from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.charts import confusion_chart, escape_bars
@@ -16,7 +16,6 @@ from skrd4ad.types import Verdict
 from skrd4ad.ui.evaluate.figures import Pick, show_figure
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.frame import go_to, halves
-from skrd4ad.ui.theme import format_number
 
 _BAR_PIXELS = 44
 """Height of a bar with its two lines of words; several charts stand on one screen."""

@@ -5,11 +5,11 @@ from collections.abc import Callable, Mapping, Sequence
 import plotly.graph_objects as go
 import streamlit as st
 
+from skrd4ad.format import METRIC_TITLES, plural
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import (
     BAR_METRICS,
     CURVE_TITLES,
-    TITLES,
     class_bars,
     confusion_chart,
     curve_chart,
@@ -52,7 +52,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
         _download(f"Figures as CSV ({rows} rows)", lambda: metrics_csv(picked), "evaluation.csv", "text/csv")
         published = st.toggle("Published figures in the LaTeX table", value=True, key="evaluate-export-published")
         _download(
-            f"LaTeX table ({_count(len(picked), 'row')}{', and the published ones' if published else ''})",
+            f"LaTeX table ({plural(len(picked), 'row')}{', and the published ones' if published else ''})",
             lambda: latex_table(picked, published=published),
             "evaluation.tex",
             "application/x-tex",
@@ -68,7 +68,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
         st.subheader("Charts and report", anchor=False)
         names = [labels[each.key] for each in picked]
         _download(
-            f"One HTML file with tables and charts ({_count(len(picked), 'evaluation')})",
+            f"One HTML file with tables and charts ({plural(len(picked), 'evaluation')})",
             lambda: report_of([stored for each in picked if (stored := load(each.key)) is not None], names),
             "evaluation.html",
             "text/html",
@@ -91,7 +91,7 @@ def report_of(evaluations: Sequence[StoredEvaluation], names: Sequence[str]) -> 
     summaries = [stored.summary for stored in evaluations]
     for metric in BAR_METRICS:
         if any(getattr(each.metrics, metric) is not None for each in summaries):
-            figures[f"{TITLES[metric]} by class"] = class_bars(summaries, metric=metric)
+            figures[f"{METRIC_TITLES[metric]} by class"] = class_bars(summaries, metric=metric)
     for stored, limits, name in zip(evaluations, found, names, strict=True):
         figures |= _charts_of(stored, limits, name)
     return html_report(evaluations, figures=figures, findings=found)
@@ -114,10 +114,6 @@ def _charts_of(stored: StoredEvaluation, limits: Findings | None, name: str) -> 
 def _images_file(load: Load, key: str) -> str:
     stored = load(key)
     return "" if stored is None else images_csv(stored, findings_of(stored)[1])
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _download(label: str, make: Callable[[], str], file_name: str, mime: str) -> None:

@@ -4,6 +4,7 @@ import json
 
 import streamlit as st
 
+from skrd4ad.documents import to_plain
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import Findings, current_calibration, findings
@@ -19,7 +20,7 @@ def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings 
     calibration, why_none = current_calibration(stored)
     if calibration is None:
         return None, None, why_none
-    limits = json.dumps(calibration.to_dict(), sort_keys=True)
+    limits = json.dumps(to_plain(calibration), sort_keys=True)
     return calibration, _found(stored.summary.key, stored.summary.created_at, limits, stored, calibration), ""
 
 

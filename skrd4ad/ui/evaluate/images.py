@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 
 from skrd4ad.errors import DataError
+from skrd4ad.format import format_number, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.evaluate import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
@@ -13,7 +14,7 @@ from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.theme import format_number, verdict_badge
+from skrd4ad.ui.theme import verdict_badge
 
 PAGE_SIZE = 48
 """Images that are shown at once, until more are asked for."""
@@ -32,7 +33,7 @@ def show_images(
         title: what these images are.
     """
     count = len(places)
-    st.markdown(f"**{title}** — {count} image{'' if count == 1 else 's'}")
+    st.markdown(f"**{title}** — {plural(count, 'image')}")
     if not places:
         st.caption("There are none.")
         return

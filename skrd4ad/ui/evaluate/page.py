@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import streamlit as st
 
+from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.charts import TITLES
 from skrd4ad.services.evaluation.evaluate import (
     EvaluationSummary,
     StoredEvaluation,
@@ -25,7 +25,6 @@ from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_words, images_words, show_badges
 from skrd4ad.ui.frame import halves, shielded
-from skrd4ad.ui.theme import format_number
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -121,7 +120,7 @@ def _headlines(summary: EvaluationSummary) -> None:
             if value is None:
                 continue
             st.metric(
-                TITLES[name],
+                METRIC_TITLES[name],
                 figure_words(value),
                 None if interval is None else f"{interval.low:.3f} to {interval.high:.3f}",
                 delta_color="off",
@@ -142,10 +141,9 @@ def _about(summary: EvaluationSummary) -> None:
             st.markdown("\n".join(f"- {line}" for line in _protocol(summary)))
         # one key an evaluation: after removing, the question must not stay open for the next one
         with st.popover("Remove", icon=":material/delete:", type="tertiary", key=f"evaluate-bin-{summary.key}"):
-            megabytes = format_number(summary.size_bytes / 2**20)
             st.markdown(
-                f"This removes the figures, curves and maps of this evaluation ({megabytes} MB). The model and the "
-                "images stay, and it can be evaluated again."
+                f"This removes the figures, curves and maps of this evaluation ({format_size(summary.size_bytes)}). "
+                "The model and the images stay, and it can be evaluated again."
             )
             if st.button("Remove this evaluation", type="primary", key=f"evaluate-remove-{summary.key}"):
                 delete_evaluation(summary.key)

@@ -3,11 +3,11 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Literal
 
 import streamlit as st
 
+from skrd4ad.format import format_figure, short_moment
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.services.evaluation.charts import TEST_SELECTED
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary
@@ -76,9 +76,8 @@ def show_badges(summary: EvaluationSummary) -> None:
 
 def figure_words(value: float | None, interval: Interval | None = None) -> str:
     """``0.933 (0.905 to 0.955)``; – where a figure is undefined."""
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if interval is None else f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
+    limits = "" if interval is None or value is None else f" ({interval.low:.3f} to {interval.high:.3f})"
+    return f"{format_figure(value)}{limits}"
 
 
 def images_words(summary: EvaluationSummary) -> str:
@@ -90,7 +89,9 @@ def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> dict[str, str
     """Evaluations by their keys in as few words as tell them apart: class and run, then data set, time, key."""
     runs = [f"{each.class_name} · {each.model_folder.name}" for each in evaluations]
     sets = [f"{each.dataset}/{run}" for each, run in zip(evaluations, runs, strict=True)]
-    when = [f"{run} · {_moment(each)}" for each, run in zip(evaluations, sets, strict=True)]
+    when = [
+        f"{run} · {short_moment(each.created_at, seconds=True)}" for each, run in zip(evaluations, sets, strict=True)
+    ]
     counts = [Counter(labels) for labels in (runs, sets, when)]
     return {
         each.key: next(
@@ -103,7 +104,3 @@ def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> dict[str, str
         )
         for place, each in enumerate(evaluations)
     }
-
-
-def _moment(summary: EvaluationSummary) -> str:
-    return f"{datetime.fromisoformat(summary.created_at):%d %b %H:%M:%S}"

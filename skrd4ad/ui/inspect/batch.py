@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.errors import ImageError
+from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.control_chart import trend
 from skrd4ad.services.inspection.inspect import Inspection, inspect_images
@@ -67,7 +68,7 @@ def show_batch(
 
 
 def _tables(info: ModelInfo, scored: Sequence[Scored]) -> None:
-    images = f"{len(scored)} image{'s' if len(scored) > 1 else ''}"
+    images = plural(len(scored), "image")
     with st.container(horizontal=True):
         st.download_button(
             f"CSV of {images}",
@@ -100,7 +101,7 @@ def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored])
         if not isinstance(item.source, ImageError) and each.record["score"] is not None
         if each.record["refusal"] is not None or each.record["verdict"] != "OK"
     ]
-    count = f"{len(doubtful)} image{'' if len(doubtful) == 1 else 's'}"
+    count = plural(len(doubtful), "image")
     if st.button(
         f"Send {count} that {'is' if len(doubtful) == 1 else 'are'} not OK to review",
         key="send-to-review",
@@ -129,7 +130,7 @@ def _prepared_files(
     left, right = st.columns(2)
     batch = left.text_input("Batch, order or station", key="report-batch", persist_state="session")
     who = right.text_input("Inspected by", key="report-who", persist_state="session")
-    images = f"{len(items)} image{'s' if len(items) > 1 else ''}"
+    images = plural(len(items), "image")
     if st.button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
         place = st.empty()
 

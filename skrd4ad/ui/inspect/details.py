@@ -4,10 +4,11 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.errors import DataError
+from skrd4ad.format import format_number, plural
 from skrd4ad.services.inspection.inspect import Inspection, mask_of, overlay_of, png_bytes
 from skrd4ad.types import GOOD, Region
 from skrd4ad.ui.inspect.sources import Item
-from skrd4ad.ui.theme import format_number, verdict_badge
+from skrd4ad.ui.theme import verdict_badge
 
 _REGIONS = "inspect-regions"
 
@@ -51,7 +52,7 @@ def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
     table = pd.DataFrame([_row(region, mm_per_pixel or 1.0, unit) for region in inspection.regions])
     count = len(table)
     st.caption(
-        f"{count} region{'s' if count > 1 else ''} above {format_number(inspection.pixel_threshold or 0.0)}, highest "
+        f"{plural(count, 'region')} above {format_number(inspection.pixel_threshold or 0.0)}, highest "
         f"peak first, in {'pixels of the image' if mm_per_pixel is None else 'millimetres'}"
     )
     st.dataframe(

@@ -7,6 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
+from skrd4ad.format import format_number
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.inspection.inspect import Inspection
@@ -16,7 +17,6 @@ from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, maps_by_skips, s
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
-from skrd4ad.ui.theme import format_number
 
 NEIGHBOURS = 3
 CROP_SIDE = 320

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.errors import ImageError
+from skrd4ad.format import duration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import Inspection, counted_map, inspect_images
 from skrd4ad.services.inspection.result_files import image_row, to_record
@@ -20,7 +21,6 @@ from skrd4ad.ui.inspect.batch import Scored, show_batch
 from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, show_verdict
 from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect.sources import Item
-from skrd4ad.ui.text import duration
 from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"

@@ -1,6 +1,5 @@
 """Where the images on the Inspect page come from: samples of the data set, uploads, or a folder on the server."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -11,6 +10,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from skrd4ad.data.images.archives import list_zip, read_zip
 from skrd4ad.data.images.read import IMAGE_SUFFIXES
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model, images_in
@@ -151,7 +151,7 @@ def _in_zip(file: UploadedFile) -> list[Item]:
 
 
 def _item(name: str, content: bytes) -> Item:
-    return Item(id=f"{hashlib.sha256(content).hexdigest()}:{name}", name=name, source=content)
+    return Item(id=f"{content_digest(content)}:{name}", name=name, source=content)
 
 
 def _server_folder() -> list[Item]:

@@ -5,9 +5,9 @@ from typing import get_args
 
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.images.read import IMAGE_SUFFIXES
 from skrd4ad.errors import ConfigError, DataError, SkrdError
+from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.labelling.add_images import Added, add_class, add_files

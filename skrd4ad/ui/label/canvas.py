@@ -7,6 +7,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.errors import ImageError, SkrdError
+from skrd4ad.format import format_number
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.start_map import StartMap
 from skrd4ad.services.inspection.verdict import Limits
@@ -18,7 +19,7 @@ from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.list import verdict_under
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.text import LABEL_LOOKS, decision_words
-from skrd4ad.ui.theme import format_number, verdict_badge
+from skrd4ad.ui.theme import verdict_badge
 
 AHEAD = 2
 """Images that are read while the reviewer looks at this one."""

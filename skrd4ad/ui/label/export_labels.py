@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
+from skrd4ad.format import format_size, plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import made_folder
@@ -152,7 +152,7 @@ def _files(plan: ExportPlan) -> None:
         return
     _, content, exported = made
     st.download_button(
-        f"Download the ZIP, {_size(len(content))}",
+        f"Download the ZIP, {format_size(len(content))}",
         content,
         file_name=f"{folder_name(plan.wanted.class_name)}-{plan.options.format}.zip",
         mime="application/zip",
@@ -164,7 +164,7 @@ def _files(plan: ExportPlan) -> None:
 
 
 def _on_server(plan: ExportPlan) -> None:
-    st.caption(f"{_size(plan.size)} of images are too much for a download; they are written on the server.")
+    st.caption(f"{format_size(plan.size)} of images are too much for a download; they are written on the server.")
     if st.button(
         f"Write {plural(len(plan.images), 'image')} to a folder on the server",
         key="exchange-write",
@@ -205,7 +205,3 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
 
 def _say(exported: Exported) -> None:
     st.caption("  \n".join(map(plain, exported_lines(exported))))
-
-
-def _size(size: int) -> str:
-    return f"{size / 2**30:.1f} GB" if size >= 2**30 else f"{max(size / 2**20, 0.1):.1f} MB"

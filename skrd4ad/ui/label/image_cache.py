@@ -129,7 +129,7 @@ class Pictures:
                 self._later(self._ahead, f"picture {item.digest}", partial(self.picture, item))
             name = f"{map_key(info)} {item.digest}"
             if predictor is not None and digest == info.digest and self._maps.ready(name) is None:
-                make = partial(self.start_map, item, info, limits, lambda model=predictor: model)
+                make = partial(self.start_map, item, info, limits, partial(_same, predictor))
                 self._later(self._ahead, f"map {name}", make)
 
     def _start_map(
@@ -178,3 +178,7 @@ def kept_mask(file: str) -> NDArray[np.bool_]:
 def map_key(info: ModelInfo) -> str:
     """Changes with the model's weights and calibration."""
     return f"{info.digest} {info.calibration.version if info.calibration else 0} {info.calibration_versions}"
+
+
+def _same(predictor: Predictor) -> Predictor:
+    return predictor

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
+from skrd4ad.format import ago, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
@@ -20,6 +20,7 @@ from skrd4ad.services.labelling.exchange.import_job import (
     latest_import,
     preview_of,
     repeat_import,
+    request_of,
     submit_import,
     submit_preview,
 )
@@ -30,7 +31,7 @@ from skrd4ad.ui.frame import POLL_SECONDS, section
 from skrd4ad.ui.label.reviewer import ask_reviewer, known_reviewer
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
-from skrd4ad.ui.text import STATES, ago, progress_of
+from skrd4ad.ui.text import STATES, progress_of
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
@@ -110,7 +111,7 @@ def _progress(info: ModelInfo) -> None:
     if job is None or not job.active:
         st.rerun()
     share, words = progress_of(job)
-    st.markdown(f"**{plain(ImportRequest.from_dict(job.request).named)}**")
+    st.markdown(f"**{plain(request_of(job).named)}**")
     st.progress(share, text=plain(words))
     if st.button("Cancel", icon=":material/close:", disabled=job.wish == "cancel", key="exchange-cancel"):
         queue().cancel(job.id)
@@ -120,7 +121,7 @@ def _progress(info: ModelInfo) -> None:
 
 def _show_ended(job: JobView) -> None:
     """What the last job found or did, until the user closes it."""
-    request = ImportRequest.from_dict(job.request)
+    request = request_of(job)
     checked = request.agreed is None
     if job.state == "done" and checked and not request.is_there:
         return  # nobody imported it, and it is not kept any more

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from skrd4ad.format import plural
 from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.files import stored_path
@@ -80,7 +81,7 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
     job = active_scoring(info)
     if job is not None:
         st.caption(f"{waiting:,} not scored yet; {progress_of(job)[1]}")
-    elif st.button(f"Score {waiting:,} image{'' if waiting == 1 else 's'}", key="label-score", width="stretch"):
+    elif st.button(f"Score {plural(waiting, 'image', grouped=True)}", key="label-score", width="stretch"):
         submit_scoring(info)
         st.rerun()
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.errors import DataError
+from skrd4ad.format import ago, format_number, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.watching.watcher import list_files
 from skrd4ad.services.watching.watches import (
@@ -24,8 +24,6 @@ from skrd4ad.services.watching.watches import (
 from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
-from skrd4ad.ui.text import ago
-from skrd4ad.ui.theme import format_number
 
 POLL_SECONDS = 3.0
 _DOING: dict[str, str] = {"stop": "Stop", "again": "Watch again", "forget": "Take off the list"}
@@ -52,7 +50,7 @@ def watch_words(watch: Watch) -> str:
         state = plain(watch.note)
     else:
         state = "watched" if watch.alive else "about to be watched"
-    images = f"{watch.taken:,} image{'' if watch.taken == 1 else 's'} came"
+    images = f"{plural(watch.taken, 'image', grouped=True)} came"
     latest = f", the last {ago(watch.last_at)}" if watch.last_at is not None else ""
     noted = f", {watch.noted:,} could not be taken" if watch.noted else ""
     after = " " if watch.active and watch.note else "; "  # a note is a sentence
@@ -94,7 +92,7 @@ def _another(info: ModelInfo) -> None:
     existing = False
     if there:
         existing = bool(
-            st.toggle(f"Take the {there:,} image{'' if there == 1 else 's'} there now too", key="label-watch-existing")
+            st.toggle(f"Take the {plural(there, 'image', grouped=True)} there now too", key="label-watch-existing")
         )
     if st.button("Watch this folder", type="primary", key="label-watch-start"):
         start_watching(info, folder, existing=existing)

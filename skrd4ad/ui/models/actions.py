@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.errors import CheckpointError
+from skrd4ad.format import format_size, plural
 from skrd4ad.model_folder.bundle import bundle_name
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -26,7 +27,7 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
-from skrd4ad.ui.models.text import count_words, is_shipped, size_words
+from skrd4ad.ui.models.text import is_shipped
 
 
 def show_actions(model: LibraryModel) -> None:
@@ -93,9 +94,9 @@ def ask_to_delete(folder: Path) -> None:
 def _delete_question(folder: Path) -> None:
     goes = what_goes(folder)
     st.markdown(f"**{plain(goes.title)}** goes, and nothing brings it back:")
-    lines = [f"{count_words(goes.files, 'file')}, {size_words(goes.size)}, in {plain(str(goes.folder))}"]
+    lines = [f"{plural(goes.files, 'file')}, {format_size(goes.size)}, in {plain(str(goes.folder))}"]
     if goes.exports:
-        lines.append(f"{count_words(len(goes.exports), 'export')}: {plain(', '.join(goes.exports))}")
+        lines.append(f"{plural(len(goes.exports), 'export')}: {plain(', '.join(goes.exports))}")
     st.markdown("\n".join(f"- {line}" for line in lines))
     st.caption("Evaluations, labels and reviews made with it stay. To keep it out of the lists only, archive it.")
     if _came_with_the_program(folder):

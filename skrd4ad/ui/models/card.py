@@ -6,8 +6,8 @@ from typing import Any
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from skrd4ad.format import format_rate
-from skrd4ad.model_folder.card import METRIC_TITLES, map_words
+from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number, format_rate, minute, plural
+from skrd4ad.model_folder.card import map_words
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.library import LibraryModel, card_of
 from skrd4ad.ui.calibrate.versions import METHOD_WORDS
@@ -15,9 +15,7 @@ from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.label.text import plain
-from skrd4ad.ui.models.text import count_words, figure, interval_words, minute, show_facts
-from skrd4ad.ui.text import duration
-from skrd4ad.ui.theme import format_number
+from skrd4ad.ui.models.text import interval_words, show_facts
 
 UNKNOWN = "not known"
 _CHOSEN = {"last": "the last", "holdout": "best on held-out good images", "test": "best on the test set"}
@@ -47,12 +45,12 @@ def _overview(model: LibraryModel) -> None:
     for column, (name, title) in zip(
         columns, (("image_auroc", "Image AUROC"), ("pixel_auroc", "Pixel AUROC"), ("aupro", "AUPRO")), strict=True
     ):
-        column.metric(title, figure(metrics.get(name)), help=HOW_TO_READ[name])
+        column.metric(title, format_figure(metrics.get(name)), help=HOW_TO_READ[name])
     show_facts(
         [
             ("Class", info.class_name),
             ("Data set", info.dataset),
-            ("Network", f"{info.model.net}, {count_words(info.model.skips, 'skip connection')}"),
+            ("Network", f"{info.model.net}, {plural(info.model.skips, 'skip connection')}"),
             ("Map", map_words(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
             ("Limits", _limit_words(info)),
@@ -93,7 +91,7 @@ def _training(model: LibraryModel) -> None:
         show_chart(
             loss_chart(points, epochs=len(points)),
             key="models-curve",
-            alt=f"Training loss and held-out score over {count_words(len(points), 'epoch')}; "
+            alt=f"Training loss and held-out score over {plural(len(points), 'epoch')}; "
             f"the last loss is {format_number(float(info.history[-1]['loss']))}",
         )
     consistency = f", group consistency weighted {train.rate:g}" if train.group_consistency else ""
@@ -122,8 +120,8 @@ def _figures(model: LibraryModel) -> None:
             st.badge("test-selected: these figures are optimistic", color="orange", icon=":material/warning:")
         intervals = metrics.get("intervals") or {}
         rows = [
-            (title, figure(metrics[name]), interval_words(intervals.get(name)), HOW_TO_READ.get(name, ""))
-            for name, title in METRIC_TITLES
+            (title, format_figure(metrics[name]), interval_words(intervals.get(name)), HOW_TO_READ.get(name, ""))
+            for name, title in METRIC_TITLES.items()
             if metrics.get(name) is not None
         ]
         show_facts(rows, head=("Figure", "Value", "95 % interval", "How to read it"))
@@ -152,7 +150,7 @@ def _limits(model: LibraryModel) -> None:
                 ("From", f"{calibration.data} (n = {calibration.n})"),
                 ("False rejects asked for", _rate(calibration.target_false_reject_rate)),
                 ("False rejects certified", _rate(calibration.certified_false_reject_rate)),
-                ("Smallest region", f"{count_words(calibration.min_area, 'pixel')} of the map"),
+                ("Smallest region", f"{plural(calibration.min_area, 'pixel')} of the map"),
                 ("Ignored regions", "none" if calibration.ignore is None else "drawn on the Calibrate page"),
                 ("Who and when", f"{calibration.who}, {minute(calibration.created_at)}"),
                 ("Note", calibration.note or "none"),

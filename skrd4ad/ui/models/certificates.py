@@ -8,7 +8,7 @@ import streamlit as st
 
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.manifest import ExportManifest, Format
-from skrd4ad.format import format_apart, format_rate
+from skrd4ad.format import format_apart, format_rate, format_size, minute
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
@@ -16,7 +16,7 @@ from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.export import settings_words
 from skrd4ad.ui.models.state import export_problem, tell
-from skrd4ad.ui.models.text import minute, show_facts, size_words
+from skrd4ad.ui.models.text import show_facts
 
 _DOCS = Path(__file__).parents[2] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
@@ -59,7 +59,7 @@ def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> 
     size, certificate = manifest.image_size, entry.certificate
     st.caption(
         f"{settings_words(manifest.settings)}. In: RGB images of {size} x {size} pixels, 0 to 255; out: map and score. "
-        f"{size_words(entry.size)}, {minute(manifest.made_at)}."
+        f"{format_size(entry.size)}, {minute(manifest.made_at)}."
     )
     if entry.outdated:
         st.warning(f"Out of date: {plain(entry.outdated)}. Make it again.", icon=":material/warning:")
@@ -74,7 +74,7 @@ def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> 
     stem = f"{folder_name(info.class_name)}-{folder_name(info.folder.name)}-{entry.name}"
     with st.container(horizontal=True):
         st.download_button(
-            f"ZIP, {size_words(entry.size)} unpacked",
+            f"ZIP, {format_size(entry.size)} unpacked",
             lambda: pack_export(info, entry.name)[1],
             file_name=f"{stem}.zip",
             mime="application/zip",
@@ -85,7 +85,7 @@ def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> 
         if certificate is not None:
             st.download_button(
                 "Certificate, JSON",
-                json.dumps(certificate.to_dict(), indent=2, ensure_ascii=False),
+                json.dumps(certificate.to_plain(), indent=2, ensure_ascii=False),
                 file_name=f"{stem}-certificate.json",
                 mime="application/json",
                 icon=":material/download:",

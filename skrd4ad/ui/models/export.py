@@ -4,21 +4,22 @@ from collections.abc import Mapping
 
 import streamlit as st
 
-from skrd4ad.errors import ConfigError, DataError
+from skrd4ad import documents
+from skrd4ad.errors import DataError, DocumentError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES
 from skrd4ad.export.check import images_of
 from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings, Format, Precision
+from skrd4ad.format import ago, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.models.export_job import KIND, ExportRequest, submit_export
+from skrd4ad.services.models.export_job import KIND, ExportRequest, repeat_export, submit_export
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.frame import POLL_SECONDS, shielded
 from skrd4ad.ui.label.text import plain
-from skrd4ad.ui.models.text import count_words
-from skrd4ad.ui.text import STATES, ago, progress_of
+from skrd4ad.ui.text import STATES, progress_of
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -107,7 +108,7 @@ def _unfinished(info: ModelInfo) -> None:
         icon=":material/warning:",
     )
     if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}"):
-        submit_export(ExportRequest.from_dict(job.request))
+        repeat_export(job.id)
         st.rerun()
 
 
@@ -121,15 +122,15 @@ def _is_of(job: JobView, info: ModelInfo) -> bool:
 
 def _settings_words(request: Mapping[str, object]) -> str:
     try:
-        settings = ExportRequest.from_dict(request).settings
-    except ConfigError:  # of another version: its words are enough
+        settings = documents.decode(request, ExportRequest, what="The request").settings
+    except DocumentError:  # of another version: its words are enough
         return "an export"
     return settings_words(settings)
 
 
 def settings_words(settings: ExportSettings) -> str:
     """``ONNX, fp32, any number of images in one call``."""
-    batch = "any number of images" if settings.batch is None else count_words(settings.batch, "image")
+    batch = "any number of images" if settings.batch is None else plural(settings.batch, "image")
     return f"{FORMATS[settings.format]}, {settings.precision}, {batch} in one call"
 
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.config import NETS, ModelConfig
+from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
 from skrd4ad.services.models.library import import_uploaded_bundle, import_uploaded_checkpoint
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell
-from skrd4ad.ui.models.text import count_words, minute, size_words
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -38,10 +38,10 @@ def _bundle() -> None:
         return
     content = file.getvalue()
     holds = read_bundle(content, name=file.name)
-    size = size_words(sum(part.bytes for part in holds.parts.values()))
+    size = format_size(sum(part.bytes for part in holds.parts.values()))
     st.markdown(
         f"**{plain(holds.class_name)}** of {plain(holds.dataset)}, run {plain(holds.run)}, "
-        f"network {plain(holds.net)}. {count_words(len(holds.parts), 'part')}, {size}, made "
+        f"network {plain(holds.net)}. {plural(len(holds.parts), 'part')}, {size}, made "
         f"{plain(minute(holds.made_at))} with version {plain(holds.made_with)}."
     )
     if st.button("Import the bundle", type="primary", icon=":material/upload:", key="models-import-bundle"):
@@ -92,7 +92,7 @@ def _checkpoint() -> None:
         bar = st.progress(0.0, text="reading the file and the teacher's weights")
 
         def fetched(done: int, total: int) -> None:
-            bar.progress(min(done / total, 1.0) if total else 0.0, text=f"fetching weights, {size_words(done)}")
+            bar.progress(min(done / total, 1.0) if total else 0.0, text=f"fetching weights, {format_size(done)}")
 
         info = import_uploaded_checkpoint(
             file.name,

@@ -5,11 +5,12 @@ from typing import Any
 
 import streamlit as st
 
+from skrd4ad.format import day, format_figure, plural
 from skrd4ad.services.models.library import LibraryModel, list_library
 from skrd4ad.ui.frame import chosen_model, model_labels
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import LIST, settle_shown
-from skrd4ad.ui.models.text import count_words, day, figure, image_auroc, marks_of
+from skrd4ad.ui.models.text import image_auroc, marks_of
 
 LIST_HEIGHT = 560
 FITTING = 6
@@ -40,7 +41,7 @@ def pick_model() -> LibraryModel | None:
     if not found:
         st.info(_nothing_found(words or "", archived=archived))
         return None
-    st.caption(count_words(len(found), "model"))
+    st.caption(plural(len(found), "model"))
     return _choice(found)
 
 
@@ -67,7 +68,7 @@ def _caption(model: LibraryModel) -> str:
         *([info.class_name] if model.about.name else []),
         info.dataset,
         info.model.net,
-        f"image AUROC {figure(image_auroc(info))}".replace(" ", "\N{NO-BREAK SPACE}"),
+        f"image AUROC {format_figure(image_auroc(info))}".replace(" ", "\N{NO-BREAK SPACE}"),
         day(info.created_at),
     ]
     return " ".join([plain(" · ".join(parts)), *(mark.markdown for mark in marks_of(model))])

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import streamlit as st
 
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.manifest import read_export, require_intact
-from skrd4ad.model_folder.folder import WEIGHTS, file_digest
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import WEIGHTS, ModelInfo
 from skrd4ad.services.models.exports import ExportEntry
 
 LIST = "models-list"

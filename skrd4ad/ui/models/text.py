@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from html import escape
 from typing import Literal
 
 import streamlit as st
 
-from skrd4ad.format import format_number
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.services.models.library import LibraryModel
@@ -78,11 +76,6 @@ def show_facts(rows: Sequence[tuple[str, ...]], head: Sequence[str] = ()) -> Non
     st.html(f'<table class="facts">{above}<tbody>{"".join(lines)}</tbody></table>')
 
 
-def figure(value: float | None) -> str:
-    """A figure from 0 to 1, or a dash."""
-    return "–" if value is None else f"{value:.3f}"
-
-
 def interval_words(limits: object) -> str:
     """``0.905 to 0.955``, kept on one line; a dash where there is no interval, or something else in its place."""
     if isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits):
@@ -94,32 +87,3 @@ def image_auroc(info: ModelInfo) -> float | None:
     """Image AUROC of the last evaluation; None without one."""
     value = (info.metrics or {}).get("image_auroc")
     return None if value is None else float(value)
-
-
-def size_words(size: int) -> str:
-    """Bytes as ``412 kB`` or ``4.61 MB``, in powers of ten as file managers count."""
-    for unit, scale in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if size >= scale:
-            return f"{format_number(size / scale)} {unit}"
-    return f"{size} bytes"
-
-
-def day(moment: str) -> str:
-    """``23 Nov 2026`` of a moment as it is stored, kept on one line; the text itself where it is no moment."""
-    try:
-        return f"{datetime.fromisoformat(moment):%d %b %Y}".replace(" ", "\N{NO-BREAK SPACE}")
-    except ValueError:
-        return moment
-
-
-def minute(moment: str) -> str:
-    """Day and minute of a moment as it is stored, in UTC; the text itself where it is no moment."""
-    try:
-        return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M} UTC"
-    except ValueError:
-        return moment
-
-
-def count_words(number: int, what: str) -> str:
-    """``1 file``, ``3 files``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"

@@ -205,7 +205,7 @@ def test_examples_are_few_and_the_count_is_whole(mvtec):
 def test_text_and_json_say_the_same(mvtec):
     (mvtec / "bottle/train/good/x.png").write_bytes(b"?")
     report = doctor(mvtec)
-    text, values = report.to_text(), json.loads(json.dumps(report.to_dict()))
+    text, values = report.to_text(), json.loads(json.dumps(report.to_plain()))
     assert values["ok"] is False and values["classes"][0]["test_defects"] == {"broken": 2, "stain": 1}
     (finding,) = values["findings"]
     assert f"ERROR bottle: {finding['message']} [unreadable]" in text and finding["paths"][0] in text

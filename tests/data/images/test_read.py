@@ -13,12 +13,10 @@ from torchvision import transforms
 from skrd4ad.data.images import decode
 from skrd4ad.data.images import read as images
 from skrd4ad.data.images.read import (
-    content_hash,
     image_header,
     image_size,
     is_image,
     list_images,
-    pixel_hash,
     read_image,
     read_mask,
     resize_image,
@@ -342,20 +340,3 @@ def test_list_images_is_natural_and_leaves_out_what_is_hidden(tmp_path):
 def test_suffixes_count_in_any_letter_case(suffix):
     assert is_image(Path("a" + suffix)) and is_image(Path("a" + suffix.upper()))
     assert not is_image(Path("a" + suffix + ".txt"))
-
-
-def test_content_hash_is_sha256_of_the_file(tmp_path):
-    path = tmp_path / "a"
-    path.write_bytes(b"abc")
-    known = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    assert content_hash(path) == content_hash(b"abc") == known
-    with pytest.raises(ImageError):
-        content_hash(tmp_path / "none")
-
-
-def test_pixel_hash_is_of_the_picture_not_of_the_file():
-    image = Image.fromarray(RGB)
-    assert pixel_hash(read_image(packed(image, "PNG"))) == pixel_hash(read_image(packed(image, "BMP")))
-    assert pixel_hash(RGB) != pixel_hash(RGB.swapaxes(0, 1))
-    flat = np.zeros((2, 6, 3), np.uint8)
-    assert pixel_hash(flat) != pixel_hash(flat.reshape(3, 4, 3))

@@ -172,7 +172,7 @@ def test_settings_that_differ_are_named_for_people(pair: tuple[StoredEvaluation,
     a, b = (stored.summary for stored in pair)
     found = settings_that_differ(a, b)
     assert [(setting.name, setting.a, setting.b) for setting in found] == [("Seed", "111", "7")]
-    model = {**b.settings["model"], "res": 1, "net": "res18"}
+    model = replace(b.settings["model"], res=1, net="res18")
     changed = replace(b, settings={**b.settings, "model": model, "train": None}, data_digest="f" * 64, min_area=9)
     names = {setting.name: (setting.a, setting.b) for setting in settings_that_differ(a, changed)}
     assert names["Skip connections"] == ("2", "0")

@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import CheckpointError, ConfigError, DataError, StorageError, TrainingCancelled
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, StorageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import score_under, surface_of
@@ -286,7 +287,7 @@ def test_a_write_that_fails_leaves_nothing_behind(evaluated: EvaluationWorld, mo
     monkeypatch.setattr("skrd4ad.services.evaluation.store.np.save", full)
     with pytest.raises(StorageError, match="No space left"):
         evaluate_class(evaluated.first, evaluated.data, source=str(evaluated.data_root))
-    assert [folder.name for folder in evaluations_folder().iterdir()] == [
+    assert [folder.name for folder in evaluations_folder().iterdir() if folder.is_dir()] == [
         evaluated.stored(evaluated.second).summary.key
     ]
 
@@ -445,9 +446,9 @@ def test_the_same_request_waits_only_once_and_can_be_repeated(
 
 def test_requests_survive_json_and_damaged_ones_are_refused(evaluated: EvaluationWorld) -> None:
     request = request_of(evaluated, layout="mvtec", weights="w.pth")
-    assert EvaluationRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert decode(json.loads(json.dumps(to_plain(request))), EvaluationRequest, what="it") == request
     for damage in ({"odd": 1}, {"model": 3}, {"again": "yes"}):
-        with pytest.raises(ConfigError, match="damaged"):
-            EvaluationRequest.from_dict({**request.to_dict(), **damage})
-    with pytest.raises(ConfigError, match="damaged"):
-        EvaluationRequest.from_dict({"model": "m"})
+        with pytest.raises(DocumentError, match="damaged"):
+            decode({**to_plain(request), **damage}, EvaluationRequest, what="The request")
+    with pytest.raises(DocumentError, match="damaged"):
+        decode({"model": "m"}, EvaluationRequest, what="The request")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.thresholds import conformal_threshold
 from skrd4ad.model_folder.folder import read_history, read_info, use_version
@@ -153,7 +154,7 @@ def test_a_saved_calibration_is_traceable_in_the_database(
     assert history is not None and saved.calibration is not None
     assert stored[0][:2] == (1, "training")
     assert stored[1] == (2, "A. Mason", saved.calibration.image_threshold, "new lamp")
-    assert [row.values for row in rows] == [each.to_dict() for each in history.versions]
+    assert [row.values for row in rows] == [to_plain(each) for each in history.versions]
 
 
 def test_a_calibration_is_saved_without_the_database(

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.images.read import content_hash
-from skrd4ad.errors import CheckpointError, ConfigError, DataError, TrainingCancelled
+from skrd4ad.digests import content_digest, file_digest
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, TrainingCancelled
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import seen_by, split_holdout
@@ -109,7 +110,7 @@ def retrained(old: ModelInfo, disc: DatasetClass, **changes: object) -> ModelInf
 
 def test_an_image_keeps_its_role_and_the_shares_are_kept() -> None:
     nothing = seen_by_nothing()
-    digests = [content_hash(str(n).encode()) for n in range(3000)]
+    digests = [content_digest(str(n).encode()) for n in range(3000)]
     found = [role_of(digest, nothing) for digest in digests]
     assert found == [role_of(digest, nothing) for digest in digests]
     shares = {role: found.count(role) / len(found) for role in ("learn", "limits", "compare")}
@@ -130,7 +131,7 @@ def test_the_plan_counts_what_would_be_done(old: ModelInfo, disc: DatasetClass, 
     assert (plan.learn, plan.limits, plan.compare) == (counts["learn"], counts["limits"], counts["compare"])
     assert all(counts.values()) and sum(counts.values()) == 26
     assert (plan.own, plan.own_held_out, plan.own_defects, plan.missing, plan.problem) == (12, 3, 0, 0, None)
-    tests = {content_hash(sample.path) for sample in disc.test}
+    tests = {file_digest(sample.path) for sample in disc.test}
     assert plan.tests == sum(digest in tests and role != "compare" for digest, role in roles(plan).items())
     assert plan.confirmed.people == ("Ada", "Ben")
     assert len(plan.confirmed.defects) == 8
@@ -186,7 +187,7 @@ def test_what_cannot_be_done_is_refused_in_words(
             label_sample(old, sample)
     if case == "nothing held out":
         data = replace(disc, samples=disc.samples[1:])
-        learn = next(s for s in others.train if role_of(content_hash(s.path), seen_by_nothing()) == "learn")
+        learn = next(s for s in others.train if role_of(file_digest(s.path), seen_by_nothing()) == "learn")
         label_sample(old, learn)
     plan = plan_of(old, data)
     assert plan.problem is not None and words[case] in plan.problem
@@ -205,8 +206,8 @@ def test_the_new_model_learns_from_the_labels_and_from_nothing_it_should_not(
     new = retrained(old, disc)
     role = roles(plan)
     learn, held_out = split_holdout(disc.train, share=0.25, seed=old.train.seed)  # type: ignore[union-attr]
-    assert set(new.data["learnt"]) == {content_hash(s.path) for s in learn} | {d for d in role if role[d] == "learn"}
-    assert set(new.data["held_out"]) == {content_hash(s.path) for s in held_out} | {
+    assert set(new.data["learnt"]) == {file_digest(s.path) for s in learn} | {d for d in role if role[d] == "learn"}
+    assert set(new.data["held_out"]) == {file_digest(s.path) for s in held_out} | {
         d for d in role if role[d] == "limits"
     }
     assert seen.held_out <= set(new.data["held_out"]), "what the parent had not learnt from stays so"
@@ -267,7 +268,7 @@ def test_without_its_own_images_a_model_is_retrained_on_enough_labels_alone(
 def test_a_changed_file_stops_the_training_before_it_begins(
     old: ModelInfo, disc: DatasetClass, others: DatasetClass, labelled: list[str], tmp_path: Path
 ) -> None:
-    learn = next(s for s in others.test if role_of(content_hash(s.path), seen_by_nothing()) != "compare")
+    learn = next(s for s in others.test if role_of(file_digest(s.path), seen_by_nothing()) != "compare")
     copy = Path(shutil.copy(learn.path, tmp_path / "copy.png"))
     decide(old, put(old, copy), "good")
     request = retrain_request(plan_of(old, disc), config=QUICK)
@@ -289,7 +290,7 @@ def test_the_labels_of_a_request_are_kept_as_they_were(old: ModelInfo, disc: Dat
     assert request.confirmed is not None and request.confirmed == keep_confirmed(plan.confirmed)
     decide(old, labelled[0], "defect")
     assert read_confirmed(request.confirmed) == plan.confirmed
-    assert TrainingRequest.from_dict(json.loads(json.dumps(request.to_dict()))) == request
+    assert decode(json.loads(json.dumps(to_plain(request))), TrainingRequest, what="it") == request
     assert retrain_request(plan_of(old, disc)).confirmed != request.confirmed
 
 
@@ -298,7 +299,7 @@ def test_damaged_labels_are_told(old: ModelInfo) -> None:
     file = keep_confirmed(ConfirmedNormals(images=images, defects=(), people=("Ada",)))
     path = workspace() / file
     path.write_text('{"images": [{"digest": "d"}], "defects": [], "people": []}')
-    with pytest.raises(ConfigError, match="are damaged"):
+    with pytest.raises(DocumentError, match=r"is damaged.*Start the retraining anew"):
         read_confirmed(file)
     path.unlink()
     with pytest.raises(CheckpointError, match="cannot be read"):
@@ -307,9 +308,9 @@ def test_damaged_labels_are_told(old: ModelInfo) -> None:
 
 def test_requests_of_before_are_read_as_ever(disc: DatasetClass) -> None:
     request = TrainingRequest(source="elpv", class_name="a", model=ModelConfig(), train=TrainConfig())
-    values = request.to_dict()
+    values = to_plain(request)
     del values["start_from"], values["confirmed"]
-    assert TrainingRequest.from_dict(values) == request
+    assert decode(values, TrainingRequest, what="it") == request
 
 
 # ---- the job ----
@@ -391,7 +392,7 @@ def test_going_on_with_the_same_data_holds_the_same_images_out(old: ModelInfo, d
     data, start = start_of(disc, folder=old.folder, confirmed=None, config=QUICK)
     learn, held_out = split_holdout(disc.train, share=0.25, seed=old.train.seed)  # type: ignore[union-attr]
     assert data is disc and (start.learn, start.held_out) == (learn, held_out)
-    assert start.already == {content_hash(s.path) for s in learn}
+    assert start.already == {file_digest(s.path) for s in learn}
 
 
 def test_going_on_with_more_data_holds_out_nothing_that_was_learnt(
@@ -401,7 +402,7 @@ def test_going_on_with_more_data_holds_out_nothing_that_was_learnt(
     _, start = start_of(more, folder=old.folder, confirmed=None, config=replace(QUICK, seed=9))
     seen = seen_by(old, own_class(old))
     assert seen.is_exact and len(start.held_out) == 9 and len(start.learn) == 27
-    held_out = {content_hash(s.path) for s in start.held_out}
+    held_out = {file_digest(s.path) for s in start.held_out}
     assert not held_out & seen.learnt and seen.held_out <= held_out
     _, again = start_of(more, folder=old.folder, confirmed=None, config=replace(QUICK, seed=10))
     assert set(again.held_out) != set(start.held_out)

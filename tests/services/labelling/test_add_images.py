@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 from sqlalchemy import event
 
-from skrd4ad.data.images.read import content_hash, read_mask
+from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -61,10 +62,10 @@ def test_test_images_stay_where_they_are_and_tell_what_the_data_set_says(info: M
     n = len(data.test)
     assert numbers(found) == (n, 0, 0, 0, 0)
     assert steps == [(done, n) for done in range(1, n + 1)]
-    assert found.digests == tuple(content_hash(sample.path) for sample in data.test)
+    assert found.digests == tuple(file_digest(sample.path) for sample in data.test)
     items = {item.digest: item for item in queue_of(info)}
     for sample in data.test:
-        item = items[content_hash(sample.path)]
+        item = items[file_digest(sample.path)]
         assert stored_path(item.file) == sample.path
         assert (item.name, item.origin, item.split) == (sample.path.name, "dataset", "test")
         assert (item.known_type, item.label, item.latest.number) == (sample.defect_type, "none", 0)
@@ -86,7 +87,7 @@ def test_labels_and_masks_of_the_data_set_are_taken_when_asked_for(info: ModelIn
     found = add_class(info, data, splits=("train", "test"), take_labels=True)
     assert found.labels == found.added == len(data.samples)
     for sample in data.samples:
-        item = item_of(filter_of(info, None), content_hash(sample.path))
+        item = item_of(filter_of(info, None), file_digest(sample.path))
         (revision,) = history_of(item.digest)
         assert (revision.number, revision.reviewer) == (1, "data set")
         if sample.defect_type == GOOD:
@@ -100,7 +101,7 @@ def test_labels_and_masks_of_the_data_set_are_taken_when_asked_for(info: ModelIn
 def test_a_decision_of_a_person_is_never_replaced_by_the_data_set(info: ModelInfo, data: DatasetClass) -> None:
     add_class(info, data)
     wanted = filter_of(info, None)
-    decided, taken_back = (item_of(wanted, content_hash(sample.path)) for sample in data.test[:2])
+    decided, taken_back = (item_of(wanted, file_digest(sample.path)) for sample in data.test[:2])
     decide(decided, "unsure", reviewer="Ada")
     decide(taken_back, "none", reviewer="Ada")
     found = add_class(info, data, take_labels=True)
@@ -131,7 +132,7 @@ def test_an_image_that_came_another_way_keeps_it_and_learns_its_split(info: Mode
     send_to_review(info, [request])
     found = add_class(info, data)
     assert (found.added, found.known) == (len(data.test) - 1, 1)
-    item = item_of(filter_of(info, None), content_hash(sample.path))
+    item = item_of(filter_of(info, None), file_digest(sample.path))
     assert (item.origin, item.split, item.known_type) == ("inspect", "test", sample.defect_type)
     assert (item.name, item.score, item.width) == ("seen.png", 0.5, 64)
     assert item.file.startswith("uploads/")  # kept in the workspace, whatever becomes of the data set
@@ -139,7 +140,7 @@ def test_an_image_that_came_another_way_keeps_it_and_learns_its_split(info: Mode
 
 def test_a_data_set_that_moved_is_found_again_by_content(info: ModelInfo, data: DatasetClass, tmp_path: Path) -> None:
     add_class(info, data)
-    gone = content_hash(data.test[0].path)
+    gone = file_digest(data.test[0].path)
     with workspace_database().write() as session:
         save_look(session, gone, size=None, note="not there any more")
     shutil.move(tmp_path / "parts", tmp_path / "moved")
@@ -167,10 +168,10 @@ def test_what_cannot_be_read_is_told_and_the_others_are_taken(info: ModelInfo, d
     assert "'a/b' cannot be used" in found.problems[2]
     wanted = filter_of(info, None)
     for sample in (odd, without, named):
-        item = item_of(wanted, content_hash(sample.path))
+        item = item_of(wanted, file_digest(sample.path))
         assert (item.label, item.mask_file) == ("defect", None)
-    assert item_of(wanted, content_hash(named.path)).defect_type is None
-    assert item_of(wanted, content_hash(named.path)).known_type == "a/b"
+    assert item_of(wanted, file_digest(named.path)).defect_type is None
+    assert item_of(wanted, file_digest(named.path)).known_type == "a/b"
 
 
 def test_uploads_are_kept_and_files_stay(info: ModelInfo, tmp_path: Path) -> None:
@@ -199,7 +200,7 @@ def test_uploads_are_kept_and_files_stay(info: ModelInfo, tmp_path: Path) -> Non
     items = {item.name: item for item in queue_of(info)}
     assert set(items) == {"folder/up.png", "there.png", "inside.png", "a\N{REPLACEMENT CHARACTER}b.png"}
     assert {item.origin for item in items.values()} == {"import"}
-    assert items["folder/up.png"].file == f"uploads/{content_hash(picture(1, width=7))}.png"
+    assert items["folder/up.png"].file == f"uploads/{content_digest(picture(1, width=7))}.png"
     assert (items["folder/up.png"].width, items["folder/up.png"].height) == (7, 4)
     assert items["there.png"].file == str(tmp_path / "there.png")
     assert items["inside.png"].file == "drawn/inside.png"  # moves along with the workspace

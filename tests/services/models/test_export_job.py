@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import CheckpointError, ConfigError, ImageError
+from skrd4ad.documents import decode
+from skrd4ad.errors import CheckpointError, ConfigError, DocumentError, ImageError
 from skrd4ad.export import write as engine_export
 from skrd4ad.export.certificate import CERTIFICATE
 from skrd4ad.export.check import check_export, images_of
@@ -80,7 +81,7 @@ def test_a_job_exports_and_checks(model: ModelInfo, data: DatasetClass) -> None:
     job_id = submit_export(request)
     job = queue().wait(job_id, LONG)
     assert (job.state, job.kind, job.error) == ("done", "export", None)
-    assert ExportRequest.from_dict(job.request) == request
+    assert decode(job.request, ExportRequest, what="it") == request
     assert job.title == "Export of machined_disc · tiny · openvino-fp32-any"
     n = len(data.test)
     assert job.progress == {
@@ -211,8 +212,8 @@ def test_only_an_export_that_is_there_is_deleted(with_exports: ModelInfo) -> Non
     [{}, {"model": "m"}, {"model": "m", "settings": {"format": "onnx", "precision": "int8"}}, {"settings": {}, "x": 1}],
 )
 def test_a_damaged_request_is_refused(values: dict[str, object]) -> None:
-    with pytest.raises(ConfigError):
-        ExportRequest.from_dict(values)
+    with pytest.raises(DocumentError):
+        decode(values, ExportRequest, what="The request")
 
 
 def test_a_model_that_is_not_there_is_not_queued(world: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data import rle
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.images.read import MAX_PIXELS
 from skrd4ad.errors import DataError
+from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.coco import IMAGES, OWN, category_of
 from skrd4ad.services.labelling.exchange.records import CocoMask, ImportEntry, MaskSource, ParsedLabels, Place, Problem

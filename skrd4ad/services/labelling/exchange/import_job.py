@@ -4,7 +4,6 @@ What is found is kept as the result of its job, so it is still there when the us
 second job reads the file again: only what was looked at is stored.
 """
 
-import hashlib
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,6 +12,8 @@ from datetime import timedelta
 from pathlib import Path, PurePath
 from typing import Any
 
+from skrd4ad import documents
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
@@ -70,23 +71,6 @@ class ImportRequest:
         """Whether the source can still be read; an upload is kept for a day."""
         return Path(self.source).exists()
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form."""
-        return asdict(self)
-
-    @staticmethod
-    def from_dict(values: Mapping[str, Any]) -> "ImportRequest":
-        """Request from its JSON form.
-
-        Raises:
-            ConfigError: a value is missing or unknown.
-        """
-        try:
-            agreed = values["agreed"]
-            return ImportRequest(**{**values, "agreed": None if agreed is None else Agreed(**agreed)})
-        except (KeyError, TypeError) as error:
-            raise ConfigError(f"The import request is damaged: {error}.") from error
-
 
 @dataclass(frozen=True, kw_only=True)
 class ImportPreview:
@@ -108,13 +92,16 @@ def preview_of(result: Mapping[str, Any]) -> ImportPreview:
     """What a job found, from its result.
 
     Raises:
-        ConfigError: it is no such result.
+        DocumentError: it is no such result.
     """
-    try:
-        problems = tuple((str(where), str(what)) for where, what in result["problems"])
-        return ImportPreview(**{**result, "notes": tuple(result["notes"]), "problems": problems})
-    except (KeyError, TypeError, ValueError) as error:
-        raise ConfigError(f"The result of the import is damaged: {error}. Check the file again.") from error
+    return documents.decode(
+        dict(result), ImportPreview, what="The result of the import", remedy="Check the file again."
+    )
+
+
+def request_of(job: JobView) -> ImportRequest:
+    """What a job was asked to look at or import."""
+    return documents.decode(job.request, ImportRequest, what=f"The request of {job.title!r}")
 
 
 def submit_preview(
@@ -159,7 +146,7 @@ def repeat_import(job_id: str) -> str:
     job = queue().get(job_id)
     if job.kind != KIND or job.active:
         raise ConfigError(f"The job {job.title!r} ({job.kind}, {job.state}) is no import of labels that has ended.")
-    return _submit(ImportRequest.from_dict(job.request))
+    return _submit(request_of(job))
 
 
 def latest_import(info: ModelInfo) -> JobView | None:
@@ -185,7 +172,7 @@ def _submit(request: ImportRequest) -> str:
     return queue().submit(
         kind=KIND,
         title=f"{request.class_name} · {doing}",
-        request=request.to_dict(),
+        request=documents.to_plain(request),
         work=lambda handle: _work(request, handle),
     )
 
@@ -239,12 +226,10 @@ def _source(request: ImportRequest) -> Path | bytes:
 
 def _fingerprint(plan: ImportPlan) -> str:
     """Names what a file or folder says; images and masks count by their content."""
-    digest = hashlib.sha256()
-    for each in plan.valid.entries:
-        digest.update(repr((each.digest, each.name, each.latest, each.history, each.split, each.known_type)).encode())
-    for problem in plan.valid.problems:
-        digest.update(repr((problem.where, problem.what)).encode())
-    return digest.hexdigest()
+    return content_digest(
+        *(repr((e.digest, e.name, e.latest, e.history, e.split, e.known_type)) for e in plan.valid.entries),
+        *(repr((problem.where, problem.what)) for problem in plan.valid.problems),
+    )
 
 
 def _teller(handle: JobHandle, doing: str, *, begin: float, end: float) -> Progress:
@@ -259,7 +244,7 @@ def _teller(handle: JobHandle, doing: str, *, begin: float, end: float) -> Progr
 
 def _keep_upload(content: bytes, *, name: str) -> Path:
     suffix = PurePath(name).suffix.lower()
-    path = workspace() / _UPLOADS / f"{hashlib.sha256(content).hexdigest()}{suffix}"
+    path = workspace() / _UPLOADS / f"{content_digest(content)}{suffix}"
     with new_file(path) as temporary:
         temporary.write_bytes(content)
     return path

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.images.read import is_image
 from skrd4ad.data.layouts.folders import GOOD_NAMES, mask_of
 from skrd4ad.errors import DataError
+from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.csv_format import LABELS, read_csv
 from skrd4ad.services.labelling.exchange.records import ExportImage, ImportEntry, ParsedLabels, Place, Problem

@@ -8,7 +8,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from skrd4ad.data.images.read import content_hash, read_mask
+from skrd4ad.data.images.read import read_mask
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, ConflictError, DataError, ImageError
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
@@ -181,7 +182,7 @@ def _keep_files(
     image_places = {entry.place: entry for entry in images if entry.place is not None}
     for place, content in bundle.read(image_places):
         entry = image_places[place]
-        _require_unchanged(content_hash(_readable(content)) == entry.digest, place)
+        _require_unchanged(content_digest(_readable(content)) == entry.digest, place)
         path = keep_upload(_readable(content), name=entry.name)
         kept_images[entry.digest] = path.relative_to(workspace()).as_posix()
         tell()

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from skrd4ad.data.doctor.report import plural
 from skrd4ad.data.sources import EMBEDDED
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file, new_folder
+from skrd4ad.format import plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import workspace
 from skrd4ad.services.datasets import made_folder

@@ -1,6 +1,5 @@
 """From what a file says to images that can be imported: every image and mask is read once, every mistake is named."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -9,9 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.doctor.report import plural
-from skrd4ad.data.images.read import content_hash, image_header, image_size, natural_key, read_mask
+from skrd4ad.data.images.read import image_header, image_size, natural_key, read_mask
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
+from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.records import CocoMask, ImportEntry, MaskSource, ParsedLabels, Place, Problem
 from skrd4ad.services.labelling.exchange.sources import Bundle
@@ -60,9 +60,7 @@ def outcome(revision: Revision) -> tuple[object, ...]:
 
 def mask_id(mask: NDArray[np.bool_]) -> str:
     """SHA-256 of the size and pixels of a mask (H, W), in hexadecimal: the same however it is stored."""
-    digest = hashlib.sha256(repr(mask.shape).encode())
-    digest.update(np.packbits(mask).tobytes())
-    return digest.hexdigest()
+    return content_digest(repr(mask.shape), np.packbits(mask).tobytes())
 
 
 def validate(
@@ -232,7 +230,7 @@ def _usable(contents: _Contents | DataError) -> _Contents:
 
 def _image_contents(content: bytes, name: str) -> _Contents:
     header = image_header(content, name=name)
-    return _Contents(content_hash(content), (header.height, header.width))
+    return _Contents(content_digest(content), (header.height, header.width))
 
 
 def _mask_contents(mask: NDArray[np.bool_]) -> _Contents:

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
-from skrd4ad.data.images.read import content_hash, image_size, read_mask
+from skrd4ad.data.images.read import image_size, read_mask
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.services.labelling.exchange import coco, csv_format, mvtec
@@ -207,7 +208,7 @@ def _content_of(item: QueueItem) -> bytes:
         content = path.read_bytes()
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror}); put it back") from error
-    if content_hash(content) != item.digest:
+    if content_digest(content) != item.digest:
         raise ImageError(f"{path} was changed since it was labelled; put it back as it was")
     return content
 

@@ -1,6 +1,5 @@
 """Distributions of scores with two limits that move in the browser; what they do and promise follows at once."""
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -11,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 import streamlit as st
 
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import Costs, require_rate
 from skrd4ad.ui.components.envelope import pack
@@ -154,7 +154,7 @@ def _payload(
         "turn": following.turn,
         # also after a move: a board that is drawn anew must not show other limits than Python has
         "limits": asdict(following.shown),
-        "content": hashlib.sha256(b"".join([named.encode(), *scores.values()])).hexdigest()[:16],
+        "content": content_digest(named, *scores.values())[:16],
         "proposal": asdict(proposal),
         "defectRate": float(defect_rate),
         "costs": None

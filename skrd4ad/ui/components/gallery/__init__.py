@@ -1,6 +1,5 @@
 """A strip of thumbnails to step through; choosing, filtering and stepping are instant in the browser."""
 
-import hashlib
 import io
 import json
 import math
@@ -15,10 +14,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.format import format_number
 from skrd4ad.types import GOOD
 from skrd4ad.ui.components.envelope import pack
-from skrd4ad.ui.theme import VERDICTS, ShownVerdict, format_number
+from skrd4ad.ui.theme import VERDICTS, ShownVerdict
 
 THUMBNAIL_SIDE = 160
 """Pixels of a thumbnail's longer side: sharp in a tile on a screen with two pixels to a CSS pixel."""
@@ -137,11 +138,8 @@ def _follow(before: _Following | None, *, selected: str | None, choice: _Choice 
 
 def _payload(items: Sequence[GalleryItem], following: _Following) -> bytes:
     tiles = [_tile(item) for item in items]
-    digest = hashlib.sha256(json.dumps(tiles).encode())
-    for item in items:
-        digest.update(hashlib.sha256(item.thumbnail).digest())
     header = {
-        "list": digest.hexdigest()[:16],
+        "list": content_digest(json.dumps(tiles), *(content_digest(item.thumbnail) for item in items))[:16],
         "items": tiles,
         "selected": following.sent,
         "turn": following.turn,

@@ -1,6 +1,5 @@
 """Draw a mask on a part: brush, eraser, polygon, box, and regions of the anomaly map, at the image's own resolution."""
 
-import hashlib
 import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.ui.components.envelope import jpeg, pack
 from skrd4ad.ui.components.runs import decode_runs, encode_runs
@@ -210,10 +210,8 @@ def _digest(
     colour: str,
     max_height: int,
 ) -> str:
-    digest = hashlib.sha256(repr((image.shape, threshold, colour, max_height)).encode())
-    if mask is not None and mask.any():
-        digest.update(np.packbits(mask).tobytes())
-    return digest.hexdigest()[:16]
+    drawn = np.packbits(mask).tobytes() if mask is not None and mask.any() else b""
+    return content_digest(repr((image.shape, threshold, colour, max_height)), drawn)[:16]
 
 
 def _payload(

@@ -6,7 +6,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import format_figure, format_number, format_rate
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
@@ -124,8 +124,8 @@ def _are_known(pixels: Sequence[PixelState | None]) -> bool:
 def _table(found: LabelComparison, pixels: Sequence[PixelState | None]) -> None:
     sides = (found.old, found.new)
     rows = {
-        "Image AUROC": [_figure(side.figures.auroc) for side in sides],
-        "Image AP": [_figure(side.figures.average_precision) for side in sides],
+        "Image AUROC": [format_figure(side.figures.auroc) for side in sides],
+        "Image AP": [format_figure(side.figures.average_precision) for side in sides],
         "Pixel AUROC": [_pixel_figure(each, "pixel_auroc") for each in pixels],
         "AUPRO": [_pixel_figure(each, "aupro") for each in pixels],
         "Agreement": [_agreement(side) for side in sides],
@@ -270,10 +270,6 @@ def _named(side: Side) -> str:
     return f"{side.info.folder.name}, {'without limits' if version is None else f'limits version {version.version}'}"
 
 
-def _figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
-
-
 def _pixel_figure(state: PixelState | None, name: str) -> str:
     if state is None:
         return "–"
@@ -282,7 +278,7 @@ def _pixel_figure(state: PixelState | None, name: str) -> str:
     if state.figures is None or not state.is_current:
         done, total = state.progress
         return f"{done} of {total} images" if total else "being computed"
-    return _figure(getattr(state.figures, name))
+    return format_figure(getattr(state.figures, name))
 
 
 def _agreement(side: Side) -> str:

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
+from skrd4ad.format import plural
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.services.improve.agreement import LabelledImage, auroc_interval, image_figures
 from skrd4ad.services.improve.pixel_metrics import PixelState

@@ -3,8 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.data.doctor.report import plural
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.services.calibration.calibrate import Choice, save
 from skrd4ad.services.improve.agreement import Agreement
 from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normals, recalibration

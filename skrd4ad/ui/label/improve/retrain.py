@@ -5,15 +5,14 @@ from dataclasses import replace
 import streamlit as st
 
 from skrd4ad.config import TrainConfig
-from skrd4ad.data.doctor.report import plural
+from skrd4ad.format import ago, duration, format_number, plural
 from skrd4ad.services.improve.retrain import RetrainPlan, active_retrainings, plan_retraining, submit_retraining
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.training import resume_training
 from skrd4ad.ui.frame import POLL_SECONDS, halves, section
 from skrd4ad.ui.label.improve.state import LoopState
-from skrd4ad.ui.text import ago, duration, progress_of
-from skrd4ad.ui.theme import format_number
+from skrd4ad.ui.text import progress_of
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 LATEST = 50

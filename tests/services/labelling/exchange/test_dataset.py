@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.images.read import content_hash, read_image
+from skrd4ad.data.images.read import read_image
 from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.digests import file_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -52,8 +53,8 @@ def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, ho
     assert (found.dataset, found.name, exported.left_out) == ("from-the-floor", "disc", ())
     for each in (found, original):
         assert len(each.train) == 12
-    assert sorted((content_hash(s.path), s.split, s.defect_type) for s in found.samples) == sorted(
-        (content_hash(s.path), s.split, s.defect_type) for s in original.samples
+    assert sorted((file_digest(s.path), s.split, s.defect_type) for s in found.samples) == sorted(
+        (file_digest(s.path), s.split, s.defect_type) for s in original.samples
     )
     assert all((s.mask_path is not None) == (s.label == 1) for s in found.test)
     assert preflight([found], image_size=64).ok

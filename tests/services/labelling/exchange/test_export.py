@@ -12,8 +12,9 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
 from skrd4ad.data.doctor.examine import examine
-from skrd4ad.data.images.read import content_hash, read_mask
+from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
@@ -47,7 +48,7 @@ def test_our_own_reader_takes_the_layout_for_what_was_labelled(labelled: None, t
     (found,) = find_classes(folder)
     assert (found.name, found.dataset, found.layout) == ("disc", "made", "mvtec")
     by_digest = {one.digest: one for one in items()}
-    exported = {content_hash(sample.path): sample for sample in found.samples}
+    exported = {file_digest(sample.path): sample for sample in found.samples}
     assert set(exported) == {one.digest for one in by_digest.values() if one.label in ("good", "defect")}
     for digest, sample in exported.items():
         labelled_as = by_digest[digest]
@@ -163,7 +164,7 @@ def test_a_table_tells_where_each_image_and_mask_is(labelled: None, tmp_path: Pa
     rows = rows_of((folder / "labels.csv").read_bytes())
     assert Counter(row["label"] for row in rows) == {"good": 12, "defect": 6}
     for row in rows:
-        assert content_hash(folder / row["file"]) == row["sha256"]
+        assert file_digest(folder / row["file"]) == row["sha256"]
         mask = next(one.mask_file for one in items() if one.digest == row["sha256"])
         assert (row["mask"] != "") == (mask is not None)
         if mask is not None:
@@ -181,7 +182,7 @@ def test_pycocotools_reads_the_file_and_decodes_our_masks(labelled: None, tmp_pa
     for image in coco.loadImgs(coco.getImgIds()):
         content = (folder / "images" / image["file_name"]).read_bytes()
         assert (image["width"], image["height"]) == (WIDTH, HEIGHT)
-        labelled_as = by_digest[content_hash(content)]
+        labelled_as = by_digest[content_digest(content)]
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=image["id"]))
         decoded = np.zeros((HEIGHT, WIDTH), bool)
         for annotation in annotations:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.errors import ConfigError
+from skrd4ad.documents import decode, to_plain
+from skrd4ad.errors import ConfigError, DocumentError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import JobHandle, queue, reset_queue
@@ -21,6 +22,7 @@ from skrd4ad.services.labelling.exchange.import_job import (
     latest_import,
     preview_of,
     repeat_import,
+    request_of,
     submit_import,
     submit_preview,
 )
@@ -67,7 +69,7 @@ def agreed(job: JobView, *, skip_bad: bool = False) -> tuple[ImportRequest, Agre
     assert job.result is not None, job.error
     look = preview_of(job.result)
     mine = Agreed(reviewer=" B.  Meier ", conflicts="keep", skip_bad=skip_bad, fingerprint=look.fingerprint)
-    return ImportRequest.from_dict(job.request), mine
+    return request_of(job), mine
 
 
 def exported() -> bytes:
@@ -189,13 +191,13 @@ def test_an_upload_is_kept_for_a_day(world: Path, info: ModelInfo) -> None:
 
 
 def test_a_request_and_a_result_of_another_version_are_refused_in_words() -> None:
-    with pytest.raises(ConfigError, match="request is damaged"):
-        ImportRequest.from_dict({"source": "x"})
-    with pytest.raises(ConfigError, match=r"result of the import is damaged.*Check the file again"):
+    with pytest.raises(DocumentError, match="request is damaged"):
+        decode({"source": "x"}, ImportRequest, what="The request")
+    with pytest.raises(DocumentError, match=r"result of the import is damaged.*Check the file again"):
         preview_of({"problems": []})
     request = ImportRequest(dataset="d", class_name="c", source="/x", name=None, empty_is_good=False)
     mine = Agreed(reviewer="A", conflicts="theirs", skip_bad=True, fingerprint="f")
-    assert ImportRequest.from_dict(replace(request, agreed=mine).to_dict()).agreed == mine
+    assert decode(to_plain(replace(request, agreed=mine)), ImportRequest, what="it").agreed == mine
     assert not request.is_there and request.named == "/x"
 
 
