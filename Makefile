@@ -2,12 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: run test lint browser postgres demo-models pictures clean
+.PHONY: run test lint browser postgres pango demo-models pictures clean
 
-run: $(VENV)/.app
+run: $(VENV)/.app pango
 	$(BIN)/python -m streamlit run app.py
 
-test: $(VENV)/.dev browser postgres
+test: $(VENV)/.dev browser postgres pango
 	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 lint: $(VENV)/.dev
@@ -37,6 +37,14 @@ postgres:
 	elif command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then \
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends postgresql; \
 	else echo "PostgreSQL's server is missing: install it (Debian's package postgresql), or put initdb on the PATH."; fi
+
+# what the PDF of a report needs of the system: Pango, and fonts of every script; the app runs without
+PANGO := libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-noto-core fonts-wqy-microhei
+pango: $(VENV)/.app
+	@if $(BIN)/python -c "import weasyprint" 2>/dev/null && fc-list ":charset=90e8 d55c" 2>/dev/null | grep -q .; then :; \
+	elif command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ] && apt-get update -qq \
+		&& DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PANGO); then :; \
+	else echo "Reports as PDF need Pango, and names in Chinese, Japanese and Korean a font; install them (Debian: $(PANGO))."; fi
 
 $(VENV)/.app: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

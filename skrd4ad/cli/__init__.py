@@ -1,34 +1,42 @@
-"""The command line: one file a subcommand."""
+"""The command line: one file a subcommand, imported when it is called."""
 
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 import skrd4ad
-from skrd4ad.cli import (
-    bundle,
-    calibrate,
-    compare,
-    demo,
-    doctor,
-    evaluate,
-    export,
-    import_bundle,
-    import_rd4ad,
-    labels,
-    models,
-    predict,
-    report,
-    retrain,
-    runtimes,
-    train,
-)
-from skrd4ad.cli.arguments import Parser
 from skrd4ad.cli.output import run_command
+from skrd4ad.cli.parser import Parser
 
 ABOUT = (
     "SK-RD4AD: find defects with nothing but good parts to learn from. Exit codes: 0 done, 1 the answer is no or it "
     "cannot be done, 2 wrong use, 130 interrupted."
 )
+COMMANDS = {
+    "doctor": "Examine a data set before training",
+    "demo": "Write synthetic parts with exact defect masks, in the layout of MVTec AD",
+    "train": "Train on the good images of a class, evaluate on its test images, and print the model folder",
+    "retrain": "Train on from a model's student with the images of its class that people labelled good, and compare "
+    "the old and the new model on labelled images that neither has learnt from",
+    "calibrate": "Choose the thresholds of a model and store them as its newest calibration",
+    "evaluate": "Measure a model on the test images of a class, with bootstrap intervals",
+    "compare": "Compare two models on the test images of a class: paired differences with bootstrap intervals, "
+    "verdicts that change, settings that differ",
+    "predict": "Score images and find defects in them",
+    "report": "Inspect a batch and write a report to sign, as a PDF and, when asked for, as one HTML file: counts, "
+    "model and calibration, the parts that are NG or to review with their anomaly maps, and a table of "
+    "all parts",
+    "export": "Write a model as ONNX or OpenVINO IR, from raw RGB pixels to map and score, and compare it with the "
+    "original on the same images",
+    "bundle": "Pack a model into one file that another machine imports and verifies",
+    "import-bundle": "Make a model folder from a bundle, once the SHA-256 of every part has been checked",
+    "import-rd4ad": "Make a model folder from a checkpoint of the original RD4AD or SK-RD4AD code",
+    "labels": "Export and import labels, make data sets of them",
+    "models": "List the trained models",
+    "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
+    "whether it says the same as torch",
+}
+"""Commands and the first sentence of their help; each module has the rest, and what the command takes and does."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -48,25 +56,12 @@ def _run(argv: list[str]) -> int:
     parser = Parser(prog="skrd4ad", description=ABOUT, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=skrd4ad.__version__)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    for module in (
-        doctor,
-        demo,
-        train,
-        retrain,
-        calibrate,
-        evaluate,
-        compare,
-        predict,
-        report,
-        export,
-        bundle,
-        import_bundle,
-        import_rd4ad,
-        labels,
-        models,
-        runtimes,
-    ):
-        module.add_parser(subparsers)
+    called = next((argument for argument in argv if not argument.startswith("-")), "")
+    for name, about in COMMANDS.items():
+        command = subparsers.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
+        # torch alone takes seconds, so only the module of the command that is called is imported
+        if name == called:
+            import_module(f"skrd4ad.cli.{name.replace('-', '_')}").add_options(command)
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as end:  # after --help and --version

@@ -1,53 +1,34 @@
 """Options that several commands share, and what they mean."""
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import get_args
 
+from skrd4ad.cli.output import Output
+from skrd4ad.cli.parser import Parser
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.export.runtimes import PRECISIONS
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.inspection.runtimes import RuntimeWish, Wish
+from skrd4ad.services.inspection.inspect import LOOKERS
+from skrd4ad.services.inspection.runtimes import RuntimeWish, Wish, open_predictor
 from skrd4ad.types import DatasetClass
 
 
-class Parser(argparse.ArgumentParser):
-    """Parser that raises instead of ending the process, so that wrong use is answered as every other error is."""
-
-    def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises:
-            ConfigError: always.
-        """
-        raise ConfigError(f"{self.format_usage()}{self.prog}: {message}")
+def add_model(parser: Parser) -> None:
+    """``--model``."""
+    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
 
 
-def command(
-    subparsers: "argparse._SubParsersAction[Parser]",
-    name: str,
-    *,
-    about: str,
-    example: str,
-    run: Callable[[argparse.Namespace], int],
-) -> Parser:
-    """A subcommand with ``--json``."""
-    parser: Parser = subparsers.add_parser(
-        name,
-        help=about.partition(".")[0],
-        description=about,
-        epilog=f"example:\n  skrd4ad {example}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
-    parser.set_defaults(run=run)
-    return parser
+def add_out(parser: Parser) -> None:
+    """``--out`` of commands that read or write model folders."""
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
 
 
 def add_data(parser: Parser) -> None:
@@ -92,30 +73,30 @@ def wish_of(arguments: argparse.Namespace) -> Wish:
     return Wish(runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device)
 
 
-def data_for_int8(arguments: argparse.Namespace) -> DatasetClass | None:
-    """The class that the model was trained on, when int8 is asked for and its images are at hand."""
-    if arguments.precision != "int8":
-        return None
-    try:
-        return class_of_model(read_info(arguments.model))
-    except DataError:
-        return None
+def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Output) -> Predictor:
+    """The model of ``--model`` on the runtime that was asked for, with its progress shown.
 
-
-def whole(low: int, high: int | None = None) -> Callable[[str], int]:
-    """Type of an option that takes a whole number in a range."""
-
-    def read(text: str) -> int:
-        allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
-        try:
-            value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r}; allowed: {allowed}") from None
-        if value < low or (high is not None and value > high):
-            raise argparse.ArgumentTypeError(f"{value}; allowed: {allowed}")
-        return value
-
-    return read
+    Args:
+        arguments: those of :func:`add_model`, :func:`add_runtime` and :func:`add_weights`.
+        images: what it will score; the runtimes are compared on some of them.
+        output: of the command.
+    """
+    data = None
+    if arguments.precision == "int8":
+        # int8 is made from the class's good images, where they are at hand
+        with suppress(DataError):
+            data = class_of_model(read_info(arguments.model))
+    with output.progress("loading the model") as show:
+        return open_predictor(
+            arguments.model,
+            wish_of(arguments),
+            images=images,
+            data=data,
+            streams=LOOKERS,
+            weights=arguments.weights,
+            progress=show,
+            report=lambda step, done, total: show(done, total, step),
+        )
 
 
 def chosen_classes(data: str, *, layout: str, class_name: str) -> list[DatasetClass]:

@@ -3,24 +3,24 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.arguments import add_model
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.format import format_size
 from skrd4ad.model_folder.bundle import bundle_name, write_bundle
 from skrd4ad.model_folder.folder import read_info
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "bundle",
-        about="Pack a model into one file that another machine imports and verifies. The weights of the teacher are "
-        "not in it; what the model needs of them is named and checked when it is loaded.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="The weights of the teacher are not in it; what the model needs of them is named and checked when it is "
+        "loaded.",
         example="bundle --model checkpoints/mvtec/bottle/RUN --out bottle.skrd4ad.zip",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="file to write, or a folder for it (default: here, named by the model)"
     )

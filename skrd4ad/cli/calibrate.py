@@ -6,8 +6,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
 
-from skrd4ad.cli.arguments import Parser, add_weights, chosen_classes, command, whole
+from skrd4ad.cli.arguments import add_model, add_weights, chosen_classes
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
@@ -33,19 +34,17 @@ from skrd4ad.types import DatasetClass
 ON_LABELS = ("f1", "balanced", "cost")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "calibrate",
-        about="Choose the thresholds of a model and store them as its newest calibration. A false-reject rate is "
-        "promised from good images that were held out of training, or from --normals. The ways f1, balanced and cost "
-        "need labelled images: those of --labelled, or the test images of the model's own data, which is then marked "
-        "as test-fitted everywhere. Nothing is trained.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="A false-reject rate is promised from good images that were held out of training, or from --normals. The "
+        "ways f1, balanced and cost need labelled images: those of --labelled, or the test images of the model's "
+        "own data, which is then marked as test-fitted everywhere. Nothing is trained.",
         example="calibrate --model checkpoints/mvtec/bottle/RUN --normals new_good --rate 0.02 --who 'A. Mason'",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument("--normals", type=Path, metavar="DIR", help="new good images, in place of those held out")
     parser.add_argument(
         "--labelled", type=Path, metavar="DIR", help="a folder of good images beside folders of defects"

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, add_data, add_weights, command
+from skrd4ad.cli.arguments import add_data, add_weights
 from skrd4ad.cli.evaluate import the_class
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.model_folder.folder import read_info
@@ -16,13 +17,11 @@ from skrd4ad.types import DatasetClass
 SHOWN_FLIPS = 20
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "compare",
-        about="Compare two models on the test images of a class: paired differences with bootstrap intervals, "
-        "verdicts that change, settings that differ. What was measured before is taken from the workspace.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="What was measured before is taken from the workspace.",
         example="compare --model checkpoints/mvtec/bottle/RUN1 --model checkpoints/mvtec/bottle/RUN2 --data mvtec",
         run=run,
     )

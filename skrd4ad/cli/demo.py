@@ -3,18 +3,16 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, command, whole
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.synthetic.write import SYNTHETIC_CLASSES, write_synthetic
 from skrd4ad.types import DatasetClass
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "demo",
-        about="Write synthetic parts with exact defect masks, in the layout of MVTec AD.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
         example="demo parts --classes machined_disc --train 60",
         run=run,
     )

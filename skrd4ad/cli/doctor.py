@@ -2,17 +2,17 @@
 
 import argparse
 
-from skrd4ad.cli.arguments import Parser, add_data, chosen_classes, command, whole
+from skrd4ad.cli.arguments import add_data, chosen_classes
 from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.doctor.examine import examine
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "doctor",
-        about="Examine a data set before training. Exit code 1 when training or its figures would be wrong.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="Exit code 1 when training or its figures would be wrong.",
         example="doctor --data parts --class bottle",
         run=run,
     )

@@ -2,11 +2,11 @@
 
 import argparse
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, add_data, add_runtime, add_weights, chosen_classes, command, wish_of
+from skrd4ad.cli.arguments import add_data, add_model, add_runtime, add_weights, chosen_classes, wish_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
@@ -14,17 +14,16 @@ from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.types import DatasetClass
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "evaluate",
-        about="Measure a model on the test images of a class, with bootstrap intervals. What was measured is kept in "
-        "the workspace, where the Evaluate page shows it; what is known there is not measured again.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="What was measured is kept in the workspace, where the Evaluate page shows it; what is known there is not "
+        "measured again.",
         example="evaluate --model checkpoints/mvtec/bottle/RUN --data mvtec --json",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     add_data(parser)
     parser.add_argument(
         "--class", dest="class_name", metavar="C", help="class of the data (default: the only one, or the model's)"

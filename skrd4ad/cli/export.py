@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, add_weights, command, whole
+from skrd4ad.cli.arguments import add_model, add_weights
 from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.images.read import list_images
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
@@ -16,17 +17,15 @@ from skrd4ad.services.models.export_job import make_export, result_of
 from skrd4ad.types import DatasetClass
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "export",
-        about="Write a model as ONNX or OpenVINO IR, from raw RGB pixels to map and score, and compare it with the "
-        "original on the same images. The exit code is 1 when it fails the comparison.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="The exit code is 1 when it fails the comparison.",
         example="export --model checkpoints/mvtec/bottle/RUN --format openvino --precision int8 --data mvtec",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument("--format", choices=PRECISIONS, default="onnx", help="default: %(default)s")
     precisions = "; ".join(f"{name}: {', '.join(allowed)}" for name, allowed in PRECISIONS.items())
     parser.add_argument("--precision", default="fp32", metavar="P", help=f"{precisions} (default: %(default)s)")

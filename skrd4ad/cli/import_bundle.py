@@ -3,24 +3,23 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.bundle import import_bundle
 from skrd4ad.paths import checkpoints
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "import-bundle",
-        about="Make a model folder from a bundle, once the SHA-256 of every part has been checked. A part that was "
-        "changed is named, and nothing is written. An existing model is never overwritten.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="A part that was changed is named, and nothing is written. An existing model is never overwritten.",
         example="import-bundle bottle.skrd4ad.zip",
         run=run,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="what `skrd4ad bundle` wrote")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_out(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:

@@ -3,20 +3,20 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.arguments import add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "import-rd4ad",
-        about="Make a model folder from a checkpoint of the original RD4AD or SK-RD4AD code. The model gives the same "
-        "maps and scores. It has no thresholds, because the file holds no scores of good parts.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="The model gives the same maps and scores. It has no thresholds, because the file holds no scores of good "
+        "parts.",
         example="import-rd4ad bottle.pth --net wide_res50 --res 3 --dataset mvtec --class bottle",
         run=run,
     )
@@ -32,7 +32,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--image-size", type=int, default=256, metavar="N", help="default: %(default)s")
     parser.add_argument("--dataset", default="imported", metavar="NAME", help="what it was trained on, for the record")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="its class (default: the file's name)")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_out(parser)
     add_weights(parser)
 
 

@@ -4,8 +4,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, command
 from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS
@@ -30,14 +30,8 @@ from skrd4ad.storage.label_queue import QueueFilter
 _CLASS = "class of the labels, as data set and class"
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command and its own commands."""
-    parser: Parser = subparsers.add_parser(
-        "labels",
-        help="Export and import labels, make data sets of them",
-        description="Export and import labels, make data sets of them.",
-        allow_abbrev=False,
-    )
+def add_options(parser: Parser) -> None:
+    """Add the command's own commands."""
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
     _add_export(inner)
     _add_import(inner)
@@ -45,11 +39,11 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _add_export(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    parser = command(
-        subparsers,
-        "export",
-        about="Export the labels of a class, with all that was decided before, so that an import changes nothing. "
-        "Images are copied as they are.",
+    about = "Export the labels of a class, with all that was decided before, so that an import changes nothing"
+    parser: Parser = subparsers.add_parser("export", help=about, description=f"{about}.", allow_abbrev=False)
+    describe(
+        parser,
+        more="Images are copied as they are.",
         example="labels export parts/bottle --format coco --out bottle.zip",
         run=run_export,
     )
@@ -65,12 +59,14 @@ def _add_export(subparsers: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _add_import(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    parser = command(
-        subparsers,
-        "import",
-        about="Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file and "
-        "label. Nothing is stored when an entry is wrong, and no decision is overwritten: with --take theirs, one that "
-        "differs is added after yours.",
+    about = (
+        "Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file and label"
+    )
+    parser: Parser = subparsers.add_parser("import", help=about, description=f"{about}.", allow_abbrev=False)
+    describe(
+        parser,
+        more="Nothing is stored when an entry is wrong, and no decision is overwritten: with --take theirs, one "
+        "that differs is added after yours.",
         example="labels import bottle.zip parts/bottle --reviewer 'A. Weber'",
         run=run_labels_import,
     )
@@ -87,10 +83,11 @@ def _add_import(subparsers: "argparse._SubParsersAction[Parser]") -> None:
 
 
 def _add_dataset(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    parser = command(
-        subparsers,
-        "dataset",
-        about="Make a data set of the labels of a class, for train and evaluate. It stays as it is when labels change.",
+    about = "Make a data set of the labels of a class, for train and evaluate"
+    parser: Parser = subparsers.add_parser("dataset", help=about, description=f"{about}.", allow_abbrev=False)
+    describe(
+        parser,
+        more="It stays as it is when labels change.",
         example="labels dataset parts/bottle bottle-labelled",
         run=run_dataset,
     )

@@ -1,26 +1,25 @@
 """``skrd4ad models``: which models there are."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, command
+from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.models.list import list_models
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "models",
-        about="List the trained models. A damaged model folder is listed with its error.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="A damaged model folder is listed with its error.",
         example="models --out checkpoints",
         run=run,
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_out(parser)
     parser.add_argument("--archived", action="store_true", help="list the archived models as well")
 
 

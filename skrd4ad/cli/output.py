@@ -7,14 +7,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from skrd4ad.errors import ConfigError, SkrdError
+from skrd4ad.errors import ConfigError, SkrdError, StorageError
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.training.progress import Observer, TrainProgress
+
+if TYPE_CHECKING:
+    from skrd4ad.storage.database import Database
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 QUIET_SECONDS = 10.0
@@ -132,6 +135,23 @@ def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: 
         # nobody reads the results any more; the interpreter must not fail on them once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO
+
+
+@contextmanager
+def run_database(output: Output) -> Iterator["Database | None"]:
+    """The workspace's database; None, with a remark, when it cannot be used: training goes on without it."""
+    from skrd4ad.storage.database import open_database  # only commands that train need it, and it is slow to import
+
+    try:
+        database = open_database()
+    except StorageError as error:
+        output.note(f"warning: this training is not recorded. {error}")
+        yield None
+        return
+    try:
+        yield database
+    finally:
+        database.close()
 
 
 def observer_of(show: ShowProgress, *, epoch: Callable[[dict[str, Any]], None] = lambda _entry: None) -> Observer:

@@ -2,23 +2,30 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, add_weights, chosen_classes, whole
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command
-from skrd4ad.cli.paper_figures import print_scores, table, write_overlays
-from skrd4ad.cli.records import run_database
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.cli.arguments import add_weights, chosen_classes
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command, run_database
+from skrd4ad.cli.parser import Parser, whole
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
+from skrd4ad.data.images.read import read_image
 from skrd4ad.data.layouts.find import LAYOUTS
-from skrd4ad.errors import ConfigError
+from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.inspection.input_files import output_names
+from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.storage.database import Database
 from skrd4ad.types import DatasetClass
+from skrd4ad.visualize import overlay
 
 ABOUT = """\
 The command line of the published code. Trains a model for each class, evaluates it once, after training, on the test
@@ -27,6 +34,12 @@ images, and prints the figures of each class and their mean. MVTec AD, VisA and 
 By default every good image is learnt from, as published: such a model has scores but no thresholds. The epoch kept is
 the last one; --paper_mode keeps the best on the test set, as the published code does, and marks the figures.
 `python -m skrd4ad train` is the command for everyday use."""
+COLUMNS = (
+    ("image_auroc", "image AUROC"),
+    ("pixel_auroc", "pixel AUROC"),
+    ("aupro", "AUPRO (exact)"),
+    ("aupro_paper", "AUPRO (paper protocol)"),
+)
 
 
 @dataclass(frozen=True)
@@ -195,10 +208,10 @@ def _train(job: _Job, arguments: argparse.Namespace, output: Output, database: D
         with output.progress("scoring the test images") as show:
             maps, scores = score_samples(predictor, job.data.test, progress=show)
         if arguments.print_canshu:
-            print_scores(job.data, scores, output)
+            _print_scores(job.data, scores, output)
         if arguments.vis:
             folder = (arguments.img_path or arguments.save_path / "overlays") / job.title
-            write_overlays(job.data, maps, calibration=info.calibration, folder=folder)
+            _write_overlays(job.data, maps, calibration=info.calibration, folder=folder)
             output.say(f"overlays: {folder}")
     return info.metrics or {}
 
@@ -223,3 +236,64 @@ def _request(job: _Job, arguments: argparse.Namespace) -> TrainingRequest:
         layout=arguments.layout,
         weights=None if arguments.weights is None else str(arguments.weights),
     )
+
+
+def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
+    """Figures of each class and their mean over the classes that have them; ``-`` where one is undefined.
+
+    Args:
+        rows: title and metrics of each class.
+    """
+    mean = {key: _mean([metrics.get(key) for _, metrics in rows]) for key, _ in COLUMNS}
+    width = max(len(title) for title, _ in [*rows, ("class", {})]) + 2
+    lines = ["".join([f"{'class':<{width}}", *(f"{title:>{len(title) + 2}}" for _, title in COLUMNS)])]
+    for title, metrics in [*rows, ("mean", mean)]:
+        cells = (f"{_figure(metrics.get(key)):>{len(column) + 2}}" for key, column in COLUMNS)
+        lines.append("".join([f"{title:<{width}}", *cells]))
+    return "\n".join(lines)
+
+
+def _print_scores(data: DatasetClass, scores: NDArray[np.float32], output: Output) -> None:
+    """One line a test image: score, defect type, file."""
+    for sample, score in zip(data.test, scores.tolist(), strict=True):
+        output.say(f"{score:.4f}  {sample.defect_type}  {sample.path}")
+
+
+def _write_overlays(
+    data: DatasetClass, maps: NDArray[np.float32], *, calibration: Calibration | None, folder: Path
+) -> None:
+    """An overlay for each test image, all on one scale: the model's, or without thresholds that of the highest score.
+
+    Args:
+        data: the class.
+        maps: (N, S, S), of its test images.
+        calibration: of the model; without one the heat shows the upper half of all scores, and no outlines.
+        folder: made when missing.
+
+    Raises:
+        DataError: an overlay cannot be written.
+    """
+    top = float(maps.max())
+    threshold, saturates = (
+        (top / 2, top) if calibration is None else (calibration.image_threshold, calibration.heat_top)
+    )
+    paths = [sample.path for sample in data.test]
+    try:
+        for path, name, plane in zip(paths, output_names(paths), maps, strict=True):
+            target = folder / f"{name}.png"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            picture = overlay(
+                read_image(path), plane, threshold=threshold, top=saturates, outlines=calibration is not None
+            )
+            target.write_bytes(png_bytes(picture))
+    except OSError as error:
+        raise DataError(f"Overlays cannot be written to {folder}: {error}. Choose another --img_path.") from error
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"

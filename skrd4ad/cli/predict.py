@@ -8,33 +8,32 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
+from skrd4ad.cli.arguments import add_model, add_runtime, add_weights, open_model
 from skrd4ad.cli.output import DONE, NO, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.tiling import LARGER, Tiling
 from skrd4ad.parallel import in_order
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
-from skrd4ad.services.inspection.inspect import LOOKERS, Inspection, inspect_images, write_outputs
+from skrd4ad.services.inspection.inspect import Inspection, inspect_images, write_outputs
 from skrd4ad.services.inspection.result_files import to_record
-from skrd4ad.services.inspection.runtimes import open_predictor
 
 WRITERS = min(4, os.cpu_count() or 1)
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "predict",
-        about="Score images and find defects in them. For each image the raw map (NAME_map.npy, float32), an overlay "
-        "and a mask (NAME_overlay.png, NAME_mask.png) are written. An image that cannot be read gets an entry with "
-        "its error; the exit code is 1 only when none could be read. An image unlike the training images (out of "
-        "focus, wrong light, wrong part) gets a refusal beside its verdict.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="For each image the raw map (NAME_map.npy, float32), an overlay and a mask (NAME_overlay.png, "
+        "NAME_mask.png) are written. An image that cannot be read gets an entry with its error; the exit code is 1 "
+        "only when none could be read. An image unlike the training images (out of focus, wrong light, wrong part) "
+        "gets a refusal beside its verdict.",
         example="predict --model checkpoints/mvtec/bottle/RUN photos --out results --json",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument("inputs", type=Path, nargs="*", metavar="IMAGE|FOLDER", help="images, and folders of images")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder of the results")
     parser.add_argument(
@@ -62,17 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect the images."""
     output = Output(as_json=arguments.json)
     images = _images(arguments)
-    with output.progress("loading the model") as show:
-        predictor = open_predictor(
-            arguments.model,
-            wish_of(arguments),
-            images=images.paths,
-            data=data_for_int8(arguments),
-            streams=LOOKERS,
-            weights=arguments.weights,
-            progress=show,
-            report=lambda step, done, total: show(done, total, step),
-        )
+    predictor = open_model(arguments, images.paths, output)
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
     readable = False

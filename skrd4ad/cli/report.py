@@ -5,31 +5,28 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import get_args
 
-from skrd4ad.cli.arguments import Parser, add_runtime, add_weights, command, data_for_int8, wish_of
+from skrd4ad.cli.arguments import add_model, add_runtime, add_weights, open_model
 from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import require_writable
 from skrd4ad.services.inspection.input_files import expand_inputs
-from skrd4ad.services.inspection.inspect import LOOKERS, Inspection, inspect_images
-from skrd4ad.services.inspection.runtimes import open_predictor
-from skrd4ad.services.reports.html import write_html
-from skrd4ad.services.reports.pdf import Paper, write_pdf
+from skrd4ad.services.inspection.inspect import Inspection, inspect_images
+from skrd4ad.services.reports.html import Paper, write_html
+from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
 from skrd4ad.services.reports.report import Report, collect_report
 from skrd4ad.services.reports.text import promise, summary_line
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "report",
-        about="Inspect a batch and write a report to sign, as a PDF and, when asked for, as one HTML file: counts, "
-        "model and calibration, the parts that are NG or to review with their anomaly maps, and a table of all parts. "
-        "The exit code is 1 when no image could be read; the report is written all the same.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="The exit code is 1 when no image could be read; the report is written all the same.",
         example="report --model checkpoints/mvtec/bottle/RUN photos --out batch-17.pdf --batch 17 --who 'A. Weber'",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument("inputs", type=Path, nargs="+", metavar="IMAGE|FOLDER", help="images, and folders of images")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.pdf", help="the report")
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="the same as one HTML file")
@@ -45,18 +42,10 @@ def run(arguments: argparse.Namespace) -> int:
     """Inspect the batch and write the report."""
     output = Output(as_json=arguments.json)
     _require_places(arguments.out, arguments.html)
+    if arguments.html is None:
+        require_weasyprint()  # before any work, as nothing could be written without it
     paths = expand_inputs(arguments.inputs)
-    with output.progress("loading the model") as show:
-        predictor = open_predictor(
-            arguments.model,
-            wish_of(arguments),
-            images=paths,
-            data=data_for_int8(arguments),
-            streams=LOOKERS,
-            weights=arguments.weights,
-            progress=show,
-            report=lambda step, done, total: show(done, total, step),
-        )
+    predictor = open_model(arguments, paths, output)
     with output.progress("inspecting") as show:
         found = inspect_images(predictor, ((str(path), path) for path in paths))
         report = collect_report(
@@ -66,9 +55,11 @@ def run(arguments: argparse.Namespace) -> int:
             who=arguments.who,
             mm_per_pixel=arguments.mm_per_pixel,
         )
-    write_pdf(report, arguments.out, paper=arguments.paper)
+    # the web page first, as it needs nothing that may be missing here
     if arguments.html is not None:
-        write_html(report, arguments.html)
+        write_html(report, arguments.html, paper=arguments.paper)
+    with output.progress("writing the PDF") as show:
+        write_pdf(report, arguments.out, paper=arguments.paper, progress=lambda step: show(0, 0, step))
     output.say(f"{summary_line(report)}\n{promise(report.calibration)}")
     for path in (arguments.out, arguments.html):
         if path is not None:

@@ -5,9 +5,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import Parser, add_weights, command, whole
-from skrd4ad.cli.output import DONE, Output, observer_of
-from skrd4ad.cli.records import run_database
+from skrd4ad.cli.arguments import add_out, add_weights
+from skrd4ad.cli.output import DONE, Output, observer_of, run_database
+from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -24,14 +24,12 @@ from skrd4ad.services.training import train_class, why_not_measured
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "retrain",
-        about="Train on from a model's student with the images of its class that people labelled good, and compare the "
-        "old and the new model on labelled images that neither has learnt from. The old model stays as it is. With "
-        '--json the document is {"model", "start_from", "plan", "comparison": {"old", "new", …}}.',
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more='The old model stays as it is. With --json the document is {"model", "start_from", "plan", "comparison": '
+        '{"old", "new", …}}.',
         example="retrain --model checkpoints/mvtec/bottle/RUN",
         run=run,
     )
@@ -39,7 +37,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="(default: a third of the model's)")
     parser.add_argument("--learning-rate", type=float, metavar="R", help="(default: 0.4 of the model's)")
     add_weights(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_out(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on with the newest unfinished retraining with the same labels"
     )

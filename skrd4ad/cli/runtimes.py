@@ -1,10 +1,10 @@
 """``skrd4ad runtimes``: find the fastest runtime of a model on this machine."""
 
 import argparse
-from pathlib import Path
 
-from skrd4ad.cli.arguments import Parser, add_weights, command
+from skrd4ad.cli.arguments import add_model, add_weights
 from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import DataError
@@ -17,17 +17,15 @@ from skrd4ad.services.jobs.process import lower_process_priority
 from skrd4ad.types import DatasetClass
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "runtimes",
-        about="Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and whether "
-        "it says the same as torch. The fastest one that does is remembered, and used from then on.",
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more="The fastest one that does is remembered, and used from then on.",
         example="runtimes --model checkpoints/mvtec/bottle/RUN --data mvtec --int8",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder")
+    add_model(parser)
     parser.add_argument("--data", metavar="DIR", help="data set to compare on (default: the model's, if at hand)")
     parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the data set")
     parser.add_argument("--class", dest="class_name", metavar="C", help="class of the data (default: the model's)")

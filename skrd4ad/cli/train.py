@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import Parser, add_data, add_weights, chosen_classes, command
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
-from skrd4ad.cli.records import run_database
+from skrd4ad.cli.arguments import add_data, add_out, add_weights, chosen_classes
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_database
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
 from skrd4ad.errors import DataError
@@ -28,13 +28,11 @@ _TRAIN_OPTIONS = (
 )
 
 
-def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    """Add the command."""
-    parser = command(
-        subparsers,
-        "train",
-        about="Train on the good images of a class, evaluate on its test images, and print the model folder. With "
-        '--json the document is {"models": [{"folder", "class", "metrics", …}]}, also for one class.',
+def add_options(parser: Parser) -> None:
+    """Add what the command takes."""
+    describe(
+        parser,
+        more='With --json the document is {"models": [{"folder", "class", "metrics", …}]}, also for one class.',
         example="train --data elpv --class solar_cell_mono",
         run=run,
     )
@@ -92,7 +90,7 @@ def add_parser(subparsers: "argparse._SubParsersAction[Parser]") -> None:
         "--device", choices=get_args(DeviceName), default="auto", help="where it is trained (default: auto)"
     )
     add_weights(parser)
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    add_out(parser)
     parser.add_argument(
         "--resume", action="store_true", help="go on with the newest unfinished training of the same data and settings"
     )

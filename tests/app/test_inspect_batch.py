@@ -1,6 +1,7 @@
 """The parts of the Inspect page that concern many images: ZIP files, scale, trend, report and masks."""
 
 import io
+import sys
 import zipfile
 from pathlib import Path
 
@@ -71,6 +72,16 @@ def test_the_report_and_the_masks_of_all_images_are_made(visit, own_model: Path,
         stem = min(stems)
         mask = np.asarray(Image.open(io.BytesIO(files.read(f"{stem}_mask.png"))))
         assert mask.shape == (64, 64) and set(np.unique(mask)) <= {0, 255}
+
+
+def test_without_weasyprint_there_is_the_web_page(
+    visit, own_model: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    at = upload(visit("inspect"), [("a.png", good_images(tiny_data)[0].read_bytes(), "image/png")])
+    at.button(key="make-files").click().run()
+    assert not at.exception and "A PDF needs WeasyPrint" in at.info[-1].value
+    assert "Report, web page" in labels(at) and "Report, PDF" not in labels(at)
 
 
 def test_a_scale_gives_regions_in_millimetres(visit, own_model: Path) -> None:

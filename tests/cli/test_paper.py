@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -6,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.cli.paper import main
-from skrd4ad.cli.paper_figures import table
+from skrd4ad.cli.paper import main, table
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
 
@@ -48,7 +48,9 @@ def test_published_command_runs_verbatim(two_classes: Path, tmp_path: Path, res1
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stderr) == (0, "")
+    assert done.returncode == 0
+    # a machine that is busy for ten seconds gets lines of progress there, and nothing else
+    assert all(re.search(r"\d+ of \d+$", line) for line in done.stderr.splitlines()), done.stderr
     lines = done.stdout.splitlines()
     assert lines[-4].split("  ")[0] == "class"
     assert [line.split()[0] for line in lines[-3:]] == ["bolt", "nut", "mean"]

@@ -1,3 +1,4 @@
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -93,3 +94,17 @@ def test_people_read_where_the_report_is(
     assert main(["report", "--model", str(model), str(part), "--out", str(tmp_path / "r.pdf")]) == 0
     said = capsys.readouterr().out
     assert "1 part inspected" in said and str(tmp_path / "r.pdf") in said
+
+
+def test_without_weasyprint_the_web_page_is_written(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, data = tiny_model
+    monkeypatch.setitem(sys.modules, "weasyprint", None)
+    part = data / "machined_disc" / "test" / "good" / "000.png"
+    given = ("report", "--model", model, part, "--out", tmp_path / "r.pdf")
+    code, document = as_json(*given)
+    assert code == 2 and "WeasyPrint" in document["error"] and not list(tmp_path.glob("r.*"))
+    code, document = as_json(*given, "--html", tmp_path / "r.html")
+    assert code == 2 and "WeasyPrint" in document["error"]
+    assert "1 part inspected" in (tmp_path / "r.html").read_text(encoding="utf-8")

@@ -5,17 +5,16 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 import plotly.graph_objects as go
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
-import skrd4ad
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
 from skrd4ad.metrics.escapes import EscapeGroup
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.reports.html import render
 
 Cell = tuple[str, str]
 """A figure, and its interval or a remark."""
@@ -39,17 +38,9 @@ def html_report(
     """
     summaries = [stored.summary for stored in evaluations]
     judged = list(zip(evaluations, [*findings, *([None] * len(evaluations))], strict=False))
-    environment = Environment(
-        loader=PackageLoader("skrd4ad.services", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["readable"] = _readable
-    return environment.get_template("evaluation.html").render(
+    return render(
+        "evaluation.html",
         title=title,
-        software=f"SK-RD4AD Studio {skrd4ad.__version__}",
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         warnings=_warnings(evaluations),
         columns=[METRIC_TITLES[name] for name in METRIC_NAMES],
@@ -147,8 +138,3 @@ def _embedded(number: int, caption: str, figure: go.Figure) -> dict[str, object]
         "json": Markup(text),
         "height": figure.layout.height or 400,
     }
-
-
-def _readable(text: object) -> str:
-    """Names of files need not be valid text."""
-    return str(text).encode("utf-8", "backslashreplace").decode()

@@ -1,4 +1,4 @@
-"""The scores of a batch against the limits, as shapes that the PDF and the HTML page draw alike."""
+"""The scores of a batch against the limits, as shapes that the template draws."""
 
 import math
 from dataclasses import dataclass

@@ -1,31 +1,104 @@
-"""A report as one HTML file that needs nothing else: pictures inside, no scripts, nothing from elsewhere."""
+"""A report as one HTML file that needs nothing else: pictures inside, no scripts, nothing from elsewhere.
+
+Its print style sheet is the layout of the PDF, too.
+"""
 
 import base64
+import unicodedata
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from skrd4ad.errors import CheckpointError, DataError
+import skrd4ad
+from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.services.reports import chart
 from skrd4ad.services.reports import text as words
-from skrd4ad.services.reports.report import Outcome, Report
-from skrd4ad.services.reports.text import LOOKS
+from skrd4ad.services.reports.report import Report
+from skrd4ad.services.reports.text import LOOKS, Look, Point
+
+Paper = Literal["a4", "letter"]
+
+FONTS = '"Noto Sans", "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif'
+"""Fonts of the printed page, the first that the system has; characters that it lacks come from the system's others."""
+TONES: dict[chart.Tone, str] = {
+    **{outcome: look.colour for outcome, look in LOOKS.items()},
+    "text": "#1b2326",
+    "quiet": "#566267",
+    "grid": "#d3dadc",
+}
+DIRECTION_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def write_html(report: Report, path: Path) -> None:
-    """Write a report as one HTML file, in one go.
+def write_html(report: Report, path: Path, *, paper: Paper = "a4") -> None:
+    """Write a report as one HTML file, in one go; a file that is there is replaced.
 
     Args:
         report: what to say.
-        path: file to write; replaced when it exists.
+        path: file to write.
+        paper: size of the printed pages.
+
+    Raises:
+        ConfigError: there is no such paper.
+        DataError: the file cannot be written.
+    """
+    save(html_text(report, paper=paper).encode(), path)
+
+
+def html_text(report: Report, *, paper: Paper = "a4") -> str:
+    """The HTML document itself, for a download.
+
+    Args:
+        report: what to say.
+        paper: size of the printed pages.
+
+    Raises:
+        ConfigError: there is no such paper.
+    """
+    if paper not in get_args(Paper):
+        raise ConfigError(f"The paper is {paper!r}; allowed: {', '.join(get_args(Paper))}.")
+    return render(
+        "report.html",
+        report=report,
+        words=words,
+        looks=LOOKS,
+        chart=chart,
+        shapes=chart.score_chart(report),
+        paper=paper,
+        fonts=Markup(FONTS),
+    )
+
+
+def render(template: str, **values: Any) -> str:
+    """HTML of a template in ``templates/``; every text is escaped, and is valid UTF-8 (see :func:`readable`)."""
+    environment = Environment(
+        loader=PackageLoader("skrd4ad.services", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        finalize=lambda value: value if hasattr(value, "__html__") or not isinstance(value, str) else readable(value),
+    )
+    environment.globals |= {"software": f"SK-RD4AD Studio {skrd4ad.__version__}", "label_size": chart.LABEL_SIZE}
+    environment.filters |= {
+        "colour": TONES.__getitem__,
+        "css": lambda tone: "tone-" + tone.lower().replace(" ", "-"),
+        "css_string": _css_string,
+        "jpeg": lambda data: Markup("data:image/jpeg;base64," + base64.b64encode(data).decode("ascii")),
+        "picture": _picture,
+        "points": _points,
+    }
+    return environment.get_template(template).render(values)
+
+
+def save(data: bytes, path: Path) -> None:
+    """Write a file in one go.
 
     Raises:
         DataError: the file cannot be written.
     """
-    # names of files need not be valid text
-    data = html_text(report).encode("utf-8", "backslashreplace")
     try:
         with new_file(path) as temporary:
             temporary.write_bytes(data)
@@ -33,62 +106,38 @@ def write_html(report: Report, path: Path) -> None:
         raise DataError(f"{error} Choose a place you may write to.") from error
 
 
-def html_text(report: Report) -> str:
-    """The HTML document itself, for a download."""
-    environment = Environment(
-        loader=PackageLoader("skrd4ad.services", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("report.html").render(
-        report=report,
-        words=words,
-        looks=LOOKS,
-        badge=_badge,
-        chart=_chart_svg(report),
-        jpeg=lambda data: "data:image/jpeg;base64," + base64.b64encode(data).decode("ascii"),
+def readable(text: str) -> str:
+    """Text with control characters, halves of surrogate pairs and changes of direction as escapes such as ``\\n``.
+
+    Names of files need not be valid text, and a change of direction can show ``exe.png`` as ``gnp.exe``.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if unicodedata.category(character) in ("Cc", "Cs") or unicodedata.bidirectional(character) in DIRECTION_CONTROLS
+        else character
+        for character in text
     )
 
 
-def _badge(outcome: Outcome) -> Markup:
-    """Shape and word of an outcome."""
-    look = LOOKS[outcome]
-    return Markup(
-        '<span class="badge" title="{}"><svg viewBox="0 0 10 10" aria-hidden="true"><polygon class="{}" points="{}"/>'
-        "</svg>{}</span>"
-    ).format(look.meaning, _css(outcome), _points(look.shape, 10), look.word)
-
-
-def _chart_svg(report: Report) -> Markup | None:
-    """The chart as SVG; its colours come from the style sheet, so it fits the light and the dark scheme."""
-    shapes = chart.score_chart(report)
-    if not shapes:
-        return None
-    inside = Markup("").join(_svg(shape) for shape in shapes)
-    return Markup('<svg class="chart" viewBox="0 0 {:g} {:g}" role="img" aria-label="{}">{}</svg>').format(
-        chart.WIDTH, chart.HEIGHT, chart.chart_words(report), inside
-    )
-
-
-def _svg(shape: chart.Shape) -> Markup:
-    if isinstance(shape, chart.Polygon):
-        return Markup('<polygon class="{}" points="{}"/>').format(_css(shape.tone), _points(shape.points, 1))
-    if isinstance(shape, chart.Line):
-        (x1, y1), (x2, y2) = shape.start, shape.end
-        dash = Markup(' stroke-dasharray="3 2"') if shape.dashed else ""
-        return Markup(
-            '<line class="{}" x1="{:.2f}" y1="{:.2f}" x2="{:.2f}" y2="{:.2f}" stroke-width="{:g}"{}/>'
-        ).format(_css(shape.tone), x1, y1, x2, y2, shape.width, dash)
-    return Markup('<text class="{}" x="{:.2f}" y="{:.2f}" text-anchor="{}" font-size="{:g}">{}</text>').format(
-        _css(shape.tone), *shape.at, shape.anchor, chart.LABEL_SIZE, shape.text
-    )
-
-
-def _css(tone: chart.Tone) -> str:
-    return "tone-" + tone.lower().replace(" ", "-")
-
-
-def _points(points: tuple[words.Point, ...], scale: float) -> str:
+def _points(points: tuple[Point, ...], scale: float = 1) -> str:
     return " ".join(f"{x * scale:.2f},{y * scale:.2f}" for x, y in points)
+
+
+def _picture(look: Look) -> Markup:
+    """The shape of an outcome as an SVG image; one style rule holds it, so a table row needs no element for it."""
+    svg = (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">'
+        f'<polygon fill="{look.colour}" points="{_points(look.shape, 10)}"/></svg>'
+    )
+    return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())
+
+
+def _css_string(text: str) -> Markup:
+    """A string of a style sheet; every character that could end it is written as its number."""
+    inside = "".join(
+        character if character.isascii() and character.isalnum() else f"\\{ord(character):x} "
+        for character in readable(text)
+    )
+    return Markup(f'"{inside}"')

@@ -1,4 +1,4 @@
-"""What a report says, in words and rows; the PDF and the HTML page only lay them out."""
+"""What a report says, in words and rows; the template only lays them out."""
 
 import math
 from dataclasses import dataclass
@@ -270,6 +270,16 @@ def table_row(part: Part, mm_per_pixel: float | None) -> tuple[str, str, str, st
         area_text(part.area, mm_per_pixel) if part.area else "–",
         f"{part.name}: {part.reason}" if part.reason else part.name,
     )
+
+
+def subject(report: Report) -> str:
+    """Class, model and limits: what heads every page. A limit given by hand stands beside the part."""
+    limits = "no limit"
+    if report.calibration is not None:
+        limits = f"NG above {format_number(report.calibration.image_threshold)}"
+        if report.calibration.review_threshold is not None:
+            limits = f"REVIEW above {format_number(report.calibration.review_threshold)}, {limits}"
+    return f"{report.model.class_name} ({report.model.dataset}) · model {report.model.folder.name} · {limits}"
 
 
 def footer(report: Report) -> str:

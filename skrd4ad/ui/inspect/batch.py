@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.errors import ImageError
+from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.control_chart import trend
@@ -145,19 +145,28 @@ def _prepared_files(
             names=[item.name for item in items],
             report=lambda each: collect_report(each, model=info, batch=batch, who=who, mm_per_pixel=mm_per_pixel),
         )
-        st.session_state[_FILES] = (key, pdf_bytes(report), html_text(report), archive)
+        pdf: bytes | ConfigError
+        try:
+            pdf = pdf_bytes(report, progress=lambda step: place.progress(1.0, text=f"Report: {step}"))
+        except ConfigError as error:
+            pdf = error
+        st.session_state[_FILES] = (key, pdf, html_text(report), archive)
         place.empty()
     made = st.session_state.get(_FILES)
     if made is None or made[0] != key:
         st.caption("A PDF to sign, the same as a web page, and a ZIP with masks, overlays and maps.")
         return
     _, pdf, html, archive = made
+    if isinstance(pdf, ConfigError):
+        st.info(str(pdf), icon=":material/print_error:")
     with st.container(horizontal=True):
         for name, label, content, mime in (
             ("report.pdf", "Report, PDF", pdf, "application/pdf"),
             ("report.html", "Report, web page", html, "text/html"),
             ("masks.zip", f"Masks, overlays and maps of {images}, ZIP", archive, "application/zip"),
         ):
+            if isinstance(content, ConfigError):
+                continue
             st.download_button(
                 label,
                 content,

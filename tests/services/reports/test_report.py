@@ -1,6 +1,8 @@
 import base64
 import io
 import re
+import subprocess
+import sys
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,6 +15,7 @@ import numpy as np
 import pypdf
 import pytest
 
+import skrd4ad
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.calibration import Calibration, calibrate
@@ -21,8 +24,8 @@ from skrd4ad.regions import find_regions
 from skrd4ad.services.inspection.inspect import Inspection
 from skrd4ad.services.reports import text as words
 from skrd4ad.services.reports.chart import HEIGHT, WIDTH, Label, Line, Polygon, score_chart
-from skrd4ad.services.reports.html import html_text, write_html
-from skrd4ad.services.reports.pdf import pdf_bytes, write_pdf
+from skrd4ad.services.reports.html import html_text, readable, write_html
+from skrd4ad.services.reports.pdf import pdf_bytes, print_page, write_pdf
 from skrd4ad.services.reports.report import PICTURE_SIDE, PICTURED, Report, collect_report
 from skrd4ad.types import Prediction, Region
 from skrd4ad.ui.theme import VERDICTS
@@ -36,6 +39,13 @@ CALIBRATION = replace(
 )
 DIGEST, DATA_DIGEST = "ab12" * 16, "cd34" * 16
 ODD = 'Łódź <b>x</b> & "部品"\n.png'
+
+
+def can_print(characters: str) -> bool:
+    """Whether a font of the system has these characters, as fontconfig says."""
+    codes = " ".join(f"{ord(character):x}" for character in characters)
+    found = subprocess.run(["fc-list", f":charset={codes}"], capture_output=True, text=True, check=False)
+    return bool(found.stdout)
 
 
 def info(calibration: Calibration | None = CALIBRATION, *, test_selected: bool = False) -> ModelInfo:
@@ -175,11 +185,35 @@ def test_paper(paper, size: tuple[int, int]) -> None:
     assert (round(page.mediabox.width), round(page.mediabox.height)) == size
 
 
-def test_names_with_characters_the_font_lacks_are_told_by_their_numbers() -> None:
-    text = pdf_text(report_of(batch()))
-    assert '\\u0141ód\\u017a <b>x</b> & "\\u90e8\\u54c1"\\n.png' in text
-    assert "Characters that the font of this document lacks" in text
-    assert "font of this document" not in pdf_text(report_of([seen("plain é.png", 0.4)]))
+@pytest.mark.skipif(not can_print("部어"), reason="no font of this system has these characters")
+def test_names_print_in_their_own_script() -> None:
+    text = pdf_text(report_of([*batch(), seen("in/деталь é żółć 한국어.png", 2.0)]))
+    assert text.count('Łódź <b>x</b> & "部品"\\n.png') == text.count("деталь é żółć 한국어.png") == 2
+
+
+def test_characters_that_nobody_sees_are_written_as_numbers() -> None:
+    report = report_of([Inspection(name="‮gnp.exe", error="a\x00b\udcffc\td is empty.")])
+    for said in (pdf_text(report), plain(html_text(report))):
+        assert "\\u202egnp.exe" in said and "a\\x00b\\udcffc\\td is empty." in said
+    assert readable("a\u200db é　部") == "a\u200db é　部"
+
+
+def test_every_page_names_the_batch_its_model_and_its_limits() -> None:
+    odd = 'Lot "7" \\ </style><b>部</b>'
+    report = report_of((seen(f"{n}.png", 2.0) for n in range(9)), batch=odd)
+    first, *others = (
+        " ".join(page.extract_text().split()) for page in pypdf.PdfReader(io.BytesIO(pdf_bytes(report))).pages
+    )
+    head = "disc (parts) · model 20260301-demo · REVIEW above 0.800, NG above 0.900"
+    assert head in first and len(others) > 1
+    for text in others:
+        assert head in text and 'Inspection report · Lot "7" \\ </style><b>' in text
+    for text in (first, *others):
+        assert (
+            f"SK-RD4AD Studio {skrd4ad.__version__} · model {DIGEST[:16]} · calibration 3 · 2026-03-01 14:05 UTC"
+            in text
+        )
+    assert words.subject(report_of([], model=info(None))) == "disc (parts) · model 20260301-demo · no limit"
 
 
 @pytest.mark.parametrize(
@@ -200,7 +234,7 @@ def test_html_needs_nothing_else_and_escapes_names() -> None:
     assert not {"script", "link", "iframe", "b", "object"} & set(page.tags)
     assert page.tags.count("img") == 6
     assert page.links and all(link.startswith("data:image/jpeg;base64,") for link in page.links)
-    assert not re.search(r"https?:|@import|url\(", html)
+    assert not re.search(r"https?:|@import|url\((?!\"data:)", html)
     assert "&lt;b&gt;x&lt;/b&gt;" in html and "&lt;script&gt;" in html
     assert "prefers-color-scheme: dark" in html and "@media print" in html
 
@@ -393,3 +427,60 @@ def test_html_pictures_are_the_reports(tmp_path: Path) -> None:
     link = Page((tmp_path / "r.html").read_text(encoding="utf-8")).links[1]
     assert report.pictured[0].pictures is not None
     assert base64.b64decode(link.partition(",")[2]) == report.pictured[0].pictures.overlay
+
+
+def test_the_pictures_of_the_pdf_are_the_reports_own_files() -> None:
+    report = report_of(seen(f"{n}.png", 1.0 + n / 200) for n in range(200))
+    data = pdf_bytes(report)
+    kept = [picture for part in report.pictured for picture in (part.pictures.photo, part.pictures.overlay)]
+    assert len(kept) == 2 * PICTURED and all(picture in data for picture in kept)
+    assert len(data) < sum(map(len, set(kept))) + 300_000
+
+
+def test_a_page_reads_nothing_from_files_or_the_network(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "secret.jpg"
+    cv2.imwrite(str(file), np.zeros((8, 8, 3), np.uint8))
+    inside = "data:image/jpeg;base64," + base64.b64encode(file.read_bytes()).decode()
+    html = "<p>text</p>" + "".join(f'<img src="{url}">' for url in (file.as_uri(), "http://127.0.0.1:9/x.jpg"))
+    (page,) = pypdf.PdfReader(io.BytesIO(print_page(html))).pages
+    assert not page.images and page.extract_text() == "text"
+    assert caplog.text.count("disallowed protocol") == 2
+    (page,) = pypdf.PdfReader(io.BytesIO(print_page(f'<img src="{inside}">'))).pages
+    assert len(page.images) == 1
+
+
+def test_printing_tells_its_pages_and_can_be_stopped() -> None:
+    report = report_of(seen(f"{n}.png", 2.0) for n in range(9))
+    told: list[str] = []
+    pages = len(pypdf.PdfReader(io.BytesIO(pdf_bytes(report, progress=told.append))).pages)
+    assert [text for text in dict.fromkeys(told) if text.startswith("page")] == [f"page {n + 1}" for n in range(pages)]
+
+    class Stopped(BaseException):
+        pass
+
+    def stop(text: str) -> None:
+        told.append(text)
+        if text == "page 2":
+            raise Stopped
+
+    told.clear()
+    with pytest.raises(Stopped):
+        pdf_bytes(report, progress=stop)
+    assert told[-1] == "page 2" and "page 3" not in told
+    told.clear()
+    pdf_bytes(report_of([]))
+    assert told == []
+
+
+@pytest.mark.parametrize("error", ["ImportError('no package')", "OSError('cannot load libpango')"])
+def test_without_the_library_the_page_still_works(
+    error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "weasyprint.py").write_text(f"print('advice')\nraise {error}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "weasyprint", raising=False)
+    report = report_of(batch())
+    with pytest.raises(ConfigError, match=r"A PDF needs WeasyPrint .*apt-get install libpango.*print it to a PDF"):
+        pdf_bytes(report)
+    assert capsys.readouterr().out == ""
+    assert "5 parts inspected" in plain(html_text(report))
