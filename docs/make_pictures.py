@@ -28,9 +28,9 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.add_images import add_class
-from skrd4ad.services.labelling.annotate import decide, draw, page_of_queue
+from skrd4ad.services.labelling.annotate import decide, draw
 from skrd4ad.services.labelling.files import stored_path
-from skrd4ad.services.labelling.queue import filter_of
+from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.score_queue import score_images
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.predictions import without_score
@@ -84,8 +84,7 @@ def label_some(info: ModelInfo) -> None:
     wanted = filter_of(info, limits_of(info))
     data = next(each for each in open_dataset(str(info.data["source"])) if each.name == info.class_name)
     masks = {sample.path.resolve(): sample.mask_path for sample in data.test}
-    items, _ = page_of_queue(wanted, order="random", limit=24)
-    for item in items:
+    for item in items_of(wanted, order_of_queue(wanted, order="random")[:24]):
         mask = masks.get(stored_path(item.file).resolve())
         if mask is None:
             decide(item, "good", reviewer=REVIEWER)

@@ -11,6 +11,7 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS
 from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
 from skrd4ad.services.labelling.exchange.records import FORMATS
+from skrd4ad.services.labelling.exchange.store import run_import
 from skrd4ad.services.labelling.exchange.transfer import (
     export_folder,
     export_lines,
@@ -20,7 +21,6 @@ from skrd4ad.services.labelling.exchange.transfer import (
     kinds_line,
     make_dataset,
     plan_import,
-    run_import,
 )
 from skrd4ad.services.labelling.exchange.write import Exported
 from skrd4ad.storage.database import workspace_database

@@ -14,7 +14,8 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.exchange import import_job
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
-from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes, plan_import, run_import
+from skrd4ad.services.labelling.exchange.store import run_import
+from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes, plan_import
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.types import Progress

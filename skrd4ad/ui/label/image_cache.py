@@ -124,12 +124,17 @@ class Pictures:
     def read_ahead(self, items: Iterable[QueueItem], info: ModelInfo, limits: Limits | None) -> None:
         """Make pictures in the background, and their maps when the model is loaded."""
         digest, predictor = self._model
+
+        def loaded() -> Predictor:
+            assert predictor is not None, "it is asked for only when it is there"
+            return predictor
+
         for item in items:
             if self._pictures.ready(item.digest) is None:
                 self._later(self._ahead, f"picture {item.digest}", partial(self.picture, item))
             name = f"{map_key(info)} {item.digest}"
             if predictor is not None and digest == info.digest and self._maps.ready(name) is None:
-                make = partial(self.start_map, item, info, limits, partial(_same, predictor))
+                make = partial(self.start_map, item, info, limits, loaded)
                 self._later(self._ahead, f"map {name}", make)
 
     def _start_map(

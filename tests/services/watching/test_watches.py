@@ -283,14 +283,14 @@ def test_a_model_that_is_gone_is_told_and_no_file_is_lost(
 
 def test_what_fails_in_an_unknown_way_fails_alone(info: ModelInfo, line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     watch_id = start_watching(info, line)
-    original = folder_watcher.take_file
+    original = folder_watcher._take_file
 
     def take(info: ModelInfo, file: object) -> object:
         if getattr(file, "name", "") == "poison.png":
             raise RuntimeError("nobody thought of this")
         return original(info, file)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(folder_watcher, "take_file", take)
+    monkeypatch.setattr(folder_watcher, "_take_file", take)
     for name in ("a", "poison", "z"):
         (line / f"{name}.png").write_bytes(picture(ord(name[0])))
     look_until(watcher_of(), 3)

@@ -23,7 +23,8 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
 from skrd4ad.services.labelling.exchange.records import Format
-from skrd4ad.services.labelling.exchange.transfer import ImportPlan, imported_lines, plan_import, run_import
+from skrd4ad.services.labelling.exchange.store import ImportPlan, run_import
+from skrd4ad.services.labelling.exchange.transfer import imported_lines, plan_import
 from skrd4ad.types import Progress
 
 KIND = "labels"

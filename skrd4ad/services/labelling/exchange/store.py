@@ -14,7 +14,7 @@ from skrd4ad.errors import ConfigError, ConflictError, DataError, ImageError
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
-from skrd4ad.services.labelling.exchange.records import CocoMask, MaskSource
+from skrd4ad.services.labelling.exchange.records import CocoMask, Format, MaskSource
 from skrd4ad.services.labelling.exchange.sources import Bundle
 from skrd4ad.services.labelling.exchange.validate import ValidatedImport, ValidEntry, mask_id
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
@@ -26,6 +26,21 @@ from skrd4ad.storage.tables import utc_now
 from skrd4ad.types import Progress
 
 _SHOWN_PROBLEMS = 20
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportPlan:
+    """What a file or folder holds for a class, before anything is stored."""
+
+    dataset: str
+    class_name: str
+    bundle: Bundle
+    valid: ValidatedImport
+    format: Format
+    kinds: Mapping[Kind, int]
+    """How many images are new, the same, …"""
+    changed: Mapping[Conflicts, int]
+    """How many images would get a decision, come into the class, or have their file again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,18 +58,27 @@ class Imported:
     """Images whose files were gone and are at hand again."""
 
 
-def store(
-    valid: ValidatedImport,
-    bundle: Bundle,
+def run_import(
+    plan: ImportPlan,
     *,
-    dataset: str,
-    class_name: str,
     reviewer: str,
-    conflicts: Conflicts,
-    skip_bad: bool,
-    progress: Progress | None,
+    conflicts: Conflicts = "keep",
+    skip_bad: bool = False,
+    progress: Progress | None = None,
 ) -> Imported:
-    """Store the labels of a file: see ``label_exchange.run_import``."""
+    """Store labels: all of them, or none when something goes wrong.
+
+    Args:
+        reviewer: who imports, and answers for decisions of which the file does not tell the history.
+        conflicts: what holds where both decided differently: ``keep`` what is here, or ``theirs``.
+        skip_bad: leave out what is wrong instead of importing nothing.
+
+    Raises:
+        ConfigError: the name or an option cannot be used.
+        DataError: something in the file is wrong, or there is nothing in it.
+        ConflictError: somebody decided on these images meanwhile; nothing is stored.
+    """
+    valid = plan.valid
     reviewer = reviewer_name(reviewer)
     if conflicts not in CONFLICTS:
         raise ConfigError(f"Where labels differ, {conflicts!r} is asked for; allowed: {', '.join(CONFLICTS)}.")
@@ -74,7 +98,7 @@ def store(
         for entry in valid.entries
         if isinstance(entry.place, str) and (entry.digest not in known or entry.digest in lost)
     ]
-    masks, images = _keep_files(bundle, {each: valid.masks[each] for each in sorted(mask_ids)}, packed, progress)
+    masks, images = _keep_files(plan.bundle, {each: valid.masks[each] for each in sorted(mask_ids)}, packed, progress)
 
     def file_of(entry: ValidEntry) -> str:
         return str(entry.place) if isinstance(entry.place, Path) else images[entry.digest]
@@ -85,7 +109,7 @@ def store(
     kinds: Counter[Kind] = Counter()
     with workspace_database().write() as session:
         known = known_images(session, digests)
-        in_class = {row.digest for row in images_of_class(session, dataset=dataset, class_name=class_name)}
+        in_class = {row.digest for row in images_of_class(session, dataset=plan.dataset, class_name=plan.class_name)}
         now = utc_now()
         for merge in merges(session, valid.entries):  # by what is stored now, in the same transaction
             entry, stored = merge.entry, known.get(merge.entry.digest)
@@ -111,8 +135,8 @@ def store(
             if entry.digest not in in_class:
                 class_images.append(
                     {
-                        "dataset": dataset,
-                        "class_name": class_name,
+                        "dataset": plan.dataset,
+                        "class_name": plan.class_name,
                         "image_digest": entry.digest,
                         "origin": "import",
                         "split": entry.split,

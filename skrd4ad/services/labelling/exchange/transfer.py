@@ -8,7 +8,6 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from skrd4ad.data.sources import EMBEDDED
@@ -25,8 +24,8 @@ from skrd4ad.services.labelling.exchange.mvtec import is_layout, read_mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
 from skrd4ad.services.labelling.exchange.records import FORMATS, Format, ParsedLabels
 from skrd4ad.services.labelling.exchange.sources import Bundle, open_bundle
-from skrd4ad.services.labelling.exchange.store import Imported, lost_files, store
-from skrd4ad.services.labelling.exchange.validate import ValidatedImport, validate
+from skrd4ad.services.labelling.exchange.store import Imported, ImportPlan, lost_files
+from skrd4ad.services.labelling.exchange.validate import validate
 from skrd4ad.services.labelling.exchange.write import Exported, folder_sink, write_export, zip_sink
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import images_of_class
@@ -47,21 +46,6 @@ _KINDS: dict[Kind, str] = {
     "undecided": "without a decision: only put among the images of the class",
 }
 _CONFLICTS: dict[Conflicts, str] = {"keep": "yours stay", "theirs": "theirs are taken"}
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportPlan:
-    """What a file or folder holds for a class, before anything is stored."""
-
-    dataset: str
-    class_name: str
-    bundle: Bundle
-    valid: ValidatedImport
-    format: Format
-    kinds: Mapping[Kind, int]
-    """How many images are new, the same, …"""
-    changed: Mapping[Conflicts, int]
-    """How many images would get a decision, come into the class, or have their file again."""
 
 
 def export_zip_bytes(plan: ExportPlan, *, progress: Progress | None = None) -> tuple[bytes, Exported]:
@@ -185,38 +169,6 @@ def plan_import(
             choice: sum(bool(merge.added(choice)) or merge.entry.digest not in there for merge in planned)
             for choice in CONFLICTS
         },
-    )
-
-
-def run_import(
-    plan: ImportPlan,
-    *,
-    reviewer: str,
-    conflicts: Conflicts = "keep",
-    skip_bad: bool = False,
-    progress: Progress | None = None,
-) -> Imported:
-    """Store labels: all of them, or none when something goes wrong.
-
-    Args:
-        reviewer: who imports, and answers for decisions of which the file does not tell the history.
-        conflicts: what holds where both decided differently: ``keep`` what is here, or ``theirs``.
-        skip_bad: leave out what is wrong instead of importing nothing.
-
-    Raises:
-        ConfigError: the name or an option cannot be used.
-        DataError: something in the file is wrong, or there is nothing in it.
-        ConflictError: somebody decided on these images meanwhile; nothing is stored.
-    """
-    return store(
-        plan.valid,
-        plan.bundle,
-        dataset=plan.dataset,
-        class_name=plan.class_name,
-        reviewer=reviewer,
-        conflicts=conflicts,
-        skip_bad=skip_bad,
-        progress=progress,
     )
 
 

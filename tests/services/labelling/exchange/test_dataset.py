@@ -16,7 +16,8 @@ from skrd4ad.services.datasets import class_of_model, classes_of, made_datasets,
 from skrd4ad.services.evaluation.charts import class_bars, curve_chart
 from skrd4ad.services.evaluation.evaluate import find_evaluation
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
-from skrd4ad.services.labelling.exchange.transfer import make_dataset, plan_import, run_import
+from skrd4ad.services.labelling.exchange.store import run_import
+from skrd4ad.services.labelling.exchange.transfer import make_dataset, plan_import
 from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import classes_with_labels

@@ -11,7 +11,8 @@ import pytest
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.services.labelling.exchange import sources
-from skrd4ad.services.labelling.exchange.transfer import ImportPlan, plan_import, run_import
+from skrd4ad.services.labelling.exchange.store import ImportPlan, run_import
+from skrd4ad.services.labelling.exchange.transfer import plan_import
 from skrd4ad.services.labelling.files import load_mask_file, mask_png, stored_path
 from tests.label_world import CLASS, DATASET, HEIGHT, WIDTH, item, items, picture, put, random_mask
 

@@ -13,14 +13,8 @@ import pytest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
-from skrd4ad.services.labelling.exchange.store import Imported
-from skrd4ad.services.labelling.exchange.transfer import (
-    export_folder,
-    export_zip_bytes,
-    kinds_line,
-    plan_import,
-    run_import,
-)
+from skrd4ad.services.labelling.exchange.store import Imported, run_import
+from skrd4ad.services.labelling.exchange.transfer import export_folder, export_zip_bytes, kinds_line, plan_import
 from skrd4ad.services.labelling.files import load_mask_file, stored_path
 from tests.label_world import (
     ALL,

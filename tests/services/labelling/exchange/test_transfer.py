@@ -5,7 +5,8 @@ import pytest
 
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
-from skrd4ad.services.labelling.exchange.transfer import export_folder, export_zip_bytes, plan_import, run_import
+from skrd4ad.services.labelling.exchange.store import run_import
+from skrd4ad.services.labelling.exchange.transfer import export_folder, export_zip_bytes, plan_import
 from tests.label_world import ALL, CLASS, DATASET, files_of, fill_workspace, holding, item, items, other_workspace
 
 VARIANTS = {
