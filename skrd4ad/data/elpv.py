@@ -2,7 +2,7 @@
 
 import importlib.util
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError
@@ -19,10 +19,8 @@ CELL_TYPES: tuple[Literal["mono", "poly"], ...] = ("mono", "poly")
 _REINSTALL = "Reinstall it with: pip install --force-reinstall elpv-dataset"
 
 
-class _Cell(NamedTuple):
-    path: Path
-    probability: float
-    cell_type: str
+_Cell = tuple[Path, float, str]
+"""Image, probability of a defect, and type of a cell."""
 
 
 def elpv_classes() -> list[DatasetClass]:
@@ -35,7 +33,7 @@ def elpv_classes() -> list[DatasetClass]:
             name=f"solar_cell_{cell_type}",
             root=root,
             layout="elpv",
-            samples=tuple(_sample(c) for c in cells if c.cell_type == cell_type and c.probability in (0.0, 1.0)),
+            samples=tuple(_sample(path, p == 1) for path, p, kind in cells if kind == cell_type and p in (0, 1)),
             licence=LICENCE,
             note=NOTE,
         )
@@ -62,7 +60,7 @@ def _read_labels(csv: Path) -> list[_Cell]:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"The labels {csv} of the package elpv-dataset cannot be read. {_REINSTALL}") from error
     cells = [_cell(csv, number, line) for number, line in enumerate(lines, start=1) if line.strip()]
-    if missing := {*CELL_TYPES} - {c.cell_type for c in cells}:
+    if missing := {*CELL_TYPES} - {kind for _, _, kind in cells}:
         kinds = " and no ".join(sorted(missing))
         raise DataError(f"The labels {csv} of the package elpv-dataset list no {kinds} cells. {_REINSTALL}")
     return cells
@@ -72,15 +70,15 @@ def _cell(csv: Path, number: int, line: str) -> _Cell:
     expected = "expected: an image of the package, a probability from 0 to 1, mono or poly"
     try:
         name, probability, cell_type = line.split()
-        cell = _Cell(csv.parent / name, float(probability), cell_type)
+        cell = (csv.parent / name, float(probability), cell_type)
+        if not 0 <= cell[1] <= 1 or cell_type not in CELL_TYPES or not cell[0].is_file():
+            raise ValueError(line)
     except ValueError as error:
         raise DataError(f"Line {number} of {csv} is {line!r}; {expected}. {_REINSTALL}") from error
-    if not 0 <= cell.probability <= 1 or cell_type not in CELL_TYPES or not cell.path.is_file():
-        raise DataError(f"Line {number} of {csv} is {line!r}; {expected}. {_REINSTALL}")
     return cell
 
 
-def _sample(cell: _Cell) -> Sample:
-    if cell.probability == 0:
-        return Sample(path=cell.path, split=split_of_good(cell.path.name), label=0, defect_type=GOOD)
-    return Sample(path=cell.path, split="test", label=1, defect_type=DEFECT_TYPE)
+def _sample(path: Path, is_defect: bool) -> Sample:
+    if is_defect:
+        return Sample(path=path, split="test", label=1, defect_type=DEFECT_TYPE)
+    return Sample(path=path, split=split_of_good(path.name), label=0, defect_type=GOOD)

@@ -20,8 +20,6 @@ from skrd4ad.metrics.evaluation import Metrics, require_consistent
 from skrd4ad.metrics.replicates import (
     IMAGE_NAMES,
     PIXEL_NAMES,
-    PixelTables,
-    RankedImages,
     count_pixels,
     draw_image_figures,
     draw_pixel_figures,
@@ -114,7 +112,7 @@ def bootstrap(
     steps = _Steps(progress, check, total=replicates * (1 + len(types)))
     draws = resamples(data.labels, replicates=replicates, seed=seed)
     steps.add(0)
-    counted = _count(data)
+    counted = _Counted(data)
     steps.add(0)
     found = _replicate(counted, draws, steps=steps)
     by_type = {}
@@ -164,7 +162,7 @@ def paired_differences(
     draws = resamples(a.labels, replicates=replicates, seed=seed)
     steps = _Steps(progress, check, total=2 * replicates)
     steps.add(0)
-    first, second = _replicate(_count(a), draws, steps=steps), _replicate(_count(b), draws, steps=steps)
+    first, second = _replicate(_Counted(a), draws, steps=steps), _replicate(_Counted(b), draws, steps=steps)
     shift = second.figures - first.figures
     enough = first.enough & second.enough
     found = {}
@@ -197,17 +195,13 @@ class _Steps:
             self.check()
 
 
-@dataclass(frozen=True, eq=False)
 class _Counted:
     """A test set counted in bins, to be drawn again and again."""
 
-    labels: NDArray[np.int64]
-    images: RankedImages
-    tables: PixelTables | None
-
-
-def _count(data: EvaluationSet) -> _Counted:
-    return _Counted(data.labels, rank_images(data.labels, data.scores), count_pixels(data))
+    def __init__(self, data: EvaluationSet) -> None:
+        self.labels = data.labels
+        self.images = rank_images(data.labels, data.scores)
+        self.tables = count_pixels(data)
 
 
 @dataclass(frozen=True, eq=False)

@@ -177,7 +177,8 @@ def resume_training(job_id: str) -> str:
     """Submit the request of a job that was interrupted, cancelled or failed again, to go on from its last epoch.
 
     Raises:
-        ConfigError: the job was no training, or its request is damaged.
+        ConfigError: the job was no training, or has not ended.
+        DocumentError: its request is damaged.
         StorageError: there is no such job.
     """
     job = queue().get(job_id)

@@ -372,7 +372,7 @@ def test_escapes_come_first_and_are_named(visit, evaluated: StoredEvaluation) ->
     assert escapes.count > 0
     assert f"**Escapes: defects that pass** — {escapes.count} images" in words(at)
     assert "An **escape**" in words(at)
-    assert evaluated.images[escapes.places[0]].name in words(at)
+    assert evaluated.images[escapes.indices[0]].name in words(at)
 
 
 def test_many_images_are_shown_bit_by_bit(visit, evaluated: StoredEvaluation, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -410,10 +410,10 @@ def test_an_image_that_is_gone_meanwhile_does_not_hide_the_others(visit, rewrita
     stored = evaluation_of(rewritable)
     escapes = next(cell for cell in found_in(stored).confusion if (cell.truth, cell.verdict) == ("defect", "OK"))
     at = view(fine(visit("evaluate")), "escapes")
-    stored.images[escapes.places[0]].path.unlink()
+    stored.images[escapes.indices[0]].path.unlink()
     at.run()
     assert not at.exception
-    assert any(str(stored.images[escapes.places[0]].path) in error.value for error in at.error)
+    assert any(str(stored.images[escapes.indices[0]].path) in error.value for error in at.error)
     assert charts(at)["confusion"]
 
 

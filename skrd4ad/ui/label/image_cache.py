@@ -183,7 +183,3 @@ def kept_mask(file: str) -> NDArray[np.bool_]:
 def map_key(info: ModelInfo) -> str:
     """Changes with the model's weights and calibration."""
     return f"{info.digest} {info.calibration.version if info.calibration else 0} {info.calibration_versions}"
-
-
-def _same(predictor: Predictor) -> Predictor:
-    return predictor
