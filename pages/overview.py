@@ -10,6 +10,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import EMBEDDED_SOURCES
 from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
+from skrd4ad.ui.history_view import show_history
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.theme import format_number
 
@@ -123,6 +124,7 @@ def body() -> None:
     with right:
         st.subheader("Jobs", anchor=False)
         watch_jobs("Nothing runs, and nothing was trained in this workspace yet.")
+    show_history()
 
 
 page("overview", "Find defects with nothing but good parts to learn from: what there is, and what is going on.")

@@ -24,7 +24,7 @@ from skrd4ad.storage.label_queue import (
     queue_page,
     save_class_image,
 )
-from skrd4ad.storage.reviews import save_image
+from skrd4ad.storage.predictions import save_image
 
 DATASET, CLASS = "parts", "disc"
 ALL = QueueFilter(dataset=DATASET, class_name=CLASS, model_digest="")

@@ -16,7 +16,7 @@ from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem, save_class_image
 from skrd4ad.storage.labelled_images import Said, save_predictions
-from skrd4ad.storage.reviews import save_image
+from skrd4ad.storage.predictions import save_image
 from skrd4ad.types import DatasetClass, Sample
 
 

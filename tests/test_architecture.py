@@ -246,7 +246,7 @@ def test_the_modules_are_really_found() -> None:
         ("skrd4ad.cli.train", "from skrd4ad.ui.theme import COLOURS"),
         ("skrd4ad.metrics.aupro", "from skrd4ad.config import ModelConfig"),
         ("skrd4ad.metrics.aupro", "from skrd4ad.data.images.read import read_mask"),
-        ("skrd4ad.storage.runs", "from skrd4ad.model_folder.folder import ModelInfo"),
+        ("skrd4ad.storage.history", "from skrd4ad.model_folder.folder import ModelInfo"),
         ("skrd4ad.visualize", "from skrd4ad.model_folder.calibration import Calibration"),
         ("skrd4ad.regions", "from skrd4ad.metrics.aupro import aupro"),
         ("skrd4ad.errors", "from skrd4ad.data.images.read import read_image"),
@@ -278,7 +278,7 @@ def test_relative_imports_of_a_package_are_resolved_from_the_package_itself() ->
         ("skrd4ad.services.training", "from skrd4ad.storage import runs\nfrom skrd4ad.training import train"),
         ("skrd4ad.ui.theme", "import streamlit as st\nfrom skrd4ad.services import jobs"),
         ("skrd4ad.paths", "from skrd4ad.errors import DataError"),
-        ("skrd4ad.storage.runs", "from skrd4ad.paths import workspace\nimport sqlalchemy"),
+        ("skrd4ad.storage.history", "from skrd4ad.paths import workspace\nimport sqlalchemy"),
         ("skrd4ad.data.images.read", "import streamlit_but_not_really"),
     ],
 )

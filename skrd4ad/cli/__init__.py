@@ -32,6 +32,8 @@ COMMANDS = {
     "import-bundle": "Make a model folder from a bundle, once the SHA-256 of every part has been checked",
     "import-rd4ad": "Make a model folder from a checkpoint of the original RD4AD or SK-RD4AD code",
     "labels": "Export and import labels, make data sets of them",
+    "history": "Show the history of the workspace and check its chain: who trained, calibrated, imported, exported, "
+    "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
     "whether it says the same as torch",

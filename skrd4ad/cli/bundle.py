@@ -9,6 +9,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.format import format_size
 from skrd4ad.model_folder.bundle import bundle_name, write_bundle
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.history import record
 
 
 def add_options(parser: Parser) -> None:
@@ -29,10 +30,12 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the bundle."""
     output = Output(as_json=arguments.json)
+    info = read_info(arguments.model)
     target = arguments.out or Path()
     if target.is_dir():
-        target = target / bundle_name(read_info(arguments.model))
+        target = target / bundle_name(info)
     manifest = write_bundle(arguments.model, target)
+    record("exported", info, details={"format": "bundle", "file": str(target.absolute())})
     size = target.stat().st_size
     output.say(f"{target}\n  {len(manifest.parts)} parts, {format_size(size)}, model {manifest.model_digest[:16]}")
     output.document({"file": str(target.absolute()), "bytes": size, "manifest": manifest.to_plain()})

@@ -1,7 +1,6 @@
 """``skrd4ad calibrate``: choose the thresholds of a model, and keep each choice as a version."""
 
 import argparse
-import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import get_args
@@ -17,7 +16,7 @@ from skrd4ad.format import format_number
 from skrd4ad.inference.scoring import Surface, surface_of
 from skrd4ad.metrics.consequences import Consequences, Costs
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.model_folder.folder import read_history, read_info, use_version
+from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import (
     Choice,
@@ -27,7 +26,9 @@ from skrd4ad.services.calibration.calibrate import (
     save,
     score_distributions,
     surface_with,
+    use_version,
 )
+from skrd4ad.services.history import acting_user
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.types import DatasetClass
 
@@ -91,8 +92,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=show,
         )
     proposal = propose(found, choice)
-    who = arguments.who or os.environ.get("USER") or "command line"
-    _report(proposal, save(proposal, who=who, note=arguments.note), output)
+    _report(proposal, save(proposal, who=arguments.who or acting_user(), note=arguments.note), output)
     return DONE
 
 

@@ -8,6 +8,7 @@ from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.bundle import import_bundle
 from skrd4ad.paths import checkpoints
+from skrd4ad.services.history import record
 
 
 def add_options(parser: Parser) -> None:
@@ -29,6 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     info = found.info
     if found.existed:
         output.note("A model of the same content is there already; nothing was written.")
+    else:
+        record("imported", info, details={"file": str(arguments.file.absolute())})
     output.say(str(info.folder))
     output.document(
         {

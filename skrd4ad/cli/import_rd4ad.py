@@ -9,6 +9,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints
+from skrd4ad.services.history import record
 
 
 def add_options(parser: Parser) -> None:
@@ -50,6 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
             weights=arguments.weights,
             progress=show,
         )
+    record("imported", info, details={"file": str(arguments.file.absolute())})
     output.note("The model has no thresholds, so it gives scores but no verdicts; predict --threshold T sets one.")
     output.say(str(info.folder))
     output.document({"folder": str(info.folder), "dataset": info.dataset, "class": info.class_name})

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.cli.arguments import add_weights, chosen_classes
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command, run_database
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command
 from skrd4ad.cli.parser import Parser, whole
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
 from skrd4ad.data.images.read import read_image
@@ -23,7 +23,6 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.training import TrainingRequest, train_class
-from skrd4ad.storage.database import Database
 from skrd4ad.types import DatasetClass
 from skrd4ad.visualize import overlay
 
@@ -73,10 +72,9 @@ def _run(argv: list[str]) -> int:
     _refuse_unpublished(arguments)
     output = Output(as_json=False)
     rows: list[tuple[str, dict[str, Any]]] = []
-    with run_database(output) as database:
-        for job in _jobs(arguments):
-            output.say(f"{job.data.dataset}/{job.title}: {len(job.data.train)} good images to learn from")
-            rows.append((job.title, _train(job, arguments, output, database)))
+    for job in _jobs(arguments):
+        output.say(f"{job.data.dataset}/{job.title}: {len(job.data.train)} good images to learn from")
+        rows.append((job.title, _train(job, arguments, output)))
     output.say(table(rows))
     if arguments.paper_mode:
         output.say("test-selected: the epochs were chosen on the test images, so the figures are optimistic.")
@@ -180,7 +178,7 @@ def _without_masks(data: DatasetClass) -> DatasetClass:
     return replace(data, samples=tuple(replace(sample, mask_path=None) for sample in data.samples))
 
 
-def _train(job: _Job, arguments: argparse.Namespace, output: Output, database: Database | None) -> dict[str, Any]:
+def _train(job: _Job, arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
     """Train, evaluate and print; returns the metrics, empty when there are no test images."""
     request = _request(job, arguments)
 
@@ -194,7 +192,6 @@ def _train(job: _Job, arguments: argparse.Namespace, output: Output, database: D
             job.data,
             request,
             out=arguments.save_path,
-            database=database,
             resume=arguments.resume,
             observer=observer_of(show, epoch=epoch_done),
         )

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.cli.arguments import add_out, add_weights
-from skrd4ad.cli.output import DONE, Output, observer_of, run_database
+from skrd4ad.cli.output import DONE, Output, observer_of
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
 from skrd4ad.model_folder.folder import read_info
@@ -51,12 +51,11 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_retraining(old, read_book(old), seen_by(old, data))
     request = retrain_request(plan, config=_config(plan, arguments), weights=arguments.weights)
     output.note(_plan_text(plan))
-    with run_database(output) as database, output.progress(f"retraining {old.class_name}") as show:
+    with output.progress(f"retraining {old.class_name}") as show:
         new = train_class(
             data if data is not None and plan.own else empty_class(old),
             request,
             out=arguments.out or checkpoints(),
-            database=database,
             resume=arguments.resume,
             observer=observer_of(show),
         )

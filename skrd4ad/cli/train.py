@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from skrd4ad.cli.arguments import add_data, add_out, add_weights, chosen_classes
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_database
+from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
@@ -106,32 +106,30 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.skip_doctor:
         _examine(classes, output, image_size=model.image_size)
     entries: list[dict[str, Any]] = []
-    with run_database(output) as database:
-        for data in classes:
-            request = TrainingRequest(
-                source=arguments.data,
-                class_name=data.name,
-                model=model,
-                train=config,
-                layout=arguments.layout,
-                weights=None if arguments.weights is None else str(arguments.weights),
-                evaluate=not arguments.no_evaluate,
-                start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
+    for data in classes:
+        request = TrainingRequest(
+            source=arguments.data,
+            class_name=data.name,
+            model=model,
+            train=config,
+            layout=arguments.layout,
+            weights=None if arguments.weights is None else str(arguments.weights),
+            evaluate=not arguments.no_evaluate,
+            start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
+        )
+        with output.progress(f"training {data.name}") as show:
+            info = train_class(
+                data,
+                request,
+                out=arguments.out or checkpoints(),
+                resume=arguments.resume,
+                observer=observer_of(show),
+                device=arguments.device,
             )
-            with output.progress(f"training {data.name}") as show:
-                info = train_class(
-                    data,
-                    request,
-                    out=arguments.out or checkpoints(),
-                    database=database,
-                    resume=arguments.resume,
-                    observer=observer_of(show),
-                    device=arguments.device,
-                )
-            _say(info, output)
-            if request.evaluate and (why_not := why_not_measured(info, data)):
-                output.note(f"Not evaluated. {why_not}")
-            entries.append(_entry(info))
+        _say(info, output)
+        if request.evaluate and (why_not := why_not_measured(info, data)):
+            output.note(f"Not evaluated. {why_not}")
+        entries.append(_entry(info))
     output.document({"models": entries})
     return DONE
 

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +10,18 @@ from skrd4ad import documents
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.inference.evaluate import unseen_test_images
-from skrd4ad.model_folder.folder import folder_name, read_info, save_metrics
+from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.calibration.log import record_calibrations
 from skrd4ad.services.datasets import class_of
 from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.history import record
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain_data import empty_class, start_of
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.services.labelling.scores import score_labelled
-from skrd4ad.storage import runs
-from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.trained_models import save_model as remember_model
+from skrd4ad.storage.tables import utc_now
 from skrd4ad.training.train import Observer, TrainProgress, train
 from skrd4ad.types import DatasetClass
 
@@ -58,31 +55,29 @@ def train_class(
     request: TrainingRequest,
     *,
     out: Path,
-    database: Database | None,
     resume: bool = False,
     observer: Observer | None = None,
     job_id: str | None = None,
     device: DeviceName = "auto",
 ) -> ModelInfo:
-    """Train on one class, evaluate on its test set, and record the run and the model.
+    """Train on one class, evaluate on its test set, and record in the history how it ended.
 
     Args:
         data: the class that the request names.
         request: how to train.
         out: folder of the model folders.
-        database: where the run is recorded; None records nothing.
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         observer: is told of the progress, and may stop the training.
         job_id: background job it belongs to.
         device: where it is trained.
 
     Raises:
-        SkrdError: what the training or the evaluation could not do; the run is recorded as failed. A model that was
-            trained before its evaluation failed stays, and is recorded.
+        SkrdError: what the training or the evaluation could not do; it is recorded as failed. A model that was trained
+            before its evaluation failed stays, and is named in the record.
     """
     observer = observer or Observer()
-    run_id = None if database is None else _begin_run(database, data, request, out=out, job_id=job_id)
-    start, whole = None, data
+    asked = _asked(request, job_id=job_id)
+    info, start, whole = None, None, data
     try:
         if request.start_from is not None:
             data, start = start_of(
@@ -100,41 +95,21 @@ def train_class(
             observer=observer,
             device=device,
         )
-        if database is not None:
-            record_model(database, info)
         if request.evaluate and not why_not_measured(info, whole) and whole.test:
             info = _evaluate(whole, request, info, observer)
     except BaseException as error:
-        if database is not None and run_id is not None:
-            _end_run(database, run_id, error)
-        raise
-    if database is not None and run_id is not None:
-        with database.write() as session:
-            runs.end_run(session, run_id, "done", folder=info.folder, metrics=info.metrics)
-        record_model(database, info)
-    return info
-
-
-def record_model(database: Database, info: ModelInfo) -> None:
-    """Store in the database that a model folder exists, and the calibrations it has had.
-
-    Raises:
-        CheckpointError: its calibration is damaged.
-        StorageError: the database cannot be written.
-    """
-    with database.write() as session:
-        remember_model(
-            session,
-            folder=info.folder,
-            dataset=info.dataset,
-            class_name=info.class_name,
-            net=info.model.net,
-            res=info.model.res,
-            created_at=datetime.fromisoformat(info.created_at),
-            digest=info.digest,
-            metrics=info.metrics,
+        cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
+        reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
+        record(
+            "training cancelled" if cancelled else "training failed",
+            info,
+            dataset=whole.dataset,
+            class_name=whole.name,
+            details={**asked, "error": reason},
         )
-    record_calibrations(database, info)
+        raise
+    record("trained" if request.start_from is None else "retrained", info, details={**asked, "metrics": info.metrics})
+    return info
 
 
 def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
@@ -146,19 +121,9 @@ def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
 
     def work(handle: JobHandle) -> Mapping[str, Any]:
         data = _data_of(request)
-        database = open_database()
-        try:
-            info = train_class(
-                data,
-                request,
-                out=checkpoints(),
-                database=database,
-                resume=resume,
-                observer=_observer_of(handle),
-                job_id=handle.id,
-            )
-        finally:
-            database.close()
+        info = train_class(
+            data, request, out=checkpoints(), resume=resume, observer=_observer_of(handle), job_id=handle.id
+        )
         if request.confirmed is not None:
             _show_labelled_images(info, request, _observer_of(handle))
         why_not = why_not_measured(info, data) if request.evaluate else ""
@@ -280,22 +245,13 @@ def _evaluate(data: DatasetClass, request: TrainingRequest, info: ModelInfo, obs
     return save_metrics(info.folder, stored.summary.document())
 
 
-def _begin_run(
-    database: Database, data: DatasetClass, request: TrainingRequest, *, out: Path, job_id: str | None
-) -> int:
-    with database.write() as session:
-        return runs.add_run(
-            session,
-            dataset=data.dataset,
-            class_name=data.name,
-            config={"model": documents.to_plain(request.model), "train": documents.to_plain(request.train)},
-            folder=out / folder_name(data.dataset) / folder_name(data.name),
-            job_id=job_id,
-        )
-
-
-def _end_run(database: Database, run_id: int, error: BaseException) -> None:
-    cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
-    reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
-    with database.write() as session:
-        runs.end_run(session, run_id, "cancelled" if cancelled else "failed", error=reason)
+def _asked(request: TrainingRequest, *, job_id: str | None) -> dict[str, Any]:
+    """What the history tells of a training that begins now, however it ends."""
+    asked = {
+        "started_at": utc_now().isoformat(timespec="seconds"),
+        "job": job_id,
+        "source": request.source,
+        "start_from": request.start_from,
+        "config": {"model": documents.to_plain(request.model), "train": documents.to_plain(request.train)},
+    }
+    return {name: value for name, value in asked.items() if value}

@@ -101,9 +101,7 @@ def place_images(
 
 
 def _placed(session: Session, digests: Sequence[str], *, dataset: str, class_name: str) -> dict[str, ClassImage]:
-    query = select(ClassImage).where(
-        ClassImage.dataset == dataset, ClassImage.class_name == class_name, ClassImage.image_digest.in_(digests)
-    )
+    query = select(ClassImage).where(ClassImage.of_class(dataset, class_name), ClassImage.image_digest.in_(digests))
     return {row.image_digest: row for row in session.scalars(query)}
 
 

@@ -8,10 +8,7 @@ from sqlalchemy import func, insert, select, update
 from sqlalchemy.orm import Session
 
 from skrd4ad.storage.annotations import Revision
-from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction
-
-_AT_ONCE = 500
-"""Values in one statement; databases limit them."""
+from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, parts
 
 
 def histories_of_class(session: Session, *, dataset: str, class_name: str) -> dict[str, list[Revision]]:
@@ -19,7 +16,7 @@ def histories_of_class(session: Session, *, dataset: str, class_name: str) -> di
     query = (
         select(Annotation)
         .join(ClassImage, ClassImage.image_digest == Annotation.image_digest)
-        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name)
+        .where(ClassImage.of_class(dataset, class_name))
         .order_by(Annotation.image_digest, Annotation.revision)
     )
     return _by_image(session.scalars(query))
@@ -28,7 +25,7 @@ def histories_of_class(session: Session, *, dataset: str, class_name: str) -> di
 def histories_of(session: Session, digests: Sequence[str]) -> dict[str, list[Revision]]:
     """All revisions of images by their digests, oldest first."""
     rows: list[Annotation] = []
-    for some in _parts(digests):
+    for some in parts(digests):
         query = select(Annotation).where(Annotation.image_digest.in_(some))
         rows += session.scalars(query.order_by(Annotation.image_digest, Annotation.revision))
     return _by_image(iter(rows))
@@ -37,7 +34,7 @@ def histories_of(session: Session, digests: Sequence[str]) -> dict[str, list[Rev
 def known_images(session: Session, digests: Sequence[str]) -> dict[str, StoredImage]:
     """Images that are stored, by their digests."""
     found: dict[str, StoredImage] = {}
-    for some in _parts(digests):
+    for some in parts(digests):
         rows = session.scalars(select(StoredImage).where(StoredImage.digest.in_(some)))
         found |= {row.digest: row for row in rows}
     return found
@@ -48,7 +45,7 @@ def images_of_class(session: Session, *, dataset: str, class_name: str) -> list[
     query = (
         select(StoredImage)
         .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
-        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name)
+        .where(ClassImage.of_class(dataset, class_name))
         .order_by(StoredImage.digest)
     )
     return list(session.scalars(query))
@@ -63,18 +60,18 @@ def classes_with_labels(session: Session) -> list[tuple[str, str]]:
 def state_of_class(session: Session, *, dataset: str, class_name: str, model_digest: str) -> tuple[int, int, int]:
     """How many images a class has, the number of its latest decision, and how many scores of a model: all three stay
     while nothing of it changes."""
-    of_class = ClassImage.dataset == dataset, ClassImage.class_name == class_name
-    images = select(func.count()).select_from(ClassImage).where(*of_class)
+    of_class = ClassImage.of_class(dataset, class_name)
+    images = select(func.count()).select_from(ClassImage).where(of_class)
     latest = (
         select(func.coalesce(func.max(Annotation.id), 0))
         .join(ClassImage, ClassImage.image_digest == Annotation.image_digest)
-        .where(*of_class)
+        .where(of_class)
     )
     scores = (
         select(func.count())
         .select_from(StoredPrediction)
         .join(ClassImage, ClassImage.image_digest == StoredPrediction.image_digest)
-        .where(*of_class, StoredPrediction.model_digest == model_digest)
+        .where(of_class, StoredPrediction.model_digest == model_digest)
     )
     return session.scalar(images) or 0, session.scalar(latest) or 0, session.scalar(scores) or 0
 
@@ -107,8 +104,3 @@ def _by_image(rows: Iterator[Annotation]) -> dict[str, list[Revision]]:
     for row in rows:
         found[row.image_digest].append(Revision.from_row(row))
     return found
-
-
-def _parts(values: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(values), _AT_ONCE):
-        yield values[start : start + _AT_ONCE]

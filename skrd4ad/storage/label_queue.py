@@ -186,12 +186,9 @@ def known_values(session: Session, *, dataset: str, class_name: str) -> tuple[li
     """Defect types and reviewers among the latest annotations of a class, each in order."""
     latest = (
         select(Annotation.defect_type, Annotation.reviewer)
-        .join(
-            StoredImage,
-            and_(StoredImage.digest == Annotation.image_digest, StoredImage.revision == Annotation.revision),
-        )
+        .join(StoredImage, Annotation.latest())
         .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
-        .where(ClassImage.dataset == dataset, ClassImage.class_name == class_name)
+        .where(ClassImage.of_class(dataset, class_name))
         .distinct()
     )
     rows = list(session.execute(latest))
@@ -212,9 +209,7 @@ def by_first_use(session: Session, defect_types: Sequence[str]) -> list[str]:
 def types_of_data_set(session: Session, *, dataset: str, class_name: str) -> list[str]:
     """Defect types that the data set itself gives the images of a class, by name."""
     known = ClassImage.known_type
-    query = select(known).where(
-        ClassImage.dataset == dataset, ClassImage.class_name == class_name, known.is_not(None), known != GOOD
-    )
+    query = select(known).where(ClassImage.of_class(dataset, class_name), known.is_not(None), known != GOOD)
     return [name for name in session.scalars(query.distinct().order_by(known)) if name is not None]
 
 
@@ -228,11 +223,8 @@ def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPredict
         select(ClassImage, StoredImage, StoredPrediction, Annotation)
         .join(StoredImage, StoredImage.digest == ClassImage.image_digest)
         .outerjoin(StoredPrediction, score_that_holds(wanted.model_digest, wanted.calibrations))
-        .outerjoin(
-            Annotation,
-            and_(Annotation.image_digest == StoredImage.digest, Annotation.revision == StoredImage.revision),
-        )
-        .where(ClassImage.dataset == wanted.dataset, ClassImage.class_name == wanted.class_name)
+        .outerjoin(Annotation, Annotation.latest())
+        .where(ClassImage.of_class(wanted.dataset, wanted.class_name))
     )
     if wanted.verdicts:
         query = query.where(_has_verdict(wanted))

@@ -1,21 +1,19 @@
 """Queries on labelled images with what one model says of them, quick enough to be asked at every look at a page."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 from typing import Any
 
-from sqlalchemy import ColumnElement, and_, func, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from skrd4ad.storage.annotations import Label
-from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
+from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, parts, utc_now
 from skrd4ad.types import Verdict
 
 DECIDED: tuple[Label, ...] = ("good", "defect", "unsure")
-AT_ONCE = 500
-"""Images that one query names, and one transaction writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,10 @@ def read_labels(
     seen, latest = session.execute(
         select(func.count(), func.max(StoredPrediction.made_at)).where(StoredPrediction.model_digest == model_digest)
     ).one()
-    in_class = session.scalar(select(func.count()).select_from(ClassImage).where(*_of_class(dataset, class_name))) or 0
+    in_class = (
+        session.scalar(select(func.count()).select_from(ClassImage).where(ClassImage.of_class(dataset, class_name)))
+        or 0
+    )
     images: Mapping[str, LabelledImage] | None = None
     if before is not None and (before.predictions, before.in_class) == ((seen, latest), in_class):
         images = _brought_up_to_date(session, before, count=count)
@@ -111,7 +112,7 @@ def _brought_up_to_date(session: Session, before: LabelBook, *, count: int) -> M
     changed = set(added)
     images = {digest: image for digest, image in before.images.items() if digest not in changed}
     known = (before.dataset, before.class_name, before.model_digest)
-    for part in _parts(sorted(changed)):
+    for part in parts(sorted(changed)):
         images |= _read(session, *known, StoredImage.digest.in_(part))
     return images
 
@@ -122,9 +123,9 @@ def unlabelled_scores(session: Session, *, dataset: str, class_name: str, model_
         select(StoredImage.digest, StoredPrediction.score)
         .select_from(ClassImage)
         .join(StoredImage, StoredImage.digest == ClassImage.image_digest)
-        .join(StoredPrediction, _prediction_of(model_digest))
-        .outerjoin(Annotation, _latest_annotation())
-        .where(*_of_class(dataset, class_name), func.coalesce(Annotation.label, "none") == "none")
+        .join(StoredPrediction, StoredPrediction.by_model(model_digest))
+        .outerjoin(Annotation, Annotation.latest())
+        .where(ClassImage.of_class(dataset, class_name), func.coalesce(Annotation.label, "none") == "none")
     )
     return {row[0]: row[1] for row in session.execute(query)}
 
@@ -166,24 +167,8 @@ def _read(
         )
         .select_from(ClassImage)
         .join(StoredImage, StoredImage.digest == ClassImage.image_digest)
-        .join(Annotation, _latest_annotation())
-        .outerjoin(StoredPrediction, _prediction_of(model_digest))
-        .where(*_of_class(dataset, class_name), Annotation.label.in_(DECIDED), *narrower)
+        .join(Annotation, Annotation.latest())
+        .outerjoin(StoredPrediction, StoredPrediction.by_model(model_digest))
+        .where(ClassImage.of_class(dataset, class_name), Annotation.label.in_(DECIDED), *narrower)
     )
     return {row[0]: LabelledImage(*row) for row in session.execute(query)}
-
-
-def _of_class(dataset: str, class_name: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return ClassImage.dataset == dataset, ClassImage.class_name == class_name
-
-
-def _latest_annotation() -> ColumnElement[bool]:
-    return and_(Annotation.image_digest == StoredImage.digest, Annotation.revision == StoredImage.revision)
-
-
-def _prediction_of(model_digest: str) -> ColumnElement[bool]:
-    return and_(StoredPrediction.image_digest == StoredImage.digest, StoredPrediction.model_digest == model_digest)
-
-
-def _parts(digests: Sequence[str]) -> list[Sequence[str]]:
-    return [digests[start : start + AT_ONCE] for start in range(0, len(digests), AT_ONCE)]

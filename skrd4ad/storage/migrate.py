@@ -1,13 +1,17 @@
 """Brings a database to the schema of this version."""
 
+import sqlite3
 import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, Row
 
 from skrd4ad.errors import StorageError
 
@@ -39,10 +43,45 @@ def migrate(reader: Engine, writer: Engine) -> None:
     with reader.connect() as connection:
         if _is_current(connection):
             return
-    with _one_at_a_time, writer.begin() as connection:
+    with _one_at_a_time, writer.connect() as connection, _without_foreign_keys(connection), connection.begin():
         # asked again, now under the lock: another process may have done the work meanwhile
-        if not _is_current(connection):
-            command.upgrade(migration_config(connection), "head")
+        if _is_current(connection):
+            return
+        before = _broken_references(connection)
+        command.upgrade(migration_config(connection), "head")
+        if len(broken := _broken_references(connection)) > len(before):
+            raise StorageError(
+                f"The database {connection.engine.url.database} could not be brought up to date: rows of "
+                f"{broken[-1][0]} would refer to rows that are gone. "
+                "It was left as it is. Keep a copy of it, and report this."
+            )
+
+
+def _broken_references(connection: Connection) -> Sequence[Row[Any]]:
+    """Rows that refer to rows which are not there: table, row id, table referred to, number of the key."""
+    return connection.exec_driver_sql("PRAGMA foreign_key_check").all() if _is_sqlite(connection) else ()
+
+
+@contextmanager
+def _without_foreign_keys(connection: Connection) -> Iterator[None]:
+    """On SQLite, where a table is changed by copying it: dropping the old one would delete the rows that refer to it.
+
+    SQLite takes this setting between transactions only, so it goes past SQLAlchemy, which would begin one.
+    """
+    if not _is_sqlite(connection):
+        yield
+        return
+    driver = connection.connection.dbapi_connection
+    assert isinstance(driver, sqlite3.Connection)
+    driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        driver.execute("PRAGMA foreign_keys = ON")
+
+
+def _is_sqlite(connection: Connection) -> bool:
+    return connection.dialect.name == "sqlite"
 
 
 def _is_current(connection: Connection) -> bool:

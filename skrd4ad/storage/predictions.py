@@ -1,12 +1,18 @@
-"""Queries on scores: which of them hold, which images have none, and why."""
+"""Queries on what models said of images: which scores hold, which images have none, and which wait for a person."""
 
 from collections.abc import Collection
+from pathlib import PurePath
 from typing import Any, cast
 
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.tables import ClassImage, StoredImage, StoredPrediction
+from skrd4ad.storage.labelled_images import Said, save_predictions
+from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
+from skrd4ad.types import Verdict
+
+DECIDED = ("good", "defect")
+"""Labels after which nobody needs to look any more."""
 
 
 def score_that_holds(model_digest: str, calibrations: Collection[int | None] | None) -> ColumnElement[bool]:
@@ -16,7 +22,7 @@ def score_that_holds(model_digest: str, calibrations: Collection[int | None] | N
         model_digest: the model.
         calibrations: versions whose scores hold, None for a limit by hand; None holds all scores.
     """
-    said = and_(StoredPrediction.image_digest == StoredImage.digest, StoredPrediction.model_digest == model_digest)
+    said = StoredPrediction.by_model(model_digest)
     if calibrations is None:
         return said
     version = StoredPrediction.calibration
@@ -61,7 +67,7 @@ def count_without_score(
 
 def forget_notes(session: Session, *, dataset: str, class_name: str) -> int:
     """Forget why images of a class could not be looked at, so that they are tried again; returns how many."""
-    of_class = select(ClassImage.image_digest).where(ClassImage.dataset == dataset, ClassImage.class_name == class_name)
+    of_class = select(ClassImage.image_digest).where(ClassImage.of_class(dataset, class_name))
     noted = update(StoredImage).where(StoredImage.note.is_not(None), StoredImage.digest.in_(of_class))
     return cast(CursorResult[Any], session.execute(noted.values(note=None))).rowcount
 
@@ -81,6 +87,68 @@ def save_look(session: Session, digest: str, *, size: tuple[int, int] | None, no
     session.execute(update(StoredImage).where(StoredImage.digest == digest).values(**values))
 
 
+def save_image(session: Session, *, digest: str, name: str, file: PurePath) -> None:
+    """Store that an image is kept; the name is brought up to date when it is known already.
+
+    Args:
+        digest: SHA-256 of its file, in hexadecimal.
+        name: name it came with.
+        file: path below the workspace folder.
+    """
+    known = session.get(StoredImage, digest)
+    if known is None:
+        session.add(StoredImage(digest=digest, name=name, file=str(file), added_at=utc_now()))
+        session.flush()
+    else:
+        known.name = name
+
+
+def ask_for_review(
+    session: Session,
+    *,
+    image_digest: str,
+    model_digest: str,
+    model_folder: PurePath,
+    score: float,
+    verdict: Verdict | None,
+    threshold: float | None,
+    calibration: int | None,
+    refusal: str | None,
+) -> bool:
+    """Store what a model said of an image and put it into the queue; False when it waits there already.
+
+    What is known of the same image and model is replaced; its place in the queue is kept.
+    """
+    said = Said(score=score, verdict=verdict, threshold=threshold, calibration=calibration, refusal=refusal)
+    save_predictions(session, {image_digest: said}, model_digest=model_digest, model_folder=model_folder)
+    return ask_for_reviews(session, [image_digest], model_digest=model_digest) == 1
+
+
+def ask_for_reviews(session: Session, digests: Collection[str], *, model_digest: str) -> int:
+    """Put images that a model has seen into the queue; returns how many. Those that wait there keep their place."""
+    asked = update(StoredPrediction).where(
+        StoredPrediction.model_digest == model_digest,
+        StoredPrediction.image_digest.in_(digests),
+        StoredPrediction.review_since.is_(None),
+    )
+    return cast(CursorResult[Any], session.execute(asked.values(review_since=utc_now()))).rowcount
+
+
+def waiting(session: Session) -> list[tuple[StoredImage, StoredPrediction]]:
+    """Images that wait for a person, the longest first, each with what a model said of it.
+
+    One that was found good or defective waits no more; one that a person was unsure of waits for another person.
+    """
+    query = (
+        select(StoredImage, StoredPrediction)
+        .join(StoredPrediction, StoredPrediction.image_digest == StoredImage.digest)
+        .outerjoin(Annotation, Annotation.latest())
+        .where(StoredPrediction.review_since.is_not(None), func.coalesce(Annotation.label, "none").not_in(DECIDED))
+        .order_by(StoredPrediction.review_since, StoredPrediction.id)
+    )
+    return [(image, prediction) for image, prediction in session.execute(query)]
+
+
 def _without_score(
     dataset: str, class_name: str, model_digest: str, calibrations: Collection[int | None] | None
 ) -> Select[StoredImage]:
@@ -89,8 +157,7 @@ def _without_score(
         .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
         .outerjoin(StoredPrediction, score_that_holds(model_digest, calibrations))
         .where(
-            ClassImage.dataset == dataset,
-            ClassImage.class_name == class_name,
+            ClassImage.of_class(dataset, class_name),
             StoredPrediction.id.is_(None),
             StoredImage.note.is_(None),
         )

@@ -1,16 +1,45 @@
 """The tables of the workspace database. Every change here needs a migration (see ``migrations/env.py``)."""
 
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import PurePath
+from typing import Any, TypeVar
 
-from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Index, MetaData, String, Text, UniqueConstraint
+import numpy as np
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    and_,
+)
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
+
+from skrd4ad.errors import StorageError
+
+AT_ONCE = 500
+"""Rows that one query names, and one transaction writes."""
+T = TypeVar("T")
 
 
 def utc_now() -> datetime:
     """Now, with its time zone (UTC)."""
     return datetime.now(UTC)
+
+
+def parts(values: Sequence[T]) -> Iterator[Sequence[T]]:
+    """Values in pieces that one statement may name; databases limit them."""
+    for start in range(0, len(values), AT_ONCE):
+        yield values[start : start + AT_ONCE]
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -99,45 +128,33 @@ class JobPoint(Base):
     values: Mapped[dict[str, Any]]
 
 
-class Run(Base):
-    """One training: what was asked, where its model folder is, how it ended."""
+class HistoryEntry(Base):
+    """Who did what to which model or labels, and when. Rows are only ever added; see ``storage.history``.
 
-    __tablename__ = "runs"
-    __table_args__ = (Index(None, "dataset", "class_name"),)
+    All values that the hash covers are text, so that a row is hashed as it is stored, whatever the database.
+    """
 
-    id: Mapped[int] = mapped_column(primary_key=True)
-    job_id: Mapped[str | None] = mapped_column(ForeignKey("jobs.id", ondelete="SET NULL"), index=True)
+    __tablename__ = "history"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """1, 2, 3, … without a gap."""
+    at: Mapped[str] = mapped_column(String(32))
+    """ISO 8601 in UTC with microseconds, so that text order is time order."""
+    who: Mapped[str] = mapped_column(Text)
+    """Empty where it was not recorded."""
+    what: Mapped[str] = mapped_column(String(32))
     dataset: Mapped[str] = mapped_column(Text)
     class_name: Mapped[str] = mapped_column(Text)
-    config: Mapped[dict[str, Any]]
-    """``{"model": …, "train": …}``."""
-    state: Mapped[str] = mapped_column(String(16))
-    """running, done, failed, cancelled or interrupted."""
-    folder: Mapped[str] = mapped_column(Text)
-    """Path of the model folder."""
-    started_at: Mapped[datetime] = mapped_column(index=True)
-    finished_at: Mapped[datetime | None]
-    metrics: Mapped[dict[str, Any] | None]
-    error: Mapped[str | None] = mapped_column(Text)
-
-
-class TrainedModel(Base):
-    """A model folder that was seen on disk."""
-
-    __tablename__ = "models"
-    __table_args__ = (Index(None, "dataset", "class_name"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    folder: Mapped[str] = mapped_column(Text, unique=True)
-    dataset: Mapped[str] = mapped_column(Text)
-    class_name: Mapped[str] = mapped_column(Text)
-    net: Mapped[str] = mapped_column(String(64))
-    res: Mapped[int]
-    created_at: Mapped[datetime]
-    digest: Mapped[str] = mapped_column(String(64))
-    """SHA-256 of ``model.safetensors``, in hexadecimal."""
-    metrics: Mapped[dict[str, Any] | None]
-    seen_at: Mapped[datetime]
+    model_folder: Mapped[str] = mapped_column(Text)
+    """Empty where it is not about a model."""
+    model_digest: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of its ``model.safetensors``; empty where it is not known."""
+    details: Mapped[str] = mapped_column(Text)
+    """JSON object."""
+    previous: Mapped[str] = mapped_column(String(64))
+    """Hash of the row before."""
+    hash: Mapped[str] = mapped_column(String(64))
+    """SHA-256 of the canonical JSON of all other columns."""
 
 
 class StoredImage(Base):
@@ -181,6 +198,11 @@ class StoredPrediction(Base):
     review_since: Mapped[datetime | None] = mapped_column(index=True)
     """When a person was asked to decide; None when nobody is."""
 
+    @classmethod
+    def by_model(cls, model_digest: str) -> ColumnElement[bool]:
+        """Joins to an image what a model said of it."""
+        return and_(cls.image_digest == StoredImage.digest, cls.model_digest == model_digest)
+
 
 class ClassImage(Base):
     """An image among those of a class that people label."""
@@ -198,6 +220,11 @@ class ClassImage(Base):
     known_type: Mapped[str | None] = mapped_column(Text)
     """Label that the data set gives it: ``good`` or the name of the defect; None where it says nothing."""
     added_at: Mapped[datetime]
+
+    @classmethod
+    def of_class(cls, dataset: str, class_name: str) -> ColumnElement[bool]:
+        """Whether a row is of a class."""
+        return and_(cls.dataset == dataset, cls.class_name == class_name)
 
 
 class Annotation(Base):
@@ -221,21 +248,10 @@ class Annotation(Base):
     """Revision that this one took back, for an undo."""
     made_at: Mapped[datetime]
 
-
-class StoredCalibration(Base):
-    """A calibration that a model was given; the model folder is the truth, the row tells when and by whom."""
-
-    __tablename__ = "calibrations"
-    __table_args__ = (UniqueConstraint("model_digest", "model_folder", "version"),)
-
-    id: Mapped[int] = mapped_column(primary_key=True)
-    model_digest: Mapped[str] = mapped_column(String(64))
-    model_folder: Mapped[str] = mapped_column(Text)
-    version: Mapped[int]
-    who: Mapped[str] = mapped_column(Text)
-    values: Mapped[dict[str, Any]]
-    """The calibration in its JSON form."""
-    made_at: Mapped[datetime]
+    @classmethod
+    def latest(cls) -> ColumnElement[bool]:
+        """Joins to an image the annotation that holds."""
+        return and_(cls.image_digest == StoredImage.digest, cls.revision == StoredImage.revision)
 
 
 class WatchedFolder(Base):
@@ -278,3 +294,39 @@ class WatchedFile(Base):
     note: Mapped[str | None] = mapped_column(Text)
     """Why it was not taken, in words for people."""
     taken_at: Mapped[datetime]
+
+
+def plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Deep copy of ``values`` that JSON can hold: numpy numbers become Python's, paths text, tuples lists.
+
+    Numbers that are not finite become None, as JSON has no word for them.
+
+    Raises:
+        StorageError: a value has no JSON form; the message says where it is.
+    """
+    return {key: _plain(value, key) for key, value in _text_keys(values, "the top level").items()}
+
+
+def _plain(value: object, where: str) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, PurePath):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(item, f"{where}.{key}") for key, item in _text_keys(value, where).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
+    raise StorageError(
+        f"The value at {where} is a {type(value).__name__}; only text, numbers, true/false, none, paths, lists and "
+        "mappings of them can be stored."
+    )
+
+
+def _text_keys(values: Mapping[Any, Any], where: str) -> Mapping[str, Any]:
+    if wrong := [key for key in values if not isinstance(key, str)]:
+        raise StorageError(f"The keys {wrong!r} at {where} are not text; only text keys can be stored.")
+    return values

@@ -9,12 +9,10 @@ from sqlalchemy import and_, case, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import StorageError
-from skrd4ad.storage.tables import StoredPrediction, WatchedFile, WatchedFolder, utc_now
+from skrd4ad.storage.tables import StoredPrediction, WatchedFile, WatchedFolder, parts, utc_now
 
 State = tuple[int, int]
 """Size of a file in bytes, and its time of change in nanoseconds."""
-_AT_ONCE = 500
-"""Values in one statement; databases limit them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,8 +123,7 @@ def seen_files(session: Session, watch_id: int) -> dict[str, State]:
 def save_files(session: Session, watch_id: int, files: Sequence[SeenFile]) -> None:
     """Store what became of files, in place of what was known of files of the same names."""
     now = utc_now()
-    for start in range(0, len(files), _AT_ONCE):
-        some = files[start : start + _AT_ONCE]
+    for some in parts(files):
         query = select(WatchedFile).where(
             WatchedFile.watch_id == watch_id, WatchedFile.name.in_([file.name for file in some])
         )

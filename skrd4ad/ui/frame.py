@@ -12,9 +12,11 @@ from skrd4ad.errors import SkrdError
 from skrd4ad.format import duration, format_number, short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.services.history import acting_as
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
+from skrd4ad.ui.acting import acting_reviewer
 from skrd4ad.ui.text import progress_of
 
 POLL_SECONDS = 1.0
@@ -71,9 +73,10 @@ def page(name: str, about: str) -> None:
 
 
 def shielded(body: Callable[[], None]) -> None:
-    """Run the body of a page; what goes wrong by the user's data or settings becomes a message, never a traceback."""
+    """Run the body of a page under the reviewer's name; an error by the user's data or settings becomes a message."""
     try:
-        body()
+        with acting_as(acting_reviewer()):
+            body()
     except SkrdError as error:
         show_error(error)
 

@@ -15,7 +15,6 @@ from skrd4ad.services.improve.pixel_metrics import PixelWorker
 from skrd4ad.services.improve.retrain import plan_retraining, retrain_request, successors_of
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import train_class
-from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.label.improve import figures as label_loop_figures
 from skrd4ad.ui.label.improve import state
 from tests.loop_world import decide, known_of, label_sample, part, put, score_all
@@ -100,7 +99,7 @@ def with_new_model(info: ModelInfo, tiny_data: Path) -> ModelInfo:
     known = known_of(info, data)
     plan = plan_retraining(info, known.book, known.seen)
     request = retrain_request(plan, config=replace(plan.config, epochs=1))
-    new = train_class(data, request, out=info.folder.parents[2], database=workspace_database())
+    new = train_class(data, request, out=info.folder.parents[2])
     score_all(new)
     return new
 

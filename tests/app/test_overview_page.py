@@ -1,9 +1,12 @@
 from pathlib import Path
 
 import pytest
+from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from skrd4ad.services.history import HistoryFilter, acting_as, history_page, record
 from skrd4ad.services.jobs.queue import queue
+from skrd4ad.storage.database import workspace_database
 
 
 def test_an_empty_workspace_leads_to_the_train_page(visit) -> None:
@@ -104,3 +107,47 @@ def test_a_failed_job_is_seen_on_the_overview(visit) -> None:
     at = visit("overview")
     assert not at.exception
     assert "disk full" in at.error[0].value
+
+
+def test_an_empty_history_says_what_will_stand_there(visit) -> None:
+    at = visit("overview")
+    assert "Nothing is recorded yet" in at.info[-1].value
+    assert "History" in [header.value for header in at.subheader]
+
+
+def test_the_history_is_paged_filtered_and_verified(visit) -> None:
+    with acting_as("Ada"):
+        for number in range(20):
+            record("renamed", dataset="parts", class_name="disc", details={"name": f"Line {number}"})
+    record("deleted", who="Bo", dataset="parts", class_name="washer", folder="/m/parts/washer/one")
+    at = visit("overview")
+    assert not at.exception and not at.error
+    table = at.dataframe[-1].value
+    assert list(table["No."]) == list(range(21, 6, -1))
+    assert list(table.iloc[0])[2:7] == ["Bo", "deleted", "parts", "washer", "one"]
+    assert table["Details"][1] == "name Line 19"
+    assert "Chain verified, 21 entries" in at.caption[-1].value
+    at.multiselect(key="history-who").select("Bo").run()
+    assert list(at.dataframe[-1].value["No."]) == [21]
+    at.text_input(key="history-about").input("disc").run()
+    assert "No entry fits this filter." in [each.value for each in at.caption]
+    at.multiselect(key="history-who").unselect("Bo").run()
+    assert len(at.dataframe[-1].value) == 15
+
+
+def test_an_altered_history_is_an_error_with_its_row(visit) -> None:
+    for name in ("one", "two"):
+        record("archived", who="Ada", folder=name)
+    with workspace_database().write() as session:
+        session.execute(text("UPDATE history SET who = 'Eve' WHERE id = 2"))
+    at = visit("overview")
+    assert not at.exception
+    assert "Row 2 was altered" in at.error[0].value
+
+
+def test_what_is_done_on_a_page_is_recorded_with_the_reviewers_name(visit, own_model: Path) -> None:
+    at = visit("models")
+    at.session_state["label-reviewer"] = "Zoë"
+    at.button(key="models-archive").click().run()
+    (entry,) = history_page(HistoryFilter()).entries
+    assert (entry.what, entry.who, entry.model_folder) == ("archived", "Zoë", str(own_model))

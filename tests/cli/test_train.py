@@ -1,3 +1,4 @@
+import getpass
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,9 +9,7 @@ import pytest
 from skrd4ad.cli import main
 from skrd4ad.cli import train as train_command
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.storage.database import open_database
-from skrd4ad.storage.runs import latest_runs
-from skrd4ad.storage.trained_models import all_models
+from skrd4ad.services.history import HistoryFilter, history_page
 
 Run = Callable[..., tuple[int, Any]]
 TINY = ("--epochs", 1, "--image-size", 64, "--batch-size", 4, "--holdout", 0.25)
@@ -27,11 +26,8 @@ def test_train_writes_a_measured_model_and_records_it(tiny_data: Path, tmp_path:
     assert info.metrics["n_defect"] == 8
     assert info.calibration is not None
     assert entry["threshold"] == info.calibration.image_threshold
-    database = open_database()
-    with database.read() as session:
-        (run,), (model,) = latest_runs(session), all_models(session)
-    database.close()
-    assert (run.state, run.folder, model.folder) == ("done", entry["folder"], entry["folder"])
+    (recorded,) = history_page(HistoryFilter()).entries
+    assert (recorded.what, recorded.who, recorded.model_folder) == ("trained", getpass.getuser(), entry["folder"])
 
 
 def test_options_take_the_place_of_the_presets(tiny_data: Path, tmp_path: Path, as_json: Run) -> None:
@@ -93,13 +89,13 @@ def test_data_that_would_make_figures_wrong_is_refused_unless_told_otherwise(
 
 
 def test_workspace_that_cannot_be_used_costs_the_record_only(
-    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("SKRD4AD_DATABASE_URL", f"sqlite:///{tmp_path / 'file' / 'x.db'}")
     argv = ["train", "--data", str(tiny_data), "--class", "machined_disc", *map(str, TINY), "--no-evaluate"]
     assert main(argv) == 0
-    assert "warning: this training is not recorded" in capsys.readouterr().err
+    assert "warning: the history does not tell that this was trained" in caplog.text
 
 
 def test_ctrl_c_is_130_and_says_how_to_go_on(

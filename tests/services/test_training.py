@@ -15,11 +15,9 @@ from skrd4ad.documents import decode, to_plain
 from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, StorageError, TrainingCancelled
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
-from skrd4ad.storage import runs
-from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.trained_models import all_models
 from skrd4ad.training.train import Observer
 from skrd4ad.types import DatasetClass
 
@@ -41,13 +39,6 @@ def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> I
 
 
 @pytest.fixture
-def database(world: Path) -> Iterator[Database]:
-    opened = open_database()
-    yield opened
-    opened.close()
-
-
-@pytest.fixture
 def request_(tiny_data: Path) -> TrainingRequest:
     return TrainingRequest(
         source=str(tiny_data),
@@ -62,14 +53,10 @@ def data(tiny_data: Path) -> DatasetClass:
     return open_dataset(tiny_data)[0]
 
 
-def recorded(database: Database) -> list[Any]:
-    with database.read() as session:
-        return [(run.state, run.error, run.folder) for run in runs.latest_runs(session)]
-
-
-def known_models(database: Database) -> list[tuple[str, bool]]:
-    with database.read() as session:
-        return [(model.folder, model.metrics is not None) for model in all_models(session)]
+def recorded() -> list[tuple[str, str | None, str]]:
+    """What happened, why, and to which model folder, newest first."""
+    entries = history_page(HistoryFilter()).entries
+    return [(entry.what, details_of(entry).get("error"), entry.model_folder) for entry in entries]
 
 
 class StopAfterOneEpoch(Observer):
@@ -111,12 +98,20 @@ def test_a_request_without_a_class_is_refused(request_: TrainingRequest) -> None
         decode(values, TrainingRequest, what="The request")
 
 
-def test_a_training_records_its_run_and_its_model(
-    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path
+def test_a_training_is_in_the_history_with_all_that_was_asked_and_measured(
+    data: DatasetClass, request_: TrainingRequest, world: Path
 ) -> None:
-    info = train_class(data, request_, out=world / "models", database=database)
-    assert recorded(database) == [("done", None, str(info.folder))]
-    assert known_models(database) == [(str(info.folder), True)]
+    with acting_as("Ada"):
+        info = train_class(data, request_, out=world / "models")
+    (entry,) = history_page(HistoryFilter()).entries
+    assert (entry.what, entry.who, entry.dataset, entry.class_name) == ("trained", "Ada", "parts", "machined_disc")
+    assert (entry.model_folder, entry.model_digest) == (str(info.folder), info.digest)
+    details = details_of(entry)
+    asked = json.loads(json.dumps(request_.to_dict()))
+    assert details["config"] == {"model": asked["model"], "train": asked["train"]}
+    assert (details["source"], details["metrics"]) == (request_.source, info.metrics)
+    assert entry.at[:19] >= details["started_at"][:19]
+    assert verify_history().problem == ""
     assert info.metrics is not None
     assert read_info(info.folder).metrics == info.metrics
     assert 0 <= info.metrics["image_auroc"] <= 1
@@ -125,7 +120,7 @@ def test_a_training_records_its_run_and_its_model(
 def test_what_a_training_measured_is_what_the_evaluate_page_finds(
     data: DatasetClass, request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    info = train_class(data, request_, out=world / "models", database=None)
+    info = train_class(data, request_, out=world / "models")
     stored = find_evaluation(info, data)
     assert stored is not None and stored.is_current
     assert stored.summary.document() == info.metrics
@@ -137,7 +132,7 @@ def test_what_a_training_measured_is_what_the_evaluate_page_finds(
 def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_so(
     data: DatasetClass, request_: TrainingRequest, world: Path
 ) -> None:
-    first = train_class(data, replace(request_, evaluate=False), out=world / "models", database=None)
+    first = train_class(data, replace(request_, evaluate=False), out=world / "models")
     # its records say that it has learnt from every test image: so has any training that goes on from it
     config = first.folder / "config.json"
     values = json.loads(config.read_text())
@@ -155,11 +150,17 @@ def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_s
 
 
 def test_a_training_without_a_database_or_an_evaluation_makes_only_the_model(
-    data: DatasetClass, request_: TrainingRequest, world: Path
+    data: DatasetClass,
+    request_: TrainingRequest,
+    world: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    info = train_class(data, replace(request_, evaluate=False), out=world / "models", database=None)
+    monkeypatch.setenv("SKRD4AD_DATABASE_URL", f"sqlite:///{world}/missing/x.db")
+    info = train_class(data, replace(request_, evaluate=False), out=world / "models")
     assert info.metrics is None
     assert list(find_models(world / "models")) == [info.folder]
+    assert "the history does not tell that this was trained: parts machined_disc" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -172,7 +173,6 @@ def test_a_training_without_a_database_or_an_evaluation_makes_only_the_model(
     ],
 )
 def test_a_failure_is_recorded_and_goes_on_upwards(
-    database: Database,
     data: DatasetClass,
     request_: TrainingRequest,
     world: Path,
@@ -184,44 +184,41 @@ def test_a_failure_is_recorded_and_goes_on_upwards(
         raise error
 
     with pytest.raises(type(error)):
-        train_class(data, request_, out=world / "models", database=database, observer=Observer(check=stop))
-    assert [(found, why) for found, why, _ in recorded(database)] == [(state, reason)]
-    assert known_models(database) == []
+        train_class(data, request_, out=world / "models", observer=Observer(check=stop))
+    assert recorded() == [(f"training {state}", reason, "")]
 
 
 def test_a_model_whose_evaluation_failed_stays_and_is_known(
-    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
+    data: DatasetClass, request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise DataError("The test images cannot be read.")
 
     monkeypatch.setattr("skrd4ad.services.training.evaluate_class", fail)
     with pytest.raises(DataError):
-        train_class(data, request_, out=world / "models", database=database)
+        train_class(data, request_, out=world / "models")
     (folder,) = find_models(world / "models")
-    assert known_models(database) == [(str(folder), False)]
-    assert recorded(database)[0][:2] == ("failed", "The test images cannot be read.")
+    assert recorded() == [("training failed", "The test images cannot be read.", str(folder))]
 
 
 def test_a_resumed_training_trains_only_what_is_left(
-    database: Database, data: DatasetClass, request_: TrainingRequest, world: Path
+    data: DatasetClass, request_: TrainingRequest, world: Path
 ) -> None:
     out = world / "models"
     with pytest.raises(TrainingCancelled):
-        train_class(data, request_, out=out, database=database, observer=StopAfterOneEpoch())
+        train_class(data, request_, out=out, observer=StopAfterOneEpoch())
     assert list(find_models(out)) == []
     epochs: list[int] = []
     info = train_class(
         data,
         request_,
         out=out,
-        database=database,
         resume=True,
         observer=Observer(epoch=lambda entry: epochs.append(entry["epoch"])),
     )
     assert epochs == [2]
     assert [entry["epoch"] for entry in info.history] == [1, 2]
-    assert sorted(state for state, _, _ in recorded(database)) == ["cancelled", "done"]
+    assert [what for what, _, _ in recorded()] == ["trained", "training cancelled"]
 
 
 def test_a_background_training_leaves_its_model_its_curve_and_its_figures(request_: TrainingRequest) -> None:
@@ -231,11 +228,7 @@ def test_a_background_training_leaves_its_model_its_curve_and_its_figures(reques
     assert read_info(Path(job.result["folder"])).metrics == job.result["metrics"]
     assert [point["step"] for point in queue().points(job.id)] == [1, 2]
     assert decode(job.request, TrainingRequest, what="it") == request_
-    database = open_database()
-    try:
-        assert [state for state, _, _ in recorded(database)] == ["done"]
-    finally:
-        database.close()
+    assert [what for what, _, _ in recorded()] == ["trained"]
 
 
 def test_a_background_training_reads_nothing_outside_the_data_roots(
@@ -262,7 +255,7 @@ def test_a_job_that_ended_early_goes_on_from_its_last_epoch(
     request_: TrainingRequest, data: DatasetClass, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TrainingCancelled):
-        train_class(data, request_, out=world / "models", database=None, observer=StopAfterOneEpoch())
+        train_class(data, request_, out=world / "models", observer=StopAfterOneEpoch())
 
     def fail(*_: object, **__: object) -> None:
         raise SkrdError("A power cut.")

@@ -13,7 +13,7 @@ import skrd4ad
 from skrd4ad.errors import ConflictError, SkrdError, StorageError
 from skrd4ad.storage.annotations import Revision, add_revision, revisions_of
 from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.reviews import save_image
+from skrd4ad.storage.predictions import save_image
 from skrd4ad.storage.tables import Annotation, StoredImage
 
 IMAGE = "a" * 64

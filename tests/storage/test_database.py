@@ -159,7 +159,7 @@ def test_processes_that_open_a_fresh_database_at_once_all_succeed(any_database: 
     ] * 3
     database = open_database()
     with database.read() as session:
-        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0004"]
+        assert session.scalars(text("SELECT version_num FROM alembic_version")).all() == ["0005"]
     database.close()
 
 

@@ -7,7 +7,7 @@ from skrd4ad.errors import StorageError
 from skrd4ad.storage import label_exchange
 from skrd4ad.storage.annotations import Revision, add_revision
 from skrd4ad.storage.database import Database
-from skrd4ad.storage.reviews import ask_for_review
+from skrd4ad.storage.predictions import ask_for_review
 from skrd4ad.storage.tables import StoredImage, utc_now
 
 NOW = utc_now()

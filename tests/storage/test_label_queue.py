@@ -24,7 +24,7 @@ from skrd4ad.storage.label_queue import (
     queue_page,
     save_class_image,
 )
-from skrd4ad.storage.reviews import ask_for_review, save_image, waiting
+from skrd4ad.storage.predictions import ask_for_review, save_image, waiting
 from skrd4ad.storage.tables import ClassImage, StoredImage
 from skrd4ad.types import Verdict
 

@@ -9,7 +9,7 @@ from skrd4ad.storage.annotations import Label, Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import save_class_image
 from skrd4ad.storage.labelled_images import LabelBook, Said, read_labels, save_predictions, unlabelled_scores
-from skrd4ad.storage.reviews import ask_for_review, save_image
+from skrd4ad.storage.predictions import ask_for_review, save_image
 from skrd4ad.storage.tables import Annotation, StoredImage, StoredPrediction
 
 MODEL, OTHER = "m" * 64, "n" * 64

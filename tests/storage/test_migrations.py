@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -8,25 +9,23 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
+from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, event, inspect, select, text
 
 from skrd4ad.errors import StorageError
 from skrd4ad.paths import workspace
-from skrd4ad.storage import migrate
+from skrd4ad.storage import history, migrate
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.jobs import find_job, job_points
 from skrd4ad.storage.label_queue import QueueFilter, queue_page
 from skrd4ad.storage.migrate import MIGRATIONS, migration_config
-from skrd4ad.storage.reviews import waiting
-from skrd4ad.storage.runs import latest_runs
+from skrd4ad.storage.predictions import waiting
 from skrd4ad.storage.tables import Base, ClassImage
-from skrd4ad.storage.trained_models import all_models
 
-TABLES = {"alembic_version", "jobs", "job_points", "runs", "models", "images", "predictions"} | {
+TABLES = {"alembic_version", "jobs", "job_points", "history", "images", "predictions"} | {
     "class_images",
     "annotations",
-    "calibrations",
     "watched_folders",
     "watched_files",
 }
@@ -35,8 +34,13 @@ FIRST_TABLES = """
 INSERT INTO jobs (id, kind, title, state, wish, request, progress, owner, created_at, heartbeat_at)
     VALUES ('j', 'train', 'disc', 'done', 'run', '{"epochs": 2}', '{}', 'h:1:2.00', :morning, :noon);
 INSERT INTO job_points (job_id, step, "values") VALUES ('j', 1, '{"loss": 0.5}');
-INSERT INTO runs (job_id, dataset, class_name, config, state, folder, started_at)
-    VALUES ('j', 'parts', 'disc', '{}', 'done', '/models/parts/disc/one', :morning);
+INSERT INTO runs (job_id, dataset, class_name, config, state, folder, started_at, finished_at, metrics)
+    VALUES ('j', 'parts', 'my disc', '{"model": {"res": 3}}', 'done', '/models/parts/my_disc/one', :morning, :noon,
+    '{"image_auroc": 0.9}');
+INSERT INTO runs (dataset, class_name, config, state, folder, started_at, error)
+    VALUES ('parts', 'disc', '{}', 'failed', '/models/parts/disc', :morning, 'disk full');
+INSERT INTO runs (dataset, class_name, config, state, folder, started_at)
+    VALUES ('parts', 'disc', '{}', 'running', '/models/parts/disc', :noon);
 INSERT INTO models (folder, dataset, class_name, net, res, created_at, digest, seen_at)
     VALUES ('/models/parts/my_disc/one', 'parts', 'my disc', 'res18', 3, :morning, 'd', :noon)
 """
@@ -55,11 +59,25 @@ INSERT INTO predictions (image_digest, model_digest, model_folder, score, made_a
 """
 
 ANNOTATIONS = """
+INSERT INTO class_images (dataset, class_name, image_digest, origin, added_at)
+    VALUES ('parts', 'washer', 'a', 'import', :noon);
+INSERT INTO calibrations (model_digest, model_folder, version, who, "values", made_at)
+    VALUES ('d', '/models/parts/my_disc/one', 1, 'training', '{"image_threshold": 0.5}', :noon);
+INSERT INTO calibrations (model_digest, model_folder, version, who, "values", made_at)
+    VALUES ('d', '/models/parts/my_disc/one', 2, 'Ada', '{"image_threshold": 0.25}', :noon);
+INSERT INTO watched_folders (folder, model_folder, active, created_at) VALUES ('/in', '/m', TRUE, :noon);
+INSERT INTO watched_files (watch_id, name, size, changed_at, image_digest, taken_at)
+    VALUES (1, 'a.png', 9, 99, 'a', :noon);
 INSERT INTO annotations (image_digest, revision, label, defect_type, reviewer, comment, made_at)
     VALUES ('a', 1, 'defect', 'dent', 'Ada', '', :morning);
 INSERT INTO annotations (image_digest, revision, label, reviewer, comment, undoes, made_at)
     VALUES ('a', 2, 'none', 'Ada', '', 1, :noon)
 """
+
+
+@pytest.fixture
+def sqlite_url(home: Path) -> str:
+    return f"sqlite:///{home / 'skrd4ad.db'}"
 
 
 def test_an_empty_database_gets_all_tables(database: Database) -> None:
@@ -101,8 +119,6 @@ def test_the_first_tables_are_brought_up_to_date_with_their_rows(any_database: s
         job = find_job(session, "j")
         assert (job.request, job.created_at, job.heartbeat_at) == ({"epochs": 2}, MORNING, NOON)
         assert job_points(session, "j") == [{"step": 1, "loss": 0.5}]
-        assert [(run.job_id, run.started_at) for run in latest_runs(session)] == [("j", MORNING)]
-        assert [(model.class_name, model.seen_at) for model in all_models(session)] == [("my disc", NOON)]
         assert waiting(session) == []
     database.close()
 
@@ -151,7 +167,9 @@ def test_indexes_of_the_queue_come_and_go_with_their_rows(any_database: str) -> 
         insert(connection, FIRST_TABLES + ";" + REVIEW_QUEUE)
         insert(connection, ANNOTATIONS)
     database = open_database()
-    for revision, there in (("0004", True), ("0003", False), ("0004", True)):
+    with database.engine.begin() as connection:
+        command.downgrade(migration_config(connection), "0004")
+    for revision, there in (("0003", False), ("0004", True)):
         with database.engine.begin() as connection:
             (command.upgrade if there else command.downgrade)(migration_config(connection), revision)
             assert indexed(connection, "predictions", "model_digest", "made_at") is there
@@ -162,6 +180,93 @@ def test_indexes_of_the_queue_come_and_go_with_their_rows(any_database: str) -> 
     database.close()
 
 
+STATEMENTS = {
+    "0001": [FIRST_TABLES],
+    "0002": [FIRST_TABLES, REVIEW_QUEUE],
+    "0003": [FIRST_TABLES, REVIEW_QUEUE, ANNOTATIONS],
+    "0004": [FIRST_TABLES, REVIEW_QUEUE, ANNOTATIONS],
+}
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    tables = set(inspect(connection).get_table_names()) - {"alembic_version"}
+    return {table: connection.scalar(text(f"SELECT count(*) FROM {table}")) or 0 for table in tables}
+
+
+@pytest.mark.parametrize("revision", list(STATEMENTS))
+def test_a_filled_database_of_every_earlier_version_keeps_every_row(any_database: str, revision: str) -> None:
+    with old_database(revision) as connection:
+        for statements in STATEMENTS[revision]:
+            insert(connection, statements)
+        before = counts(connection)
+    assert all(before.values())
+    database = open_database()
+    with database.engine.connect() as connection:
+        after = counts(connection)
+        if any_database == "sqlite":
+            assert connection.execute(text("PRAGMA foreign_key_check")).all() == []
+            assert connection.scalar(text("PRAGMA foreign_keys")) == 1
+    old = {table: before.pop(table, 0) for table in ("runs", "models", "calibrations")}
+    if revision == "0002":  # images that waited are placed in classes
+        before["class_images"] = 4
+    assert after == {**dict.fromkeys(TABLES - {"alembic_version"}, 0), **before, "history": sum(old.values())}
+    database.close()
+
+
+def test_what_the_old_tables_held_becomes_a_history_in_its_order_whose_chain_holds(any_database: str) -> None:
+    with old_database("0004") as connection:
+        for statements in STATEMENTS["0004"]:
+            insert(connection, statements)
+    database = open_database()
+    with database.read() as session:
+        entries = history.page(session, history.HistoryFilter())[::-1]
+        assert history.verify(session) == history.Verification(n=6, head=entries[-1].hash)
+    database.close()
+    noon = "2025-03-30T12:00:00.000000+00:00"
+    assert [(e.id, e.at, e.what, e.who, e.dataset, e.class_name, e.model_digest) for e in entries] == [
+        (1, "2025-03-30T08:15:30.123456+00:00", "training failed", "", "parts", "disc", ""),
+        (2, noon, "trained", "", "parts", "my disc", "d"),
+        (3, noon, "training interrupted", "", "parts", "disc", ""),
+        (4, noon, "recorded", "", "parts", "my disc", "d"),
+        (5, noon, "calibrated", "training", "parts", "my disc", "d"),
+        (6, noon, "recalibrated", "Ada", "parts", "my disc", "d"),
+    ]
+    assert [json.loads(entry.details) for entry in entries] == [
+        {"config": {}, "error": "disk full", "started_at": "2025-03-30T08:15:30.123456+00:00"},
+        {
+            "job_id": "j",
+            "config": {"model": {"res": 3}},
+            "metrics": {"image_auroc": 0.9},
+            "started_at": "2025-03-30T08:15:30.123456+00:00",
+        },
+        {"config": {}, "started_at": noon},
+        {"net": "res18", "res": 3, "created_at": "2025-03-30T08:15:30.123456+00:00"},
+        {"version": 1, "calibration": {"image_threshold": 0.5}},
+        {"version": 2, "calibration": {"image_threshold": 0.25}},
+    ]
+
+
+def test_a_migration_that_would_leave_rows_without_what_they_refer_to_is_taken_back(
+    sqlite_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def upgrade_and_lose(config: Config, revision: str) -> None:
+        original(config, revision)
+        config.attributes["connection"].execute(text("DELETE FROM images"))
+
+    with old_database("0004") as connection:
+        for statements in STATEMENTS["0004"]:
+            insert(connection, statements)
+        before = counts(connection)
+    original = command.upgrade
+    monkeypatch.setattr(command, "upgrade", upgrade_and_lose)
+    with pytest.raises(StorageError, match="would refer to rows that are gone"):
+        open_database()
+    engine = create_engine(sqlite_url)
+    with engine.connect() as connection:
+        assert counts(connection) == before
+    engine.dispose()
+
+
 def test_the_newest_migration_equals_the_tables_of_the_code(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
@@ -170,7 +275,7 @@ def test_the_newest_migration_equals_the_tables_of_the_code(database: Database) 
 
 def test_a_missing_index_would_be_noticed(database: Database) -> None:
     with database.write() as session:
-        session.execute(text("DROP INDEX ix_runs_started_at"))
+        session.execute(text("DROP INDEX ix_annotations_reviewer"))
     with database.engine.connect() as connection:
         difference = compare_metadata(MigrationContext.configure(connection), Base.metadata)
     assert [entry[0] for entry in difference] == ["add_index"]
@@ -228,7 +333,7 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0004.*Update the program"):
+    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0005.*Update the program"):
         open_database()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -240,14 +345,14 @@ def test_the_template_makes_a_migration_that_runs(
     folder = tmp_path / "100% migrations"  # a name that Alembic's settings would read as a placeholder
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("__pycache__"))
     with database.write() as session:
-        session.execute(text("DROP INDEX ix_runs_started_at"))
+        session.execute(text("DROP INDEX ix_annotations_reviewer"))
     with database.engine.connect() as connection:
-        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0005")
-    (made,) = (folder / "versions").glob("0005_*.py")
+        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0006")
+    (made,) = (folder / "versions").glob("0006_*.py")
     assert made.read_text().startswith('"""index again."""')
 
     monkeypatch.setattr(migrate.migration_config, "__defaults__", (folder,))
     database.migrate()
     with database.read() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0005"
-    assert "ix_runs_started_at" in {index["name"] for index in inspect(database.engine).get_indexes("runs")}
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
+    assert "ix_annotations_reviewer" in {index["name"] for index in inspect(database.engine).get_indexes("annotations")}

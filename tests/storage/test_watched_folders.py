@@ -6,7 +6,7 @@ import pytest
 from skrd4ad.errors import StorageError
 from skrd4ad.storage import watched_folders as watches
 from skrd4ad.storage.database import Database
-from skrd4ad.storage.reviews import ask_for_review, save_image
+from skrd4ad.storage.predictions import ask_for_review, save_image
 from skrd4ad.storage.watched_folders import FileCounts, SeenFile
 
 MODEL = PurePath("/models/parts/disc/one")

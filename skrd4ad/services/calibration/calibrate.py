@@ -1,7 +1,7 @@
 """Choosing the thresholds of a model: what the Calibrate page and ``skrd4ad calibrate`` do."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +14,11 @@ from skrd4ad.metrics.consequences import Consequences, consequences
 from skrd4ad.metrics.thresholds import conformal_threshold, false_reject_interval, smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration, heat_top_above, this_moment
 from skrd4ad.model_folder.folder import save_calibration
+from skrd4ad.model_folder.folder import use_version as set_version
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.calibration.log import note_calibrations
 from skrd4ad.services.calibration.scores import Distributions, ScoredImage, score_distributions
 from skrd4ad.services.calibration.threshold_choice import METHODS, Choice, Way, thresholds_of
+from skrd4ad.services.history import What, record
 from skrd4ad.types import DatasetClass, Progress
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "recalibrate",
     "save",
     "score_distributions",
+    "use_version",
 ]
 
 
@@ -129,8 +131,21 @@ def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
     # the moment it is signed, not that of the proposal
     signed = replace(proposal.calibration, who=who.strip(), note=note.strip(), created_at=this_moment())
     saved = save_calibration(proposal.folder, signed, ignore_mask=proposal.new_mask)
-    note_calibrations(saved)
+    assert saved.calibration is not None
+    _record("calibrated" if saved.calibration.version == 1 else "recalibrated", saved, who=who.strip())
     return saved
+
+
+def use_version(folder: Path, version: int) -> ModelInfo:
+    """Make an earlier version of a model's calibration the current one.
+
+    Raises:
+        ConfigError: there is no such version.
+        CheckpointError: the model folder cannot be written, or is none.
+    """
+    info = set_version(folder, version)
+    _record("calibration chosen", info)
+    return info
 
 
 def recalibrate(
@@ -191,6 +206,14 @@ def surface_with(current: Surface, *, min_area: int | None = None, mask: NDArray
         raise ConfigError("The mask ignores the whole image; leave something to look at.")
     ignored = current.ignored if mask is None else mask if mask.any() else None
     return Surface(min_area=current.min_area if min_area is None else min_area, ignored=ignored)
+
+
+def _record(what: What, info: ModelInfo, *, who: str = "") -> None:
+    calibration = info.calibration
+    assert calibration is not None
+    values = asdict(calibration)
+    del values["scores"]  # hundreds of numbers, which stay in the model folder
+    record(what, info, who=who, details={"version": calibration.version, "calibration": values})
 
 
 def _data_in_words(found: Distributions, choice: Choice, *, uses_labels: bool) -> str:

@@ -3,6 +3,7 @@
 from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import change_about, read_about
+from skrd4ad.services.history import record
 from skrd4ad.services.improve.compare import LabelComparison
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.score_queue import submit_scoring
@@ -22,12 +23,19 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
     what = "Used from now on" if used else f"Not used; {comparison.old.info.folder.name} was kept"
     figures, new = comparison.new.figures, comparison.new.info
-    added = (
-        f"{what}: compared with {comparison.old.info.folder.name} on {figures.n_good} good and {figures.n_defect} "
-        f"defective labelled images. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
+    reason = (
+        f"compared with {comparison.old.info.folder.name} on {figures.n_good} good and {figures.n_defect} defective "
+        "labelled images"
     )
+    added = f"{what}: {reason}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
     before = read_about(new.folder).note
     change_about(new.folder, note=f"{before}\n{added}" if before else added, adopted=used)
+    record(
+        "promoted" if used else "set aside",
+        new,
+        who=reviewer_name(who),
+        details={"instead_of" if used else "kept": str(comparison.old.info.folder), "because": reason},
+    )
     return added
 
 

@@ -15,10 +15,11 @@ from sqlalchemy.orm import Session
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
+from skrd4ad.services.history import acting_as, acting_user
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.process import give_way, is_alive, niceness, this_process
 from skrd4ad.services.jobs.view import JobView, view_of
-from skrd4ad.storage import jobs, runs
+from skrd4ad.storage import history, jobs
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.jobs import Ending, JobState, Wish
 from skrd4ad.storage.tables import utc_now
@@ -85,7 +86,7 @@ class JobQueue:
             with self._database.write() as session:
                 jobs.add_job(session, job_id=handle.id, kind=kind, title=title, request=request, owner=self._owner)
             self._handles[handle.id] = handle
-            self._waiting[kind in LIGHT].append((handle, work))
+            self._waiting[kind in LIGHT].append((handle, _signed(work, acting_user())))
             if not self._threads:
                 self._start_threads()
             self._changed.notify_all()
@@ -173,10 +174,17 @@ class JobQueue:
                 if not is_alive(job.owner, heartbeat_at=job.heartbeat_at, now=now)
             ]
             for job in lost:
+                if job.kind == "train" and job.state == "running":
+                    history.append(
+                        session,
+                        what="training interrupted",
+                        who="",
+                        class_name=str(job.request.get("class_name", "")),
+                        details={"job": job.id, "title": job.title},
+                    )
                 jobs.end_job(
                     session, job.id, "interrupted", error="The program ended before this job did. Start it again."
                 )
-            runs.interrupt_runs(session, [job.id for job in lost])
             return [view_of(job, {}) for job in lost]
 
     def close(self) -> None:
@@ -277,6 +285,16 @@ class _Outcome:
 
     def store(self, session: Session) -> None:
         jobs.end_job(session, self.job_id, self.state, result=self.result, error=self.error, details=self.details)
+
+
+def _signed(work: Work, user: str) -> Work:
+    """The work under the name of who asked for it: its thread does not know the browser."""
+
+    def signed(handle: JobHandle) -> Mapping[str, Any]:
+        with acting_as(user):
+            return work(handle)
+
+    return signed
 
 
 def _do(work: Work, handle: JobHandle) -> _Outcome:

@@ -9,7 +9,7 @@ from skrd4ad.errors import ImageError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
-from skrd4ad.storage import reviews
+from skrd4ad.storage import predictions
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import save_class_image
 from skrd4ad.types import Verdict
@@ -56,9 +56,9 @@ def send_to_review(info: ModelInfo, requests: Iterable[ReviewRequest]) -> int:
             ) from error
         kept, digest = keep_upload(content, name=request.name), content_digest(content)
         with workspace_database().write() as session:
-            reviews.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
+            predictions.save_image(session, digest=digest, name=request.name, file=kept.relative_to(workspace()))
             save_class_image(session, digest=digest, dataset=info.dataset, class_name=info.class_name, origin="inspect")
-            added += reviews.ask_for_review(
+            added += predictions.ask_for_review(
                 session,
                 image_digest=digest,
                 model_digest=info.digest,
@@ -84,7 +84,7 @@ def waiting_images() -> list[WaitingImage]:
                 threshold=said.threshold,
                 model_folder=Path(said.model_folder),
             )
-            for image, said in reviews.waiting(session)
+            for image, said in predictions.waiting(session)
         ]
 
 

@@ -23,8 +23,7 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import Said, save_predictions
-from skrd4ad.storage.predictions import count_without_score, forget_notes, save_look, without_score
-from skrd4ad.storage.reviews import ask_for_reviews
+from skrd4ad.storage.predictions import ask_for_reviews, count_without_score, forget_notes, save_look, without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.types import Progress
 

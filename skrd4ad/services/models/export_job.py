@@ -18,6 +18,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
+from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.types import DatasetClass
 
@@ -94,16 +95,23 @@ def make_export(
     chosen, unchecked = _check_images(data, images)
     normals = () if data is None else data.train
     export = export_model(predictor, settings, out=out, normals=normals, report=report, check=check)
-    if chosen is None:
-        return MadeExport(export=export, certificate=None, unchecked=unchecked)
-    try:
-        certificate = check_export(
-            export, predictor, chosen, max_flips=max_flips, threads=threads, report=report, check=check
-        )
-    except BaseException:
-        shutil.rmtree(export.folder, ignore_errors=True)
-        raise
-    return MadeExport(export=export, certificate=certificate, unchecked="")
+    certificate = None
+    if chosen is not None:
+        try:
+            certificate = check_export(
+                export, predictor, chosen, max_flips=max_flips, threads=threads, report=report, check=check
+            )
+        except BaseException:
+            shutil.rmtree(export.folder, ignore_errors=True)
+            raise
+    made = MadeExport(export=export, certificate=certificate, unchecked=unchecked if chosen is None else "")
+    passed = None if certificate is None else certificate.passed
+    record(
+        "exported",
+        predictor.info,
+        details={**documents.to_plain(settings), "folder": str(export.folder), "passed": passed},
+    )
+    return made
 
 
 def submit_export(request: ExportRequest) -> str:

@@ -20,14 +20,13 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import About, change_about, read_about, title_of
 from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints, workspace
+from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.services.training import KIND as TRAINING
-from skrd4ad.services.training import record_model
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.trained_models import forget_model
 from skrd4ad.types import Progress
 
 
@@ -93,7 +92,11 @@ def rename_model(folder: Path, name: str) -> About:
         ConfigError: the name is too long or has several lines.
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
-    return change_about(_own(folder), name=name)
+    own = _own(folder)
+    before = read_about(own).name
+    about = change_about(own, name=name)
+    record("renamed", read_info(own), details={"name": about.name, "before": before})
+    return about
 
 
 def note_model(folder: Path, note: str) -> About:
@@ -103,7 +106,10 @@ def note_model(folder: Path, note: str) -> About:
         ConfigError: the note is too long.
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
-    return change_about(_own(folder), note=note)
+    own = _own(folder)
+    about = change_about(own, note=note)
+    record("noted", read_info(own), details={"note": about.note})
+    return about
 
 
 def archive_model(folder: Path) -> About:
@@ -112,7 +118,10 @@ def archive_model(folder: Path) -> About:
     Raises:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
-    return change_about(_own(folder), archived=True)
+    own = _own(folder)
+    about = change_about(own, archived=True)
+    record("archived", read_info(own))
+    return about
 
 
 def unarchive_model(folder: Path) -> About:
@@ -121,7 +130,10 @@ def unarchive_model(folder: Path) -> About:
     Raises:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
-    return change_about(_own(folder), archived=False)
+    own = _own(folder)
+    about = change_about(own, archived=False)
+    record("unarchived", read_info(own))
+    return about
 
 
 def card_of(model: LibraryModel) -> str:
@@ -170,7 +182,7 @@ def what_goes(folder: Path) -> Deletion:
 
 
 def delete_model(folder: Path) -> None:
-    """Delete a model folder with all that is in it, and its row in the database. Nothing brings it back.
+    """Delete a model folder with all that is in it. Nothing brings it back.
 
     Evaluations, labels and reviews made with it stay. Folders that were watched for it once leave the list.
 
@@ -186,6 +198,10 @@ def delete_model(folder: Path) -> None:
         raise CheckpointError(
             f"{own} judges what comes into {', '.join(watched)}. Stop watching on the Label page first."
         )
+    try:
+        info, title = read_info(own), what_goes(own).title
+    except CheckpointError:  # damaged models are deleted too
+        info, title = None, own.name
     # out of sight first: a folder that is half deleted would be listed as damaged
     gone = own.with_name(f".{own.name}.{uuid.uuid4().hex[:8]}")
     try:
@@ -194,10 +210,10 @@ def delete_model(folder: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"{own} cannot be deleted: {error.strerror or error}.") from error
     with workspace_database().write() as session:
-        forget_model(session, own)
         for watch in watched_folders.all_watches(session, active=False):
             if Path(watch.model_folder) == own:
                 watched_folders.forget_watch(session, watch.id)
+    record("deleted", info, folder=own, details={"title": title})
 
 
 def bundle_of(folder: Path) -> tuple[str, bytes]:
@@ -207,10 +223,13 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
         CheckpointError: this is no model of the library, or it is damaged.
     """
     own = _own(folder)
+    info = read_info(own)
     with _scratch() as place:
-        file = place / bundle_name(read_info(own))
+        file = place / bundle_name(info)
         write_bundle(own, file)
-        return file.name, file.read_bytes()
+        content = file.read_bytes()
+    record("exported", info, details={"format": "bundle", "file": file.name})
+    return file.name, content
 
 
 def import_uploaded_bundle(name: str, content: bytes) -> ImportedBundle:
@@ -221,7 +240,7 @@ def import_uploaded_bundle(name: str, content: bytes) -> ImportedBundle:
     """
     found = import_bundle(content, out=checkpoints(), name=name)
     if not found.existed:
-        record_model(workspace_database(), found.info)
+        record("imported", found.info, details={"file": name})
     return found
 
 
@@ -262,7 +281,7 @@ def import_uploaded_checkpoint(
             weights=weights,
             progress=progress,
         )
-    record_model(workspace_database(), info)
+    record("imported", info, details={"file": name})
     return info
 
 

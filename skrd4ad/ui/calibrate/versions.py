@@ -7,9 +7,9 @@ import streamlit as st
 
 from skrd4ad.format import format_number, format_rate
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.model_folder.folder import read_history, use_version
+from skrd4ad.model_folder.folder import read_history
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.calibration.calibrate import Proposal, save
+from skrd4ad.services.calibration.calibrate import Proposal, save, use_version
 from skrd4ad.ui.calibrate.surface import forget_surface
 from skrd4ad.ui.frame import halves
 

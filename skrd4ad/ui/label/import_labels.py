@@ -27,8 +27,9 @@ from skrd4ad.services.labelling.exchange.import_job import (
 from skrd4ad.services.labelling.exchange.merge import Conflicts
 from skrd4ad.services.labelling.exchange.records import FORMATS
 from skrd4ad.services.labelling.exchange.transfer import kinds_line
+from skrd4ad.ui.acting import known_reviewer
 from skrd4ad.ui.frame import POLL_SECONDS, section
-from skrd4ad.ui.label.reviewer import ask_reviewer, known_reviewer
+from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import STATES, progress_of

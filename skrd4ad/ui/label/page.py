@@ -6,6 +6,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
+from skrd4ad.ui.acting import known_reviewer
 from skrd4ad.ui.frame import halves, section, shielded
 from skrd4ad.ui.label.add import CAME, add_data_set, has_data_set, offer_images, tell_added
 from skrd4ad.ui.label.canvas import show_stage
@@ -17,7 +18,7 @@ from skrd4ad.ui.label.import_labels import show_import
 from skrd4ad.ui.label.improve.page import show_loop
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import show_list
-from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, known_reviewer, offer_change
+from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, offer_change
 from skrd4ad.ui.label.sections import go_to_section, pick_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching

@@ -1,30 +1,13 @@
 """Who decides: the name from the login where there is one, else asked once and kept by the browser."""
 
-from collections.abc import Mapping
-from typing import Any
-from urllib.parse import unquote
-
 import streamlit as st
 from streamlit.errors import StreamlitAPIException
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.labelling.annotate import reviewer_name
+from skrd4ad.ui.acting import REVIEWER, login_of
 from skrd4ad.ui.frame import show_error
-from skrd4ad.ui.label.improve.state import REVIEWER
 from skrd4ad.ui.label.text import plain
-
-COOKIE = "skrd4ad_reviewer"
-
-
-def known_reviewer() -> str | None:
-    """The reviewer's name; None while there is none."""
-    login = login_of(st.user.to_dict())
-    if login is not None:
-        name = reviewer_name(login) if login else None
-    else:
-        name = st.session_state.get(REVIEWER) or name_from_cookie(st.context.cookies.get(COOKIE))
-    st.session_state[REVIEWER] = name
-    return name
 
 
 def ask_reviewer() -> None:
@@ -52,23 +35,6 @@ def offer_change(reviewer: str) -> None:
 def has_login() -> bool:
     """Whether the app has a login; the name is then not the browser's to keep."""
     return login_of(st.user.to_dict()) is not None
-
-
-def login_of(user: Mapping[str, Any]) -> str | None:
-    """Name of a login, "" before one; None where the app has no login."""
-    if "is_logged_in" not in user:
-        return None
-    if not user["is_logged_in"]:
-        return ""
-    return str(user.get("name") or user.get("email") or user.get("sub") or "")
-
-
-def name_from_cookie(value: str | None) -> str | None:
-    """The name that a browser kept; None when it kept none that can be used."""
-    try:
-        return reviewer_name(unquote(value or ""))
-    except ConfigError:
-        return None
 
 
 def _ask_for_login() -> None:

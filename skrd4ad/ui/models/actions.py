@@ -24,6 +24,7 @@ from skrd4ad.services.models.library import (
     what_goes,
 )
 from skrd4ad.services.models.list import list_models
+from skrd4ad.ui.acting import as_reviewer
 from skrd4ad.ui.frame import choose_model, chosen_model, shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
@@ -67,7 +68,7 @@ def show_actions(model: LibraryModel) -> None:
         intact = not weights_problem(info)
         st.download_button(
             "Bundle",
-            lambda: bundle_of(info.folder)[1],
+            as_reviewer(lambda: bundle_of(info.folder)[1]),
             file_name=bundle_name(info),
             mime="application/zip",
             icon=":material/download:",

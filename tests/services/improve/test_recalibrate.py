@@ -9,12 +9,11 @@ import torch
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.thresholds import conformal_threshold
-from skrd4ad.model_folder.folder import read_history, read_info, use_version
+from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.calibration.calibrate import Choice, save
+from skrd4ad.services.calibration.calibrate import Choice, save, use_version
+from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page
 from skrd4ad.services.improve.recalibrate import confirmed_normals, recalibration
-from skrd4ad.storage.calibrations import calibrations_of
-from skrd4ad.storage.database import workspace_database
 from skrd4ad.types import DatasetClass
 from tests.loop_world import decide, known_of, part, put, say
 
@@ -146,15 +145,15 @@ def test_a_saved_calibration_is_traceable_in_the_database(
     known = known_of(info, disc)
     found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.2), with_defects=True)
     saved = save(found.proposal, who=" A. Mason ", note="new lamp")
-    use_version(info.folder, 1)
-    with workspace_database().read() as session:
-        rows = calibrations_of(session, info.digest, model_folder=info.folder)
-        stored = [(row.version, row.who, row.values["image_threshold"], row.values["note"]) for row in rows]
-    history = read_history(info.folder)
-    assert history is not None and saved.calibration is not None
-    assert stored[0][:2] == (1, "training")
-    assert stored[1] == (2, "A. Mason", saved.calibration.image_threshold, "new lamp")
-    assert [row.values for row in rows] == [to_plain(each) for each in history.versions]
+    with acting_as("Bo"):
+        use_version(info.folder, 1)
+    chosen, stored = history_page(HistoryFilter()).entries
+    assert (stored.what, stored.who, stored.model_folder) == ("recalibrated", "A. Mason", str(info.folder))
+    assert (chosen.what, chosen.who, details_of(chosen)["version"]) == ("calibration chosen", "Bo", 1)
+    assert saved.calibration is not None
+    values = to_plain(saved.calibration)
+    assert values.pop("scores") and values["note"] == "new lamp"
+    assert details_of(stored) == {"version": 2, "calibration": values}
 
 
 def test_a_calibration_is_saved_without_the_database(
@@ -171,4 +170,4 @@ def test_a_calibration_is_saved_without_the_database(
     monkeypatch.setenv("SKRD4AD_DATABASE_URL", f"sqlite:///{tmp_path}/no/such/folder/x.db")
     with caplog.at_level("WARNING", logger="skrd4ad"):
         assert save(found.proposal, who="Ada").calibration_versions == 2
-    assert "not in the database" in caplog.text
+    assert "the history does not tell that this was recalibrated" in caplog.text

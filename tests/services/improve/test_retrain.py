@@ -17,6 +17,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import seen_by, split_holdout
 from skrd4ad.paths import workspace
 from skrd4ad.services import training
+from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.improve import retrain, retrain_data
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain import (
@@ -41,8 +42,6 @@ from skrd4ad.services.improve.retrain_data import (
 )
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
-from skrd4ad.storage.calibrations import calibrations_of
-from skrd4ad.storage.database import workspace_database
 from skrd4ad.types import DatasetClass
 from tests.loop_world import decide, known_of, label_sample, part, put
 
@@ -102,7 +101,7 @@ def roles(plan: RetrainPlan) -> dict[str, str]:
 
 def retrained(old: ModelInfo, disc: DatasetClass, **changes: object) -> ModelInfo:
     request = replace(retrain_request(plan_of(old, disc), config=QUICK), **changes)  # type: ignore[arg-type]
-    return train_class(disc, request, out=old.folder.parents[2], database=workspace_database())
+    return train_class(disc, request, out=old.folder.parents[2])
 
 
 # ---- what each image is for ----
@@ -258,7 +257,7 @@ def test_without_its_own_images_a_model_is_retrained_on_enough_labels_alone(
     assert plan.problem is None and plan.own == 0
     request = retrain_request(plan, config=QUICK)
     assert request.source == ""
-    new = train_class(empty_class(old), request, out=old.folder.parents[2], database=None)
+    new = train_class(empty_class(old), request, out=old.folder.parents[2])
     assert (new.dataset, new.class_name) == (old.dataset, old.class_name)
     assert new.data["source"] == old.data["source"]
     assert "were not at hand" in new.data["note"]
@@ -275,10 +274,10 @@ def test_a_changed_file_stops_the_training_before_it_begins(
     shutil.copy(others.train[0].path, copy)
     os.utime(copy, ns=(1, 1))
     with pytest.raises(DataError, match="was changed since it was labelled good"):
-        train_class(disc, request, out=old.folder.parents[2], database=None)
+        train_class(disc, request, out=old.folder.parents[2])
     copy.unlink()
     with pytest.raises(DataError, match="is not at"):
-        train_class(disc, request, out=old.folder.parents[2], database=None)
+        train_class(disc, request, out=old.folder.parents[2])
 
 
 # ---- the labels of a request ----
@@ -328,8 +327,8 @@ def test_a_job_retrains_and_shows_the_new_model_every_labelled_image(
     assert "goes on from run" in done.title
     new = read_info(Path(done.result["folder"]))  # type: ignore[index]
     assert all(image.score is not None for image in read_book(new).images.values())
-    with workspace_database().read() as session:
-        assert [row.who for row in calibrations_of(session, new.digest)] == ["training"]
+    (entry,) = history_page(HistoryFilter(what=("retrained",))).entries
+    assert (entry.model_digest, details_of(entry)["start_from"]) == (new.digest, str(old.folder))
     assert not active_retrainings(old) and successors_of(old) == [new]
 
 
@@ -338,7 +337,7 @@ def test_an_interrupted_job_goes_on_with_the_labels_it_was_asked_with(
 ) -> None:
     plan = plan_of(old, disc)
     config = replace(QUICK, epochs=2)
-    whole = train_class(disc, retrain_request(plan, config=config), out=old.folder.parents[3] / "x", database=None)
+    whole = train_class(disc, retrain_request(plan, config=config), out=old.folder.parents[3] / "x")
     observer_of = training._observer_of
 
     def stopping(handle: object) -> training.Observer:

@@ -1,3 +1,4 @@
+import json
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ from skrd4ad.errors import ConfigError, DataError, StorageError, TrainingError
 from skrd4ad.services.jobs import queue as jobs_module
 from skrd4ad.services.jobs.process import NICENESS
 from skrd4ad.services.jobs.queue import JobHandle, JobQueue, JobView, queue, reset_queue
+from skrd4ad.storage import history
 from skrd4ad.storage import jobs as job_rows
-from skrd4ad.storage import runs
 from skrd4ad.storage.database import Database, open_database
 
 LONG = 20.0  # seconds: an upper bound for a broken queue, never waited for by a working one
@@ -427,8 +428,6 @@ def other_process(home: Path) -> Iterator[OtherProcess]:
 def test_the_jobs_of_a_killed_process_are_interrupted_at_the_next_start(
     home: Path, database: Database, other_process: OtherProcess, reaped: bool
 ) -> None:
-    with database.write() as session:
-        runs.add_run(session, dataset="d", class_name="c", config={}, folder=Path("m"), job_id=other_process.running)
     other_process.kill()
     if reaped:
         other_process.process.wait()
@@ -444,7 +443,10 @@ def test_the_jobs_of_a_killed_process_are_interrupted_at_the_next_start(
     assert restarted.get(other_process.waiting).state == "interrupted"
     assert restarted.active() == []
     with database.read() as session:
-        assert [run.state for run in runs.latest_runs(session)] == ["interrupted"]
+        entries = history.page(session, history.HistoryFilter())
+        assert [(entry.what, json.loads(entry.details)["job"]) for entry in entries] == [
+            ("training interrupted", other_process.running)
+        ]
     again = restarted.submit(kind=lost.kind, title=lost.title, request=lost.request, work=lambda _: {})
     assert restarted.wait(again, LONG).state == "done"
 

@@ -31,8 +31,7 @@ from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem, save_class_image
-from skrd4ad.storage.predictions import save_look
-from skrd4ad.storage.reviews import save_image
+from skrd4ad.storage.predictions import save_image, save_look
 from tests.label_world import page_of_queue
 
 HEIGHT, WIDTH = 6, 8

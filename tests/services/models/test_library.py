@@ -3,6 +3,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.model_folder.folder import CARD, read_info
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.models.skrd import build_student
+from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.services.models.library import (
     LibraryModel,
@@ -30,10 +32,8 @@ from skrd4ad.services.models.library import (
     what_goes,
 )
 from skrd4ad.services.models.list import list_models
-from skrd4ad.services.training import record_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import utc_now
-from skrd4ad.storage.trained_models import all_models
 from skrd4ad.storage.watched_folders import all_watches, begin_watch, stop_watch
 
 Model = Callable[[str], Path]
@@ -58,9 +58,10 @@ def model(world: Path, tiny_model: tuple[Path, Path]) -> Model:
     return lambda name: Path(shutil.copytree(tiny_model[0], world / "models" / "parts" / "machined_disc" / name))
 
 
-def known() -> list[str]:
-    with workspace_database().read() as session:
-        return [Path(row.folder).name for row in all_models(session)]
+def recorded() -> list[tuple[str, str, dict[str, Any]]]:
+    """What happened to which model folder, with details, oldest first."""
+    entries = history_page(HistoryFilter()).entries[::-1]
+    return [(entry.what, Path(entry.model_folder).name, details_of(entry)) for entry in entries]
 
 
 def names(search: str = "", *, archived: bool = False) -> list[str]:
@@ -90,6 +91,7 @@ def test_an_archived_model_is_kept_but_not_offered(model: Model) -> None:
     assert len(list_models(archived=True)[0]) == 2
     unarchive_model(first)
     assert names() == ["first", "second"]
+    assert recorded() == [("archived", "first", {}), ("unarchived", "first", {})]
 
 
 def test_damaged_models_are_listed_and_can_be_deleted(model: Model) -> None:
@@ -100,23 +102,22 @@ def test_damaged_models_are_listed_and_can_be_deleted(model: Model) -> None:
     assert (found, [each.folder for each in broken]) == ([], [first, second])
     delete_model(first)
     assert not first.exists()
+    assert recorded() == [("deleted", "first", {"title": "first"})]
 
 
 def test_deleting_says_what_goes_and_takes_all_of_it(model: Model, world: Path) -> None:
-    first, second = model("first"), model("second")
+    first, _ = model("first"), model("second")
     rename_model(first, "Station 4")
     export = first / "exports" / "onnx-fp32-any"
     export.mkdir(parents=True)
     (export / "manifest.json").write_bytes(bytes(1000))
-    record_model(workspace_database(), read_info(first))
-    record_model(workspace_database(), read_info(second))
     going = what_goes(first)
     files = [path for path in first.rglob("*") if path.is_file()]
     assert (going.title, going.exports, going.folder) == ("Station 4", ("onnx-fp32-any",), first)
     assert (going.files, going.size) == (len(files), sum(path.stat().st_size for path in files))
     delete_model(first)
     assert [path.name for path in first.parent.iterdir()] == ["second"]
-    assert known() == ["second"]
+    assert recorded()[-1] == ("deleted", "first", {"title": "Station 4"})
     with pytest.raises(CheckpointError, match="may have been deleted"):
         delete_model(first)
 
@@ -205,6 +206,10 @@ def test_the_card_is_that_of_the_folder_with_what_people_say_of_the_model(model:
     assert card_in(folder) == (folder / CARD).read_text(encoding="utf-8")
     rename_model(folder, "Line 3")
     note_model(folder, "new lamp\n| since May")
+    assert recorded() == [
+        ("renamed", "first", {"before": "", "name": "Line 3"}),
+        ("noted", "first", {"note": "new lamp\n| since May"}),
+    ]
     card = card_in(folder)
     assert "Name: Line 3" in card and "Note: new lamp | since May" in card
     assert card.startswith("# machined_disc (parts)")
@@ -219,11 +224,11 @@ def test_a_bundle_goes_to_another_library(model: Model, world: Path, monkeypatch
     name, content = bundle_of(first)
     assert name == "parts-machined_disc-first.skrd4ad.zip"
     assert import_uploaded_bundle(name, content).existed
-    assert known() == []
+    assert recorded() == [("exported", "first", {"format": "bundle", "file": name})]
     monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(world / "other"))
     found = import_uploaded_bundle("my upload.zip", content)
     assert (found.existed, found.info.folder) == (False, world / "other" / "parts" / "machined_disc" / "first")
-    assert known() == ["first"]
+    assert recorded()[1:] == [("imported", "first", {"file": "my upload.zip"})]
     assert list_library(search="my upload")[0][0].about.imported.startswith("my upload.zip, ")
     with pytest.raises(CheckpointError, match=r"my upload\.zip"):
         import_uploaded_bundle("my upload.zip", content[: len(content) // 2])
@@ -247,7 +252,7 @@ def test_a_checkpoint_of_the_original_code_is_imported(world: Path) -> None:
         config,
     )
     assert info.folder.parent == world / "models" / "mvtec" / "bottle"
-    assert known() == [info.folder.name]
+    assert recorded() == [("imported", info.folder.name, {"file": "../sub/bottle.pth"})]
     with pytest.raises(CheckpointError, match=r"broken\.pth"):
         import_uploaded_checkpoint("broken.pth", b"no checkpoint", model=config, dataset="mvtec")
     with pytest.raises(CheckpointError, match=r"allowed: \.pth, \.pt, \.safetensors"):

@@ -2,7 +2,7 @@ from urllib.parse import quote
 
 import pytest
 
-from skrd4ad.ui.label.reviewer import login_of, name_from_cookie
+from skrd4ad.ui.acting import login_of, name_from_cookie
 
 
 @pytest.mark.parametrize(

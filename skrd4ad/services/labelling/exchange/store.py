@@ -12,6 +12,7 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, ConflictError, DataError, ImageError
 from skrd4ad.paths import workspace
+from skrd4ad.services.history import record
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
 from skrd4ad.services.labelling.exchange.records import CocoMask, Format, MaskSource
@@ -152,6 +153,13 @@ def run_import(
                 file = None if revision.mask_file is None else masks[revision.mask_file]
                 annotations.append(replace(revision, number=number, mask_file=file).columns(entry.digest))
         add_rows(session, images=new_images, class_images=class_images, annotations=annotations)
+    record(
+        "labels imported",
+        who=reviewer,
+        dataset=plan.dataset,
+        class_name=plan.class_name,
+        details={"format": plan.format, "images": len(new_images), "decisions": len(annotations)},
+    )
     return Imported(
         kinds=kinds,
         decisions=len(annotations),

@@ -17,6 +17,7 @@ from skrd4ad.format import plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import workspace
 from skrd4ad.services.datasets import made_folder
+from skrd4ad.services.history import record
 from skrd4ad.services.labelling.exchange import csv_format
 from skrd4ad.services.labelling.exchange.coco_read import read_coco
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
@@ -53,13 +54,16 @@ def export_zip_bytes(plan: ExportPlan, *, progress: Progress | None = None) -> t
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
         exported = write_export(plan, zip_sink(archive), progress=progress)
+    _record(plan, exported, to="download")
     return stream.getvalue(), exported
 
 
 def export_zip(plan: ExportPlan, file: Path, *, progress: Progress | None = None) -> Exported:
     """Write an export as a ZIP file, which replaces one of that name."""
     with new_file(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        return write_export(plan, zip_sink(archive), progress=progress)
+        exported = write_export(plan, zip_sink(archive), progress=progress)
+    _record(plan, exported, to=str(file.absolute()))
+    return exported
 
 
 def export_folder(
@@ -78,7 +82,17 @@ def export_folder(
         folder = free_name(workspace() / _EXPORTS / name)
     with new_folder(folder) as temporary:
         exported = write_export(plan, folder_sink(temporary), progress=progress)
+    _record(plan, exported, to=str(folder.absolute()))
     return folder, exported
+
+
+def _record(plan: ExportPlan, exported: Exported, *, to: str) -> None:
+    record(
+        "labels exported",
+        dataset=plan.wanted.dataset,
+        class_name=plan.wanted.class_name,
+        details={"format": plan.options.format, "images": exported.images, "masks": exported.masks, "to": to},
+    )
 
 
 def make_dataset(plan: ExportPlan, name: str, *, progress: Progress | None = None) -> tuple[Path, Exported]:

@@ -12,9 +12,8 @@ from skrd4ad.model_folder.seen_images import Seen, seen_by
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
+from skrd4ad.ui.acting import REVIEWER
 
-REVIEWER = "label-reviewer"
-"""Where the Label page keeps the reviewer's name."""
 OPEN = "label-open"
 """Where the loop leaves the digest of an image that the Label page shall take in hand."""
 _BOOKS = "_label-loop-books"

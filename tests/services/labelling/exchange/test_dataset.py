@@ -67,7 +67,7 @@ def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, ho
         model=ModelConfig(image_size=64),
         train=TrainConfig(epochs=1, batch_size=4, holdout=0.25),
     )
-    info = train_class(found, request, out=home.parent / "models", database=None)
+    info = train_class(found, request, out=home.parent / "models")
     assert (info.dataset, info.class_name) == ("from-the-floor", "disc")
     assert info.metrics is not None
     assert info.metrics["n_good"] == sum(s.label == 0 for s in original.test)

@@ -217,7 +217,7 @@ def test_each_connected_region_is_an_annotation(home: Path) -> None:
 
 def test_a_model_adds_its_scores_to_the_table_and_changes_nothing_else(labelled: None, tmp_path: Path) -> None:
     from skrd4ad.storage.database import workspace_database
-    from skrd4ad.storage.reviews import ask_for_review
+    from skrd4ad.storage.predictions import ask_for_review
 
     digest = item("good 3.png").digest
     with workspace_database().write() as session:
