@@ -1,14 +1,21 @@
-# make run: the app, ready to inspect.  make test: all tests.  make lint: style, types, import direction.
+# make run: the app, ready to inspect.  make test: all tests.  make test-fast: those that take two minutes.
+# make lint: style, types, import direction.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-.PHONY: run test lint browser postgres pango demo-models pictures clean
+# in the order of tests/conftest.py: quick files first
+PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
+.PHONY: run test test-fast lint browser postgres pango demo-models pictures clean
 
 run: $(VENV)/.app pango
 	$(BIN)/python -m streamlit run app.py
 
 test: $(VENV)/.dev browser postgres pango
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
+	$(BIN)/python -m pytest $(PARALLEL)
+
+# without what converts models, trains for long or drives a browser
+test-fast: $(VENV)/.dev postgres pango
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow and not browser"
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -1,59 +1,77 @@
-"""A tiny data set and a tiny trained model, each made once a session and shared: never write to them. And databases."""
+"""What all tests share: a workspace each, folders that are made once a run, databases; more in ``*_fixtures.py``."""
 
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import pytest
-import torch
-
-from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.data.sources import open_dataset
-from skrd4ad.data.synthetic.write import write_synthetic
-from skrd4ad.export.manifest import ExportSettings
-from skrd4ad.export.write import export_model
-from skrd4ad.inference.predict import Predictor
-from skrd4ad.training.train import train
-from tests.postgres_server import PostgresServer, running_postgres
-
+# before torch is imported: the workers of a parallel run share the cores
+os.environ["OMP_NUM_THREADS"] = "1"
 # the app would start a process for every model it shows; tests/services/test_runtimes.py tries that on purpose
 os.environ["SKRD4AD_RUNTIME"] = "torch"
 # a job beside another worker's tests would get a tenth of a core; tests/services/test_jobs.py tries that on purpose
 os.environ["SKRD4AD_NICENESS"] = "0"
+# tests import OpenVINO before the package does, which would let every conversion report to its makers
+sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
+
+import pytest
+import torch
+from filelock import FileLock
+
+from skrd4ad.services.jobs.queue import reset_queue
+from tests.postgres_server import PostgresServer, running_postgres
+
+pytest_plugins = ["tests.model_fixtures", "tests.evaluation_world"]
+
+torch.set_num_threads(1)
+Shared = Callable[[str, Callable[[Path], None]], Path]
+SLOW_LAST = ("services", "engine", "training", "inference", "export", "cli", "app", "e2e")
+"""Folders of tests in the order of their duration; all others come before them."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick files first; in the folders that take long, the longest file first, so that no worker waits at the end."""
+
+    def rank(item: pytest.Item) -> tuple[int, int, str]:
+        folder = item.path.relative_to(Path(__file__).parent).parts[0]
+        if folder not in SLOW_LAST:
+            return -1, 0, ""
+        return SLOW_LAST.index(folder), -item.path.stat().st_size, str(item.path)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")
-def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of a synthetic data set in the MVTec layout: one class, 12 train, 4 good, 2 of each defect, 64x64."""
-    root = tmp_path_factory.mktemp("tiny") / "parts"
-    write_synthetic(root, classes=("machined_disc",), train=12, test_good=4, per_defect=2, size=64)
-    return root
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    """``shared("name", fill)``: a folder that the first worker of a run to ask for it fills; never write to it."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+
+    def folder(name: str, fill: Callable[[Path], None]) -> Path:
+        path, filled = root / "shared" / name, root / "shared" / f"{name}.filled"
+        path.mkdir(parents=True, exist_ok=True)
+        with FileLock(root / "shared" / f"{name}.lock"):
+            if not filled.exists():
+                fill(path)
+                filled.touch()
+        return path
+
+    return folder
 
 
-@pytest.fixture(scope="session")
-def more_parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Root of other images of the same part as in ``tiny_data``: 24 train, 6 good, 2 of each defect, 64x64."""
-    root = tmp_path_factory.mktemp("more") / "others"
-    write_synthetic(root, classes=("machined_disc",), train=24, test_good=6, per_defect=2, size=64, seed=7)
-    return root
-
-
-@pytest.fixture(scope="session")
-def tiny_model(tmp_path_factory: pytest.TempPathFactory, tiny_data: Path) -> tuple[Path, Path]:
-    """Folder of a model trained for two epochs on ``tiny_data``, and the root of that data."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        info = train(
-            open_dataset(tiny_data)[0],
-            model=ModelConfig(image_size=64),
-            config=TrainConfig(epochs=2, batch_size=4, holdout=0.25),
-            out=tmp_path_factory.mktemp("models"),
-            source=str(tiny_data),
-        )
-    finally:
-        torch.set_num_threads(threads)
-    return info.folder, tiny_data
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The workspace of one test, not made yet; its models lie in ``tmp_path/models``, and its jobs end with it."""
+    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+    for name in ("SKRD4AD_DATABASE_URL", "SKRD4AD_WEIGHTS_DIR", "SKRD4AD_CACHE_MB"):
+        monkeypatch.delenv(name, raising=False)
+    # nothing here pulls the plug, so nothing waits for the disk; one test sees that the code would
+    monkeypatch.setattr("os.fsync", lambda _: None)
+    reset_queue()
+    yield tmp_path / "home"
+    reset_queue()
 
 
 @pytest.fixture(scope="session")
@@ -67,36 +85,12 @@ def postgres() -> Iterator[PostgresServer]:
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def any_database(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def any_database(request: pytest.FixtureRequest, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A workspace of its own with an empty database, once of SQLite and once of PostgreSQL; gives which."""
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
     if request.param == "sqlite":
-        monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
         yield "sqlite"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
     with server.new_database() as name:
         monkeypatch.setenv("SKRD4AD_DATABASE_URL", server.url(name))
         yield "postgresql"
-
-
-@pytest.fixture(scope="session")
-def tiny_export(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Path:
-    """Folder of ``tiny_model`` as ONNX in fp32 for any number of images, without a certificate."""
-    return exported(tiny_model[0], ExportSettings(), tmp_path_factory.mktemp("exports") / "onnx-fp32-any")
-
-
-@pytest.fixture(scope="session")
-def tiny_openvino(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Path:
-    """Folder of ``tiny_model`` as OpenVINO IR in fp32 for two images in one call, without a certificate."""
-    settings = ExportSettings(format="openvino", batch=2)
-    return exported(tiny_model[0], settings, tmp_path_factory.mktemp("exports") / "openvino-fp32-batch2")
-
-
-def exported(model: Path, settings: ExportSettings, out: Path) -> Path:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        return export_model(Predictor.load(model), settings, out=out).folder
-    finally:
-        torch.set_num_threads(threads)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
+from skrd4ad.metrics.bootstrap import bootstrap, paired_differences
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation
 from skrd4ad.types import DatasetClass
+
+FEW_REPLICATES = 100
 
 
 @dataclass(frozen=True)
@@ -39,20 +43,40 @@ class EvaluationWorld:
         return found
 
 
-def make_evaluated(root: Path, tiny_model: tuple[Path, Path]) -> None:
-    """Fill a folder with models, data and a workspace with the evaluations of both models."""
+@pytest.fixture(autouse=True)
+def few_replicates(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Most tests only look at what is made of intervals; those of the bootstrap name their own numbers."""
+    for function in (bootstrap, paired_differences):
+        monkeypatch.setitem(function.__kwdefaults__, "replicates", FEW_REPLICATES)
+
+
+@pytest.fixture(scope="session")
+def evaluated_once(shared: Callable[..., Path], tiny_model: tuple[Path, Path]) -> Path:
+    """A folder with models, data and a workspace with the evaluations of both models."""
     model, data = tiny_model
-    shutil.copytree(data, root / "parts")
-    shutil.copytree(model, root / "models" / "parts" / "machined_disc" / "first")
-    worse_copy(model, root / "models" / "parts" / "machined_disc" / "second")
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SKRD4AD_HOME", str(root / "home"))
+
+    def fill(root: Path) -> None:
         world = world_in(root)
-        for folder in (world.first, world.second):
-            evaluate_class(folder, world.data, source=str(world.data_root))
-    torch.set_num_threads(threads)
+        shutil.copytree(data, world.data_root)
+        shutil.copytree(model, world.first)
+        worse_copy(model, world.second)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("SKRD4AD_HOME", str(root / "home"))
+            patch.setitem(bootstrap.__kwdefaults__, "replicates", FEW_REPLICATES)
+            for folder in (world.first, world.second):
+                evaluate_class(folder, world.data, source=str(world.data_root))
+
+    return shared("evaluated", fill)
+
+
+@pytest.fixture
+def evaluated(evaluated_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> EvaluationWorld:
+    """Two models with their evaluations, in a workspace that may be written to."""
+    root = Path(shutil.copytree(evaluated_once, tmp_path / "world"))
+    monkeypatch.setenv("SKRD4AD_HOME", str(root / "home"))
+    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(root / "models"))
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(root))
+    return world_in(root)
 
 
 def world_in(root: Path) -> EvaluationWorld:

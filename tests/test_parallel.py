@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from skrd4ad.parallel import grouped, in_order
+from tests.limits import LONG
 
 
 def test_results_come_in_the_order_of_the_items_whoever_is_done_first() -> None:
@@ -85,7 +86,7 @@ def test_two_stages_work_at_the_same_time() -> None:
     begun = threading.Event()
 
     def first(number: int) -> int:
-        assert number != 1 or begun.wait(10)
+        assert number != 1 or begun.wait(LONG)
         return number
 
     def second(number: int) -> int:

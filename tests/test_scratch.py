@@ -10,15 +10,9 @@ from skrd4ad.scratch import in_files, scratch_array
 from skrd4ad.types import EvaluationSet
 
 
-@pytest.fixture(autouse=True)
-def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
-
-
 @pytest.mark.parametrize(("budget", "in_file"), [("0", True), ("1", False)])
 def test_above_the_budget_an_array_is_in_a_file_without_a_name(
-    monkeypatch: pytest.MonkeyPatch, own_workspace: Path, budget: str, in_file: bool
+    monkeypatch: pytest.MonkeyPatch, home: Path, budget: str, in_file: bool
 ) -> None:
     monkeypatch.setenv("SKRD4AD_CACHE_MB", budget)
     array = scratch_array((3, 5), np.float32, what="Maps")
@@ -26,7 +20,7 @@ def test_above_the_budget_an_array_is_in_a_file_without_a_name(
     assert array.shape == (3, 5) and array.dtype == np.float32 and not array.any()
     array[1] = 2
     assert array.sum() == 10
-    assert [path for path in own_workspace.rglob("*") if path.is_file()] == []
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_an_empty_array_needs_no_file(monkeypatch: pytest.MonkeyPatch) -> None:

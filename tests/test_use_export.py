@@ -15,6 +15,7 @@ import pytest
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface, score_under
+from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export.py"
 
@@ -25,7 +26,7 @@ def run(model: Path, images: list[Path]) -> dict[str, tuple[float, str]]:
         [sys.executable, "-W", "error", str(EXAMPLE), str(model), *map(str, images)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG,
         check=False,
         cwd=model.parent,
     )

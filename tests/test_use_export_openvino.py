@@ -13,6 +13,7 @@ import pytest
 from skrd4ad.data.images.read import list_images, read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface, score_under
+from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export_openvino.py"
 
@@ -23,7 +24,7 @@ def run(folder: Path, images: list[Path]) -> dict[Path, tuple[float, str]]:
         [sys.executable, str(EXAMPLE), str(folder), *map(str, images)],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=LONG,
         check=False,
         cwd=folder,
     )

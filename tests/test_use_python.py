@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from skrd4ad.model_folder.folder import find_models, read_info
+from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_python.py"
 
@@ -15,7 +16,7 @@ def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path)
         [sys.executable, "-W", "error", str(EXAMPLE), str(tiny_data), "machined_disc", "1"],
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=LONG,
         check=False,
         cwd=tmp_path,
     )

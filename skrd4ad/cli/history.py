@@ -22,8 +22,8 @@ def add_options(parser: Parser) -> None:
     """Add what the command takes."""
     describe(
         parser,
-        more="Each row carries the hash of the row before: --verify compares them all, and the exit code is 1 when a row "
-        "was altered, removed or moved. Rows cut off at the end show only against --head, a hash kept before.",
+        more="Each row carries the hash of the row before: --verify compares them all, and the exit code is 1 when a "
+        "row was altered, removed or moved. Rows cut off at the end show only against --head, a hash kept before.",
         example="history --verify",
         run=run,
     )

@@ -1,6 +1,7 @@
 """From a traced graph to the files of another toolkit."""
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ Read = Callable[[], NDArray[np.uint8]]
 
 METADATA = "skrd4ad"
 """Key under which a converted model holds the facts about itself, as JSON."""
+_ONE_AT_A_TIME = threading.Lock()
+"""torch's decompositions change operator tables of the whole process while they run."""
 _SMALL = 1024
 """Values; a constant with fewer stays in 32 bits where weights are stored in 16."""
 
@@ -54,7 +57,8 @@ def write_onnx(
         ConfigError: onnx or onnxscript is not installed.
     """
     onnx = optional_dependencies.onnx()
-    converted = torch.onnx.export(program, input_names=[INPUT], output_names=list(outputs), verbose=False)
+    with _ONE_AT_A_TIME:
+        converted = torch.onnx.export(program, input_names=[INPUT], output_names=list(outputs), verbose=False)
     assert converted is not None
     model = converted.model_proto
     _name_first_axis(model.graph)
@@ -91,7 +95,7 @@ def write_openvino(
         ConfigError: openvino, or for int8 nncf, is not installed.
     """
     openvino = optional_dependencies.openvino()
-    with _root_logger_kept():
+    with _ONE_AT_A_TIME, _root_logger_kept():
         model = openvino.convert_model(program)
     model.reshape([-1 if batch is None else batch, size, size, 3])
     model.inputs[0].get_tensor().set_names({INPUT})

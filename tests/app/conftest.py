@@ -7,14 +7,15 @@ from typing import Any
 
 import pytest
 import streamlit as st
-import torch
+from streamlit.components.v2 import manifest_scanner
+from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.services.jobs.queue import reset_queue
+from tests.limits import LONG
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
 Visit = Callable[[str], AppTest]
 
 
@@ -26,26 +27,28 @@ class AfterNavigation(PagesManager):
         super().__init__(*args, **values)
 
 
+@pytest.fixture(scope="session")
+def installed_components() -> list[Any]:
+    """What Streamlit finds in all installed packages; every AppTest would look through them again."""
+    return scan_component_manifests()
+
+
 @pytest.fixture(autouse=True)
-def app_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def app_world(
+    home: Path, tmp_path: Path, installed_components: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
     """An empty workspace, an empty folder of models and one data root; nothing is shared between tests."""
     for name in ("home", "models", "data"):
         (tmp_path / name).mkdir()
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", AfterNavigation)
-    reset_queue()
+    monkeypatch.setattr(manifest_scanner, "scan_component_manifests", lambda: installed_components)
     st.cache_data.clear()
     st.cache_resource.clear()
     yield tmp_path
     reset_queue()
     st.cache_data.clear()
     st.cache_resource.clear()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ def visit() -> Visit:
     """``visit("train")``: the app on that page."""
 
     def open_page(name: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=SECONDS).run()
+        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=LONG).run()
         return at.switch_page(f"pages/{name}.py").run()
 
     return open_page

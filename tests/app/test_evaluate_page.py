@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.digests import file_digest
 from skrd4ad.format import METRIC_TITLES
-from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED
+from skrd4ad.metrics.bootstrap import METRIC_NAMES, SEED
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES
@@ -24,8 +24,7 @@ from skrd4ad.ui.evaluate import images as evaluate_images
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_words
 from tests.evaluation_world import worse_copy
-
-LONG = 60.0
+from tests.limits import LONG
 
 
 @pytest.fixture
@@ -270,7 +269,7 @@ def test_the_table_holds_every_metric_with_its_interval(visit, evaluated: Stored
         value, interval = getattr(evaluated.summary.metrics, name), evaluated.summary.intervals.intervals[name]
         assert row[METRIC_TITLES[name]] == f"{value:.3f} ({interval.low:.3f} to {interval.high:.3f})"
     assert row["Images"] == "4 good, 8 defective"
-    assert f"drawn again {REPLICATES} times" in words(at) and f"seed {SEED}" in words(at)
+    assert f"drawn again {evaluated.summary.intervals.replicates} times" in words(at) and f"seed {SEED}" in words(at)
 
 
 def test_each_type_of_defect_has_every_figure_with_its_interval(visit, evaluated: StoredEvaluation) -> None:

@@ -21,8 +21,7 @@ from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.types import Progress
 from skrd4ad.ui.label import export_labels
 from tests.label_world import page_of_queue
-
-SECONDS = 60
+from tests.limits import LONG
 
 
 def view() -> AppTest:
@@ -34,7 +33,7 @@ def view() -> AppTest:
 
         show_exchange(list_models()[0][0])
 
-    return AppTest.from_function(page, default_timeout=SECONDS).run()
+    return AppTest.from_function(page, default_timeout=LONG).run()
 
 
 def wanted(model: Path) -> QueueFilter:
@@ -149,7 +148,7 @@ def upload(at: AppTest, name: str, content: bytes) -> AppTest:
 def finished(at: AppTest) -> AppTest:
     """The page once the job that was just submitted has ended."""
     assert not at.exception
-    job = queue().wait(queue().list(limit=1)[0].id, SECONDS)
+    job = queue().wait(queue().list(limit=1)[0].id, LONG)
     assert not job.active
     return at.run()
 
@@ -238,7 +237,7 @@ def test_while_it_runs_its_progress_is_shown_and_it_can_be_cancelled(
     at = view()
     at.file_uploader(key="exchange-upload").set_value([("t.csv", b"sha256,label\n", "")]).run()
     at.button(key="exchange-check").click().run()
-    assert running.wait(SECONDS)
+    assert running.wait(LONG)
     at = view()
     assert not at.exception
     assert "t.csv" in said(at)

@@ -17,9 +17,9 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import train_class
 from skrd4ad.ui.label.improve import figures as label_loop_figures
 from skrd4ad.ui.label.improve import state
+from tests.limits import LONG
 from tests.loop_world import decide, known_of, label_sample, part, put, score_all
 
-LONG = 120.0  # seconds: an upper bound for broken work, never waited for otherwise
 Open = Callable[[], AppTest]
 
 
@@ -38,7 +38,6 @@ def _page() -> None:
 
 @pytest.fixture
 def info(own_model: Path, tiny_data: Path, more_parts: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
-    monkeypatch.setattr("os.fsync", lambda _: None)
     monkeypatch.setenv("LOOP_MODEL", str(own_model))
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", f"{tiny_data}:{more_parts}")
     return read_info(own_model)
@@ -58,7 +57,7 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[PixelWorker]:
 @pytest.fixture
 def open_loop(info: ModelInfo, worker: PixelWorker) -> Open:
     def run() -> AppTest:
-        return fine(AppTest.from_function(_page, default_timeout=60).run())
+        return fine(AppTest.from_function(_page, default_timeout=LONG).run())
 
     return run
 
@@ -195,6 +194,7 @@ def test_new_limits_are_signed_before_they_hold(open_loop: Open, info: ModelInfo
     assert table(at, "Together").set_index("Labelled").loc["good", "NG"] == 2  # of 30: floor(31 / 10) - 1
 
 
+@pytest.mark.slow
 def test_a_retraining_says_what_it_learns_from_and_runs(open_loop: Open, info: ModelInfo, labelled: None) -> None:
     at = open_loop()
     known = known_of(info, part(Path(str(info.data["source"]))))
@@ -218,6 +218,7 @@ def test_too_few_labels_are_told_in_place_of_a_button(open_loop: Open, info: Mod
     assert not [each for each in at.button if each.key == "loop-retrain"]
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced_before_the_user_says_so(
     open_loop: Open, info: ModelInfo, labelled: None, tiny_data: Path, worker: PixelWorker
 ) -> None:
@@ -245,6 +246,7 @@ def test_nothing_is_replaced_before_the_user_says_so(
 
 
 @pytest.mark.parametrize("way", ["keep", "delete"])
+@pytest.mark.slow
 def test_the_old_model_may_be_kept(open_loop: Open, info: ModelInfo, labelled: None, tiny_data: Path, way: str) -> None:
     new = with_new_model(info, tiny_data)
     at = open_loop()

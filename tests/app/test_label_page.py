@@ -32,7 +32,7 @@ def send(own_model: Path, tmp_path: Path) -> Send:
 
     def put(name: str, score: float, *, refusal: str | None = None) -> None:
         path = tmp_path / f"{name}.png"
-        noise = np.random.default_rng(abs(hash(name))).integers(0, 255, (20, 30, 3), np.uint8)
+        noise = np.random.default_rng(list(name.encode())).integers(0, 255, (20, 30, 3), np.uint8)
         Image.fromarray(noise).save(path)
         request = ReviewRequest(
             name=path.name, source=path, score=score, verdict="NG", threshold=1.0, calibration=1, refusal=refusal

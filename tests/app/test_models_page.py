@@ -22,8 +22,7 @@ from skrd4ad.services.models.export_job import ExportRequest
 from skrd4ad.services.models.library import archive_model, bundle_of, note_model, rename_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.watched_folders import begin_watch
-
-SECONDS = 120
+from tests.limits import LONG
 
 
 @pytest.fixture
@@ -177,6 +176,7 @@ def test_changed_weights_are_named_and_not_handed_on(visit, own_model: Path) -> 
     assert at.download_button("models-bundle").disabled
 
 
+@pytest.mark.slow
 def test_an_export_is_asked_for_followed_and_judged(visit, own_model: Path) -> None:
     at = fine(visit("models"))
     assert "It will be checked against the model on" in words(at)
@@ -188,7 +188,7 @@ def test_an_export_is_asked_for_followed_and_judged(visit, own_model: Path) -> N
     (job,) = queue().list()
     request = decode(job.request, ExportRequest, what="it")
     assert (request.settings.name, request.max_flips) == ("openvino-fp32-batch2", 0.5)
-    assert queue().wait(job.id, SECONDS).state == "done"
+    assert queue().wait(job.id, LONG).state == "done"
     at.run()
     text = words(fine(at)).replace("\\", "")
     assert "openvino-fp32-batch2" in text
@@ -228,6 +228,7 @@ def test_int8_needs_the_training_images(visit, own_model: Path, monkeypatch: pyt
     assert "int8 needs the good training images" in words(fine(at))
 
 
+@pytest.mark.usefixtures("quick_onnx")
 def test_an_export_that_could_not_be_made_says_why_and_is_tried_again(
     visit, own_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -236,14 +237,14 @@ def test_an_export_that_could_not_be_made_says_why_and_is_tried_again(
     (own_model / WEIGHTS).write_bytes(weights + b"x")
     at.button("models-export").click().run()
     (job,) = queue().list()
-    assert queue().wait(job.id, SECONDS).state == "failed"
+    assert queue().wait(job.id, LONG).state == "failed"
     (own_model / WEIGHTS).write_bytes(weights)
     at.run()
     assert "was not made: failed" in words(fine(at))
     at.button(f"models-again-{job.id}").click().run()
     assert len(queue().list()) == 2
     for each in queue().list():
-        queue().wait(each.id, SECONDS)
+        queue().wait(each.id, LONG)
 
 
 def test_a_bundle_comes_in_once_and_a_changed_byte_is_refused_by_name(visit, own_model: Path) -> None:

@@ -16,8 +16,7 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.services.training import TrainingRequest
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import open_database
-
-LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
+from tests.limits import LONG
 
 
 def choose_folder(at: AppTest, folder: Path | str) -> AppTest:
@@ -203,6 +202,7 @@ def test_the_published_preset_has_its_own_settings(visit, own_data: Path) -> Non
     assert at.selectbox(key="net-paper").value == "wide_res50"
 
 
+@pytest.mark.slow
 def test_a_training_runs_to_its_end_and_its_model_can_be_inspected_with(visit, own_data: Path) -> None:
     at = choose_tiny_settings(choose_folder(visit("train"), own_data))
     start_button(at).click().run()
@@ -255,6 +255,7 @@ def test_a_paused_training_says_so_and_goes_on(visit, own_data: Path, endless_tr
     assert queue().wait(job.id, LONG).state == "cancelled"
 
 
+@pytest.mark.slow
 def test_a_failed_training_shows_its_reason_and_can_be_tried_again(
     visit, own_data: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +279,7 @@ def test_a_failed_training_shows_its_reason_and_can_be_tried_again(
     assert "Go on from its last epoch" not in labels(at)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_offers_to_go_on_and_does(visit, own_data: Path) -> None:
     database = open_database()
     with database.write() as session:

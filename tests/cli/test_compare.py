@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from skrd4ad.cli import main
-from skrd4ad.metrics.bootstrap import METRIC_NAMES
+from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, bootstrap
 from skrd4ad.services.evaluation import run
 from tests.evaluation_world import worse_copy
 
@@ -72,8 +72,9 @@ def test_no_model_folder_and_an_unknown_class_are_errors_in_words(
 
 
 def test_evaluate_gives_intervals_beside_the_figures(
-    tiny_model: tuple[Path, Path], as_json: Run, capsys: pytest.CaptureFixture[str]
+    tiny_model: tuple[Path, Path], as_json: Run, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setitem(bootstrap.__kwdefaults__, "replicates", REPLICATES)
     model, data = tiny_model
     code, found = as_json("evaluate", "--model", model, "--data", data)
     assert code == 0

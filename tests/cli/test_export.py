@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from skrd4ad.cli import main
-from skrd4ad.export import write as engine_export
 from skrd4ad.files import LOCK
 from skrd4ad.model_folder.folder import read_info
 
@@ -21,15 +20,7 @@ def model(tmp_path: Path, tiny_model: tuple[Path, Path]) -> Path:
     return Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "tiny"))
 
 
-@pytest.fixture
-def quick(tiny_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports take no time: the file of another one is copied."""
-    monkeypatch.setattr(engine_export, "trace", lambda *_, **__: None)
-    monkeypatch.setattr(
-        engine_export, "write_onnx", lambda _program, target, **_: shutil.copy(tiny_export / "model.onnx", target)
-    )
-
-
+@pytest.mark.slow
 def test_fp16_takes_half_the_room_and_passes(model: Path, tiny_export: Path, tmp_path: Path, as_json: Run) -> None:
     out = tmp_path / "line 3" / "disc"
     options = ("--precision", "fp16", "--batch", 2, "--out", out, "--threads", 1, "--max-flips", 0)
@@ -45,7 +36,7 @@ def test_fp16_takes_half_the_room_and_passes(model: Path, tiny_export: Path, tmp
     assert (out / "model.onnx").stat().st_size < 0.6 * (tiny_export / "model.onnx").stat().st_size
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick_onnx")
 def test_a_failed_comparison_is_the_answer_no(
     model: Path, tiny_data: Path, as_json: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -61,7 +52,7 @@ class _Zero:
         self.maps, self.scores = np.zeros((n, 64, 64), np.float32), np.zeros(n, np.float32)
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick_onnx")
 def test_images_can_be_given_and_text_is_the_folder_and_one_line(
     model: Path, tiny_data: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -72,7 +63,7 @@ def test_images_can_be_given_and_text_is_the_folder_and_one_line(
     assert words.strip().startswith("passed, 5 images, largest score difference ")
 
 
-@pytest.mark.usefixtures("quick")
+@pytest.mark.usefixtures("quick_onnx")
 def test_without_images_the_export_is_not_checked(model: Path, as_json: Run) -> None:
     config = model / "config.json"
     values = json.loads(config.read_text(encoding="utf-8"))

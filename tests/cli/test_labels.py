@@ -13,7 +13,7 @@ Run = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def labelled(own_workspace: Path) -> None:
+def labelled(home: Path) -> None:
     fill()
 
 
@@ -67,11 +67,11 @@ def test_what_is_wrong_stops_an_import_and_what_differs_is_taken_only_when_asked
     assert (item("good 1.png").latest.reviewer, item("good 1.png").latest.number) == ("B", 2)
 
 
-def test_labels_become_a_data_set_that_doctor_reads(labelled: None, as_json: Run, own_workspace: Path) -> None:
+def test_labels_become_a_data_set_that_doctor_reads(labelled: None, as_json: Run, home: Path) -> None:
     code, said = as_json("labels", "dataset", "parts/disc", "labelled-1", "--test-share", "0.3")
     assert (code, said["images"]) == (0, 18)
     assert said["good_train"] + said["good_test"] == 12
-    assert Path(said["out"]).parent == (own_workspace / "home" / "labelled").resolve()
+    assert Path(said["out"]).parent == (home / "labelled").resolve()
     code, report = as_json("doctor", "--data", said["out"], "--image-size", "64")
     assert code == 0, json.dumps(report)
 

@@ -38,6 +38,7 @@ def models(save: Path) -> list[ModelInfo]:
     return [read_info(folder) for folder in find_models(save)]
 
 
+@pytest.mark.slow
 def test_published_command_runs_verbatim(two_classes: Path, tmp_path: Path, res18_weights: Path) -> None:
     argv = VERBATIM.format(data=f"{two_classes}/", save=tmp_path / "save", net="res18").split()
     done = subprocess.run(
@@ -67,6 +68,7 @@ def test_rate_is_taken_also_for_all_classes(two_classes: Path, tmp_path: Path) -
     assert [(t.rate, t.loss, t.seed, t.group_consistency) for t in settings if t] == [(0.7, "mixed", 5, True)] * 2
 
 
+@pytest.mark.slow
 def test_named_class_is_trained_with_each_seed(
     two_classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -1,4 +1,3 @@
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,8 @@ Run = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def old(tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "run")))
+def old(info: ModelInfo) -> ModelInfo:
+    return info
 
 
 def test_a_model_is_retrained_with_labels_and_compared(old: ModelInfo, more_parts: Path, as_json: Run) -> None:

@@ -5,12 +5,10 @@ import pytest
 
 from skrd4ad.cli import main
 
-
-@pytest.fixture(autouse=True)
-def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "workspace"))
+pytestmark = pytest.mark.usefixtures("converted_once")
 
 
+@pytest.mark.slow
 def test_runtimes_are_measured_and_then_used(
     tiny_model: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,9 +12,12 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
+
+from tests.limits import LONG, SLOW
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = [
@@ -26,8 +29,7 @@ CHROMIUM_FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-START_SECONDS = 60
-expect.set_options(timeout=60_000)  # an upper bound for a loaded machine, never waited for by a working page
+expect.set_options(timeout=SLOW)
 Serve = Callable[..., AbstractContextManager[str]]
 
 
@@ -36,6 +38,20 @@ def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
     """The system's Chromium where there is one, otherwise Playwright's own."""
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     return {**browser_type_launch_args, "args": CHROMIUM_FLAGS, **({"executable_path": found} if found else {})}
+
+
+@pytest.fixture(scope="session")
+def browser(browser: Browser) -> Browser:
+    """Its pages wait as long as the machine needs, whatever a test does with them."""
+    new_context = browser.new_context
+
+    def patient_context(**options: Any) -> BrowserContext:
+        context = new_context(**options)
+        context.set_default_timeout(SLOW)
+        return context
+
+    browser.new_context = patient_context  # type: ignore[method-assign]
+    return browser
 
 
 @contextlib.contextmanager
@@ -78,7 +94,7 @@ def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = RO
 
 
 def _is_healthy(server: subprocess.Popen, url: str) -> bool:
-    deadline = time.monotonic() + START_SECONDS
+    deadline = time.monotonic() + LONG
     while time.monotonic() < deadline and server.poll() is None:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{url}/_stcore/health", timeout=1) as answer:
             if answer.status == 200:
@@ -98,7 +114,7 @@ def settled() -> Callable[[Page], None]:
     """``settled(page)`` waits until the script has run."""
 
     def wait(page: Page) -> None:
-        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for(timeout=90_000)
+        page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
     return wait
 

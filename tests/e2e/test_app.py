@@ -21,7 +21,6 @@ pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "checkpoints" / "elpv" / "solar_cell_mono" / "demo"
-SLOW = 180_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
 EXCEPTION = '[data-testid="stException"]'
 READY = ".viewer[data-ready]"
 
@@ -101,7 +100,7 @@ def tab(context: BrowserContext) -> Iterator[Page]:
 
 
 def title(page: Page, name: str) -> None:
-    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name=name, level=1)).to_be_visible()
 
 
 def open_page(page: Page, place: Place, name: str) -> None:
@@ -125,15 +124,15 @@ def choose_model(page: Page, class_name: str) -> None:
         return
     model_box(page).click()
     page.get_by_role("option", name=class_name).first.click()
-    expect(page.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(page.locator(READY)).to_be_visible()
 
 
 def inspect_tiny(page: Page, place: Place, settled: Callable[[Page], None]) -> None:
     """Samples of the tiny data set on the Inspect page, one shown large."""
     open_page(page, place, "Inspect")
     choose_model(page, "machined_disc")
-    expect(page.locator('.gallery[data-count="12"]')).to_be_attached(timeout=SLOW)
-    expect(page.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(page.locator('.gallery[data-count="12"]')).to_be_attached()
+    expect(page.locator(READY)).to_be_visible()
     settled(page)
 
 
@@ -178,7 +177,7 @@ def start_training(page: Page, place: Place, settled: Callable[[Page], None], *,
     folder = page.get_by_label("Folder", exact=True)
     folder.fill(str(place.own_parts))
     folder.press("Enter")
-    expect(page.get_by_text("12 good images to learn from")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("12 good images to learn from")).to_be_visible()
     page.get_by_text("Every setting").click()
     for label, value in (
         ("Image size", "64"),
@@ -206,7 +205,7 @@ def test_one_click_leads_from_the_address_of_the_app_to_a_defect(tab: Page, plac
     title(tab, "Overview")
     tab.get_by_role("button", name="Inspect its images").click()
     title(tab, "Inspect")
-    expect(tab.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(tab.locator(READY)).to_be_visible()
     expect(tab.locator(".viewer .verdict")).to_have_attribute("data-verdict", "NG")
     expect(tab.get_by_text("The data set says: defect")).to_be_visible()
 
@@ -214,8 +213,8 @@ def test_one_click_leads_from_the_address_of_the_app_to_a_defect(tab: Page, plac
 def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
     open_page(tab, place, "Inspect")
     choose_model(tab, "solar_cell_mono")
-    expect(tab.locator('.gallery[data-count="24"]')).to_be_attached(timeout=SLOW)
-    expect(tab.locator(".viewer .verdict")).to_have_attribute("data-verdict", "NG", timeout=SLOW)
+    expect(tab.locator('.gallery[data-count="24"]')).to_be_attached()
+    expect(tab.locator(".viewer .verdict")).to_have_attribute("data-verdict", "NG")
     assert int(tab.locator(".viewer").get_attribute("data-regions") or 0) > 0
 
 
@@ -229,7 +228,7 @@ def test_a_row_of_the_table_of_models_opens_the_model_and_the_way_back_stays_ope
     rows = len(list(place.models.glob("*/*/*/config.json")))
     table.click(position={"x": 18, "y": 35 * rows + 17})
     title(tab, "Inspect")
-    expect(tab.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(tab.locator(READY)).to_be_visible()
     go_to(tab, "Overview")
     settled(tab)
     title(tab, "Overview")
@@ -260,9 +259,9 @@ def test_the_overlay_follows_the_threshold_without_the_server(tab: Page, place: 
     assert len(looks - {before}) >= 4
     assert tab.locator(".viewer").get_attribute("data-threshold") != limit
     tab.mouse.up()
-    expect(tab.get_by_text("Against the trial limit of the slider")).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_text("Against the trial limit of the slider")).to_be_visible()
     tab.get_by_role("button", name="Reset to model limit").click()
-    expect(tab.get_by_text("Against the trial limit of the slider")).to_have_count(0, timeout=SLOW)
+    expect(tab.get_by_text("Against the trial limit of the slider")).to_have_count(0)
     assert heat(tab) == before
 
 
@@ -271,7 +270,7 @@ def test_the_report_of_a_batch_is_downloaded_and_reads_back(tab: Page, place: Pl
     tab.get_by_text("Report and masks of all images").click()
     tab.get_by_role("button", name="Make the report and the masks of 12 images").click()
     button = tab.get_by_role("button", name="Report, PDF")
-    expect(button).to_be_visible(timeout=SLOW)
+    expect(button).to_be_visible()
     with tab.expect_download() as found:
         button.click()
     text = "".join(page.extract_text() for page in PdfReader(found.value.path()).pages)
@@ -305,10 +304,10 @@ def test_an_unreadable_upload_does_not_stop_the_others(tab: Page, place: Place, 
             {"name": "torn.png", "mimeType": "image/png", "buffer": real[:60]},
         ]
     )
-    expect(tab.locator('.gallery[data-count="2"]')).to_be_attached(timeout=SLOW)
-    expect(tab.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(tab.locator('.gallery[data-count="2"]')).to_be_attached()
+    expect(tab.locator(READY)).to_be_visible()
     tab.locator(".gallery .tile", has_text="Unreadable").click()
-    expect(tab.get_by_text("The other images are not affected.")).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_text("The other images are not affected.")).to_be_visible()
 
 
 def test_a_training_goes_on_without_its_page_and_is_seen_and_ended_from_another_tab(
@@ -316,34 +315,32 @@ def test_a_training_goes_on_without_its_page_and_is_seen_and_ended_from_another_
 ) -> None:
     start_training(tab, place, settled, epochs=3000)
     words = tab.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))
-    expect(words).to_be_visible(timeout=SLOW)
+    expect(words).to_be_visible()
     first = words.inner_text()
-    expect(words).not_to_have_text(first, timeout=SLOW)  # moves by itself
+    expect(words).not_to_have_text(first)  # moves by itself
     tab.reload()
-    expect(words).to_be_visible(timeout=SLOW)
+    expect(words).to_be_visible()
     go_to(tab, "Overview")
-    expect(words).to_be_visible(timeout=SLOW)
+    expect(words).to_be_visible()
     beside = tab.get_by_test_id("stSidebar").get_by_text(re.compile(r"washer: epoch \d+ of 3000"))
     go_to(tab, "Inspect")
-    expect(beside).to_be_visible(timeout=SLOW)
+    expect(beside).to_be_visible()
     go_to(tab, "Train")
     with browser.new_context() as another:
         second = another.new_page()
         open_page(second, place, "Train")
-        expect(second.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))).to_be_visible(
-            timeout=SLOW
-        )
+        expect(second.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))).to_be_visible()
         second.get_by_test_id("stMain").get_by_role("button", name="Cancel").click()
-        expect(second.get_by_text("cancelled")).to_be_visible(timeout=SLOW)
-    expect(tab.get_by_text("cancelled")).to_be_visible(timeout=SLOW)
+        expect(second.get_by_text("cancelled")).to_be_visible()
+    expect(tab.get_by_text("cancelled")).to_be_visible()
     expect(words).to_have_count(0)
 
 
 def test_a_new_model_trains_to_its_end_and_inspects(tab: Page, place: Place, settled) -> None:
     start_training(tab, place, settled, epochs=3)
-    tab.get_by_role("button", name="Inspect with it").click(timeout=SLOW)
+    tab.get_by_role("button", name="Inspect with it").click()
     title(tab, "Inspect")
-    expect(tab.locator(READY)).to_be_visible(timeout=SLOW)
+    expect(tab.locator(READY)).to_be_visible()
     expect(tab.locator('.gallery[data-count="12"]')).to_be_attached()
     (folder,) = {path.parent for path in place.models.glob("own_parts/washer/*/config.json")}
     info = read_info(folder)
@@ -384,7 +381,7 @@ def test_pages_fit_their_window_and_chosen_options_can_be_read(
         for name in ("Overview", "Train", "Inspect"):
             open_page(page, place, name)
             if name == "Inspect":
-                expect(page.locator(READY)).to_be_visible(timeout=SLOW)
+                expect(page.locator(READY)).to_be_visible()
             settled(page)
             for width in (1440, 800):
                 page.set_viewport_size({"width": width, "height": 900})

@@ -83,7 +83,7 @@ def page(browser: Browser, url: str, settled) -> Iterator[Page]:
 
 def opened(page: Page, url: str, settled) -> None:
     page.goto(url)
-    expect(page.locator(".board[data-ready]")).to_be_visible(timeout=30_000)
+    expect(page.locator(".board[data-ready]")).to_be_visible()
     settled(page)
 
 
@@ -399,7 +399,7 @@ def test_a_limit_set_by_hand_is_saved_and_named_by_every_verdict(
     assert next(iter(inspect_images(Predictor.load(own), [("part", image)]))).calibration == 2
     app.get_by_role("link", name="Inspect").click()
     expect(app.get_by_test_id("stSidebar")).to_contain_text("version 2")
-    expect(app.locator(".gallery[data-ready]")).to_be_visible(timeout=30_000)
+    expect(app.locator(".gallery[data-ready]")).to_be_visible()
 
 
 def test_a_drawn_region_mutes_the_score(app: Page, own: Path, tiny_data: Path, settled) -> None:

@@ -23,12 +23,11 @@ from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.images import PAGE_SIZE
 from tests.evaluation_world import worse_copy
+from tests.limits import RETRY, TRIES
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-SLOW = 180_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
-TRIES = 4
 ROW_PIXELS = 35
 """Height of a row of Streamlit's tables, and of their head."""
 MANY = 3000
@@ -128,7 +127,7 @@ def chart(page: Page, name: str) -> Locator:
 
 def drawn(page: Page, name: str) -> list[dict]:
     """Traces of a chart as plotly draws them."""
-    expect(chart(page, name).locator(".main-svg").first).to_be_visible(timeout=SLOW)
+    expect(chart(page, name).locator(".main-svg").first).to_be_visible()
     text = chart(page, name).evaluate(
         """plot => JSON.stringify(plot._fullData.map((t) => ({
             x: Array.from(t.x ?? []), y: Array.from(t.y ?? []), mode: t.mode, base: t.base,
@@ -162,21 +161,21 @@ def open_mark(page: Page, name: str, data: list, shown: Locator, value: str) -> 
     for _ in range(TRIES - 1):
         click_mark(page, name, data)
         with contextlib.suppress(AssertionError):
-            expect(shown).to_have_value(value, timeout=SLOW / TRIES)
+            expect(shown).to_have_value(value, timeout=RETRY)
             return
     click_mark(page, name, data)
-    expect(shown).to_have_value(value, timeout=SLOW)
+    expect(shown).to_have_value(value)
 
 
 def expect_gallery(page: Page, count: int) -> Locator:
     gallery = page.locator(f'.gallery[data-ready][data-count="{count}"]')
-    expect(gallery).to_be_visible(timeout=SLOW)
-    expect(page.locator(".viewer[data-ready]")).to_be_visible(timeout=SLOW)
+    expect(gallery).to_be_visible()
+    expect(page.locator(".viewer[data-ready]")).to_be_visible()
     return gallery
 
 
 def saved(page: Page, press: Locator) -> tuple[str, bytes]:
-    with page.expect_download(timeout=SLOW) as download:
+    with page.expect_download() as download:
         press.click()
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
@@ -203,10 +202,10 @@ def test_buttons_that_lead_on_are_where_something_is_missing(page: Page, place: 
     follow(page, "Train a model", "Train")
 
     page.goto(f"{place.url}/evaluate")
-    page.get_by_test_id("stExpander").get_by_text("1 up to date").click(timeout=SLOW)  # folded: nothing is left to do
-    button(page, "Evaluate again").click(timeout=SLOW)
-    expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible(timeout=SLOW)
-    expect(page.get_by_test_id("stSidebar").get_by_text("Evaluation of machined_disc")).to_have_count(0, timeout=SLOW)
+    page.get_by_test_id("stExpander").get_by_text("1 up to date").click()  # folded: nothing is left to do
+    button(page, "Evaluate again").click()
+    expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible()
+    expect(page.get_by_test_id("stSidebar").get_by_text("Evaluation of machined_disc")).to_have_count(0)
     again = place.stored().summary
     assert again.metrics == before.metrics and again.key == before.key
 
@@ -229,16 +228,16 @@ def test_buttons_that_lead_on_are_where_something_is_missing(page: Page, place: 
 
 def follow(page: Page, name: str, title: str) -> None:
     """Press a button that leads to another page."""
-    button(page, name).click(timeout=SLOW)
-    expect(page.get_by_role("heading", name=title, level=1)).to_be_visible(timeout=SLOW)
+    button(page, name).click()
+    expect(page.get_by_role("heading", name=title, level=1)).to_be_visible()
 
 
 def start_from_nothing(page: Page, place: Place, settled) -> None:
     # a link into a fresh server: Streamlit runs the page's file by itself first
     page.goto(f"{place.url}/evaluate?view=Curves")
-    expect(page.get_by_text("Nothing has been evaluated in this workspace yet")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Nothing has been evaluated in this workspace yet")).to_be_visible()
     button(page, "Evaluate").click()
-    expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible()
     expect(page.get_by_role("radio", name="Curves", exact=True)).to_be_checked()
     settled(page)
     assert address(page) == {"view": "Curves", "evaluation": place.stored().summary.key}
@@ -279,7 +278,7 @@ def look_at_classes(page: Page, place: Place, settled) -> None:
     # another image of the strip becomes the large one
     second = sorted(stored.images, key=lambda image: -image.verdict_score)[1]
     gallery.locator("[data-id]").nth(1).click()
-    expect(page.get_by_test_id("stMain").get_by_text(second.name, exact=True)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stMain").get_by_text(second.name, exact=True)).to_be_visible()
     settled(page)
     button(page, "Close").click()
     expect(page.locator(".gallery")).to_have_count(0)
@@ -344,26 +343,26 @@ def compare_runs(page: Page, place: Place, settled) -> None:
     expect(page.get_by_text("There is only one evaluation")).to_be_visible()
     worse_copy(place.model, place.model.parent / "worse")
     page.reload()
-    expect(button(page, "Evaluate all that are missing (1)")).to_be_visible(timeout=SLOW)
+    expect(button(page, "Evaluate all that are missing (1)")).to_be_visible()
     button(page, "Evaluate all that are missing (1)").click()
-    expect(page.get_by_test_id("stExpander").get_by_text("2 up to date")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_test_id("stExpander").get_by_text("2 up to date")).to_be_visible()
     settled(page)
     button(page, "Compare").click()
-    expect(page.get_by_text("Differences on 4 good and 8 defective images")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("Differences on 4 good and 8 defective images")).to_be_visible()
     settled(page)
     found = find_comparison(place.stored("worse"), place.stored())
     assert found is not None, "the chosen one is the second"
     assert drawn(page, "differences")[0]["x"] == [each.difference for each in found.differences.values()]
     lines = [trace for trace in drawn(page, "pair-curve-image_roc") if trace["data"]]
     assert len(lines) == 2
-    expect(page.locator(".viewer[data-ready]")).to_have_count(2, timeout=SLOW)
+    expect(page.locator(".viewer[data-ready]")).to_have_count(2)
     # a row of the table brings its image
     # its rows are drawn on a canvas that lies under what scrolls it
     rows = page.locator('[class*="st-key-evaluate-changes-"] .dvn-scroller')
     rows.scroll_into_view_if_needed()
     rows.click(position={"x": 20, "y": 2.5 * ROW_PIXELS})
     expect(page.get_by_role("combobox", name="Image under both")).to_have_value(
-        re.compile(re.escape(found.images[1].name)), timeout=SLOW
+        re.compile(re.escape(found.images[1].name))
     )
     settled(page)
 
@@ -396,7 +395,7 @@ def look_at_report(page: Page, place: Place, content: bytes) -> None:
         errors: list[str] = []
         report.on("pageerror", lambda error: errors.append(str(error)))
         report.goto(path.as_uri())
-        expect(report.locator(".js-plotly-plot .main-svg").first).to_be_visible(timeout=SLOW)
+        expect(report.locator(".js-plotly-plot .main-svg").first).to_be_visible()
         # four bars of classes; of each run five curves, the confusion, and escapes by type and size
         assert report.locator(".js-plotly-plot").count() == 4 + 2 * 8
         for kind, start in (("PNG", b"\x89PNG"), ("SVG", b"<svg")):
@@ -414,7 +413,7 @@ def measure_other_images_and_cancel(page: Page, place: Place, settled) -> None:
     settled(page)
     form.get_by_role("button", name=re.compile(r"Evaluate on these \d+ images")).click()
     button(page, "Cancel").click()
-    expect(page.get_by_text("what was known before still stands")).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text("what was known before still stands")).to_be_visible()
     settled(page)
     assert len(list_evaluations()) == 2
 
@@ -423,7 +422,7 @@ def remove(page: Page, place: Place, settled) -> None:
     key = place.stored().summary.key
     button(page, "Remove").click()
     page.get_by_test_id("stPopoverBody").get_by_role("button", name="Remove this evaluation").click()
-    expect(page.get_by_text("removes the figures")).to_have_count(0, timeout=SLOW)
+    expect(page.get_by_text("removes the figures")).to_have_count(0)
     settled(page)
     assert key not in {each.key for each in list_evaluations()}
     expect(page.get_by_test_id("stMetricValue").first).to_be_visible()

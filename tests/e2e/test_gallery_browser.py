@@ -66,7 +66,7 @@ def tab(browser: Browser) -> Iterator[Page]:
 def page(tab: Page, url: str, settled) -> Page:
     tab.set_viewport_size({"width": 1280, "height": 900})
     tab.goto(url)
-    expect(root(tab)).to_have_attribute("data-selected", "id-0", timeout=30_000)
+    expect(root(tab)).to_have_attribute("data-selected", "id-0")
     settled(tab)
     return tab
 
@@ -125,7 +125,7 @@ def test_a_click_selects_at_once_and_python_hears_of_it_once(tab: Page, url: str
 
     tab.on("websocket", watch)
     tab.goto(url)
-    expect(root(tab)).to_have_attribute("data-selected", "id-0", timeout=30_000)
+    expect(root(tab)).to_have_attribute("data-selected", "id-0")
     settled(tab)
     tab.remove_listener("websocket", watch)
     runs = reported(tab)[1]

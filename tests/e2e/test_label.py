@@ -30,7 +30,6 @@ from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-SLOW = 180_000
 SIZE = (360, 280)
 Point = tuple[float, float]
 
@@ -137,21 +136,21 @@ class Bench:
     @property
     def image(self) -> str:
         # the panel is empty until its first data come
-        return self.page.locator(".panel[data-image]").get_attribute("data-image", timeout=SLOW) or ""
+        return self.page.locator(".panel[data-image]").get_attribute("data-image") or ""
 
     def shows(self, digest: str) -> None:
-        expect(self.page.locator(f'.panel[data-image="{digest}"]')).to_be_visible(timeout=SLOW)
-        expect(self.page.locator(f'.brush[data-ready^="{digest}"]')).to_be_visible(timeout=SLOW)
+        expect(self.page.locator(f'.panel[data-image="{digest}"]')).to_be_visible()
+        expect(self.page.locator(f'.brush[data-ready^="{digest}"]')).to_be_visible()
 
     def press(self, *keys: str) -> None:
         for key in keys:
             self.page.keyboard.press(key)
 
     def labelled(self, label: str) -> None:
-        expect(self.panel).to_have_attribute("data-label", label, timeout=SLOW)
+        expect(self.panel).to_have_attribute("data-label", label)
 
     def area(self, pixels: int) -> None:
-        expect(self.brush).to_have_attribute("data-area", str(pixels), timeout=SLOW)
+        expect(self.brush).to_have_attribute("data-area", str(pixels))
 
     def drag(self, *shares: Point) -> list[Point]:
         """Drags along a line of shares of the picture; its corners in image coordinates."""
@@ -211,7 +210,7 @@ def bench(browser: Browser, place: Place) -> Iterator[Callable[..., Bench]]:
             page.get_by_label("Your name").fill(name)
             page.keyboard.press("Enter")
             started = Bench(page, place)
-            expect(page.locator(".brush[data-ready]")).to_be_visible(timeout=SLOW)
+            expect(page.locator(".brush[data-ready]")).to_be_visible()
             started.shows(started.image)
             return started
 
@@ -304,10 +303,10 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
     mine = capsule(anna.drag((0.2, 0.2), (0.8, 0.2)), int(anna.brush.get_attribute("data-size") or 0))
     anna.stored(before + 1)
     # Bob is told by himself, before he does anything
-    expect(bob.page.get_by_text("Anna changed this image")).to_be_visible(timeout=SLOW)
+    expect(bob.page.get_by_text("Anna changed this image")).to_be_visible()
     line = bob.drag((0.2, 0.7), (0.8, 0.7))
     his = capsule(line, int(bob.brush.get_attribute("data-size") or 0))
-    expect(bob.page.get_by_text("Not stored yet: your drawing")).to_be_visible(timeout=SLOW)
+    expect(bob.page.get_by_text("Not stored yet: your drawing")).to_be_visible()
     assert place.item(digest).latest.number == before + 1
     bob.page.get_by_role("button", name="Store mine after theirs").click()
     item = bob.stored(before + 2)
@@ -316,9 +315,9 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
     assert [each.reviewer for each in history_of(digest)[-2:]] == ["Anna", "Bob"]
     expect(bob.page.get_by_text("Not stored yet")).to_have_count(0)
 
-    expect(anna.page.get_by_text("Bob changed this image")).to_be_visible(timeout=SLOW)
+    expect(anna.page.get_by_text("Bob changed this image")).to_be_visible()
     anna.press("g")
-    expect(anna.page.get_by_text("Not stored yet: your decision, good")).to_be_visible(timeout=SLOW)
+    expect(anna.page.get_by_text("Not stored yet: your decision, good")).to_be_visible()
     assert place.item(digest).latest.number == before + 2
     anna.page.get_by_role("button", name="Take theirs").click()
     anna.area(int(his.sum()))
@@ -341,19 +340,19 @@ def test_nothing_is_lost_by_leaving_reloading_and_killing_the_server(
             page.goto(f"{here.url}/label")
             page.get_by_label("Your name").fill("Cleo")
             page.keyboard.press("Enter")
-            expect(page.locator(".brush[data-ready]")).to_be_visible(timeout=SLOW)
+            expect(page.locator(".brush[data-ready]")).to_be_visible()
             digest = one.image
             one.shows(digest)
             one.drag((0.2, 0.2), (0.8, 0.2))
             drawn = load_mask_file(one.stored(1).mask_file or "")
             page.get_by_test_id("stSidebarNav").get_by_role("link", name="Overview").click()
-            expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible(timeout=SLOW)
+            expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
             page.get_by_test_id("stSidebarNav").get_by_role("link", name="Label").click()
             one.shows(digest)
             one.area(int(drawn.sum()))
 
             page.reload()  # a new session: the name is known, and the next open image is in hand
-            expect(page.locator(".brush[data-ready]")).to_be_visible(timeout=SLOW)
+            expect(page.locator(".brush[data-ready]")).to_be_visible()
             second = one.image
             assert second != digest
             one.shows(second)
@@ -370,7 +369,7 @@ def test_nothing_is_lost_by_leaving_reloading_and_killing_the_server(
             server.wait()
         with running(here.home, here.models, port):
             page.goto(f"{here.url}/label")
-            expect(page.locator(".brush[data-ready]")).to_be_visible(timeout=SLOW)
+            expect(page.locator(".brush[data-ready]")).to_be_visible()
             for known, area in ((digest, drawn.sum()), (second, load_mask_file(item.mask_file or "").sum())):
                 page.locator(f'.queue [data-image="{known}"]').click()
                 one.shows(known)

@@ -70,7 +70,7 @@ def url(serve, bad_map: np.ndarray, tmp_path_factory: pytest.TempPathFactory) ->
 
 def opened(page: Page, url: str) -> Page:
     page.goto(url)
-    expect(page.locator('.viewer[data-ready="bad"]')).to_be_visible(timeout=30_000)
+    expect(page.locator('.viewer[data-ready="bad"]')).to_be_visible()
     return page
 
 

@@ -105,7 +105,7 @@ class Drawing:
         return Drawing(self.page, self.folder, self.turn, name).shown()
 
     def shown(self) -> "Drawing":
-        expect(self.page.locator(f'.brush[data-ready="{self.name} {self.turn}"]')).to_be_visible(timeout=30_000)
+        expect(self.page.locator(f'.brush[data-ready="{self.name} {self.turn}"]')).to_be_visible()
         # the brush of the turn before may stand beside it for a moment
         expect(self.root).to_have_count(1)
         return self

@@ -20,12 +20,11 @@ from skrd4ad.model_folder.bundle import import_bundle, read_bundle
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.models.skrd import build_student
+from tests.limits import RETRY, SLOW, TRIES
 
 pytestmark = pytest.mark.browser
 
 ROOT = Path(__file__).parents[2]
-SLOW = 180_000  # milliseconds: an upper bound for a broken app, never waited for by a working one
-TRIES = 20
 
 
 @dataclass
@@ -80,7 +79,7 @@ def click(settled) -> Callable[..., None]:
     """``click(page, "Rename")`` presses a button and waits for what it does."""
 
     def press(inside: Page | Locator, name: str) -> None:
-        inside.get_by_role("button", name=name, exact=True).click(timeout=SLOW)
+        inside.get_by_role("button", name=name, exact=True).click()
         settled(inside if isinstance(inside, Page) else inside.page)
 
     return press
@@ -88,13 +87,13 @@ def click(settled) -> Callable[..., None]:
 
 def open_page(page: Page, place: Place, settled) -> None:
     page.goto(f"{place.url}/models")
-    expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_role("heading", name="Models", level=1)).to_be_visible()
     settled(page)
 
 
 def choose(page: Page, name: str, settled) -> None:
     page.locator(".st-key-models-box").get_by_text(name, exact=True).click()
-    expect(page.locator(".st-key-models-card").get_by_role("heading", name=name)).to_be_visible(timeout=SLOW)
+    expect(page.locator(".st-key-models-card").get_by_role("heading", name=name)).to_be_visible()
     settled(page)
 
 
@@ -107,7 +106,7 @@ def listed(page: Page) -> Locator:
 
 
 def said(page: Page, words: str) -> None:
-    expect(page.get_by_text(words)).to_be_visible(timeout=SLOW)
+    expect(page.get_by_text(words)).to_be_visible()
 
 
 def stored(is_there: Callable[[], bool]) -> None:
@@ -124,17 +123,17 @@ def pick(page: Page, name: str, option: str) -> None:
     for _ in range(TRIES):
         box.click()
         with contextlib.suppress(Error):
-            page.get_by_role("option", name=option, exact=True).click(timeout=SLOW / TRIES)
+            page.get_by_role("option", name=option, exact=True).click(timeout=RETRY)
             break
-    expect(box).to_have_value(option, timeout=SLOW)
+    expect(box).to_have_value(option)
 
 
 def open_checkpoint_form(page: Page) -> None:
     """Choose what is imported; a click while the page is drawn anew is made again."""
     for _ in range(TRIES):
-        page.get_by_role("radio", name="RD4AD or SK-RD4AD .pth").click(timeout=SLOW)
+        page.get_by_role("radio", name="RD4AD or SK-RD4AD .pth").click()
         with contextlib.suppress(AssertionError):
-            expect(page.get_by_text("Choose a file to import it.")).to_be_visible(timeout=SLOW / TRIES)
+            expect(page.get_by_text("Choose a file to import it.")).to_be_visible(timeout=RETRY)
             return
     raise AssertionError("the form for checkpoints does not open")
 
@@ -144,13 +143,13 @@ def upload_checkpoint(page: Page, file: Path) -> None:
     for _ in range(TRIES):
         page.locator('input[type="file"]').set_input_files(file)
         with contextlib.suppress(AssertionError):
-            expect(page.get_by_role("button", name="Import the checkpoint")).to_be_visible(timeout=SLOW / TRIES)
+            expect(page.get_by_role("button", name="Import the checkpoint")).to_be_visible(timeout=RETRY)
             return
     raise AssertionError("the checkpoint is not taken")
 
 
 def downloaded(page: Page, name: str) -> Download:
-    with page.expect_download(timeout=SLOW) as found:
+    with page.expect_download() as found:
         page.get_by_role("button", name=name).click()
     return found.value
 
@@ -173,7 +172,7 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     click(tab, "Rename")
     tab.get_by_role("dialog").get_by_role("textbox", name="Name").fill("Line 3, *new* lamp")
     click(tab.get_by_role("dialog"), "Save")
-    expect(tab.get_by_role("heading", name="Line 3, *new* lamp")).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_role("heading", name="Line 3, *new* lamp")).to_be_visible()
     click(tab, "Note")
     tab.get_by_role("dialog").get_by_role("textbox", name="Note").fill("checked by Ada")
     click(tab.get_by_role("dialog"), "Save")
@@ -194,9 +193,9 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     for name, page in (("Figures", "Evaluate"), ("Limits", "Calibrate")):
         section(tab, name)
         tab.get_by_role("button", name=f"{page} it").click()
-        expect(tab.get_by_role("heading", name=page, level=1)).to_be_visible(timeout=SLOW)
+        expect(tab.get_by_role("heading", name=page, level=1)).to_be_visible()
         tab.get_by_test_id("stSidebarNav").get_by_role("link", name="Models").click()
-        expect(tab.get_by_role("heading", name="Models", level=1)).to_be_visible(timeout=SLOW)
+        expect(tab.get_by_role("heading", name="Models", level=1)).to_be_visible()
         settled(tab)
 
     pick(tab, "Sort by", "Newest")
@@ -226,7 +225,7 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
 ) -> None:
     open_page(tab, place, settled)
     click(tab, "Train a model")
-    expect(tab.get_by_role("heading", name="Train", level=1)).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_role("heading", name="Train", level=1)).to_be_visible()
 
     folder = place.add("disc")
     open_page(tab, place, settled)
@@ -239,7 +238,7 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     file = tab.locator('input[type="file"]')
     file.set_input_files({"name": "torn.zip", "mimeType": "application/zip", "buffer": bytes(torn)})
     click(tab, "Import the bundle")
-    expect(tab.get_by_test_id("stAlert").filter(has_text=WEIGHTS)).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_test_id("stAlert").filter(has_text=WEIGHTS)).to_be_visible()
     assert not folder.exists()
     file.set_input_files({"name": "fine.zip", "mimeType": "application/zip", "buffer": bytes(content)})
     expect(tab.get_by_text("torn.zip")).to_have_count(0)
@@ -255,8 +254,8 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     }
     torch.save(parts, tmp_path / "bottle.pth")
     # the page without models is gone, and with it the first place for files
-    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="disc")).to_be_visible(timeout=SLOW)
-    expect(tab.get_by_role("heading", name="Bring in a model")).to_have_count(0, timeout=SLOW)
+    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="disc")).to_be_visible()
+    expect(tab.get_by_role("heading", name="Bring in a model")).to_have_count(0)
     tab.get_by_test_id("stExpander").get_by_text("Bring in a model").click()
     open_checkpoint_form(tab)
     settled(tab)
@@ -265,7 +264,7 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     upload_checkpoint(tab, tmp_path / "bottle.pth")
     click(tab, "Import the checkpoint")
     said(tab, "It has no limits yet: calibrate it on good parts")
-    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="bottle")).to_be_visible(timeout=SLOW)
+    expect(tab.locator(".st-key-models-card").get_by_role("heading", name="bottle")).to_be_visible()
     (made,) = (place.models / "imported" / "bottle").iterdir()
     assert read_info(made).model == ModelConfig()
 
@@ -275,7 +274,7 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     open_page(tab, place, settled)
     section(tab, "Exports")
     click(tab, "Make the export in ONNX, fp32")
-    expect(tab.get_by_test_id("stSidebar").get_by_text("Export of machined_disc")).to_be_visible(timeout=SLOW)
+    expect(tab.get_by_test_id("stSidebar").get_by_text("Export of machined_disc")).to_be_visible()
     click(tab, "Cancel")
     said(tab, "was not made: cancelled")
     click(tab, "Try again")
@@ -286,25 +285,25 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
         tab.get_by_role("radio", name=precision, exact=True).click()
         expect(tab.get_by_role("button", name=f"Make the export in OpenVINO IR, {precision}")).to_be_enabled()
     tab.get_by_role("radio", name="A fixed number").click()
-    expect(tab.get_by_role("spinbutton", name="How many")).to_have_value("8", timeout=SLOW)
+    expect(tab.get_by_role("spinbutton", name="How many")).to_have_value("8")
     tab.get_by_role("radio", name="One", exact=True).click()
-    expect(tab.get_by_role("spinbutton", name="How many")).to_have_count(0, timeout=SLOW)
+    expect(tab.get_by_role("spinbutton", name="How many")).to_have_count(0)
     settled(tab)
     click(tab, "Make the export in OpenVINO IR, fp32")
     made = tab.locator('[class*="st-key-models-made-openvino-fp32-batch1"]')
-    expect(made.get_by_text(re.compile("passed$"))).to_be_visible(timeout=SLOW)
+    expect(made.get_by_text(re.compile("passed$"))).to_be_visible()
     expect(tab.get_by_text("was not made")).to_have_count(0)
 
     made.get_by_text("Certificate: ").click()
     expect(made.get_by_role("row").filter(has_text="Verdicts that differ")).to_contain_text("0 % of the images")
     made.get_by_text("How to use it").click()
     expect(made.get_by_test_id("stCode")).to_contain_text("openvino.compile_model")
-    with tab.expect_download(timeout=SLOW) as found:
+    with tab.expect_download() as found:
         made.get_by_role("button", name="Certificate, JSON").click()
     certificate = json.loads(found.value.path().read_text(encoding="utf-8"))
     assert certificate["passed"] and certificate["verdict_flips"] == 0
     assert certificate["model_digest"] == read_info(folder).digest
-    with tab.expect_download(timeout=SLOW) as found:
+    with tab.expect_download() as found:
         made.get_by_role("button", name="ZIP").click()
     with zipfile.ZipFile(io.BytesIO(found.value.path().read_bytes())) as archive:
         names = {Path(name).name for name in archive.namelist()}
@@ -314,8 +313,8 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     for answer, left in (("Keep it", 1), ("Delete it", 0)):
         made.get_by_role("button", name="Delete export").click()
         click(tab.get_by_role("dialog"), answer)
-        expect(tab.get_by_role("dialog")).to_have_count(0, timeout=SLOW)
-        expect(made).to_have_count(left, timeout=SLOW)
+        expect(tab.get_by_role("dialog")).to_have_count(0)
+        expect(made).to_have_count(left)
     assert list((folder / "exports").iterdir()) == []
 
 

@@ -14,6 +14,8 @@ from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.types import DatasetClass
 
+pytestmark = pytest.mark.usefixtures("converted_once")
+
 TORCH, OPENVINO, BF16, INT8 = (
     Choice("torch"),
     Choice("openvino"),
@@ -48,8 +50,9 @@ def test_what_was_measured_survives_the_file_and_damage_is_named() -> None:
             Measured.from_plain(broken, "it")
 
 
+@pytest.mark.slow
 def test_a_model_is_measured_once_for_each_calibration(
-    trained: ModelInfo, disc: DatasetClass, own_workspace: Path, monkeypatch: pytest.MonkeyPatch
+    trained: ModelInfo, disc: DatasetClass, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictor = Predictor.load(trained.folder)
     assert remembered(trained) is None
@@ -68,13 +71,15 @@ def test_a_model_is_measured_once_for_each_calibration(
     assert remembered(trained) is None
 
 
-def test_a_damaged_memory_counts_as_none(trained: ModelInfo, disc: DatasetClass, own_workspace: Path) -> None:
+@pytest.mark.slow
+def test_a_damaged_memory_counts_as_none(trained: ModelInfo, disc: DatasetClass, home: Path) -> None:
     measure(Predictor.load(trained.folder), images_of(disc, most=2), precisions=())
-    (file,) = (own_workspace / "cache" / "runtimes").glob("*.json")
+    (file,) = (home / "cache" / "runtimes").glob("*.json")
     file.write_text("{")
     assert remembered(trained) is None
 
 
+@pytest.mark.slow
 def test_a_runtime_that_is_not_installed_does_not_stop_the_others(
     trained: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -94,6 +94,7 @@ def test_a_faithful_export_passes_with_its_figures(predictor: Predictor, export:
     assert "0 verdicts differ" in certificate.words
 
 
+@pytest.mark.slow
 def test_a_broken_graph_fails(
     predictor: Predictor, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

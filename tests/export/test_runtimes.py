@@ -18,6 +18,9 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.types import DatasetClass
+from tests.limits import LONG
+
+pytestmark = pytest.mark.usefixtures("converted_once")
 
 FIELDS = ("levels", "maps", "scores", "embeddings")
 
@@ -27,8 +30,9 @@ def images(disc: DatasetClass) -> Tensor:
     return load_images(disc.test[:5], 64)
 
 
+@pytest.mark.slow
 def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
-    trained: ModelInfo, disc: DatasetClass, images: Tensor, own_workspace: Path, monkeypatch: pytest.MonkeyPatch
+    trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = load_runtime(trained.folder, Choice("torch")).batch(images)
     for name in ("openvino", "onnxruntime"):
@@ -45,10 +49,10 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
         maps, scores = score_samples(runtime, disc.test[:5])
         np.testing.assert_array_equal(maps, found.maps)
         np.testing.assert_array_equal(scores, found.scores)
-    kept = list((own_workspace / "cache" / "runtimes").glob("*/model.*"))
+    kept = list((home / "cache" / "runtimes").glob("*/model.*"))
     assert sorted(path.suffix for path in kept) == [".bin", ".onnx", ".xml"]
 
-    safe = {path.parent: Path(shutil.copytree(path.parent, own_workspace / path.suffix)) for path in kept}
+    safe = {path.parent: Path(shutil.copytree(path.parent, home / path.suffix)) for path in kept}
     made: list[Path] = []
 
     def convert(*_: object, out: Path, **__: object) -> None:
@@ -101,13 +105,14 @@ def test_an_unknown_runtime_or_precision_is_refused_with_those_there_are(runtime
         Choice(runtime, precision)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_bf16_shares_the_files_of_fp32_and_int8_needs_good_images(
-    trained: ModelInfo, disc: DatasetClass, images: Tensor, own_workspace: Path
+    trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path
 ) -> None:
     expected = load_runtime(trained.folder, Choice("torch")).batch(images)
     for precision in ("fp32", "bf16"):
         load_runtime(trained.folder, Choice("openvino", precision), threads=1)
-    assert len(list((own_workspace / "cache" / "runtimes").glob("*/model.xml"))) == 1
+    assert len(list((home / "cache" / "runtimes").glob("*/model.xml"))) == 1
     with pytest.raises(ConfigError, match="int8 takes the ranges of values from good training images"):
         load_runtime(trained.folder, Choice("openvino", "int8"))
     quantised = load_runtime(trained.folder, Choice("openvino", "int8"), normals=disc.train, threads=1)
@@ -128,6 +133,7 @@ def test_a_package_that_is_not_there_is_named(name: str, monkeypatch: pytest.Mon
         getattr(optional_dependencies, name)()
 
 
+@pytest.mark.slow
 def test_the_toolkits_report_nothing_over_the_internet() -> None:
     script = """
 import socket, sys
@@ -140,11 +146,12 @@ for load in (toolkits.openvino, toolkits.nncf, toolkits.onnxruntime):
 assert sys.modules["openvino_telemetry"] is None
 print(type(sys.modules["openvino.tools.ovc"].telemetry).__module__)
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=LONG)
     assert (done.returncode, done.stdout.strip()) == (0, "openvino.tools.ovc.telemetry_stub"), done.stderr
 
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
+@pytest.mark.slow
 def test_streams_give_the_same_from_several_threads(trained: ModelInfo, images: Tensor, name: RuntimeName) -> None:
     expected = load_runtime(trained.folder, Choice(name), threads=1).batch(images)
     runtime = load_runtime(trained.folder, Choice(name), streams=2)

@@ -30,11 +30,6 @@ CONTRACT = {
 PIXEL = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupro_005", "aupro_paper")
 
 
-@pytest.fixture
-def predictor(tiny_model: tuple[Path, Path]) -> Predictor:
-    return Predictor.load(tiny_model[0])
-
-
 def without_masks(data: DatasetClass) -> DatasetClass:
     return replace(data, samples=tuple(replace(s, mask_path=None) for s in data.samples))
 

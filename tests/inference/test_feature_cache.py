@@ -52,21 +52,21 @@ def test_the_budget_is_taken_to_the_byte(lite0: Teacher, disc: DatasetClass) -> 
             assert cache.mapped is mapped
 
 
-def test_no_file_is_left_behind_while_open_or_after(lite0: Teacher, disc: DatasetClass, own_workspace: Path) -> None:
+def test_no_file_is_left_behind_while_open_or_after(lite0: Teacher, disc: DatasetClass, home: Path) -> None:
     with cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=0):
-        assert files_below(own_workspace) == []  # without a name, so that killing the process frees the space too
-    assert files_below(own_workspace) == []
+        assert files_below(home) == []  # without a name, so that killing the process frees the space too
+    assert files_below(home) == []
 
 
 def test_an_unreadable_image_is_named_and_leaves_no_file(
-    lite0: Teacher, disc: DatasetClass, own_workspace: Path, tmp_path: Path
+    lite0: Teacher, disc: DatasetClass, home: Path, tmp_path: Path
 ) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"no image")
     samples = [*disc.train, Sample(path=broken, split="train", label=0, defect_type=GOOD)]
     with pytest.raises(ImageError, match=r"broken\.png"):
         cache_features(lite0, samples, image_size=64, on_image=nothing, budget=0)
-    assert files_below(own_workspace) == []
+    assert files_below(home) == []
 
 
 def test_the_observer_may_stop_the_reading(lite0: Teacher, disc: DatasetClass) -> None:
@@ -124,10 +124,8 @@ def test_a_disk_that_fills_up_is_an_error_and_not_a_crash(
         cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
 
 
-def test_a_workspace_that_is_a_file_is_said_with_the_remedy(
-    lite0: Teacher, disc: DatasetClass, own_workspace: Path
-) -> None:
-    own_workspace.write_text("a file")
+def test_a_workspace_that_is_a_file_is_said_with_the_remedy(lite0: Teacher, disc: DatasetClass, home: Path) -> None:
+    home.write_text("a file")
     with pytest.raises(StorageError, match="SKRD4AD_HOME"):
         cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
 

@@ -1,5 +1,4 @@
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +9,6 @@ from skrd4ad.data.dataset import load_images
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.types import DatasetClass
-
-
-@pytest.fixture
-def predictor(tiny_model: tuple[Path, Path]) -> Predictor:
-    return Predictor.load(tiny_model[0])
 
 
 def test_one_image_and_a_batch_of_it_are_the_same_bit_for_bit(predictor: Predictor, disc: DatasetClass) -> None:

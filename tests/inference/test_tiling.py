@@ -5,7 +5,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.config import ModelConfig, TrainConfig
@@ -33,14 +32,9 @@ def cloth_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / f"{number}.png"
         cv2.imwrite(str(path), sheet[30 + 100 * top :, 30 + 100 * left :][:S, :S, ::-1])
         samples.append(Sample(path, "train", 0, "good"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        data = DatasetClass("cloth", "cloth", root, "own", tuple(samples))
-        config = TrainConfig(epochs=5, batch_size=8, holdout=0.2, seed=0)
-        return train(data, model=ModelConfig(image_size=S), config=config, out=root / "out", source="tests").folder
-    finally:
-        torch.set_num_threads(threads)
+    data = DatasetClass("cloth", "cloth", root, "own", tuple(samples))
+    config = TrainConfig(epochs=5, batch_size=8, holdout=0.2, seed=0)
+    return train(data, model=ModelConfig(image_size=S), config=config, out=root / "out", source="tests").folder
 
 
 @pytest.fixture(scope="module")

@@ -171,6 +171,7 @@ def test_near_one_intervals_cover_as_seldom_as_the_page_says():
     assert 0.75 <= coverage(3.4, sims=300)[0] <= 0.88
 
 
+@pytest.mark.slow
 def test_pixel_intervals_cover_the_truth_where_the_pixels_of_an_image_move_together():
     """Every image has its own offset; drawing pixels instead of images would give intervals that are far too narrow."""
     rng = np.random.default_rng(1)

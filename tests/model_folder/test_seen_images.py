@@ -1,24 +1,9 @@
 from dataclasses import replace
-from pathlib import Path
 
-import pytest
-
-from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest, learnt_and_held_out, seen_by, split_holdout
 from skrd4ad.types import DatasetClass
-
-
-@pytest.fixture(scope="module")
-def info(tiny_model: tuple[Path, Path]) -> ModelInfo:
-    return read_info(tiny_model[0])
-
-
-@pytest.fixture(scope="module")
-def disc(tiny_data: Path) -> DatasetClass:
-    return open_dataset(tiny_data)[0]
 
 
 def contents(samples: object) -> set[str]:

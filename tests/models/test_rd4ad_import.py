@@ -95,13 +95,14 @@ def published_map(features: list[Tensor], restored: list[Tensor], *, size: int) 
 
 
 @pytest.mark.parametrize(("net", "skips"), [("res18", 0), ("res18", 1), ("res18", 2), ("res50", 2)])
+@pytest.mark.slow
 def test_imported_checkpoint_gives_the_published_map(
-    net: str, skips: int, tmp_path: Path, checkpoint: Checkpoint, resnet_weights: Callable[[str], Path]
+    net: str, skips: int, tmp_path: Path, checkpoint: Checkpoint, random_teacher: Callable[[str], Path]
 ) -> None:
     config = ModelConfig(net=net, res=skips + 1, image_size=64)
     saved = checkpoint(net)
     torch.save(saved, tmp_path / "published.pth")
-    model: SKRD4AD = build_model(config, weights=resnet_weights(net)).eval()
+    model: SKRD4AD = build_model(config, weights=random_teacher(net)).eval()
     model.student.load_state_dict(read_rd4ad(tmp_path / "published.pth", config))
     images = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(4)) * 255
     with torch.no_grad():

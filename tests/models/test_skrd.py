@@ -29,9 +29,10 @@ def small_student(net: str, *, res: int) -> Student:
     return build_student(ModelConfig(net=net, res=res, image_size=64), seed=0).eval()
 
 
-def test_shapes_of_the_published_model(resnet_weights: Callable[[str], Path]) -> None:
+@pytest.mark.slow
+def test_shapes_of_the_published_model(random_teacher: Callable[[str], Path]) -> None:
     config = ModelConfig(net="wide_res50")
-    model = build_model(config, weights=resnet_weights("wide_res50"), seed=0).eval()
+    model = build_model(config, weights=random_teacher("wide_res50"), seed=0).eval()
     with torch.inference_mode():
         features, restored = model(torch.zeros(1, 3, 256, 256, dtype=torch.uint8))
         fused = model.student.bn

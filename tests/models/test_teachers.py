@@ -29,9 +29,9 @@ PARAMETERS_UP_TO_F3 = {  # counted in torchvision's networks
 
 
 @pytest.fixture(params=NETS)
-def teacher(request: pytest.FixtureRequest, resnet_weights: Callable[[str], Path]) -> Teacher:
+def teacher(request: pytest.FixtureRequest, random_teacher: Callable[[str], Path]) -> Teacher:
     net = request.param
-    return build_teacher(net, weights=None if net in LITE_NETS else resnet_weights(net))
+    return build_teacher(net, weights=None if net in LITE_NETS else random_teacher(net))
 
 
 def images(size: int, *, batch: int = 1) -> Tensor:
@@ -76,9 +76,9 @@ def test_parameters_up_to_f3_are_those_of_torchvision_without_stage_4_and_classi
 
 
 @pytest.mark.parametrize("net", ["res18", "res50"])
-def test_resnet_features_are_torchvisions(net: str, resnet_weights: Callable[[str], Path]) -> None:
+def test_resnet_features_are_torchvisions(net: str, random_teacher: Callable[[str], Path]) -> None:
     reference = torchvision.models.get_model(net.replace("res", "resnet")).eval()
-    reference.load_state_dict(torch.load(resnet_weights(net), weights_only=True), strict=False)
+    reference.load_state_dict(torch.load(random_teacher(net), weights_only=True), strict=False)
     pixels = images(64, batch=2)
     normalise = torchvision.transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.no_grad():
@@ -88,7 +88,7 @@ def test_resnet_features_are_torchvisions(net: str, resnet_weights: Callable[[st
         for layer in (reference.layer1, reference.layer2, reference.layer3):
             x = layer(x)
             expected.append(x)
-    for mine, theirs in zip(build_teacher(net, weights=resnet_weights(net))(pixels), expected, strict=True):
+    for mine, theirs in zip(build_teacher(net, weights=random_teacher(net))(pixels), expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-4)
 
 

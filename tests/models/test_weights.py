@@ -59,9 +59,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def published(server: Server, resnet_weights: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> str:
+def published(server: Server, random_teacher: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> str:
     """Name of the file that the server publishes as the weights of res18."""
-    server.body = resnet_weights("res18").read_bytes()
+    server.body = random_teacher("res18").read_bytes()
     name = f"resnet18-{hashlib.sha256(server.body).hexdigest()[:8]}.pth"
     publish(monkeypatch, url=f"http://127.0.0.1:{server.server_port}/{name}", weights_file=name)
     return name
@@ -121,20 +121,20 @@ def test_no_connection_names_all_ways(cache: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_weights_folder_is_used_before_the_internet(
-    cache: Path, tmp_path: Path, resnet_weights: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+    cache: Path, tmp_path: Path, random_teacher: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "mine").mkdir()
-    (tmp_path / "mine" / teacher_spec("res18").weights_file).write_bytes(resnet_weights("res18").read_bytes())
+    (tmp_path / "mine" / teacher_spec("res18").weights_file).write_bytes(random_teacher("res18").read_bytes())
     monkeypatch.setenv("SKRD4AD_WEIGHTS_DIR", str(tmp_path / "mine"))
-    expected = torch.load(resnet_weights("res18"), weights_only=True)
+    expected = torch.load(random_teacher("res18"), weights_only=True)
     assert weights_digest(load_weights("res18")) == weights_digest(expected)
     assert not cache.exists()
 
 
 def test_explicit_safetensors_file_with_a_classifier_and_without_counters(
-    tmp_path: Path, resnet_weights: Callable[[str], Path]
+    tmp_path: Path, random_teacher: Callable[[str], Path]
 ) -> None:
-    state = torch.load(resnet_weights("res18"), weights_only=True)
+    state = torch.load(random_teacher("res18"), weights_only=True)
     stored = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
     save_file(
         {**stored, "fc.weight": torch.zeros(3, 512), "layer4.0.conv1.weight": torch.zeros(1)},
@@ -155,10 +155,10 @@ def test_explicit_safetensors_file_with_a_classifier_and_without_counters(
     ],
 )
 def test_weights_of_another_net_are_named(
-    net: str, given: str, problem: str, resnet_weights: Callable[[str], Path]
+    net: str, given: str, problem: str, random_teacher: Callable[[str], Path]
 ) -> None:
     with pytest.raises(WeightsError, match=problem):
-        load_weights(net, file=resnet_weights(given))
+        load_weights(net, file=random_teacher(given))
 
 
 def test_weights_of_no_net_are_refused(tmp_path: Path) -> None:

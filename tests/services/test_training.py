@@ -1,12 +1,10 @@
 import json
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
@@ -16,26 +14,17 @@ from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, Sto
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
 from skrd4ad.training.train import Observer
 from skrd4ad.types import DatasetClass
-
-LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
+from tests.limits import LONG
 
 
 @pytest.fixture(autouse=True)
-def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", f"{tmp_path}:{tiny_data}")
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    reset_queue()
-    yield tmp_path
-    reset_queue()
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,19 +1,17 @@
 """Each data-set layout, exactly as the originals lay out their files, from the doctor to the data of the charts."""
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of, preflight
 from skrd4ad.services.evaluation.charts import class_bars, confusion_chart, curve_chart, escape_bars
@@ -52,24 +50,10 @@ def parts(tiny_data: Path) -> Parts:
     return Parts(sorted((root / "train/good").iterdir()), sorted((root / "test/good").iterdir()), defects)
 
 
-@pytest.fixture(scope="module")
-def teacher() -> Teacher:
-    return build_teacher("efficientnet_lite0")
-
-
 @pytest.fixture(autouse=True)
-def world(tmp_path: Path, teacher: Teacher, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    # the frozen teacher is the same in all of these trainings: it is built once
-    for module in ("train", "checkpoint"):
-        monkeypatch.setattr(f"skrd4ad.engine.{module}.build_teacher", lambda *_args, **_settings: teacher)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield tmp_path
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 def put(source: Path, target: Path) -> None:

@@ -7,10 +7,9 @@ from skrd4ad.storage.database import Database, open_database
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A workspace whose database is a file in it."""
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     return tmp_path
 
 

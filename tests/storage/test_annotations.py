@@ -15,6 +15,7 @@ from skrd4ad.storage.annotations import Revision, add_revision, revisions_of
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.predictions import save_image
 from skrd4ad.storage.tables import Annotation, StoredImage
+from tests.limits import LONG
 
 IMAGE = "a" * 64
 OTHER = "b" * 64
@@ -132,6 +133,7 @@ def test_of_many_threads_that_saw_the_same_exactly_one_gets_through(images: Data
         assert [row.reviewer for row in revisions_of(session, IMAGE)] == [sorted(outcomes)[5]]
 
 
+@pytest.mark.slow
 def test_of_two_processes_that_saw_the_same_exactly_one_gets_through(images: Database) -> None:
     add(images, 0, Revision(label="unsure"))
     env = {**os.environ, "PYTHONPATH": str(Path(skrd4ad.__file__).parents[1])}
@@ -149,7 +151,7 @@ def test_of_two_processes_that_saw_the_same_exactly_one_gets_through(images: Dat
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    answers = sorted(process.communicate(timeout=30)[0].strip() for process in processes)
+    answers = sorted(process.communicate(timeout=LONG)[0].strip() for process in processes)
     assert answers[1] == "stored"
     assert "changed this image" in answers[0]
     with images.read() as session:

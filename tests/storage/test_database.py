@@ -16,6 +16,7 @@ from skrd4ad.storage import database as database_module
 from skrd4ad.storage.database import Database, open_database
 from skrd4ad.storage.jobs import add_job, save_progress
 from skrd4ad.storage.tables import Job, JobPoint
+from tests.limits import LONG
 
 
 def store_job(database: Database, job_id: str = "a") -> None:
@@ -132,6 +133,7 @@ def test_many_threads_and_a_second_engine_write_without_a_lock_error(database: D
         assert session.scalar(select(func.count()).select_from(JobPoint)) == threads_count * writes
 
 
+@pytest.mark.slow
 def test_processes_that_open_a_fresh_database_at_once_all_succeed(any_database: str) -> None:
     script = (
         "import sys\n"
@@ -153,7 +155,7 @@ def test_processes_that_open_a_fresh_database_at_once_all_succeed(any_database: 
         assert process.stdin is not None
         process.stdin.write("go\n")
         process.stdin.flush()
-    outputs = [process.communicate(timeout=30) for process in processes]
+    outputs = [process.communicate(timeout=LONG) for process in processes]
     assert [(process.returncode, errors) for process, (_, errors) in zip(processes, outputs, strict=True)] == [
         (0, "")
     ] * 3

@@ -189,6 +189,7 @@ def test_retrieval_off_has_the_student_that_retrieval_on_has(train_disc: Train, 
 
 
 @pytest.mark.parametrize(("runtime", "form"), [("openvino", "openvino"), ("onnxruntime", "onnx")])
+@pytest.mark.slow
 def test_other_runtimes_and_exports_give_the_same_with_patches(
     runtime: RuntimeName, form: Format, train_disc: Train, disc: DatasetClass, tmp_path: Path, few: None
 ) -> None:
@@ -240,6 +241,7 @@ def quantised_behind_sums(file: Path) -> set[str]:
     return {str(layers[place].get("name")) for place in reached if layers[place].get("type") == "FakeQuantize"}
 
 
+@pytest.mark.slow
 def test_an_int8_export_still_finds_the_nearest_patches(train_disc: Train, disc: DatasetClass) -> None:
     info = train_disc(model=AGREEMENT, epochs=2, schedule="cosine")
     predictor = Predictor.load(info.folder)

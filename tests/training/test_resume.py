@@ -29,6 +29,7 @@ from skrd4ad.model_folder.resume_state import (
 )
 from skrd4ad.training.train import Observer, TrainProgress
 from skrd4ad.types import DatasetClass
+from tests.limits import LONG
 
 Train = Callable[..., ModelInfo]
 WeightsOf = Callable[[ModelInfo], dict[str, Tensor]]
@@ -246,13 +247,17 @@ train(find_classes(data)[0], model=ModelConfig(image_size=64), config=config, ou
 """
 
 
+@pytest.mark.slow
 def test_a_killed_process_leaves_a_state_that_resumes_to_the_same_weights(
     train_disc: Train, weights_of: WeightsOf, tiny_data: Path, tmp_path: Path
 ) -> None:
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
-        [sys.executable, "-c", KILLED, str(tiny_data), str(tmp_path / "out")], env=environment, check=False, timeout=120
+        [sys.executable, "-c", KILLED, str(tiny_data), str(tmp_path / "out")],
+        env=environment,
+        check=False,
+        timeout=LONG,
     )
     assert ended.returncode == -signal.SIGKILL
     (state,) = states_below(tmp_path / "out")

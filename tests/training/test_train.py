@@ -62,13 +62,13 @@ def test_training_leaves_the_global_random_state_alone(train_disc: Train) -> Non
 
 
 def test_features_on_disk_give_the_same_weights(
-    train_disc: Train, weights_of: WeightsOf, monkeypatch: pytest.MonkeyPatch, own_workspace: Path
+    train_disc: Train, weights_of: WeightsOf, monkeypatch: pytest.MonkeyPatch, home: Path
 ) -> None:
     in_memory = train_disc(epochs=2)
     monkeypatch.setenv("SKRD4AD_CACHE_MB", "0")
     on_disk = train_disc(epochs=2)
     assert same(weights_of(in_memory), weights_of(on_disk))
-    assert [path for path in own_workspace.rglob("*") if path.is_file()] == []
+    assert [path for path in home.rglob("*") if path.is_file()] == []
 
 
 def test_the_loss_goes_down(train_disc: Train) -> None:

@@ -9,6 +9,7 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.ui.components.envelope import unpack
 from skrd4ad.ui.components.mask_brush import BrushState, _follow, _payload, _read, _Sent, _state, _tell, mask_brush
 from skrd4ad.ui.components.runs import decode_runs, encode_runs
+from tests.limits import LONG
 
 IMAGE = np.full((6, 9, 3), 90, np.uint8)
 MASK = np.zeros((6, 9), bool)
@@ -221,7 +222,7 @@ def page() -> None:
 
 @pytest.fixture
 def app() -> AppTest:
-    return AppTest.from_function(page).run()
+    return AppTest.from_function(page, default_timeout=LONG).run()
 
 
 def test_a_page_gets_the_drawing_of_its_own_image_only(app: AppTest) -> None:

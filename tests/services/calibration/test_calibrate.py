@@ -1,14 +1,11 @@
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import Surface
@@ -29,23 +26,9 @@ from skrd4ad.services.calibration.calibrate import (
 from skrd4ad.types import GOOD, DatasetClass, Sample
 
 
-@pytest.fixture(autouse=True)
-def own_workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
 def folder(tiny_model: tuple[Path, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(tiny_model[0], tmp_path / "parts" / "machined_disc" / "run"))
-
-
-@pytest.fixture(scope="module")
-def disc(tiny_data: Path) -> DatasetClass:
-    return open_dataset(tiny_data)[0]
 
 
 @pytest.fixture

@@ -22,8 +22,7 @@ from skrd4ad.services.evaluation.evaluate import delete_evaluation, evaluate_cla
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from tests.evaluation_world import EvaluationWorld
-
-LONG = 60.0
+from tests.limits import LONG
 
 
 @pytest.fixture
@@ -222,6 +221,7 @@ def test_it_runs_in_the_background(pair: tuple[StoredEvaluation, StoredEvaluatio
     reset_queue()
 
 
+@pytest.mark.slow
 def test_models_of_two_sizes_are_compared(
     evaluated: EvaluationWorld, pair: tuple[StoredEvaluation, StoredEvaluation]
 ) -> None:

@@ -1,13 +1,12 @@
 import json
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from skrd4ad.data.sources import open_dataset
@@ -34,21 +33,10 @@ from skrd4ad.services.evaluation.evaluate import (
 )
 from skrd4ad.services.evaluation.result import MAPS, MASKS
 from skrd4ad.services.evaluation.store import IMAGES, SUMMARY, evaluations_folder
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.types import DatasetClass
 from tests.evaluation_world import EvaluationWorld, worse_copy
-
-LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    reset_queue()
-    yield
-    reset_queue()
-    torch.set_num_threads(threads)
+from tests.limits import LONG
 
 
 @pytest.fixture

@@ -147,9 +147,6 @@ def test_the_difference_has_an_interval_of_the_same_images(models: tuple[ModelIn
 
 @pytest.fixture
 def own(tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
     return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "new")))
 
 

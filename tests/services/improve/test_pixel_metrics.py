@@ -1,18 +1,16 @@
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 
 from skrd4ad.errors import StorageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.folder import read_info, save_calibration
+from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.improve import pixel_metrics
@@ -21,25 +19,8 @@ from skrd4ad.services.improve.pixel_metrics import PixelWorker, pixel_figures, p
 from skrd4ad.services.labelling import scores
 from skrd4ad.services.labelling.scores import has_map, kept_map, score_labelled
 from skrd4ad.types import DatasetClass
+from tests.limits import LONG
 from tests.loop_world import known_of, label_sample, part, put, score_all
-
-LONG = 60.0  # seconds: an upper bound for a broken worker, never waited for by a working one
-
-
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def info(tiny_model: tuple[Path, Path], tmp_path: Path) -> ModelInfo:
-    return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "run")))
 
 
 @pytest.fixture(scope="module")

@@ -1,42 +1,17 @@
-import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.thresholds import conformal_threshold
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import Choice, save, use_version
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page
 from skrd4ad.services.improve.recalibrate import confirmed_normals, recalibration
 from skrd4ad.types import DatasetClass
 from tests.loop_world import decide, known_of, part, put, say
-
-
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-@pytest.fixture
-def info(tiny_model: tuple[Path, Path], tmp_path: Path) -> ModelInfo:
-    return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "run")))
-
-
-@pytest.fixture(scope="module")
-def disc(tiny_data: Path) -> DatasetClass:
-    return part(tiny_data)
 
 
 def labelled(info: ModelInfo, more_parts: Path, *, good: list[float], defects: list[float]) -> None:

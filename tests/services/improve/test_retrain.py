@@ -1,12 +1,10 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import content_digest, file_digest
@@ -40,38 +38,23 @@ from skrd4ad.services.improve.retrain_data import (
     role_of,
     start_of,
 )
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
 from skrd4ad.types import DatasetClass
+from tests.limits import LONG
 from tests.loop_world import decide, known_of, label_sample, part, put
 
-LONG = 120.0  # seconds: an upper bound for a broken queue, never waited for by a working one
 QUICK = TrainConfig(epochs=1, batch_size=4, holdout=0.25, learning_rate=0.002)
 
 
 @pytest.fixture(autouse=True)
-def world(tmp_path: Path, tiny_data: Path, more_parts: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+def world(tmp_path: Path, tiny_data: Path, more_parts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", os.pathsep.join(map(str, (tmp_path, tiny_data, more_parts))))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    monkeypatch.setattr("os.fsync", lambda _: None)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    reset_queue()
-    yield
-    reset_queue()
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
-def old(tiny_model: tuple[Path, Path], tmp_path: Path) -> ModelInfo:
-    return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "run")))
-
-
-@pytest.fixture(scope="module")
-def disc(tiny_data: Path) -> DatasetClass:
-    return part(tiny_data)
+def old(info: ModelInfo) -> ModelInfo:
+    return info
 
 
 @pytest.fixture(scope="module")
@@ -230,6 +213,7 @@ def test_test_images_that_were_labelled_are_evaluated_no_more(
     assert "not those of the whole test set" in (new.folder / "model_card.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_retraining_of_a_retrained_model_goes_on_the_same_way(
     old: ModelInfo, disc: DatasetClass, labelled: list[str], others: DatasetClass
 ) -> None:
@@ -315,6 +299,7 @@ def test_requests_of_before_are_read_as_ever(disc: DatasetClass) -> None:
 # ---- the job ----
 
 
+@pytest.mark.slow
 def test_a_job_retrains_and_shows_the_new_model_every_labelled_image(
     old: ModelInfo, disc: DatasetClass, labelled: list[str]
 ) -> None:
@@ -332,6 +317,7 @@ def test_a_job_retrains_and_shows_the_new_model_every_labelled_image(
     assert not active_retrainings(old) and successors_of(old) == [new]
 
 
+@pytest.mark.slow
 def test_an_interrupted_job_goes_on_with_the_labels_it_was_asked_with(
     old: ModelInfo, disc: DatasetClass, labelled: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -4,7 +4,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -15,14 +14,6 @@ from skrd4ad.services.inspection.inspect import DECODERS, Inspection, inspect_im
 from skrd4ad.services.inspection.result_files import image_row, to_record
 from skrd4ad.types import Region
 from skrd4ad.visualize import resize_map
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -1,16 +1,13 @@
 """The good patch that a place was compared with."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.images.read import read_image
-from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.inspection.nearest_patch import compared_patch
 from skrd4ad.training.train import train
@@ -18,14 +15,13 @@ from skrd4ad.types import DatasetClass
 
 
 @pytest.fixture(scope="module")
-def data(tiny_data: Path) -> DatasetClass:
-    return open_dataset(tiny_data)[0]
+def data(disc: DatasetClass) -> DatasetClass:
+    return disc
 
 
 @pytest.fixture(scope="module")
-def predictor(tmp_path_factory: pytest.TempPathFactory, data: DatasetClass) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
+def predictor(tmp_path_factory: pytest.TempPathFactory, data: DatasetClass) -> Predictor:
+    """Of a model with patches."""
     info = train(
         data,
         model=ModelConfig(image_size=64, fusion="normal", retrieval=True),
@@ -33,8 +29,7 @@ def predictor(tmp_path_factory: pytest.TempPathFactory, data: DatasetClass) -> I
         out=tmp_path_factory.mktemp("models"),
         source="tests",
     )
-    yield Predictor.load(info.folder)
-    torch.set_num_threads(threads)
+    return Predictor.load(info.folder)
 
 
 def test_a_training_image_is_nearest_to_itself(predictor: Predictor, data: DatasetClass) -> None:

@@ -7,27 +7,22 @@ import numpy as np
 import pytest
 
 from skrd4ad.data.dataset import load_images
-from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.errors import ConfigError
 from skrd4ad.export.benchmark import remembered
 from skrd4ad.export.runtimes import Choice
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection import runtimes
 from skrd4ad.services.inspection.runtimes import Background, Wish, measure_model, open_predictor, words_of
 from skrd4ad.types import DatasetClass
+from tests.limits import LONG
+
+pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 @pytest.fixture
-def model(tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModelInfo:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "workspace"))
-    return read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "parts" / "machined_disc" / "run")))
-
-
-@pytest.fixture
-def disc(tiny_data: Path) -> DatasetClass:
-    return find_classes(tiny_data)[0]
+def model(info: ModelInfo) -> ModelInfo:
+    return info
 
 
 @pytest.mark.parametrize(
@@ -43,6 +38,7 @@ def test_what_does_not_go_together_is_refused(wish: dict[str, str], words: str) 
         Wish(**wish)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_auto_is_torch_until_measured_and_then_the_fastest(
     model: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -58,6 +54,7 @@ def test_auto_is_torch_until_measured_and_then_the_fastest(
     np.testing.assert_allclose(opened.batch(images).scores, Predictor.load(model.folder).batch(images).scores, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_many_images_are_worth_measuring_first(
     model: ModelInfo, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -74,6 +71,7 @@ def test_many_images_are_worth_measuring_first(
     assert opened.runtime == found.fastest().words
 
 
+@pytest.mark.slow
 def test_without_images_only_fp32_is_compared_on_made_up_ones(model: ModelInfo) -> None:
     measured = measure_model(Predictor.load(model.folder), None)
     assert measured.images == "8 made-up images"
@@ -83,6 +81,7 @@ def test_without_images_only_fp32_is_compared_on_made_up_ones(model: ModelInfo) 
         measure_model(Predictor.load(model.folder), None, int8=True)
 
 
+@pytest.mark.slow
 def test_int8_is_measured_with_what_it_costs_and_never_chosen_by_itself(model: ModelInfo, disc: DatasetClass) -> None:
     measured = measure_model(Predictor.load(model.folder), disc, int8=True)
     (int8,) = (each for each in measured.candidates if each.choice == Choice("openvino", "int8"))
@@ -94,6 +93,7 @@ def test_int8_is_measured_with_what_it_costs_and_never_chosen_by_itself(model: M
     assert open_predictor(model.folder, Wish(runtime="openvino", precision="int8")).runtime == "openvino int8"
 
 
+@pytest.mark.slow
 def test_the_app_runs_on_torch_until_another_process_has_measured(
     model: ModelInfo, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -104,7 +104,7 @@ def test_the_app_runs_on_torch_until_another_process_has_measured(
         Choice("torch"),
         "Runs on torch; looking for a faster runtime in the background.",
     )
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + LONG
     while background._running is not None and background._running[1].poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     # it found nothing, and is not asked again

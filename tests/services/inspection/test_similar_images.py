@@ -1,5 +1,4 @@
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,24 +16,9 @@ from skrd4ad.services.inspection.similar_images import Neighbour, nearest_normal
 from skrd4ad.types import DatasetClass
 
 
-@pytest.fixture(scope="module")
-def predictor(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def data(tiny_data: Path, tmp_path: Path) -> DatasetClass:
-    """A copy of the tiny data, that a test may write to."""
-    return open_dataset(shutil.copytree(tiny_data, tmp_path / "parts"))[0]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    return tmp_path / "home"
+def data(own_disc: DatasetClass) -> DatasetClass:
+    return own_disc
 
 
 @pytest.fixture

@@ -1,26 +1,17 @@
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.models.skrd import SKRD4AD, Student, build_student
 from skrd4ad.services.inspection.skip_ablation import maps_by_skips, skip_words
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
+from tests.limits import LONG
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +53,7 @@ def test_the_shared_model_is_left_as_it_is_while_others_use_it(predictor: Predic
     together = threading.Barrier(4)
 
     def look(number: int) -> NDArray[np.float32]:
-        together.wait(10)
+        together.wait(LONG)
         return maps_by_skips(predictor, part)[0] if number % 2 else predictor.predict(part).anomaly_map
 
     with ThreadPoolExecutor(4) as pool:

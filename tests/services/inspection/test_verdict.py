@@ -1,12 +1,10 @@
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
 from skrd4ad.errors import ConfigError
@@ -18,14 +16,6 @@ from skrd4ad.regions import find_regions
 from skrd4ad.services.inspection.inspect import Inspection, counted_map, inspect_images, mask_of
 from skrd4ad.services.inspection.result_files import image_row, to_record
 from skrd4ad.services.inspection.verdict import Limits, comparable_versions, judge, limits_of
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

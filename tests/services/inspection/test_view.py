@@ -1,10 +1,8 @@
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
@@ -15,14 +13,6 @@ from skrd4ad.services.inspection.inspect import Inspection, inspect_images, mask
 from skrd4ad.services.inspection.result_files import to_record
 
 RGB = NDArray[np.uint8]
-
-
-@pytest.fixture(scope="module")
-def predictor(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

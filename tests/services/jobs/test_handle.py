@@ -11,6 +11,7 @@ from skrd4ad.services.jobs import handle as job_handle
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database, open_database
+from tests.limits import LONG
 
 
 class Clock:
@@ -111,6 +112,6 @@ def test_check_raises_only_after_cancel_also_when_paused_before(database: Databa
         checked = pool.submit(handle.check)
         try:
             with pytest.raises(TrainingCancelled):
-                checked.result(timeout=5)
+                checked.result(timeout=LONG)
         finally:
             handle.resume()

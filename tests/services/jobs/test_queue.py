@@ -20,8 +20,7 @@ from skrd4ad.services.jobs.queue import JobHandle, JobQueue, JobView, queue, res
 from skrd4ad.storage import history
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import Database, open_database
-
-LONG = 20.0  # seconds: an upper bound for a broken queue, never waited for by a working one
+from tests.limits import LONG
 
 OTHER_PROCESS = """
 import sys, threading
@@ -47,12 +46,9 @@ sys.stdin.readline()
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    reset_queue()
-    yield tmp_path
-    reset_queue()
+    return tmp_path
 
 
 @pytest.fixture

@@ -14,7 +14,6 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.inspection.inspect import png_bytes
@@ -31,17 +30,15 @@ from skrd4ad.types import GOOD, DatasetClass
 from tests.label_world import page_of_queue
 
 
-@pytest.fixture
-def info(any_database: str, tiny_model: tuple[Path, Path]) -> Iterator[ModelInfo]:
-    yield read_info(tiny_model[0])
+@pytest.fixture(autouse=True)
+def closed(any_database: str) -> Iterator[None]:
+    yield
     workspace_database().close()
 
 
 @pytest.fixture
-def data(tiny_data: Path, tmp_path: Path) -> DatasetClass:
-    """The tiny data set, to write to."""
-    shutil.copytree(tiny_data, tmp_path / "parts")
-    return find_classes(tmp_path / "parts")[0]
+def data(own_disc: DatasetClass) -> DatasetClass:
+    return own_disc
 
 
 def queue_of(info: ModelInfo) -> list[QueueItem]:

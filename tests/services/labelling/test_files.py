@@ -24,9 +24,7 @@ CONTENT = png_bytes(PICTURE)
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    home = tmp_path / "home"
-    monkeypatch.setenv("SKRD4AD_HOME", str(home))
+def home(home: Path) -> Path:
     home.mkdir()
     return home.resolve()
 

@@ -16,7 +16,6 @@ from tests.label_world import ALL, picture, put
 def parts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[QueueItem]]:
     """Four images; what the data set says of them is in no order."""
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     known = ("hole", "good", None, "bent")
     yield [put(f"{i}.png", picture(i), known_type=kind) for i, kind in enumerate(known)]
     workspace_database().close()

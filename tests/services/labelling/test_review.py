@@ -4,21 +4,8 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.errors import ImageError
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.review import ReviewRequest, keep_upload, send_to_review, waiting_images
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def info(tiny_model: tuple[Path, Path]) -> ModelInfo:
-    return read_info(tiny_model[0])
 
 
 def request(name: str, source: Path | bytes, score: float = 0.9) -> ReviewRequest:

@@ -1,20 +1,16 @@
-import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.errors import StorageError, TrainingCancelled
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import inspect_images, png_bytes
 from skrd4ad.services.inspection.verdict import limits_of
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.labelling import score_queue
 from skrd4ad.services.labelling.add_images import add_class, add_files
 from skrd4ad.services.labelling.annotate import decide
@@ -35,42 +31,20 @@ from skrd4ad.storage.predictions import without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.types import DatasetClass
 from tests.label_world import page_of_queue
+from tests.limits import LONG
 
-LONG = 60.0  # seconds: an upper bound for a broken queue, never waited for by a working one
-
-
-@pytest.fixture(scope="module")
-def loaded(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("loaded_once")
 
 
 @pytest.fixture(autouse=True)
-def loaded_once(loaded: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network is that of the tiny model wherever a copy of it is loaded."""
-
-    def load(folder: Path, **_: object) -> Predictor:
-        return Predictor(loaded.model, read_info(folder))
-
-    monkeypatch.setattr(Predictor, "load", load)
-
-
-@pytest.fixture
-def info(any_database: str, tiny_model: tuple[Path, Path], tmp_path: Path) -> Iterator[ModelInfo]:
-    """A model folder of one's own."""
-    reset_queue()
-    folder = tmp_path / "models" / "parts" / "machined_disc" / "one"
-    yield read_info(Path(shutil.copytree(tiny_model[0], folder)))
-    reset_queue()
+def closed(any_database: str) -> Iterator[None]:
+    yield
     workspace_database().close()
 
 
 @pytest.fixture
-def data(tiny_data: Path, tmp_path: Path) -> DatasetClass:
-    shutil.copytree(tiny_data, tmp_path / "parts")
-    return find_classes(tmp_path / "parts")[0]
+def data(own_disc: DatasetClass) -> DatasetClass:
+    return own_disc
 
 
 def items_of(info: ModelInfo) -> dict[str, QueueItem]:

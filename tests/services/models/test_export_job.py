@@ -2,13 +2,11 @@ import io
 import json
 import shutil
 import zipfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from queue import Queue
 
 import pytest
-import torch
 
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import decode
@@ -22,26 +20,17 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.export_job import ExportRequest, make_export, repeat_export, result_of, submit_export
 from skrd4ad.services.models.exports import delete_export, list_exports, pack_export
 from skrd4ad.types import DatasetClass
-
-LONG = 120.0  # seconds: an upper bound for a broken queue, never waited for by a working one
+from tests.limits import LONG
 
 
 @pytest.fixture(autouse=True)
-def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+def world(tmp_path: Path, tiny_data: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tiny_data))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    reset_queue()
-    yield tmp_path
-    reset_queue()
-    torch.set_num_threads(threads)
+    return tmp_path
 
 
 @pytest.fixture
@@ -68,14 +57,7 @@ def with_exports(model: ModelInfo, tiny_export: Path, data: DatasetClass) -> Mod
     return model
 
 
-def copied_conversion(monkeypatch: pytest.MonkeyPatch, tiny_export: Path) -> None:
-    """Exports take no time: the file of another one is copied."""
-    monkeypatch.setattr(engine_export, "trace", lambda *_, **__: None)
-    monkeypatch.setattr(
-        engine_export, "write_onnx", lambda _program, target, **_: shutil.copy(tiny_export / "model.onnx", target)
-    )
-
-
+@pytest.mark.slow
 def test_a_job_exports_and_checks(model: ModelInfo, data: DatasetClass) -> None:
     request = ExportRequest(model=str(model.folder), settings=ExportSettings(format="openvino"))
     job_id = submit_export(request)
@@ -95,8 +77,8 @@ def test_a_job_exports_and_checks(model: ModelInfo, data: DatasetClass) -> None:
     assert entry.size == sum((entry.folder / name).stat().st_size for name in ("model.xml", "model.bin"))
 
 
-def test_a_cancelled_job_leaves_no_export(model: ModelInfo, tiny_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    copied_conversion(monkeypatch, tiny_export)
+@pytest.mark.usefixtures("quick_onnx")
+def test_a_cancelled_job_leaves_no_export(model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     ids: Queue[str] = Queue()
     original = engine_export.write_json
 
@@ -119,10 +101,10 @@ def test_a_cancelled_job_leaves_no_export(model: ModelInfo, tiny_export: Path, m
     assert [entry.state for entry in list_exports(model)] == ["passed"]
 
 
+@pytest.mark.usefixtures("quick_onnx")
 def test_without_images_the_export_is_there_and_says_that_nobody_checked_it(
-    model: ModelInfo, tiny_export: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelInfo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    copied_conversion(monkeypatch, tiny_export)
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(model.folder))
     job = queue().wait(submit_export(ExportRequest(model=str(model.folder), settings=ExportSettings())), LONG)
     assert job.result is not None
@@ -131,10 +113,8 @@ def test_without_images_the_export_is_there_and_says_that_nobody_checked_it(
     assert [entry.state for entry in list_exports(model)] == ["not checked"]
 
 
-def test_given_images_are_compared_without_labels(
-    model: ModelInfo, data: DatasetClass, tiny_export: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    copied_conversion(monkeypatch, tiny_export)
+@pytest.mark.usefixtures("quick_onnx")
+def test_given_images_are_compared_without_labels(model: ModelInfo, data: DatasetClass) -> None:
     predictor = Predictor.load(model.folder)
     images = [sample.path for sample in data.test[:2]]
     made = make_export(predictor, ExportSettings(), data=data, images=images, threads=1)
@@ -143,10 +123,10 @@ def test_given_images_are_compared_without_labels(
     assert result_of(made, model.folder)["words"] == made.certificate.words
 
 
+@pytest.mark.usefixtures("quick_onnx")
 def test_an_image_that_cannot_be_read_takes_the_export_away_again(
-    model: ModelInfo, data: DatasetClass, tiny_export: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    model: ModelInfo, data: DatasetClass, tmp_path: Path
 ) -> None:
-    copied_conversion(monkeypatch, tiny_export)
     broken = tmp_path / "broken.png"
     broken.write_bytes(data.test[0].path.read_bytes()[:-200])
     predictor = Predictor.load(model.folder)

@@ -1,6 +1,6 @@
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from skrd4ad.model_folder.folder import CARD, read_info
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.history import HistoryFilter, details_of, history_page
-from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.library import (
     LibraryModel,
     archive_model,
@@ -35,27 +35,15 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.storage.watched_folders import all_watches, begin_watch, stop_watch
+from tests.limits import LONG
 
 Model = Callable[[str], Path]
 
 
-@pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    reset_queue()
-    yield tmp_path
-    reset_queue()
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture
-def model(world: Path, tiny_model: tuple[Path, Path]) -> Model:
+def model(tmp_path: Path, tiny_model: tuple[Path, Path]) -> Model:
     """``model("a")``: a copy of the tiny model among the models."""
-    return lambda name: Path(shutil.copytree(tiny_model[0], world / "models" / "parts" / "machined_disc" / name))
+    return lambda name: Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / name))
 
 
 def recorded() -> list[tuple[str, str, dict[str, Any]]]:
@@ -105,7 +93,7 @@ def test_damaged_models_are_listed_and_can_be_deleted(model: Model) -> None:
     assert recorded() == [("deleted", "first", {"title": "first"})]
 
 
-def test_deleting_says_what_goes_and_takes_all_of_it(model: Model, world: Path) -> None:
+def test_deleting_says_what_goes_and_takes_all_of_it(model: Model) -> None:
     first, _ = model("first"), model("second")
     rename_model(first, "Station 4")
     export = first / "exports" / "onnx-fp32-any"
@@ -126,14 +114,14 @@ def test_a_model_that_a_job_needs_is_not_deleted(model: Model) -> None:
     first, second = model("first"), model("second")
     going = threading.Event()
     request = {"settings": {"models": [str(first)]}}
-    job = queue().submit(kind="evaluate", title="Evaluation", request=request, work=lambda _: {"x": going.wait(60)})
+    job = queue().submit(kind="evaluate", title="Evaluation", request=request, work=lambda _: {"x": going.wait(LONG)})
     assert [each.id for each in jobs_using(first)] == [job]
     assert jobs_using(second) == []
     with pytest.raises(CheckpointError, match=r"needed by a job that runs or waits \(Evaluation\)"):
         delete_model(first)
     assert first.is_dir()
     going.set()
-    queue().wait(job, 60)
+    queue().wait(job, LONG)
     delete_model(first)
     assert not first.exists()
 
@@ -148,25 +136,25 @@ def test_a_model_that_its_training_still_evaluates_is_not_deleted(model: Model) 
 
     def work(_: object) -> dict[str, bool]:
         running.set()
-        return {"x": going.wait(60)}
+        return {"x": going.wait(LONG)}
 
     request = {"source": "parts", "class_name": "machined_disc"}
     job = queue().submit(kind="train", title="Training", request=request, work=work)
-    assert running.wait(60)
+    assert running.wait(LONG)
     assert jobs_using(second) == []
     with pytest.raises(CheckpointError, match="Training"):
         delete_model(first)
     going.set()
-    queue().wait(job, 60)
+    queue().wait(job, LONG)
     assert jobs_using(first) == []
 
 
-def test_a_model_that_a_watched_folder_needs_is_not_deleted(model: Model, world: Path) -> None:
+def test_a_model_that_a_watched_folder_needs_is_not_deleted(model: Model, tmp_path: Path) -> None:
     first, second = model("first"), model("second")
     with workspace_database().write() as session:
-        here = begin_watch(session, folder=world / "line 1", model_folder=first).id
-        there = begin_watch(session, folder=world / "line 2", model_folder=second).id
-    assert watched_for(first) == [str(world / "line 1")]
+        here = begin_watch(session, folder=tmp_path / "line 1", model_folder=first).id
+        there = begin_watch(session, folder=tmp_path / "line 2", model_folder=second).id
+    assert watched_for(first) == [str(tmp_path / "line 1")]
     with pytest.raises(CheckpointError, match=r"judges what comes into .*line 1\. Stop watching on the Label page"):
         delete_model(first)
     assert first.is_dir()
@@ -183,12 +171,12 @@ def test_a_model_that_a_watched_folder_needs_is_not_deleted(model: Model, world:
     "change", [lambda folder: rename_model(folder, "x"), delete_model, what_goes, bundle_of, archive_model]
 )
 def test_folders_that_are_no_models_of_the_library_are_left_alone(
-    model: Model, tiny_model: tuple[Path, Path], world: Path, change: Callable[[Path], object]
+    model: Model, tiny_model: tuple[Path, Path], tmp_path: Path, change: Callable[[Path], object]
 ) -> None:
     first = model("first")
     link = first.with_name("link")
     link.symlink_to(tiny_model[0])
-    elsewhere = [tiny_model[0], world / "models", first.parent, first / "..", first / ".." / "first", link]
+    elsewhere = [tiny_model[0], tmp_path / "models", first.parent, first / "..", first / ".." / "first", link]
     for folder in elsewhere:
         with pytest.raises(CheckpointError, match="is no model in"):
             change(folder)
@@ -219,26 +207,26 @@ def card_in(folder: Path) -> str:
     return card_of(LibraryModel(info=read_info(folder), about=read_about(folder)))
 
 
-def test_a_bundle_goes_to_another_library(model: Model, world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bundle_goes_to_another_library(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first = model("first")
     name, content = bundle_of(first)
     assert name == "parts-machined_disc-first.skrd4ad.zip"
     assert import_uploaded_bundle(name, content).existed
     assert recorded() == [("exported", "first", {"format": "bundle", "file": name})]
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(world / "other"))
+    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "other"))
     found = import_uploaded_bundle("my upload.zip", content)
-    assert (found.existed, found.info.folder) == (False, world / "other" / "parts" / "machined_disc" / "first")
+    assert (found.existed, found.info.folder) == (False, tmp_path / "other" / "parts" / "machined_disc" / "first")
     assert recorded()[1:] == [("imported", "first", {"file": "my upload.zip"})]
     assert list_library(search="my upload")[0][0].about.imported.startswith("my upload.zip, ")
     with pytest.raises(CheckpointError, match=r"my upload\.zip"):
         import_uploaded_bundle("my upload.zip", content[: len(content) // 2])
-    assert list((world / "home").glob("tmp*")) == []
+    assert list((tmp_path / "home").glob("tmp*")) == []
 
 
-def test_a_checkpoint_of_the_original_code_is_imported(world: Path) -> None:
+def test_a_checkpoint_of_the_original_code_is_imported(tmp_path: Path) -> None:
     config = ModelConfig(res=2, image_size=64)
     state = build_student(config, seed=5).state_dict()
-    file = world / "file.pth"
+    file = tmp_path / "file.pth"
     parts = {
         part: {name.removeprefix(f"{part}."): t for name, t in state.items() if name.startswith(f"{part}.")}
         for part in ("bn", "decoder")
@@ -251,10 +239,10 @@ def test_a_checkpoint_of_the_original_code_is_imported(world: Path) -> None:
         "imported from bottle.pth",
         config,
     )
-    assert info.folder.parent == world / "models" / "mvtec" / "bottle"
+    assert info.folder.parent == tmp_path / "models" / "mvtec" / "bottle"
     assert recorded() == [("imported", info.folder.name, {"file": "../sub/bottle.pth"})]
     with pytest.raises(CheckpointError, match=r"broken\.pth"):
         import_uploaded_checkpoint("broken.pth", b"no checkpoint", model=config, dataset="mvtec")
     with pytest.raises(CheckpointError, match=r"allowed: \.pth, \.pt, \.safetensors"):
         import_uploaded_checkpoint("model.zip", b"", model=config, dataset="mvtec")
-    assert list((world / "home").glob("tmp*")) == []
+    assert list((tmp_path / "home").glob("tmp*")) == []

@@ -10,11 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 import skrd4ad
 from skrd4ad.errors import DataError, StorageError
-from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
@@ -38,8 +36,10 @@ from skrd4ad.services.watching.watches import (
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem
 from tests.label_world import page_of_queue
+from tests.limits import LONG
 
-LONG = 60.0  # seconds: an upper bound for a broken watcher, never waited for by a working one
+pytestmark = pytest.mark.usefixtures("loaded_once")
+
 OTHER = "elsewhere:7:1.00"
 FAST = {"tick_seconds": 0.01, "settle_seconds": 0.0, "owner": None}
 
@@ -56,30 +56,12 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture(scope="module")
-def loaded(tiny_model: tuple[Path, Path]) -> Iterator[Predictor]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield Predictor.load(tiny_model[0])
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(autouse=True)
-def loaded_once(loaded: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
-    def load(folder: Path, **_: object) -> Predictor:
-        return Predictor(loaded.model, read_info(folder))
-
-    monkeypatch.setattr(Predictor, "load", load)
-
-
-@pytest.fixture
-def info(
-    any_database: str, tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[ModelInfo]:
-    """A model of one's own; nothing watches by itself."""
+def no_other_watcher(any_database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Nothing watches by itself."""
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
     monkeypatch.setattr(watches, "keep_watching", lambda: None)
-    yield read_info(Path(shutil.copytree(tiny_model[0], tmp_path / "models" / "parts" / "machined_disc" / "one")))
+    yield
     reset_watcher()
     workspace_database().close()
 

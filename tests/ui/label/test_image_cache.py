@@ -10,13 +10,13 @@ import pytest
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.components.gallery import thumbnail
 from skrd4ad.ui.label.image_cache import Kept, Pictures
 from tests.label_world import picture, put
+from tests.limits import LONG
 
 
 class Broken(BaseException):
@@ -44,12 +44,12 @@ def test_all_who_want_a_result_wait_for_the_one_who_makes_it() -> None:
 
     def slowly() -> str:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(LONG)
         return count(made, "a")
 
     with ThreadPoolExecutor(3) as pool:
         first = pool.submit(kept.get, "a", slowly)
-        assert begun.wait(30) and kept.ready("a") is None
+        assert begun.wait(LONG) and kept.ready("a") is None
         others = [pool.submit(kept.get, "a", lambda: count(made, "again")) for _ in range(2)]
         go.set()
         assert [each.result(30) for each in (first, *others)] == ["a"] * 3
@@ -78,12 +78,12 @@ def test_who_waits_for_a_run_that_is_broken_off_makes_the_result() -> None:
 
     def breaks() -> str:
         begun.set()
-        assert go.wait(30)
+        assert go.wait(LONG)
         raise Broken
 
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(kept.get, "a", breaks)
-        assert begun.wait(30)
+        assert begun.wait(LONG)
         second = pool.submit(kept.get, "a", lambda: "mine")
         go.set()
         assert second.result(30) == "mine"
@@ -92,16 +92,10 @@ def test_who_waits_for_a_run_that_is_broken_off_makes_the_result() -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     yield tmp_path
     workspace_database().close()
-
-
-@pytest.fixture
-def info(tiny_model: tuple[Path, Path]) -> ModelInfo:
-    return read_info(tiny_model[0])
 
 
 def test_pictures_and_thumbnails_are_those_of_the_files(home: Path) -> None:

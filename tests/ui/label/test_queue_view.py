@@ -31,7 +31,6 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture
 def snapshot(many: Path, monkeypatch: pytest.MonkeyPatch) -> QueueView:
     monkeypatch.setenv("SKRD4AD_HOME", str(many))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     return QueueView(ALL, "closest")
 
 

@@ -31,7 +31,6 @@ FIRST, SECOND = box(1, 5), box(1, 15)
 def session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[LabelSession]:
     """Six images that nobody has decided on."""
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     for i in range(6):
         put(f"part {i}.png", picture(i))
     yield LabelSession(ALL, "closest")

@@ -28,12 +28,9 @@ LABELS = QueueFilter(dataset="floor", class_name="disc", model_digest="")
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tiny_data: Path) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "models"))
+def home(home: Path, monkeypatch: pytest.MonkeyPatch, tiny_data: Path) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tiny_data))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    return (tmp_path / "home").resolve()
+    return home.resolve()
 
 
 @pytest.fixture
@@ -43,6 +40,7 @@ def labelled(tiny_data: Path) -> None:
     run_import(plan, reviewer="A")
 
 
+@pytest.mark.slow
 def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, home: Path, tiny_data: Path) -> None:
     with workspace_database().read() as session:
         assert classes_with_labels(session) == [("floor", "disc")]

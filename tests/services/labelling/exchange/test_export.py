@@ -27,13 +27,6 @@ MVTEC = ExportOptions(format="mvtec")
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
-    return tmp_path / "home"
-
-
 @pytest.fixture
 def labelled(home: Path) -> None:
     fill_workspace()

@@ -18,12 +18,10 @@ from tests.label_world import CLASS, DATASET, HEIGHT, WIDTH, item, items, pictur
 
 
 @pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
+def home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     (tmp_path / "data").mkdir()
-    return tmp_path / "home"
+    return home
 
 
 @pytest.fixture

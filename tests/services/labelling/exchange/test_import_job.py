@@ -2,7 +2,6 @@
 
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,19 +39,14 @@ from tests.label_world import (
     picture,
     put,
 )
-
-LONG = 60.0
+from tests.limits import LONG
 
 
 @pytest.fixture(autouse=True)
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path / "home"))
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     (tmp_path / "data").mkdir()
-    reset_queue()
-    yield tmp_path
-    reset_queue()
+    return tmp_path
 
 
 @pytest.fixture

@@ -1,1 +1,0 @@
-from tests.trained_models import *  # noqa: F403
