@@ -140,7 +140,8 @@ def measured(trained: Trained, setting: Setting) -> dict[str, float | None]:
     """Figures of one setting."""
     data = trained.data
     predictor, seconds = trained.predictor(setting)
-    maps, scores = score_samples(predictor, data.test)
+    scored = score_samples(predictor, data.test)
+    maps, scores = scored.maps, scored.scores
     labels = np.array([sample.label for sample in data.test])
     figures = {"image_auroc": auroc(labels, scores), "pixel_auroc": None, "aupro": None}
     figures |= other_scores(predictor, data, maps, labels)

@@ -23,8 +23,9 @@ import cv2
 from skrd4ad.data.images.read import list_images, read_image
 from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.export.runtimes import Choice, load_runtime
-from skrd4ad.parallel import in_order
-from skrd4ad.services.inspection.inspect import LOOKERS, inspect_images, write_outputs
+from skrd4ad.inference.predictions import STREAMS
+from skrd4ad.parallel import ordered_map
+from skrd4ad.services.inspection.inspect import inspect_images, write_outputs
 
 MODEL = Path("checkpoints/synthetic/machined_disc/demo")
 DISTINCT = 40
@@ -53,7 +54,7 @@ def many(paths: list[Path], folder: Path, count: int) -> Path:
 
 def measure_speed(given: argparse.Namespace) -> None:
     choice = Choice(given.runtime, given.precision)
-    alone, predictor = load_runtime(MODEL, choice), load_runtime(MODEL, choice, streams=LOOKERS)
+    alone, predictor = load_runtime(MODEL, choice), load_runtime(MODEL, choice, streams=STREAMS)
     with tempfile.TemporaryDirectory() as place:
         paths = draw(Path(place), given.side, given.suffix)
         paths = [paths[n % len(paths)] for n in range(given.images)]
@@ -66,7 +67,7 @@ def measure_speed(given: argparse.Namespace) -> None:
 
         def overlapped() -> None:
             found = inspect_images(predictor, ((path.name, path) for path in paths), tiling="off")
-            written = in_order(
+            written = ordered_map(
                 lambda inspection: write_outputs(inspection, out, name=inspection.name), found, workers=2, ahead=4
             )
             for _ in written:

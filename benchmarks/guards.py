@@ -21,9 +21,9 @@ from skrd4ad.config import PRESETS
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import limits_of, predict_batch
 from skrd4ad.inference.reference import Reference, read_reference
-from skrd4ad.services.inspection.verdict import judge, limits_of
-from skrd4ad.services.inspection.view import look_at
+from skrd4ad.regions import score_under
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 
@@ -98,8 +98,8 @@ def outcome(predictor: Predictor, reference: Reference, images: Sequence[RGB]) -
     rows: list[tuple[bool, bool]] = []
     for begin in range(0, len(images), BATCH):
         batch = images[begin : begin + BATCH]
-        views = look_at(predictor, batch, reference=reference, tiling="off")
-        rows += [(judge(v.prediction.anomaly_map, limits).score > limits.reject, v.refusal is not None) for v in views]
+        found = predict_batch(predictor, batch, reference=reference, tiling="off")
+        rows += [(score_under(p.anomaly_map, limits.mask) > limits.reject, p.refusal is not None) for p in found]
     return np.array(rows, bool)
 
 

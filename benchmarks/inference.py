@@ -21,8 +21,8 @@ from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps
 from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.export.runtimes import Choice, by_runtime, load_runtime
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.inspect import LOOKERS
 from skrd4ad.types import Sample
 
 IN_A_ROW = 0.3
@@ -45,11 +45,11 @@ def drawn_parts(folder: Path) -> list[Sample]:
 def of_batches(published: Callable[[Tensor], object], *, rounds: int) -> dict[str, float]:
     """Median seconds an image in batches of eight: as published one after the other, by the runtimes two at a time."""
     images = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
-    turns = 3 * LOOKERS
+    turns = 3 * STREAMS
     ways: dict[str, Callable[[], object]] = {"wide_res50 as published, fp32": lambda: published(images)}
-    with ThreadPoolExecutor(LOOKERS) as pool:
+    with ThreadPoolExecutor(STREAMS) as pool:
         for choice in CHOICES[1:4]:
-            predictor = load_runtime(DEMO, choice, streams=LOOKERS)
+            predictor = load_runtime(DEMO, choice, streams=STREAMS)
             ways[f"lite0, {choice.words}"] = lambda p=predictor: list(pool.map(p.batch, [images] * turns))  # type: ignore[misc]
         seconds = in_turn(ways, rounds=rounds)
     return {name: value / (8 if name.startswith("wide") else 8 * turns) for name, value in seconds.items()}

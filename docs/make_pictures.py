@@ -23,10 +23,10 @@ from playwright.sync_api import Page, sync_playwright
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import evaluate_class
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.add_images import add_class
 from skrd4ad.services.labelling.annotate import decide, draw
 from skrd4ad.services.labelling.files import stored_path

@@ -8,11 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from skrd4ad.config import PRESETS
-from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.services.inspection.verdict import judge, limits_of
+from skrd4ad.services.inspection.inspect import inspect_images
 from skrd4ad.training.train import train
 
 source, name = sys.argv[1:3]
@@ -29,5 +28,5 @@ metrics = evaluate_model(predictor, data).metrics
 print(f"image AUROC {metrics.image_auroc:.3f} on {metrics.n_good} good and {metrics.n_defect} defective test images")
 
 part = data.test[-1]
-found = judge(predictor.predict(read_image(part.path)).anomaly_map, limits_of(predictor.info))
+[found] = inspect_images(predictor, [(part.path.name, part.path)])
 print(f"{part.defect_type}: score {found.score:.3f}, {found.verdict}, {len(found.regions)} regions")

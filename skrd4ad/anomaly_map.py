@@ -13,8 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from skrd4ad.models.backbones import enlarged
-from skrd4ad.models.normality import Normality
+from skrd4ad.models.normality import Normality, enlarged
 
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from skrd4ad.config import Loss, TrainConfig
-from skrd4ad.models.backbones import enlarging_matrix
+from skrd4ad.models.normality import enlarging_matrix
 
 _LEAST = 1e-16
 """Lower bound of a sum of squares in a denominator."""

@@ -15,7 +15,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def in_order(
+def ordered_map(
     work: Callable[[T], R],
     items: Iterable[T],
     *,

@@ -1,11 +1,23 @@
-"""Connected regions of an anomaly map above a threshold."""
+"""What counts of an anomaly map: its pixels, its score and verdict, and its connected regions above a threshold."""
+
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import DataError
-from skrd4ad.types import Region
+from skrd4ad.types import Region, Verdict
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ScoringMask:
+    """Which pixels of a model's maps count."""
+
+    min_area: int = 1
+    """Pixels of the map; a smaller region does not count."""
+    ignored: NDArray[np.bool_] | None = None
+    """(H, W) of any size, true where the image is ignored; None when nothing is."""
 
 
 def region_mask(anomaly_map: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
@@ -43,3 +55,87 @@ def _region(stats: NDArray[np.int32], centroid: NDArray[np.float64], *, peak: fl
         box=(x, y, x + width, y + height),
         centroid=(float(centroid[0]), float(centroid[1])),
     )
+
+
+def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:
+    """A mask drawn on an image at the size of its map: (height, width).
+
+    A map pixel is ignored as soon as a part of it is, so that nothing of an ignored region is left at its border.
+    """
+    counts = cv2.integral(mask.astype(np.uint8))
+    top, bottom = _parts_of(mask.shape[0], height)
+    left, right = _parts_of(mask.shape[1], width)
+    inside = counts[bottom][:, right] - counts[top][:, right] - counts[bottom][:, left] + counts[top][:, left]
+    return np.asarray(inside > 0)
+
+
+def muted_map(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> NDArray[np.float32]:
+    """The map, (h, w) of any size, with 0 where it is ignored; the same array when nothing is ignored."""
+    if mask.ignored is None:
+        return anomaly_map
+    height, width = anomaly_map.shape
+    return np.where(ignored_pixels(mask.ignored, height=height, width=width), np.float32(0), anomaly_map)
+
+
+def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
+    """Highest level at which some 8-connected region of the muted map has at least ``min_area`` pixels.
+
+    With a smallest region of one pixel this is the maximum. The score is above a threshold exactly when
+    :func:`find_regions` finds a region above it that counts.
+
+    Args:
+        anomaly_map: (h, w), raw scores.
+        mask: which pixels count.
+    """
+    muted = muted_map(anomaly_map, mask)
+    if mask.min_area <= 1:
+        return float(muted.max())
+    if mask.min_area > muted.size:
+        raise DataError(f"The smallest region is {mask.min_area} pixels; allowed: up to {muted.size}, the map.")
+    return _highest_level(muted, mask.min_area)
+
+
+def verdict_of(score: float, *, review: float | None, reject: float) -> Verdict:
+    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK."""
+    if score > reject:
+        return "NG"
+    return "REVIEW" if review is not None and score > review else "OK"
+
+
+def without_small_regions(anomaly_map: NDArray[np.float32], *, threshold: float, min_area: int) -> NDArray[np.float32]:
+    """The map lowered to the threshold where a region above it is too small to count, so that nothing shows there."""
+    if min_area <= 1:
+        return anomaly_map
+    above = region_mask(anomaly_map, threshold)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(above.view(np.uint8), connectivity=8)
+    too_small = above & (stats[:, cv2.CC_STAT_AREA] < min_area)[labels]
+    # rounded down where the map's type cannot hold the threshold: the pixel must not stay above it
+    limit = np.float32(threshold)
+    if float(limit) > threshold:
+        limit = np.nextafter(limit, np.float32(-np.inf))
+    return np.where(too_small, limit, anomaly_map)
+
+
+def _parts_of(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """First pixel, and the one after the last, that each of some equal parts of a row of pixels touches."""
+    numbers = np.arange(places)
+    return numbers * pixels // places, -(-(numbers + 1) * pixels // places)
+
+
+def _highest_level(muted: NDArray[np.float32], min_area: int) -> float:
+    """By bisection over the map's own values: a region that exists at one level exists at every lower one."""
+    levels = np.sort(muted, axis=None)
+    # with k pixels at or above a level no region can be larger than k; the lowest level always holds the whole map
+    low, high = 0, muted.size - min_area
+    while low < high:
+        middle = (low + high + 1) // 2
+        if _largest_region(muted >= levels[middle]) >= min_area:
+            low = middle
+        else:
+            high = middle - 1
+    return float(levels[low])
+
+
+def _largest_region(mask: NDArray[np.bool_]) -> int:
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
+    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))

@@ -79,6 +79,10 @@ class Region:
     """x, y."""
 
 
+WHOLE = "resized whole"
+"""How a model sees an image that is not cut into tiles."""
+
+
 @dataclass(frozen=True, eq=False)
 class Prediction:
     """Anomaly map and score of one image, in raw units; a verdict needs a calibration."""
@@ -90,6 +94,11 @@ class Prediction:
     to the map before its blur."""
     score: float
     """Maximum of ``anomaly_map``."""
+    view: str = WHOLE
+    """How the model saw the image: "resized whole", or such as "tiled 4x3 at 1:1"."""
+    refusal: str | None = None
+    """Why a verdict should not be trusted: "cannot judge: …", when the image is not like the training images; None
+    when it is, or when the model does not know them. It stands beside the verdict and does not change it."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from skrd4ad.model_folder.seen_images import Seen, seen_by
 from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.queue import filter_of
-from skrd4ad.services.labelling.scores import score_labelled
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem, save_class_image

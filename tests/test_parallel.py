@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from skrd4ad.parallel import grouped, in_order
+from skrd4ad.parallel import grouped, ordered_map
 from tests.limits import LONG
 
 
@@ -13,8 +13,8 @@ def test_results_come_in_the_order_of_the_items_whoever_is_done_first() -> None:
         time.sleep(0.002 * (number % 3))
         return number * number
 
-    assert list(in_order(work, range(40), workers=4, ahead=8)) == [number * number for number in range(40)]
-    assert list(in_order(work, [], workers=4, ahead=8)) == []
+    assert list(ordered_map(work, range(40), workers=4, ahead=8)) == [number * number for number in range(40)]
+    assert list(ordered_map(work, [], workers=4, ahead=8)) == []
 
 
 def test_no_more_than_that_many_items_are_ahead() -> None:
@@ -25,7 +25,7 @@ def test_no_more_than_that_many_items_are_ahead() -> None:
             taken.append(number)
             yield number
 
-    results = in_order(lambda number: number, items(), workers=2, ahead=5)
+    results = ordered_map(lambda number: number, items(), workers=2, ahead=5)
     for number in range(60):
         assert next(results) == number
         assert len(taken) <= number + 5
@@ -38,7 +38,7 @@ def test_nothing_more_is_begun_while_too_much_waits_to_be_taken() -> None:
         begun.append(number)
         return bytes(10)
 
-    results = in_order(work, range(50), workers=2, ahead=20, size=len, most=30)
+    results = ordered_map(work, range(50), workers=2, ahead=20, size=len, most=30)
     for number in range(50):
         assert len(next(results)) == 10
         # three wait at most, and each thread may have begun one more while there was still room
@@ -50,7 +50,7 @@ def test_nothing_more_is_begun_while_too_much_waits_to_be_taken() -> None:
 
 
 def test_one_result_that_is_too_large_for_the_room_still_comes() -> None:
-    assert [len(r) for r in in_order(bytes, [5, 100, 5, 100], workers=3, ahead=4, size=len, most=10)] == [
+    assert [len(r) for r in ordered_map(bytes, [5, 100, 5, 100], workers=3, ahead=4, size=len, most=10)] == [
         5,
         100,
         5,
@@ -59,7 +59,7 @@ def test_one_result_that_is_too_large_for_the_room_still_comes() -> None:
 
 
 def test_it_can_be_left_while_threads_wait_for_room() -> None:
-    results = in_order(bytes, [20] * 50, workers=2, ahead=20, size=len, most=10)
+    results = ordered_map(bytes, [20] * 50, workers=2, ahead=20, size=len, most=10)
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert next(results, None) is None
@@ -74,7 +74,7 @@ def test_what_the_work_raises_comes_at_its_turn_and_stops_the_rest() -> None:
             raise ValueError("the third")
         return number
 
-    results = in_order(work, range(1000), workers=2, ahead=4)
+    results = ordered_map(work, range(1000), workers=2, ahead=4)
     assert [next(results) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(ValueError, match="the third"):
         next(results)
@@ -93,7 +93,9 @@ def test_two_stages_work_at_the_same_time() -> None:
         begun.set()
         return number
 
-    assert list(in_order(second, in_order(first, range(6), workers=1, ahead=1), workers=1, ahead=2)) == list(range(6))
+    assert list(ordered_map(second, ordered_map(first, range(6), workers=1, ahead=1), workers=1, ahead=2)) == list(
+        range(6)
+    )
 
 
 def test_groups_end_at_their_number_or_when_they_are_full() -> None:

@@ -30,7 +30,7 @@ from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
 from skrd4ad.services.evaluation.store import evaluations_folder, read_evaluation
-from skrd4ad.services.improve.retrain_data import Confirmed, read_confirmed
+from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirmed
 from skrd4ad.services.labelling.exchange.import_job import ImportRequest, Look, look_of
 from skrd4ad.services.models.export_job import ExportRequest
 from skrd4ad.services.training import TrainingRequest
@@ -98,7 +98,7 @@ def evaluation_of(folder: Path) -> Any:
     return read_evaluation(KEY)
 
 
-def confirmed_of(folder: Path) -> Confirmed:
+def confirmed_of(folder: Path) -> ConfirmedNormals:
     return read_confirmed(str(folder / "confirmed.json"))
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface, score_under
+from skrd4ad.regions import ScoringMask, score_under
 from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export.py"
@@ -74,7 +74,7 @@ def test_small_regions_review_and_a_fixed_batch_count_as_in_the_program(
 ) -> None:
     predictor = Predictor.load(tiny_model[0])
     maps = {path.name: predictor.predict(read_image(path)).anomaly_map for path in images}
-    surface = Surface(min_area=40)
+    surface = ScoringMask(min_area=40)
     scores = {name: score_under(plane, surface) for name, plane in maps.items()}
     # between the scores, so that all three verdicts occur
     low, high = np.quantile(list(scores.values()), [0.3, 0.7])

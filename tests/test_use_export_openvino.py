@@ -12,7 +12,7 @@ import pytest
 
 from skrd4ad.data.images.read import list_images, read_image
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface, score_under
+from skrd4ad.regions import ScoringMask, score_under
 from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export_openvino.py"
@@ -64,7 +64,7 @@ def test_small_regions_do_not_count_and_without_limits_there_is_no_verdict(
 ) -> None:
     predictor = Predictor.load(tiny_model[0])
     maps = {path: predictor.predict(read_image(path)).anomaly_map for path in images}
-    scores = {path: score_under(plane, Surface(min_area=40)) for path, plane in maps.items()}
+    scores = {path: score_under(plane, ScoringMask(min_area=40)) for path, plane in maps.items()}
     ranked = sorted(scores.values())
     # between scores, so that all three verdicts occur and rounding decides none
     low, high = (float(np.mean(ranked[at : at + 2])) for at in (len(ranked) // 3, 2 * len(ranked) // 3))

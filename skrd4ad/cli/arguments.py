@@ -13,10 +13,10 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.export.runtimes import PRECISIONS
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.inspection.inspect import LOOKERS
 from skrd4ad.services.inspection.runtimes import RuntimeWish, Wish, open_predictor
 from skrd4ad.types import DatasetClass
 
@@ -92,7 +92,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
             wish_of(arguments),
             images=images,
             data=data,
-            streams=LOOKERS,
+            streams=STREAMS,
             weights=arguments.weights,
             progress=show,
             report=lambda step, done, total: show(done, total, step),

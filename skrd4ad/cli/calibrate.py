@@ -13,11 +13,12 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.format import format_number
-from skrd4ad.inference.scoring import Surface, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.consequences import Consequences, Costs
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import (
     Choice,
     Proposal,
@@ -153,11 +154,11 @@ def _labelled(folder: Path, info: ModelInfo) -> DatasetClass:
     return of_model[0]
 
 
-def _surface(arguments: argparse.Namespace, info: ModelInfo) -> Surface | None:
+def _surface(arguments: argparse.Namespace, info: ModelInfo) -> ScoringMask | None:
     if arguments.min_area is None and arguments.ignore is None:
         return None
     mask = None if arguments.ignore is None else read_mask(arguments.ignore)
-    return surface_with(surface_of(info), min_area=arguments.min_area, mask=mask)
+    return surface_with(scoring_mask_of(info), min_area=arguments.min_area, mask=mask)
 
 
 def _report(proposal: Proposal, info: ModelInfo, output: Output) -> None:

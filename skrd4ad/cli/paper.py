@@ -203,12 +203,12 @@ def _train(job: _Job, arguments: argparse.Namespace, output: Output) -> dict[str
     if job.data.test and (arguments.vis or arguments.print_canshu):
         predictor = Predictor.load(info.folder, weights=arguments.weights)
         with output.progress("scoring the test images") as show:
-            maps, scores = score_samples(predictor, job.data.test, progress=show)
+            scored = score_samples(predictor, job.data.test, tiling="off", progress=show)
         if arguments.print_canshu:
-            _print_scores(job.data, scores, output)
+            _print_scores(job.data, scored.scores, output)
         if arguments.vis:
             folder = (arguments.img_path or arguments.save_path / "overlays") / job.title
-            _write_overlays(job.data, maps, calibration=info.calibration, folder=folder)
+            _write_overlays(job.data, scored.maps, calibration=info.calibration, folder=folder)
             output.say(f"overlays: {folder}")
     return info.metrics or {}
 

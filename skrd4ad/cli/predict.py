@@ -13,11 +13,11 @@ from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.inference.tiling import LARGER, Tiling
-from skrd4ad.parallel import in_order
+from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
-from skrd4ad.services.inspection.inspect import Inspection, inspect_images, write_outputs
-from skrd4ad.services.inspection.result_files import to_record
+from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs
 
 WRITERS = min(4, os.cpu_count() or 1)
 
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> int:
         found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
         # compressing and writing pictures takes as long as scoring them
         named = zip(found, images.names, strict=True)
-        written = in_order(_writer(arguments), named, workers=WRITERS, ahead=2 * WRITERS)
+        written = ordered_map(_writer(arguments), named, workers=WRITERS, ahead=2 * WRITERS)
         for done, record in enumerate(written, start=1):
             records.append(record)
             readable = readable or record["error"] is None

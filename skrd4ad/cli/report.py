@@ -10,8 +10,9 @@ from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import require_writable
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.input_files import expand_inputs
-from skrd4ad.services.inspection.inspect import Inspection, inspect_images
+from skrd4ad.services.inspection.inspect import inspect_images
 from skrd4ad.services.reports.html import Paper, write_html
 from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
 from skrd4ad.services.reports.report import Report, collect_report

@@ -18,7 +18,7 @@ from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_differ
 from skrd4ad.services.improve.pixel_metrics import PixelFigures, pixel_figures, pixel_images
 from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request
 from skrd4ad.services.improve.retrain_data import empty_class, own_class
-from skrd4ad.services.labelling.scores import score_labelled
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.training import train_class, why_not_measured
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")

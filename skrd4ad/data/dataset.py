@@ -43,11 +43,7 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def load_images(samples: Sequence[Sample], size: int, *, progress: Progress | None = None) -> torch.Tensor:
-    """(N, 3, size, size) uint8 RGB images of the samples.
-
-    Raises:
-        ImageError: an image cannot be read; the first in the order of the samples.
-    """
+    """(N, 3, size, size) uint8 RGB images of the samples."""
     images = torch.empty((len(samples), 3, size, size), dtype=torch.uint8)
     with decoding_pool() as pool:
         for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):

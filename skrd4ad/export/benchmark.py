@@ -20,7 +20,7 @@ from skrd4ad.export.manifest import ExportLimits, Precision
 from skrd4ad.export.runtimes import Choice, RuntimeName, UnderSurface, by_runtime, runtime_cache
 from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.types import Sample
 
@@ -238,7 +238,7 @@ def _limits(info: ModelInfo) -> ExportLimits | None:
 
 
 def _judging(predictor: Predictor) -> UnderSurface:
-    return UnderSurface(predictor, surface_of(predictor.info))
+    return UnderSurface(predictor, scoring_mask_of(predictor.info))
 
 
 def _milliseconds(opened: dict[Choice, Predictor], images: CheckImages) -> dict[Choice, float]:

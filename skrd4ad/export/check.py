@@ -16,10 +16,10 @@ from skrd4ad.export.manifest import Export, ExportLimits
 from skrd4ad.export.runtimes import ExportedModel, Runtime, UnderSurface
 from skrd4ad.export.write import Report, spread
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.ranking import auroc
-from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.model_folder.info import ModelInfo, read_history
+from skrd4ad.regions import ScoringMask, verdict_of
 from skrd4ad.types import DatasetClass, Sample
 
 BATCH = 8
@@ -187,14 +187,14 @@ def _environment(export: Export) -> dict[str, str]:
     return {"processor": optional_dependencies.processor_name(), "torch": torch.__version__, name: module.__version__}
 
 
-def _surface(info: ModelInfo, limits: ExportLimits | None) -> Surface:
+def _surface(info: ModelInfo, limits: ExportLimits | None) -> ScoringMask:
     """Which pixels count under the calibration that an export was made with, which need not be the current one."""
     if limits is None:
-        return Surface()
+        return ScoringMask()
     history = read_history(info.folder)
     if history is None:
         raise CheckpointError(f"{info.folder} has no calibration any more, but the export was made with one.")
-    return surface_of(replace(info, calibration=history.of_version(limits.calibration)))
+    return scoring_mask_of(replace(info, calibration=history.of_version(limits.calibration)))
 
 
 def _judged(

@@ -20,9 +20,9 @@ from skrd4ad.export.sessions import open_session
 from skrd4ad.export.write import convert_scoring
 from skrd4ad.files import locked, require_writable
 from skrd4ad.inference.predict import Maps, Predictor
-from skrd4ad.inference.scoring import Surface, muted_map, score_under
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
+from skrd4ad.regions import ScoringMask, muted_map, score_under
 from skrd4ad.types import Progress, Sample
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
@@ -137,7 +137,7 @@ class ExportedModel:
         found = self._run(_pixels(images))
         if self._min_area <= 1:
             return Verdicts(maps=found["map"], scores=found["score"])
-        return _verdicts(found["map"], Surface(min_area=self._min_area))
+        return _verdicts(found["map"], ScoringMask(min_area=self._min_area))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +145,7 @@ class UnderSurface:
     """A raw runtime, with maps and scores as verdicts use them."""
 
     runtime: Runtime
-    surface: Surface
+    surface: ScoringMask
     """Which pixels count."""
 
     @property
@@ -238,9 +238,9 @@ def _pixels(images: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
 
 
-def _verdicts(maps: NDArray[np.float32], surface: Surface) -> Verdicts:
+def _verdicts(maps: NDArray[np.float32], surface: ScoringMask) -> Verdicts:
     muted = np.stack([muted_map(plane, surface) for plane in maps])
-    scores = [score_under(plane, Surface(min_area=surface.min_area)) for plane in muted]
+    scores = [score_under(plane, ScoringMask(min_area=surface.min_area)) for plane in muted]
     return Verdicts(maps=muted, scores=np.array(scores, np.float32))
 
 

@@ -29,9 +29,10 @@ from skrd4ad.export.manifest import (
 )
 from skrd4ad.files import new_folder, write_json
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import ignored_pixels, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest
+from skrd4ad.regions import ignored_pixels
 from skrd4ad.types import Sample
 
 EXPORTS = "exports"
@@ -80,7 +81,7 @@ def export_model(
     quantised = settings.precision == "int8"
     chosen = _normals(normals) if quantised else []
     info, size = predictor.info, predictor.image_size
-    surface = surface_of(info)
+    surface = scoring_mask_of(info)
     ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
     manifest = ExportManifest(
         settings=settings,

@@ -1,24 +1,28 @@
 """All metrics of a model on a test set."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from skrd4ad.data.dataset import iter_images, load_masks
-from skrd4ad.errors import DataError
+from skrd4ad.data.dataset import load_masks
+from skrd4ad.errors import DataError, ImageError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import ignored_pixels, surface_of
+from skrd4ad.inference.predictions import Inspection, predict_images
+from skrd4ad.inference.scoring import scoring_mask_of
+from skrd4ad.inference.tiling import Tiling
 from skrd4ad.metrics.evaluation import Metrics, by_defect_type, evaluate
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import unseen_samples
+from skrd4ad.regions import ScoringMask, ignored_pixels
 from skrd4ad.scratch import scratch_array
 from skrd4ad.types import DatasetClass, EvaluationSet, Progress, Sample
+from skrd4ad.visualize import resize_map
 
 BATCH = 16
+Record = Callable[[Iterator[Inspection]], Iterator[Inspection]]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -31,6 +35,8 @@ class Evaluation:
     by_defect: dict[str, Metrics]
     samples: tuple[Sample, ...]
     data: EvaluationSet
+    verdict_scores: NDArray[np.float64]
+    """(N,): as the scores in ``data``, without regions that are too small to count."""
     vanished: tuple[str, ...]
     """Images whose mask has no pixel left at the size of the maps."""
     vanished_regions: int
@@ -42,51 +48,38 @@ class Evaluation:
     """Version of the model's calibration; it changes figures only where it ignores pixels."""
     ignores_pixels: bool = False
     """Pixels that the calibration ignores were left out of scores, maps and pixel metrics."""
+    in_tiles: int = 0
+    """Test images that were seen in tiles."""
     left_out: int = 0
     """Test images that the model has learnt from or takes its limits from: people had labelled them good."""
 
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form: the metrics at the top, then their breakdown and their protocol."""
-        return {
-            **asdict(self.metrics),
-            "by_defect": {name: asdict(metrics) for name, metrics in self.by_defect.items()},
-            "dataset": self.dataset,
-            "class_name": self.class_name,
-            "image_size": self.image_size,
-            "vanished": list(self.vanished),
-            "vanished_regions": self.vanished_regions,
-            "test_selected": self.test_selected,
-            "calibration": self.calibration,
-            "protocol": (
-                f"{self._scores_in_words()} AUPRO: pooled test set, exact thresholds, 8-connected regions, FPR to 0.30 "
-                "(aupro) and 0.05 (aupro_005); aupro_paper: the original code's per-image, 200-threshold form. "
-                + ("Epoch selected on this test set." if self.test_selected else "Nothing was fitted on test images.")
-                + self._left_out_in_words()
-            ),
-            "evaluated_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-
-    def _left_out_in_words(self) -> str:
-        if not self.left_out:
-            return ""
-        return (
-            f" {self.left_out} test images were left out: people labelled them good, and the model was trained or "
-            "calibrated with them. These figures are of a smaller test set than the published one."
-        )
-
-    def _scores_in_words(self) -> str:
-        if not self.ignores_pixels:
-            return "Raw scores."
-        return (
+    @property
+    def protocol(self) -> str:
+        """How it was measured, in words."""
+        parts = [
             f"Raw scores without the pixels that calibration version {self.calibration} ignores; they are left out of "
             "scores, maps and pixel metrics."
-        )
+            if self.ignores_pixels
+            else "Raw scores.",
+            "AUPRO: pooled test set, exact thresholds, 8-connected regions, FPR to 0.30 (aupro) and 0.05 (aupro_005); "
+            "aupro_paper: the original code's per-image, 200-threshold form.",
+            "Epoch selected on this test set." if self.test_selected else "Nothing was fitted on test images.",
+        ]
+        if self.in_tiles:
+            parts.append(f"{self.in_tiles} images were seen in tiles, as Inspect sees them.")
+        if self.left_out:
+            parts.append(
+                f"{self.left_out} test images were left out: people labelled them good, and the model was trained or "
+                "calibrated with them. These figures are of a smaller test set than the published one."
+            )
+        return " ".join(parts)
 
 
 def evaluate_model(
     predictor: Predictor,
     data: DatasetClass,
     *,
+    record: Record = iter,
     progress: Progress | None = None,
     check: Callable[[], None] | None = None,
 ) -> Evaluation:
@@ -100,28 +93,23 @@ def evaluate_model(
     Args:
         predictor: the model.
         data: a class with test images.
+        record: passes the inspections on, and may keep their predictions.
         progress: called with images done and total.
-        check: called between batches; may raise to stop.
-
-    Raises:
-        DataError: the class has no test images, none is left, or one cannot be read.
+        check: called before each image; may raise to stop.
     """
     samples, why_not = unseen_test_images(predictor.info, data)
     if not samples:
         raise DataError(why_not)
-    calibration, surface = predictor.info.calibration, surface_of(predictor.info)
-    maps, scores = score_samples(predictor, samples, progress=progress, check=check)
+    calibration, mask = predictor.info.calibration, scoring_mask_of(predictor.info)
+    scored = score_samples(predictor, samples, mask=mask, record=record, progress=progress, check=check)
     size = predictor.image_size
-    ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
-    if ignored is not None:
-        maps[:, ignored] = 0
-        scores = maps.max(axis=(1, 2))
+    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, height=size, width=size)
     masks = load_masks(samples, predictor.image_size) if data.has_masks else None
     collected = EvaluationSet(
         labels=np.array([s.label for s in samples], np.int64),
-        scores=scores,
+        scores=scored.scores,
         defect_types=tuple(s.defect_type for s in samples),
-        maps=maps,
+        maps=scored.maps,
         masks=masks.masks if masks else None,
         has_mask=masks.has_mask if masks else np.zeros(len(samples), bool),
         ignored=ignored,
@@ -133,6 +121,8 @@ def evaluate_model(
         by_defect=by_defect_type(collected),
         samples=samples,
         data=collected,
+        verdict_scores=scored.verdict_scores,
+        in_tiles=scored.in_tiles,
         vanished=tuple(_below(path, data.root) for path in masks.vanished) if masks else (),
         vanished_regions=masks.vanished_regions if masks else 0,
         test_selected=predictor.info.test_selected,
@@ -144,11 +134,7 @@ def evaluate_model(
 
 
 def unseen_test_images(info: ModelInfo, data: DatasetClass) -> tuple[tuple[Sample, ...], str]:
-    """Test images that a model can be measured on: those it has not learnt from; and where there are none, why.
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
+    """Test images that a model can be measured on: those it has not learnt from; and where there are none, why."""
     samples = unseen_samples(info, data.test)
     if samples:
         return samples, ""
@@ -168,28 +154,54 @@ def _below(path: Path, root: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
+@dataclass(frozen=True, eq=False)
+class ScoredSamples:
+    """What a model says of N samples, in their order."""
+
+    maps: NDArray[np.float32]
+    """(N, S, S), 0 where ignored; of an image seen in tiles the joint map at this size."""
+    scores: NDArray[np.float32]
+    """(N,): the highest pixel that is not ignored; what metrics rank by."""
+    verdict_scores: NDArray[np.float64]
+    """(N,): as ``scores``, without regions that are too small to count; what limits are compared with."""
+    in_tiles: int
+    """Images that were seen in tiles."""
+
+
 def score_samples(
     predictor: Predictor,
     samples: Sequence[Sample],
     *,
+    mask: ScoringMask | None = None,
+    tiling: Tiling = "auto",
+    record: Record = iter,
     progress: Progress | None = None,
     check: Callable[[], None] | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Maps (N, S, S) and scores (N,), both float32, of samples in their order.
+) -> ScoredSamples:
+    """Maps and scores of samples.
 
-    Raises:
-        ImageError: an image cannot be read.
-        StorageError: the maps fit neither in memory nor on the disk.
+    Args:
+        predictor: the model.
+        samples: in any order.
+        mask: which pixels count; None for all.
+        tiling: see :func:`skrd4ad.inference.predictions.wants_tiles`.
+        record: passes the inspections on, and may keep their predictions.
+        progress: called with images done and total.
+        check: called before each image; may raise to stop.
     """
     size = predictor.image_size
     maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")
-    scores = np.empty(len(samples), np.float32)
-    for places, images in iter_images(samples, size, batch=BATCH):
-        if check is not None:
-            check()
-        found = predictor.batch(images)
-        maps[places.start : places.stop] = found.maps
-        scores[places.start : places.stop] = found.scores
+    scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)
+    in_tiles = 0
+    sources = ((str(sample.path), sample.path) for sample in samples)
+    found = predict_images(predictor, sources, limits=None, mask=mask, tiling=tiling, batch=BATCH, check=check)
+    for index, inspection in enumerate(record(found)):
+        if inspection.scored_map is None or inspection.score is None:
+            raise ImageError(str(inspection.error))
+        maps[index] = resize_map(inspection.scored_map, height=size, width=size)
+        scores[index] = inspection.scored_map.max()
+        verdict_scores[index] = inspection.score
+        in_tiles += not inspection.seen_whole
         if progress is not None:
-            progress(places.stop, len(samples))
-    return maps, scores
+            progress(index + 1, len(samples))
+    return ScoredSamples(maps, scores, verdict_scores, in_tiles)

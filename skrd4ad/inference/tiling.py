@@ -7,7 +7,7 @@ has learnt. The whole image is brought to that scale first; tiles are cut from i
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -73,41 +73,15 @@ class TiledPrediction:
     """Some of the tiles, evenly spread, each (S, S, 3): enough to compare them with the training images."""
 
 
-def wants_tiles(
-    predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, *, tiling: Tiling = "auto"
-) -> bool:
-    """Whether an image is to be seen in tiles.
-
-    The rule of ``auto``: the size of the training images is known, the shorter side of the image is more than
-    ``LARGER`` times theirs, and tiles look more like the training images to the teacher than the whole image does.
-    So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels is not:
-    its tiles would show an enlarged piece of what the model knows as a whole.
-
-    Args:
-        predictor: the model.
-        image: (H, W, 3) RGB.
-        reference: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
-        tiling: auto, on or off.
-
-    Raises:
-        ConfigError: ``tiling`` is something else.
-    """
-    if tiling not in get_args(Tiling):
-        raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
-    if tiling != "auto" or reference is None:
-        return tiling == "on"
-    if min(image.shape[:2]) <= LARGER * min(reference.width, reference.height):
-        return False
-    grid = tile_grid(image.shape[1], image.shape[0], size=predictor.image_size, tile_pixels=tile_pixels_of(reference))
+def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference: Reference) -> bool:
+    """Whether tiles look more like the training images to the teacher than the whole image, (H, W, 3) RGB, does."""
+    grid = tile_grid(
+        image.shape[1], image.shape[0], size=predictor.image_size, tile_pixels=(reference.width, reference.height)
+    )
     tiles = _spread(_cut(_at_scale(image, grid), grid))
     whole = _resized(image, predictor.image_size, predictor.image_size)
     distances = [reference.distance(embedding) for embedding in _embeddings(predictor, [whole, *tiles])]
     return float(np.median(distances[1:])) < distances[0]
-
-
-def tile_pixels_of(reference: Reference) -> tuple[int, int]:
-    """Width and height in pixels of an image that a tile covers: those of the usual training image."""
-    return reference.width, reference.height
 
 
 def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
@@ -119,9 +93,6 @@ def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int
         size: side S of a tile in pixels of the map, a multiple of 4.
         tile_pixels: width and height in pixels of the image that a tile covers.
         overlap: share of a tile that it has in common with the next, at least.
-
-    Raises:
-        ConfigError: the overlap or the tile's size is out of range.
     """
     if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
         raise ConfigError(
@@ -162,9 +133,6 @@ def predict_tiled(
         overlap: share of a tile that it has in common with the next, at least.
         progress: called with tiles done and total.
         check: called before each batch; may raise to stop.
-
-    Raises:
-        ConfigError: the overlap or the tile's size is out of range.
     """
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)

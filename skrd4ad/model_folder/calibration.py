@@ -12,6 +12,7 @@ from skrd4ad import documents
 from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError
 from skrd4ad.metrics.thresholds import conformal_threshold
+from skrd4ad.regions import verdict_of
 from skrd4ad.types import Verdict
 
 DEFAULT_FALSE_REJECT_RATE = 0.01
@@ -146,13 +147,6 @@ class _HistoryFile:
 def this_moment() -> str:
     """The time now, as calibrations and models record it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def verdict_of(score: float, *, review: float | None, reject: float) -> Verdict:
-    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK."""
-    if score > reject:
-        return "NG"
-    return "REVIEW" if review is not None and score > review else "OK"
 
 
 def calibrate(

@@ -1,14 +1,11 @@
-"""The networks that serve as teachers, as their packages define them, and bilinear enlarging of their features."""
+"""The networks that serve as teachers, as their packages define them."""
 
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Literal
 
-import numpy as np
 import torch
 from efficientnet_lite_pytorch import EfficientNet
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 from torchvision.models import resnet18, resnet34, resnet50, wide_resnet50_2
 
 from skrd4ad.config import NETS
@@ -132,26 +129,3 @@ def empty_network(net: str) -> nn.Module:
     for name in unused:
         delattr(network, name)
     return network
-
-
-@lru_cache(maxsize=32)
-def enlarging_matrix(side: int, fine: int) -> NDArray[np.float64]:
-    """(fine, side) matrix whose product with a column of ``side`` values enlarges it, bilinear with aligned corners."""
-    at = np.arange(fine) * (side - 1) / max(fine - 1, 1)
-    return np.maximum(1 - np.abs(at[:, None] - np.arange(side)), 0)
-
-
-def enlarged(planes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Planes (…, h, w) float32 at another size (…, H, W), as ``interpolate`` with ``bilinear`` and aligned corners.
-
-    As two matrix products, because these are quick in every runtime that a model is exported to.
-    """
-    # int: while a model is traced for export, sides are tensors
-    sides = (int(planes.shape[-2]), int(planes.shape[-1]))
-    if sides == size:
-        return planes
-    rows, columns = (
-        torch.from_numpy(enlarging_matrix(*each).astype(np.float32)).to(planes.device)
-        for each in zip(sides, size, strict=True)
-    )
-    return rows @ planes @ columns.T

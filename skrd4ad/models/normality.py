@@ -1,12 +1,13 @@
 """Normalisation by the good training images: the spread of each level, and a memory bank of their patches."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
-
-from skrd4ad.models.backbones import enlarged
 
 PREFIX = "normality."
 """Of the names of its tensors in ``model.safetensors``."""
@@ -77,11 +78,7 @@ class Normality(nn.Module):
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "Normality":
-        """From the tensors of a state dict.
-
-        Raises:
-            RuntimeError: names or shapes are not those of one.
-        """
+        """From the tensors of a state dict."""
         given = dict(tensors)
         count = 3 if _PATCHES not in given else 4
         try:
@@ -155,3 +152,23 @@ def squared_distances(rows: Tensor, others: Tensor) -> Tensor:
 def centred_distances(means: Tensor, distances: list[Tensor]) -> list[Tensor]:
     """Distances (B, 1, H_l, W_l) of M levels less their means (B, M, h, w), which are enlarged to each level."""
     return [d - enlarged(means[:, n : n + 1], (int(d.shape[-2]), int(d.shape[-1]))) for n, d in enumerate(distances)]
+
+
+@lru_cache(maxsize=32)
+def enlarging_matrix(side: int, fine: int) -> NDArray[np.float64]:
+    """(fine, side): its product with a column of ``side`` values enlarges it, bilinear with aligned corners."""
+    at = np.arange(fine) * (side - 1) / max(fine - 1, 1)
+    return np.maximum(1 - np.abs(at[:, None] - np.arange(side)), 0)
+
+
+def enlarged(planes: Tensor, size: tuple[int, int]) -> Tensor:
+    """Planes (…, h, w) float32 at another size (…, H, W), as ``interpolate`` with ``bilinear`` and aligned corners."""
+    # int: while a model is traced for export, sides are tensors
+    sides = (int(planes.shape[-2]), int(planes.shape[-1]))
+    if sides == size:
+        return planes
+    rows, columns = (
+        torch.from_numpy(enlarging_matrix(*each).astype(np.float32)).to(planes.device)
+        for each in zip(sides, size, strict=True)
+    )
+    return rows @ planes @ columns.T

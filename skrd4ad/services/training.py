@@ -20,7 +20,7 @@ from skrd4ad.services.history import record
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain_data import empty_class, start_of
 from skrd4ad.services.jobs.queue import JobHandle, queue
-from skrd4ad.services.labelling.scores import score_labelled
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.training.train import Observer, TrainProgress, train
 from skrd4ad.types import DatasetClass

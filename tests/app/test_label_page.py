@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import stored_path

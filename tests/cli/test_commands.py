@@ -136,12 +136,14 @@ def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
     folder, root = tiny_model
     data = open_dataset(root)[0]
     code, document = as_json("evaluate", "--model", folder, "--data", root)
-    expected = evaluate_model(Predictor.load(folder), data).to_dict()
-    expected["evaluated_at"] = document["evaluated_at"]
-    by_defect = expected.pop("by_defect")
+    found = evaluate_model(Predictor.load(folder), data)
+    names = ("dataset", "class_name", "image_size", "vanished_regions", "test_selected", "calibration", "protocol")
+    expected = found.metrics.to_dict() | {name: getattr(found, name) for name in names}
+    expected |= {"vanished": list(found.vanished), "left_out": found.left_out}
+    by_defect = {name: metrics.to_dict() for name, metrics in found.by_defect.items()}
     assert code == 0
     assert {key: document[key] for key in expected} == expected
-    assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "left_out"}
+    assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "evaluated_at"}
     for name, figures in by_defect.items():
         intervals = document["by_defect"][name].pop("intervals")
         assert document["by_defect"][name] == figures

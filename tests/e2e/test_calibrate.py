@@ -10,10 +10,11 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
 
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import score_under, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.consequences import Consequences, Costs, consequences
 from skrd4ad.metrics.thresholds import false_reject_interval
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.regions import score_under
 from skrd4ad.services.inspection.inspect import inspect_images
 
 pytestmark = pytest.mark.browser
@@ -396,7 +397,8 @@ def test_a_limit_set_by_hand_is_saved_and_named_by_every_verdict(
     assert saved is not None
     assert (saved.version, saved.who, saved.method, saved.image_threshold) == (2, "Ada", "manual", reject)
     image = sorted((tiny_data / "machined_disc" / "test" / "good").iterdir())[0]
-    assert next(iter(inspect_images(Predictor.load(own), [("part", image)]))).calibration == 2
+    [found] = inspect_images(Predictor.load(own), [("part", image)])
+    assert found.limits is not None and found.limits.calibration == 2
     app.get_by_role("link", name="Inspect").click()
     expect(app.get_by_test_id("stSidebar")).to_contain_text("version 2")
     expect(app.locator(".gallery[data-ready]")).to_be_visible()
@@ -426,13 +428,13 @@ def test_a_drawn_region_mutes_the_score(app: Page, own: Path, tiny_data: Path, s
     save_as(app, 2, settled)
     info = read_info(own)
     assert info.calibration is not None and info.calibration.ignore == "ignore-2.png"
-    ignored = surface_of(info).ignored
+    ignored = scoring_mask_of(info).ignored
     assert ignored is not None and 0.7 < ignored.mean() < 0.95
     images = [(path.name, path) for path in sorted((tiny_data / "machined_disc" / "test").glob("*/*.png"))]
     lowered = 0
     for seen in inspect_images(Predictor.load(own), images):
-        assert seen.prediction is not None and seen.score is not None and seen.judged_map is not None
-        assert seen.score == score_under(seen.prediction.anomaly_map, surface_of(info))
-        assert seen.judged_map[-1].max() == 0
+        assert seen.prediction is not None and seen.score is not None and seen.scored_map is not None
+        assert seen.score == score_under(seen.prediction.anomaly_map, scoring_mask_of(info))
+        assert seen.scored_map[-1].max() == 0
         lowered += seen.score < seen.prediction.score
     assert lowered > 0, "no image has its highest score where it is ignored"

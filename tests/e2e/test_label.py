@@ -19,8 +19,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
 
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue

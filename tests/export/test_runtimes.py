@@ -15,8 +15,8 @@ from skrd4ad.export.manifest import read_export
 from skrd4ad.export.runtimes import Choice, ExportedModel, RuntimeName, UnderSurface, is_converted, load_runtime
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ScoringMask
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 
@@ -46,9 +46,9 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
                 getattr(found, field), getattr(expected, field), rtol=1e-4, atol=1e-4, err_msg=field
             )
             assert getattr(found, field).dtype == np.float32
-        maps, scores = score_samples(runtime, disc.test[:5])
-        np.testing.assert_array_equal(maps, found.maps)
-        np.testing.assert_array_equal(scores, found.scores)
+        scored = score_samples(runtime, disc.test[:5])
+        np.testing.assert_array_equal(scored.maps, found.maps)
+        np.testing.assert_array_equal(scored.scores, found.scores)
     kept = list((home / "cache" / "runtimes").glob("*/model.*"))
     assert sorted(path.suffix for path in kept) == [".bin", ".onnx", ".xml"]
 
@@ -88,7 +88,7 @@ def test_a_raw_runtime_under_a_surface_mutes_and_scores(trained: ModelInfo, imag
     ignored = np.zeros((64, 64), bool)
     ignored[:, 32:] = True
     predictor = Predictor.load(trained.folder)
-    raw, found = predictor.batch(images), UnderSurface(predictor, Surface(ignored=ignored)).batch(images)
+    raw, found = predictor.batch(images), UnderSurface(predictor, ScoringMask(ignored=ignored)).batch(images)
     assert (found.maps[:, :, 32:] == 0).all()
     np.testing.assert_array_equal(found.scores, raw.maps[:, :, :32].max(axis=(1, 2)))
 

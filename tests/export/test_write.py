@@ -25,7 +25,7 @@ from skrd4ad.export.manifest import ExportSettings, Precision, read_export, requ
 from skrd4ad.export.runtimes import ExportedModel, Looks, UnderSurface
 from skrd4ad.export.write import EXPORTS, export_model, spread
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
@@ -95,7 +95,7 @@ def test_ignored_regions_and_the_smallest_region_are_those_of_the_calibration(
     mask[5:30, 10:35] = True
     save_calibration(trained.folder, replace(calibrate([0.5], data="d", who="w"), min_area=30), ignore_mask=mask)
     predictor = Predictor.load(trained.folder)
-    surface = surface_of(predictor.info)
+    surface = scoring_mask_of(predictor.info)
     export = export_model(predictor, OPENVINO)
     assert export.manifest.limits is not None
     assert (export.manifest.limits.min_area, export.manifest.limits.calibration) == (30, 2)

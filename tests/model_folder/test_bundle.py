@@ -14,7 +14,7 @@ import pytest
 from skrd4ad.data.images.archives import read_chunks
 from skrd4ad.errors import CheckpointError
 from skrd4ad.inference.reference import read_reference
-from skrd4ad.inference.scoring import surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder import bundle_archive
 from skrd4ad.model_folder.bundle import bundle_name, import_bundle, read_bundle, write_bundle
 from skrd4ad.model_folder.bundle_archive import MANIFEST, SEAL
@@ -94,7 +94,7 @@ def test_a_model_comes_back_as_it_was(model: ModelInfo, file: Path, out: Path) -
     assert replace(info, folder=model.folder) == model
     assert read_history(info.folder) == read_history(model.folder)
     assert read_reference(info.folder) == read_reference(model.folder)
-    np.testing.assert_array_equal(surface_of(info).ignored, surface_of(model).ignored)
+    np.testing.assert_array_equal(scoring_mask_of(info).ignored, scoring_mask_of(model).ignored)
     assert sorted(path.name for path in info.folder.iterdir()) == list(PARTS)
     about = read_about(info.folder)
     assert (about.name, about.note, about.archived) == ("Station 4", "after the new lamp", False)

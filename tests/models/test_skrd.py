@@ -9,8 +9,7 @@ from torch import Tensor
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.config import NETS, ModelConfig, TrainConfig
 from skrd4ad.losses import total_loss
-from skrd4ad.models.decoder import Decoder
-from skrd4ad.models.skrd import SKRD4AD, Student, build_model, build_student
+from skrd4ad.models.skrd import SKRD4AD, Decoder, Student, build_model, build_student
 from skrd4ad.models.student_design import StudentDesign, student_design
 from skrd4ad.models.teachers import teacher_spec
 

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.format import format_number, format_rate, plural
-from skrd4ad.inference.scoring import Surface
 from skrd4ad.metrics.consequences import Consequences, consequences
 from skrd4ad.metrics.thresholds import conformal_threshold, false_reject_interval, smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration, heat_top_above, this_moment
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.folder import use_version as set_version
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.scores import Distributions, ScoredImage, score_distributions
 from skrd4ad.services.calibration.threshold_choice import METHODS, Choice, Way, thresholds_of
 from skrd4ad.services.history import What, record
@@ -189,7 +189,9 @@ def recalibrate(
     return save(propose(found, choice), who=who, note=note)
 
 
-def surface_with(current: Surface, *, min_area: int | None = None, mask: NDArray[np.bool_] | None = None) -> Surface:
+def surface_with(
+    current: ScoringMask, *, min_area: int | None = None, mask: NDArray[np.bool_] | None = None
+) -> ScoringMask:
     """A surface with another smallest region, or other ignored regions; None leaves each as it is.
 
     Args:
@@ -205,7 +207,7 @@ def surface_with(current: Surface, *, min_area: int | None = None, mask: NDArray
     if mask is not None and mask.all():
         raise ConfigError("The mask ignores the whole image; leave something to look at.")
     ignored = current.ignored if mask is None else mask if mask.any() else None
-    return Surface(min_area=current.min_area if min_area is None else min_area, ignored=ignored)
+    return ScoringMask(min_area=current.min_area if min_area is None else min_area, ignored=ignored)
 
 
 def _record(what: What, info: ModelInfo, *, who: str = "") -> None:

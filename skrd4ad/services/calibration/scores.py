@@ -1,28 +1,25 @@
 """Scores to choose thresholds by: of held-out good images, and of labelled images where there are any.
 
-Scores are kept in the workspace by model, by what counts of its maps, and by the content of each image; so a second
-look at the same images, wherever they lie, loads no model.
+They come from the workspace's predictions; so a second look at the same images, wherever they lie, loads no model.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from skrd4ad import documents
-from skrd4ad.data.dataset import iter_images
-from skrd4ad.digests import content_digest, image_digest
-from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.files import write_json
+from skrd4ad.digests import image_digest
+from skrd4ad.errors import DataError, ImageError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface, score_under, surface_digest, surface_of
+from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import learnt_and_held_out
-from skrd4ad.paths import workspace
-from skrd4ad.types import GOOD, DatasetClass, Progress, Sample
+from skrd4ad.regions import ScoringMask
+from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
+from skrd4ad.types import GOOD, WHOLE, DatasetClass, Progress, Sample
 
 BATCH = 16
-CACHE_FORMAT = 1
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class Distributions:
     """Scores of one model, all under the same surface."""
 
     info: ModelInfo
-    surface: Surface
+    surface: ScoringMask
     """Which pixels count in these scores."""
     ignore: str | None
     """Name of the mask in the model folder when the ignored regions are those of the current calibration."""
@@ -82,7 +79,7 @@ def score_distributions(
     *,
     labelled: DatasetClass | None = None,
     normals: Sequence[Path] = (),
-    surface: Surface | None = None,
+    surface: ScoringMask | None = None,
     weights: Path | None = None,
     progress: Progress | None = None,
 ) -> Distributions:
@@ -109,9 +106,9 @@ def score_distributions(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     info = read_info(folder)
-    own = surface_of(info)
+    own = scoring_mask_of(info)
     chosen = own if surface is None else surface
-    same = surface_digest(chosen) == surface_digest(own)
+    same = scoring_mask_digest(chosen) == scoring_mask_digest(own)
     warnings: list[str] = []
     learnt, held_out = learnt_and_held_out(info, data)
     if data is None and (normals or labelled is not None):
@@ -133,8 +130,10 @@ def score_distributions(
     source = data if labelled is None else labelled
     shown = () if source is None else source.test if labelled is None else source.samples
     labelled_samples = _not_learnt(list(shown), learnt, warnings, what="labelled images")
-    scored = _scores_of(info, [*good, *labelled_samples], chosen, weights=weights, progress=progress)
-    normal_scores = tuple(sorted(scored[: len(good)])) if kept is None else kept.scores
+    predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, progress=progress)
+    of_good, of_labelled = predictions[: len(good)], predictions[len(good) :]
+    normal_scores = tuple(sorted(each.score for each in of_good)) if kept is None else kept.scores
+    warnings += _tile_warning(of_good, "good images") + _tile_warning(of_labelled, "labelled images")
     if not normal_scores:
         warnings.append(
             "No held-out good images are at hand"
@@ -149,8 +148,8 @@ def score_distributions(
         normals_data=_good_in_words(good, are_new=bool(normals)) if kept is None else kept.data,
         normals_are_tests=_any_of(good, tests) if kept is None else kept.are_tests,
         labelled=tuple(
-            ScoredImage(sample.path, sample.defect_type, score)
-            for sample, score in zip(labelled_samples, scored[len(good) :], strict=True)
+            ScoredImage(sample.path, sample.defect_type, prediction.score)
+            for sample, prediction in zip(labelled_samples, of_labelled, strict=True)
         ),
         labelled_data=_labelled_in_words(labelled_samples, source),
         labelled_are_tests=_any_of(labelled_samples, tests),
@@ -185,39 +184,35 @@ def _kept(info: ModelInfo) -> _Kept | None:
     return _Kept(scores, first.data, first.test_fitted)
 
 
-def _scores_of(
-    info: ModelInfo, samples: Sequence[Sample], surface: Surface, *, weights: Path | None, progress: Progress | None
-) -> list[float]:
-    """Scores in the order of the samples; those of images never seen before are computed and kept."""
-    contents = [image_digest(sample.path) for sample in samples]
-    path = _cache_file(info, surface)
-    known = _read_cache(path)
-    # one sample a content: copies have one score
-    missing = [s for content, s in dict(zip(contents, samples, strict=True)).items() if content not in known]
-    if missing:
-        predictor = Predictor.load(info.folder, weights=weights)
-        for places, images in iter_images(missing, predictor.image_size, batch=BATCH):
-            maps = predictor.batch(images).maps
-            for place, anomaly_map in zip(places, maps, strict=True):
-                known[image_digest(missing[place].path)] = score_under(anomaly_map, surface)
-            if progress is not None:
-                progress(places.stop, len(missing))
-        write_json(path, {"scores": known})
-    return [known[content] for content in contents]
+def _predictions(
+    info: ModelInfo, samples: Sequence[Sample], mask: ScoringMask, *, weights: Path | None, progress: Progress | None
+) -> list[StoredPrediction]:
+    """In the order of the samples.
+
+    Raises:
+        ImageError: an image cannot be read.
+    """
+    files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
+    load = partial(Predictor.load, info.folder, weights=weights)
+    found: list[StoredPrediction] = []
+    for prediction in PredictionStore(info, mask).predictions(files, load, batch=BATCH):
+        if isinstance(prediction, ImageError):
+            raise prediction
+        found.append(prediction)
+        if progress is not None:
+            progress(len(found), len(files))
+    return found
 
 
-def _cache_file(info: ModelInfo, surface: Surface) -> Path:
-    parts = (str(CACHE_FORMAT), info.digest, info.teacher_digest, str(info.model), surface_digest(surface))
-    return workspace() / "cache" / "scores" / f"{content_digest('|'.join(parts))}.json"
-
-
-def _read_cache(path: Path) -> dict[str, float]:
-    if not path.is_file():
-        return {}
-    try:
-        return documents.read(path, dict[str, dict[str, float]]).get("scores", {})
-    except CheckpointError:  # cut short or edited: what it held is computed again
-        return {}
+def _tile_warning(scored: Sequence[StoredPrediction], what: str) -> list[str]:
+    """A limit taken from tiles holds for images with as many tiles only."""
+    tiled = sum(each.view != WHOLE for each in scored)
+    if not tiled:
+        return []
+    return [
+        f"{tiled} of {len(scored)} {what} are seen in tiles, as Inspect sees them: each tile is one more chance of a "
+        "false reject, so that limits from them hold for images of this size, and regions to ignore do not apply."
+    ]
 
 
 def _good_in_words(samples: Sequence[Sample], *, are_new: bool) -> str:

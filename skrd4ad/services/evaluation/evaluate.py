@@ -11,11 +11,11 @@ from typing import Any
 
 from skrd4ad import documents
 from skrd4ad.errors import ConfigError
-from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of, is_embedded
-from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, key_of
+from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, evaluation_key
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.run import Report, measure
 from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
@@ -137,7 +137,7 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
         CheckpointError: the mask of ignored regions is missing or damaged.
     """
     contents = contents_of(info, data)
-    stored = read_evaluation(key_of(info, contents))
+    stored = read_evaluation(evaluation_key(info, contents))
     if stored is not None:
         return as_it_is_now(stored, info, data, contents)
     older = [
@@ -206,7 +206,7 @@ def evaluate_class(
     """
     info = read_info(folder)
     contents = contents_of(info, data)
-    known = None if again else read_evaluation(key_of(info, contents))
+    known = None if again else read_evaluation(evaluation_key(info, contents))
     if known is not None:
         stored = as_it_is_now(known, info, data, contents)
     else:
@@ -221,7 +221,7 @@ def evaluate_class(
 def _why_stale(stored: StoredEvaluation, info: ModelInfo, contents: Contents) -> tuple[str, ...]:
     if stored.summary.data_digest != contents.digest:
         return ("The test images, their labels or their masks have changed since this was measured. Evaluate again.",)
-    if stored.summary.surface_digest != surface_digest(surface_of(info)):
+    if stored.summary.surface_digest != scoring_mask_digest(scoring_mask_of(info)):
         return (
             "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
             "Evaluate again.",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import DataError
-from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest, unseen_samples
 from skrd4ad.services.datasets import class_of_model
@@ -50,13 +50,13 @@ def contents_of(info: ModelInfo, data: DatasetClass) -> Contents:
     return Contents(samples, images, masks, _digest(sorted(lines)))
 
 
-def key_of(info: ModelInfo, contents: Contents) -> str:
+def evaluation_key(info: ModelInfo, contents: Contents) -> str:
     """Name of the evaluation of a model as it is now on these contents.
 
     Raises:
         CheckpointError: the mask of ignored regions is missing or damaged.
     """
-    surface = surface_digest(surface_of(info))
+    surface = scoring_mask_digest(scoring_mask_of(info))
     return _digest([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
 
 

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.inference.scoring import surface_digest, surface_of
+from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.metrics.curves import OperatingPoint, image_point, pixel_point
 from skrd4ad.metrics.escapes import (
     ConfusionCell,
@@ -69,7 +69,7 @@ def current_calibration(stored: StoredEvaluation) -> tuple[Calibration | None, s
     summary = stored.summary
     try:
         info = read_info(summary.model_folder)
-        surface = surface_digest(surface_of(info))
+        surface = scoring_mask_digest(scoring_mask_of(info))
     except CheckpointError as error:
         return None, f"There are no limits to show: {error}"
     if info.digest != summary.model_digest:
@@ -85,11 +85,7 @@ def current_calibration(stored: StoredEvaluation) -> tuple[Calibration | None, s
 
 
 def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
-    """What a calibration makes of an evaluation.
-
-    Raises:
-        StorageError: the maps are gone or damaged; evaluate again.
-    """
+    """What a calibration makes of an evaluation."""
     reject, review = calibration.image_threshold, calibration.review_threshold
     labels, scores = stored.labels, stored.verdict_scores
     types = [image.defect_type for image in stored.images]
@@ -111,12 +107,7 @@ def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
 
 
 def open_image(stored: StoredEvaluation, place: int) -> OpenedImage:
-    """An image of the test set with its map and mask.
-
-    Raises:
-        DataError: there is no such place, the file is gone or cannot be read, or lies outside the data roots.
-        StorageError: the maps are gone or damaged; evaluate again.
-    """
+    """An image of the test set with its map and mask."""
     if not 0 <= place < len(stored.images):
         raise DataError(f"There is no image {place}; this evaluation has the images 0 to {len(stored.images) - 1}.")
     about = stored.images[place]

@@ -8,13 +8,15 @@ from typing import Any, Literal
 
 from skrd4ad.format import fetching_weights
 from skrd4ad.inference.evaluate import Evaluation, evaluate_model
-from skrd4ad.inference.scoring import Surface, score_under, surface_digest, surface_of
+from skrd4ad.inference.scoring import scoring_mask_digest
 from skrd4ad.metrics.bootstrap import Bootstrap, bootstrap
 from skrd4ad.metrics.curves import curves_of
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.key import Contents, is_own_test_set, key_of, name_in
+from skrd4ad.regions import ScoringMask
+from skrd4ad.services.evaluation.key import Contents, evaluation_key, is_own_test_set, name_in
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.store import write_evaluation
+from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.inspection.runtimes import Wish, open_predictor
 from skrd4ad.types import DatasetClass, Progress
 
@@ -58,7 +60,7 @@ def measure(
         weights=weights,
         progress=steps.of("weights", fetching_weights),
     )
-    info, surface = predictor.info, surface_of(predictor.info)
+    info, store = predictor.info, PredictionStore(predictor.info, runtime=predictor.runtime)
 
     images = steps.of("images", lambda done, total: f"scoring image {done} of {total}")
 
@@ -67,7 +69,7 @@ def measure(
         if done == total:
             steps.begin("metrics", "measuring")
 
-    evaluation = evaluate_model(predictor, data, progress=scored, check=check)
+    evaluation = evaluate_model(predictor, data, record=store.recorded, progress=scored, check=check)
     steps.check()
     curves = curves_of(evaluation.data)
     steps.begin("intervals", "drawing the images again for intervals")
@@ -77,8 +79,8 @@ def measure(
         check=check,
     )
     steps.begin("storing", "storing")
-    summary = _summary(info, data, contents, source=source, surface=surface, evaluation=evaluation, intervals=intervals)
-    kept = _images(data, contents, evaluation, surface)
+    summary = _summary(info, data, contents, source=source, mask=store.mask, evaluation=evaluation, intervals=intervals)
+    kept = _images(data, contents, evaluation)
     return write_evaluation(summary, images=kept, curves=curves, data=evaluation.data)
 
 
@@ -111,12 +113,12 @@ def _summary(
     contents: Contents,
     *,
     source: str,
-    surface: Surface,
+    mask: ScoringMask,
     evaluation: Evaluation,
     intervals: Bootstrap,
 ) -> EvaluationSummary:
     return EvaluationSummary(
-        key=key_of(info, contents),
+        key=evaluation_key(info, contents),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         model_folder=info.folder,
         model_title=info.title,
@@ -136,17 +138,17 @@ def _summary(
         root=data.root.absolute(),
         note=data.note,
         data_digest=contents.digest,
-        surface_digest=surface_digest(surface),
+        surface_digest=scoring_mask_digest(mask),
         own_test_set=is_own_test_set(info, data),
         test_selected=evaluation.test_selected,
         image_size=evaluation.image_size,
         calibration=evaluation.calibration,
         ignores_pixels=evaluation.ignores_pixels,
-        min_area=surface.min_area,
+        min_area=mask.min_area,
         metrics=evaluation.metrics,
         by_defect=evaluation.by_defect,
         intervals=intervals,
-        protocol=str(evaluation.to_dict()["protocol"]),
+        protocol=evaluation.protocol,
         vanished=evaluation.vanished,
         vanished_regions=evaluation.vanished_regions,
         left_out=evaluation.left_out,
@@ -155,15 +157,12 @@ def _summary(
     )
 
 
-def _images(
-    data: DatasetClass, contents: Contents, evaluation: Evaluation, surface: Surface
-) -> tuple[EvaluatedImage, ...]:
+def _images(data: DatasetClass, contents: Contents, evaluation: Evaluation) -> tuple[EvaluatedImage, ...]:
     found = evaluation.data
     assert found.maps is not None
     images = []
     for place, sample in enumerate(evaluation.samples):
         has_mask = found.masks is not None and sample.label == 1 and bool(found.has_mask[place])
-        score = float(found.scores[place])
         images.append(
             EvaluatedImage(
                 place=place,
@@ -172,11 +171,8 @@ def _images(
                 label=sample.label,
                 defect_type=sample.defect_type,
                 mask_path=sample.mask_path if has_mask else None,
-                score=score,
-                # ignored pixels are 0 in these maps already
-                verdict_score=score
-                if surface.min_area <= 1
-                else score_under(found.maps[place], Surface(min_area=surface.min_area)),
+                score=float(found.scores[place]),
+                verdict_score=float(evaluation.verdict_scores[place]),
                 mask_area=int(found.masks[place].sum()) if has_mask and found.masks is not None else None,
                 content=contents.images[place],
                 mask_content=contents.masks[place] if has_mask else None,

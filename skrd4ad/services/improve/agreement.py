@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.metrics.bootstrap import Interval, bootstrap
 from skrd4ad.metrics.consequences import Counts
 from skrd4ad.metrics.ranking import auroc, average_precision
-from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import Seen
-from skrd4ad.services.inspection.verdict import comparable_versions
+from skrd4ad.regions import verdict_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
 from skrd4ad.types import GOOD, EvaluationSet, Verdict

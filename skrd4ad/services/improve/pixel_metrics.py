@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import resize_mask
 from skrd4ad.errors import DataError, SkrdError
-from skrd4ad.inference.scoring import ignored_pixels, surface_of
 from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ignored_pixels
+from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.labelling.files import load_mask_file
-from skrd4ad.services.labelling.scores import has_map, kept_map, score_labelled
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.types import Progress
 
@@ -83,12 +84,13 @@ def pixel_figures(
         info: the model; what its calibration ignores is left out.
         images: as :func:`pixel_images` chose them.
     """
-    missing = [image for image in images if not has_map(info, image.digest)]
+    store = PredictionStore(info)
+    missing = [image for image in images if not store.has_map(image.digest)]
     problems = score_labelled(info, missing, progress=progress)
     size = info.model.image_size
     maps, masks, n_masks, left_out = [], [], 0, list(problems.values())
     for image in images:
-        found = kept_map(info, image.digest)
+        found = store.map_of(image.digest)
         if found is None:
             continue
         try:
@@ -109,7 +111,7 @@ def pixel_figures(
     )
     if not n_masks or not figures.n_good:
         return figures
-    ignored = surface_of(info).ignored
+    ignored = store.mask.ignored
     pool = pool_pixels(
         np.stack(maps),
         np.stack(masks),
@@ -218,11 +220,7 @@ class PixelWorker:
 
 
 def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_]:
-    """(size, size): the mask of a defect as the maps see it; all false for a good image.
-
-    Raises:
-        DataError: it is gone or damaged, or nothing of it is left at this size.
-    """
+    """(size, size): the mask of a defect as the maps see it; all false for a good image."""
     if image.mask_file is None or image.label != "defect":
         return np.zeros((size, size), bool)
     mask = resize_mask(load_mask_file(image.mask_file), size)

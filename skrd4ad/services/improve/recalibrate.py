@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skrd4ad.errors import DataError
 from skrd4ad.format import plural
-from skrd4ad.inference.scoring import surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.seen_images import Seen
 from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, ScoredImage, propose
@@ -68,7 +68,7 @@ def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Di
     defects = [image for image in labels.of("defect") if image.score is not None] if with_defects else []
     return Distributions(
         info=info,
-        surface=surface_of(info),
+        surface=scoring_mask_of(info),
         ignore=None if info.calibration is None else info.calibration.ignore,
         normals=tuple(sorted(image.score for image in good if image.score is not None)),
         normals_data=f"{plural(len(good), 'image')} labelled good by {_people(good)}",

@@ -16,9 +16,6 @@ def expand_inputs(paths: Iterable[Path], *, leave_out: Path | None = None) -> li
     Args:
         paths: files and folders.
         leave_out: folder to pass over, usually that of the results.
-
-    Raises:
-        ConfigError: one of the folders is the one to pass over.
     """
     skipped = None if leave_out is None else leave_out.resolve()
     found: dict[Path, Path] = {}

@@ -20,7 +20,7 @@ Box = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True)
-class ComparedPatch:
+class NearestPatch:
     """A place of a part, and the nearest good patch."""
 
     box: Box
@@ -35,9 +35,9 @@ class ComparedPatch:
     """Mean distance of the places of good parts."""
 
 
-def compared_patch(
+def nearest_patch(
     predictor: Predictor, image: NDArray[np.uint8], data: DatasetClass, *, peak: tuple[float, float]
-) -> ComparedPatch | None:
+) -> NearestPatch | None:
     """The good patch that the place of a peak is nearest to.
 
     Args:
@@ -48,9 +48,6 @@ def compared_patch(
 
     Returns:
         None when the model compares with no patches, or its training image is not among the class's any more.
-
-    Raises:
-        ImageError: a training image cannot be read.
     """
     normality = predictor.model.normality
     names = predictor.info.data.get(PATCH_IMAGES)
@@ -68,7 +65,7 @@ def compared_patch(
     if path is None:
         return None
     good = read_image(path)
-    return ComparedPatch(
+    return NearestPatch(
         box=_around(row, column, grid=(rows, columns), size=image.shape[:2]),
         path=path,
         good_box=_around(good_row, good_column, grid=(rows, columns), size=good.shape[:2]),

@@ -25,7 +25,7 @@ _EMBEDDINGS = "embeddings"
 
 
 @dataclass(frozen=True)
-class Neighbour:
+class SimilarImage:
     """A training image that looks like another image."""
 
     path: Path
@@ -33,14 +33,14 @@ class Neighbour:
     """Cosine distance of the teacher's pooled coarsest features, 0..2; 0 for the same image."""
 
 
-def nearest_normals(
+def similar_images(
     predictor: Predictor,
     image_or_embedding: NDArray[Any],
     data: DatasetClass,
     *,
     k: int = 3,
     progress: Progress | None = None,
-) -> tuple[Neighbour, ...]:
+) -> tuple[SimilarImage, ...]:
     """The good training images that are closest to an image in the teacher's features.
 
     The embeddings of the training images are computed once for a teacher, an image size and a content of the data, and
@@ -55,13 +55,6 @@ def nearest_normals(
 
     Returns:
         Closest first.
-
-    Raises:
-        ConfigError: ``k`` is below 1.
-        DataError: there are no good training images, or the embedding is that of another teacher.
-        ImageError: a training image cannot be read.
-        CheckpointError: the embeddings cannot be written to the workspace.
-        StorageError: the workspace folder cannot be made.
     """
     if k < 1:
         raise ConfigError(f"{k} neighbours were asked for; allowed: 1 or more.")
@@ -78,7 +71,7 @@ def nearest_normals(
         )
     distances = np.maximum(0, 1 - known @ own)
     return tuple(
-        Neighbour(samples[place].path, float(distances[place])) for place in np.argsort(distances, kind="stable")[:k]
+        SimilarImage(samples[place].path, float(distances[place])) for place in np.argsort(distances, kind="stable")[:k]
     )
 
 

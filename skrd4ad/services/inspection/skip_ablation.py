@@ -8,18 +8,18 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import resize_image
 from skrd4ad.inference.predict import Predictor, maps_of
-from skrd4ad.models.decoder import Decoder
+from skrd4ad.models.skrd import Decoder
 
 CUT_NOTE = "the same student with its skips cut; a model trained without skips is RD4AD and is trained separately"
 """To be shown beside the maps: a student that has learnt with skips is at a disadvantage without them."""
 
 
-def skip_words(skips: int) -> str:
+def skip_text(skips: int) -> str:
     """Name of a view: "no skip", "1 skip", "2 skips"."""
     return {0: "no skip", 1: "1 skip"}.get(skips, f"{skips} skips")
 
 
-def maps_by_skips(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
+def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
     """Anomaly maps of one image by the number of skip connections that are left, from none to all the model has.
 
     The image is seen whole, and teacher and bottleneck run once. With all skips the map is the predictor's own. The

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
+from skrd4ad.inference.predictions import Limits
+from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.verdict import Limits, comparable_versions
 from skrd4ad.storage import label_queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import Order, QueueCounts, QueueFilter, QueueItem

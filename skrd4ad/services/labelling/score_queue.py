@@ -6,23 +6,27 @@ that ignores other regions, or counts other sizes, it is as good as none: the im
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
 from skrd4ad.format import fetching_weights
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import Limits, limits_of
+from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.inspect import Inspection, inspect_images
-from skrd4ad.services.inspection.verdict import comparable_versions
+from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.labelled_images import Said, save_predictions
+from skrd4ad.storage.labelled_images import LabelledImage, Said, save_predictions
 from skrd4ad.storage.predictions import ask_for_reviews, count_without_score, forget_notes, save_look, without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.types import Progress
@@ -37,17 +41,17 @@ CHUNK = 256
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
-    """What came of looking at an image."""
+class QueueScore:
+    """What a model says of an image of the queue, or why it cannot say anything."""
 
     digest: str
     name: str
     said: Said | None
-    """What the model says; None when it could not look."""
+    """None when the image has no score."""
     size: tuple[int, int] | None
     """Width and height."""
     note: str | None
-    """Why it could not look."""
+    """Why it has none."""
 
     @property
     def doubtful(self) -> bool:
@@ -64,10 +68,6 @@ def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
 
     Returns:
         Id of the job, that of one which runs or waits already if there is one; None when there is nothing to do.
-
-    Raises:
-        CheckpointError: the calibration of the model is damaged.
-        StorageError: the database cannot be used.
     """
     if again:
         with workspace_database().write() as session:
@@ -86,23 +86,14 @@ def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
 
 
 def active_scoring(info: ModelInfo) -> JobView | None:
-    """The job that scores the images of a model's class, or waits to; None when none does.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """The job that scores the images of a model's class, or waits to; None when none does."""
     mine = {"model": str(info.folder)}
     jobs = [job for job in queue().active() if job.kind == KIND and job.request == mine and job.wish != "cancel"]
     return jobs[0] if jobs else None
 
 
 def count_unscored(info: ModelInfo) -> int:
-    """How many images of a model's class it would look at now; without those that cannot be read.
-
-    Raises:
-        CheckpointError: the calibration of the model is damaged.
-        StorageError: the database cannot be read.
-    """
+    """How many images of a model's class it would look at now; without those that cannot be read."""
     with workspace_database().read() as session:
         return count_without_score(session, **_place_of(info))
 
@@ -114,35 +105,89 @@ def score_images(
     to_review: bool = False,
     check: Callable[[], None] | None = None,
     progress: Progress | None = None,
-) -> list[Look]:
-    """Let a model look at stored images and store what it says, or why it could not look.
+) -> list[QueueScore]:
+    """Score stored images and store what the model says, or why it cannot say anything.
 
     Args:
         predictor: the model; its current calibration says which pixels count.
         images: rows of the database.
         to_review: put those that are not OK into the review queue.
-        check: called before each image; may raise to stop, and what was looked at before is stored.
+        check: called before each image; may raise to stop, and what was scored before is stored.
         progress: called with images done and total.
-
-    Raises:
-        ConfigError, CheckpointError: the model folder is damaged.
-        DataError: the smallest region that counts is larger than the map.
-        StorageError: the database cannot be written.
     """
-    looks: list[Look] = []
+    store = PredictionStore(predictor.info, runtime=predictor.runtime)
+
+    def save(session: Session, scores: Sequence[QueueScore]) -> None:
+        for each in scores:
+            save_look(session, each.digest, size=each.size, note=each.note)
+        if to_review:
+            doubtful = [each.digest for each in scores if each.doubtful]
+            ask_for_reviews(session, doubtful, model_digest=predictor.info.digest)
+
+    return _score(store, images, lambda: predictor, save=save, check=check, progress=progress)
+
+
+def score_labelled(
+    info: ModelInfo,
+    images: Sequence[LabelledImage],
+    *,
+    weights: Path | None = None,
+    progress: Progress | None = None,
+    check: Callable[[], None] | None = None,
+) -> dict[str, str]:
+    """Score labelled images, and keep their maps for pixel figures; returns why an image cannot be scored, by digest.
+
+    Args:
+        info: the model; its current calibration says which pixels count.
+        images: labelled images.
+        weights: weights file of the teacher to use instead of the usual places.
+        progress: called with images done and total.
+        check: called before each image; may raise to stop.
+    """
+    load = partial(Predictor.load, info.folder, weights=weights)
+    scores = _score(PredictionStore(info), images, load, keep_maps=True, check=check, progress=progress)
+    return {each.digest: each.note for each in scores if each.note is not None}
+
+
+def _score(
+    store: PredictionStore,
+    images: Sequence[StoredImage | LabelledImage],
+    load: Callable[[], Predictor],
+    *,
+    keep_maps: bool = False,
+    save: Callable[[Session, Sequence[QueueScore]], None] = lambda _session, _scores: None,
+    check: Callable[[], None] | None,
+    progress: Progress | None,
+) -> list[QueueScore]:
+    """Scores in the order of the images, stored ``AT_ONCE`` at a time; ``save`` stores what else there is of them."""
+    info, limits = store.info, limits_of(store.info)
+    scores: list[QueueScore] = []
     stored = 0
+
+    def write() -> None:
+        fresh = scores[stored:]
+        if fresh:
+            said = {each.digest: each.said for each in fresh if each.said is not None}
+            with workspace_database().write() as session:
+                save_predictions(session, said, model_digest=info.digest, model_folder=info.folder)
+                save(session, fresh)
+
+    files = [
+        ImageFile(each.digest, each.name, partial(checked_path, each.file, digest=each.digest, name=each.name))
+        for each in images
+    ]
+    predictions = store.predictions(files, load, keep_maps=keep_maps, check=check)
     try:
-        found = inspect_images(predictor, _sources(images), check=check)
-        for image, inspection in zip(images, found, strict=True):
-            looks.append(_look(image, inspection))
-            if len(looks) - stored >= AT_ONCE:
-                fresh, stored = looks[stored:], len(looks)
-                _store(predictor.info, fresh, to_review=to_review)
+        for image, prediction in zip(images, predictions, strict=True):
+            scores.append(_queue_score(image, prediction, limits))
+            if len(scores) - stored >= AT_ONCE:
+                write()
+                stored = len(scores)
             if progress is not None:
-                progress(len(looks), len(images))
+                progress(len(scores), len(images))
     finally:
-        _store(predictor.info, looks[stored:], to_review=to_review)
-    return looks
+        write()
+    return scores
 
 
 def _score_all(folder: Path, handle: JobHandle) -> Mapping[str, Any]:
@@ -164,18 +209,13 @@ def _score_all(folder: Path, handle: JobHandle) -> Mapping[str, Any]:
         def progress(more: int, _: int, before: int = done, total: int = done + left) -> None:
             _report(handle, before + more, total, seconds=time.monotonic() - begun)
 
-        looks = score_images(predictor, images, check=handle.check, progress=progress)
-        done += len(looks)
-        unreadable += sum(look.said is None for look in looks)
+        scores = score_images(predictor, images, check=handle.check, progress=progress)
+        done += len(scores)
+        unreadable += sum(each.said is None for each in scores)
 
 
 def up_to_date(predictor: Predictor) -> Predictor:
-    """A model with its calibration as it is now; loaded anew when its folder holds another one.
-
-    Raises:
-        CheckpointError: the folder is gone or damaged.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-    """
+    """A model with its calibration as it is now; loaded anew when its folder holds another one."""
     now = read_info(predictor.info.folder)
     return predictor.with_info(now) if now.digest == predictor.info.digest else Predictor.load(now.folder)
 
@@ -189,42 +229,22 @@ def _place_of(info: ModelInfo) -> dict[str, Any]:
     }
 
 
-def _sources(images: Sequence[StoredImage]) -> Iterator[tuple[str, Path | ImageError]]:
-    for image in images:
-        try:
-            yield image.name, checked_path(image.file, digest=image.digest, name=image.name)
-        except ImageError as error:
-            yield image.name, error
-
-
-def _look(image: StoredImage, seen: Inspection) -> Look:
-    note = seen.error
-    if seen.score is not None and not math.isfinite(seen.score):
+def _queue_score(
+    image: StoredImage | LabelledImage, found: StoredPrediction | ImageError, limits: Limits | None
+) -> QueueScore:
+    if isinstance(found, ImageError):
+        return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=str(found))
+    if not math.isfinite(found.score):
         note = f"{image.name}: the model gives no number for this image. Train the model again."
-    if note is not None or seen.image is None or seen.score is None:
-        return Look(digest=image.digest, name=image.name, said=None, size=None, note=note)
+        return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=note)
     said = Said(
-        score=seen.score,
-        verdict=seen.verdict,
-        threshold=seen.threshold,
-        calibration=seen.calibration,
-        refusal=seen.refusal,
+        score=found.score,
+        verdict=None if limits is None else limits.verdict(found.score),
+        threshold=None if limits is None else limits.reject,
+        calibration=None if limits is None else limits.calibration,
+        refusal=found.refusal,
     )
-    size = (seen.image.shape[1], seen.image.shape[0])
-    return Look(digest=image.digest, name=image.name, said=said, size=size, note=None)
-
-
-def _store(info: ModelInfo, looks: Sequence[Look], *, to_review: bool) -> None:
-    if not looks:
-        return
-    said = {look.digest: look.said for look in looks if look.said is not None}
-    with workspace_database().write() as session:
-        save_predictions(session, said, model_digest=info.digest, model_folder=info.folder)
-        for look in looks:
-            save_look(session, look.digest, size=look.size, note=look.note)
-        if to_review:
-            doubtful = [look.digest for look in looks if look.doubtful]
-            ask_for_reviews(session, doubtful, model_digest=info.digest)
+    return QueueScore(digest=image.digest, name=image.name, said=said, size=(found.width, found.height), note=None)
 
 
 def _report_weights(handle: JobHandle, done: int, total: int) -> None:

@@ -19,9 +19,10 @@ from numpy.typing import NDArray
 
 import skrd4ad
 from skrd4ad.errors import ConfigError
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.inspect import Inspection, overlay_of
+from skrd4ad.services.inspection.inspect import overlay_of
 from skrd4ad.types import Region, Verdict
 
 PICTURED = 60
@@ -197,18 +198,19 @@ def collect_report(
 
 
 def _part(inspection: Inspection, number: int) -> Part:
-    if inspection.error is not None:
-        return Part(number=number, name=inspection.name, outcome="UNREADABLE", reason=inspection.error)
+    prediction, limits = inspection.prediction, inspection.limits
+    if inspection.error is not None or prediction is None:
+        return Part(number=number, name=inspection.name, outcome="UNREADABLE", reason=inspection.error or "")
     return Part(
         number=number,
         name=inspection.name,
         outcome="REFUSED" if inspection.refusal else inspection.verdict or "NO LIMIT",
         score=inspection.score,
-        limit=inspection.threshold,
-        review_limit=inspection.review_threshold,
-        calibration=inspection.calibration,
+        limit=None if limits is None else limits.reject,
+        review_limit=None if limits is None else limits.review,
+        calibration=None if limits is None else limits.calibration,
         reason=inspection.refusal or "",
-        view=inspection.view,
+        view=prediction.view,
         region_count=len(inspection.regions),
         area=sum(region.area for region in inspection.regions),
     )

@@ -8,8 +8,8 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.format import duration
-from skrd4ad.inference.scoring import Surface
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, propose, score_distributions
 from skrd4ad.types import GOOD
 from skrd4ad.ui.calibrate.choice import pick_choice, unit
@@ -114,7 +114,7 @@ def _limits_of(proposal: Proposal) -> BoardState:
     )
 
 
-def _distributions(info: ModelInfo, images: Images, surface: Surface) -> Distributions:
+def _distributions(info: ModelInfo, images: Images, surface: ScoringMask) -> Distributions:
     """Scores of the images; kept, so that a moved limit reads no file."""
     kept: dict[tuple[object, ...], Distributions] = st.session_state.setdefault(_FOUND, {})
     version = None if info.calibration is None else info.calibration.version
@@ -127,7 +127,7 @@ def _distributions(info: ModelInfo, images: Images, surface: Surface) -> Distrib
     return kept[key]
 
 
-def _scored(folder: Path, images: Images, surface: Surface) -> Distributions:
+def _scored(folder: Path, images: Images, surface: ScoringMask) -> Distributions:
     place = st.empty()
     begun = time.monotonic()
 

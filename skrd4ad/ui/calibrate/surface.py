@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.format import format_number
-from skrd4ad.inference.scoring import Surface, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import surface_with
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.frame import halves
@@ -21,10 +22,10 @@ DRAWN_SIDE = 1024
 _PIXELS, _AREA = "pixels of the map", "mm²"
 
 
-def applied_surface(info: ModelInfo) -> Surface:
+def applied_surface(info: ModelInfo) -> ScoringMask:
     """What counts in the scores that are shown: what the user applied, else that of the current calibration."""
-    kept: Surface | None = st.session_state.get(_applied(info))
-    return surface_of(info) if kept is None else kept
+    kept: ScoringMask | None = st.session_state.get(_applied(info))
+    return scoring_mask_of(info) if kept is None else kept
 
 
 def pick_surface(info: ModelInfo, typical: Path | None) -> None:
@@ -67,7 +68,7 @@ def map_pixels_of(area: float, *, mm_per_pixel: float, shape: tuple[int, ...], s
     return max(1, math.ceil(area / one - 1e-9))
 
 
-def _pick_area(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -> int:
+def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | None) -> int:
     side = info.model.image_size
     key = f"{info.digest}-{info.calibration_versions}"
     unit = st.segmented_control(
@@ -106,7 +107,7 @@ def _pick_area(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -
     return pixels
 
 
-def _pick_mask(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:
+def _pick_mask(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | None) -> NDArray[np.bool_] | None:
     """Ignored regions as drawn; None when they stay as they are."""
     if image is None:
         st.info("There is no image to draw on: the training images are not at hand. Upload new good images above.")
@@ -128,7 +129,7 @@ def _pick_mask(info: ModelInfo, now: Surface, image: NDArray[np.uint8] | None) -
     return kept
 
 
-def _in_words(surface: Surface) -> str:
+def _in_words(surface: ScoringMask) -> str:
     area = (
         "every region counts"
         if surface.min_area <= 1
@@ -138,7 +139,7 @@ def _in_words(surface: Surface) -> str:
     return f"Now {area}; {f'{format_number(100 * share)} % of the image' if share else 'nothing'} is ignored."
 
 
-def _same(one: Surface, other: Surface) -> bool:
+def _same(one: ScoringMask, other: ScoringMask) -> bool:
     if one.min_area != other.min_area:
         return False
     if one.ignored is None or other.ignored is None:

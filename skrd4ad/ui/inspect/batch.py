@@ -10,10 +10,10 @@ import streamlit as st
 
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.format import plural
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.control_chart import trend
-from skrd4ad.services.inspection.inspect import Inspection, inspect_images
-from skrd4ad.services.inspection.records import masks_archive
+from skrd4ad.services.inspection.inspect import inspect_images, masks_archive
 from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes

@@ -5,7 +5,8 @@ import streamlit as st
 
 from skrd4ad.errors import DataError
 from skrd4ad.format import format_number, plural
-from skrd4ad.services.inspection.inspect import Inspection, mask_of, overlay_of, png_bytes
+from skrd4ad.inference.predictions import Inspection
+from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
 from skrd4ad.types import GOOD, Region
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.theme import verdict_badge
@@ -15,18 +16,17 @@ _REGIONS = "inspect-regions"
 
 def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
     """Verdict with score and limit, or why the image cannot be judged, and what the data set says."""
-    assert inspection.score is not None and inspection.threshold is not None
+    limits, prediction = inspection.limits, inspection.prediction
+    assert inspection.score is not None and limits is not None and prediction is not None
     if inspection.refusal is not None:
         st.warning(f"{inspection.refusal[:1].upper()}{inspection.refusal[1:]}", icon=":material/visibility_off:")
-        st.caption(
-            f"Its score would be {format_number(inspection.score)}, limit {format_number(inspection.threshold)}."
-        )
+        st.caption(f"Its score would be {format_number(inspection.score)}, limit {format_number(limits.reject)}.")
     elif inspection.verdict is not None:
-        st.html(verdict_badge(inspection.verdict, inspection.score, inspection.threshold))
+        st.html(verdict_badge(inspection.verdict, inspection.score, limits.reject))
     if trial:
         st.caption("Against the trial limit of the slider, not the model's.")
-    elif inspection.calibration is not None:
-        st.caption(f"Calibration version {inspection.calibration}, {inspection.view}")
+    elif limits.calibration is not None:
+        st.caption(f"Calibration version {limits.calibration}, {prediction.view}")
     st.markdown(f"**{item.name}**")
     if item.truth is not None:
         is_good = item.truth == GOOD
@@ -45,14 +45,14 @@ def chosen_region() -> int | None:
 
 def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
     """Table of the regions, in pixels of the image or in mm; a chosen row is marked in the picture."""
-    if not inspection.regions:
+    if not inspection.regions or inspection.limits is None:
         st.caption("No region is above the limit.")
         return
     unit = "px" if mm_per_pixel is None else "mm"
     table = pd.DataFrame([_row(region, mm_per_pixel or 1.0, unit) for region in inspection.regions])
     count = len(table)
     st.caption(
-        f"{plural(count, 'region')} above {format_number(inspection.pixel_threshold or 0.0)}, highest "
+        f"{plural(count, 'region')} above {format_number(inspection.limits.pixel)}, highest "
         f"peak first, in {'pixels of the image' if mm_per_pixel is None else 'millimetres'}"
     )
     st.dataframe(

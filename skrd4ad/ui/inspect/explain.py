@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.format import format_number
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.inspection.inspect import Inspection
-from skrd4ad.services.inspection.nearest_patch import Box, ComparedPatch, compared_patch
-from skrd4ad.services.inspection.similar_images import Neighbour, nearest_normals
-from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, maps_by_skips, skip_words
+from skrd4ad.services.inspection.nearest_patch import Box, NearestPatch, nearest_patch
+from skrd4ad.services.inspection.similar_images import SimilarImage, similar_images
+from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, skip_ablation, skip_text
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
@@ -22,7 +22,6 @@ NEIGHBOURS = 3
 CROP_SIDE = 320
 """Pixels of the longer side of a patch and its surroundings as they are shown."""
 _SKIPS, _NEAREST, _COMPARED = "inspect-skips", "_nearest", "_compared"
-_WHOLE = "resized whole"
 
 
 def cut_skip_maps(info: ModelInfo, inspection: Inspection, *, state: str) -> dict[str, NDArray[np.float32]] | None:
@@ -33,7 +32,7 @@ def cut_skip_maps(info: ModelInfo, inspection: Inspection, *, state: str) -> dic
         inspection: of an image that was read.
         state: changes with the model and the image.
     """
-    if not st.session_state.get(_SKIPS) or inspection.view != _WHOLE or info.model.skips == 0:
+    if not st.session_state.get(_SKIPS) or not inspection.seen_whole or info.model.skips == 0:
         return None
     return _cut_maps(state, info, inspection)
 
@@ -41,28 +40,28 @@ def cut_skip_maps(info: ModelInfo, inspection: Inspection, *, state: str) -> dic
 @st.cache_resource(max_entries=12, show_spinner=False)
 def _cut_maps(state: str, _info: ModelInfo, _inspection: Inspection) -> dict[str, NDArray[np.float32]]:  # noqa: ARG001
     assert _inspection.image is not None
-    maps = maps_by_skips(predictor_of(_info), _inspection.image)
-    return {skip_words(skips): found for skips, found in maps.items() if skips < _info.model.skips}
+    maps = skip_ablation(predictor_of(_info), _inspection.image)
+    return {skip_text(skips): found for skips, found in maps.items() if skips < _info.model.skips}
 
 
 def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -> None:
     """What helps to understand a decision, folded away until it is asked for."""
     with st.expander("Why?", key="inspect-why"):
-        if inspection.view == _WHOLE and info.model.skips > 0:
+        if inspection.seen_whole and info.model.skips > 0:
             st.toggle("Views with the skips cut", key=_SKIPS, help=CUT_NOTE, persist_state="session")
-        if inspection.view == _WHOLE and info.model.retrieval:
+        if inspection.seen_whole and info.model.retrieval:
             _compared(info, inspection, state)
         _nearest_good(info, inspection, state)
 
 
 def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
-    found: dict[str, ComparedPatch | None] = st.session_state.setdefault(_COMPARED, {})
+    found: dict[str, NearestPatch | None] = st.session_state.setdefault(_COMPARED, {})
     if st.button("Compare the worst place with good parts", key="compared", icon=":material/frame_inspect:"):
-        assert inspection.image is not None and inspection.prediction is not None
-        scores = inspection.prediction.anomaly_map if inspection.judged_map is None else inspection.judged_map
+        assert inspection.image is not None and inspection.scored_map is not None
+        scores = inspection.scored_map
         y, x = np.unravel_index(scores.argmax(), scores.shape)
         found.clear()
-        found[state] = compared_patch(
+        found[state] = nearest_patch(
             predictor_of(info),
             inspection.image,
             class_of_model(info),
@@ -94,7 +93,7 @@ def _crop(image: NDArray[np.uint8], box: Box) -> bytes:
 
 
 def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
-    found: dict[str, tuple[Neighbour, ...]] = st.session_state.setdefault(_NEAREST, {})
+    found: dict[str, tuple[SimilarImage, ...]] = st.session_state.setdefault(_NEAREST, {})
     if st.button("Show the good images most like it", key="nearest", icon=":material/compare:"):
         place = st.empty()
 
@@ -103,7 +102,7 @@ def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
 
         assert inspection.image is not None
         found.clear()
-        found[state] = nearest_normals(
+        found[state] = similar_images(
             predictor_of(info),
             inspection.image,
             class_of_model(info),

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.format import duration
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.inspect import Inspection, counted_map, inspect_images
-from skrd4ad.services.inspection.result_files import image_row, to_record
+from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
@@ -130,19 +130,19 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         picture.error(inspection.error, icon=":material/broken_image:")
         beside.caption("The other images are not affected.")
         return
-    counted = counted_map(inspection)
-    assert inspection.threshold is not None and inspection.heat_top is not None and counted is not None
+    counted, limits = inspection.counted_map, inspection.limits
+    assert limits is not None and counted is not None
     strides = len(inspection.prediction.level_maps)
     # the viewer numbers the regions above its own limit; with a review limit the table holds more
-    same_regions = inspection.pixel_threshold == inspection.threshold
+    same_regions = limits.pixel == limits.reject
     with picture:
         state = map_viewer(
             inspection.image,
             counted,
             image_id=f"{_state(info)}:{item.id}:{colours}",
             key="inspect-viewer",
-            threshold=inspection.threshold,
-            top=inspection.heat_top,
+            threshold=limits.reject,
+            top=limits.heat_top,
             level_maps=inspection.prediction.level_maps,
             level_names=LEVEL_NAMES[:strides],
             mask=_truth_mask(item),
@@ -150,7 +150,7 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
             comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),
             highlight=chosen_region() if same_regions else None,
         )
-    trial = None if state is None or state.threshold == inspection.threshold else state.threshold
+    trial = None if state is None or state.threshold == limits.reject else state.threshold
     if trial is not None:
         inspection = _inspection(info, item, trial)
     with beside:

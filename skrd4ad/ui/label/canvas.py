@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ImageError, SkrdError
 from skrd4ad.format import format_number
+from skrd4ad.inference.predictions import Limits
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.start_map import StartMap
-from skrd4ad.services.inspection.verdict import Limits
+from skrd4ad.services.inspection.inspect import StartMap
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components import mask_brush as brush

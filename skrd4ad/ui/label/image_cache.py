@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import Limits
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.start_map import StartMap, start_map
-from skrd4ad.services.inspection.verdict import Limits
+from skrd4ad.services.inspection.inspect import StartMap, start_map
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.components.envelope import jpeg

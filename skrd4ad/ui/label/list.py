@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import streamlit as st
 
 from skrd4ad.format import plural
-from skrd4ad.model_folder.calibration import verdict_of
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.regions import verdict_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
 from skrd4ad.storage.label_queue import QueueCounts, QueueFilter, QueueItem

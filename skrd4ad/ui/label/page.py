@@ -2,8 +2,8 @@
 
 import streamlit as st
 
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
 from skrd4ad.ui.acting import known_reviewer

@@ -14,11 +14,12 @@ from skrd4ad.documents import decode, to_plain
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, StorageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import score_under, surface_of
+from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.bootstrap import bootstrap
 from skrd4ad.metrics.curves import curves_of
 from skrd4ad.metrics.evaluation import evaluate
 from skrd4ad.model_folder.folder import METRICS, read_info, save_calibration
+from skrd4ad.regions import score_under
 from skrd4ad.services.evaluation import run
 from skrd4ad.services.evaluation.evaluate import (
     EvaluationRequest,
@@ -114,7 +115,7 @@ def test_limits_do_not_matter_but_what_counts_of_the_maps_does(evaluated: Evalua
     assert (fresh.summary.min_area, fresh.summary.metrics) == (40, stale.summary.metrics)
     for image in fresh.images:
         plane = np.array(fresh.maps()[image.place])
-        assert image.verdict_score == score_under(plane, surface_of(other_surface)) < image.score
+        assert image.verdict_score == score_under(plane, scoring_mask_of(other_surface)) < image.score
 
 
 def test_ignored_pixels_are_left_out_and_kept_with_it(evaluated: EvaluationWorld) -> None:

@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from skrd4ad.errors import DataError
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import CALIBRATION, save_calibration
+from skrd4ad.regions import score_under
 from skrd4ad.services.evaluation.operating_points import current_calibration, findings, open_image
-from skrd4ad.services.inspection.verdict import judge, limits_of
 from tests.evaluation_world import EvaluationWorld, worse_copy
 
 
@@ -30,7 +31,7 @@ def test_every_verdict_is_that_of_the_inspection(evaluated: EvaluationWorld) -> 
     found = findings(stored, calibration)
     limits = limits_of(evaluated.info())
     assert limits is not None
-    expected = [judge(np.array(plane), limits).verdict for plane in stored.maps()]
+    expected = [limits.verdict(score_under(np.array(plane), limits.mask)) for plane in stored.maps()]
     for cell in found.confusion:
         for place in cell.indices:
             assert expected[place] == cell.verdict

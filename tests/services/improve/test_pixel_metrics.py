@@ -16,8 +16,10 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.improve import pixel_metrics
 from skrd4ad.services.improve.agreement import LabelledImage, read_book
 from skrd4ad.services.improve.pixel_metrics import PixelWorker, pixel_figures, pixel_images
-from skrd4ad.services.labelling import scores
-from skrd4ad.services.labelling.scores import has_map, kept_map, score_labelled
+from skrd4ad.services.inspection import predictions
+from skrd4ad.services.inspection.predictions import PredictionStore
+from skrd4ad.services.labelling import score_queue
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 from tests.loop_world import known_of, label_sample, part, put, score_all
@@ -81,10 +83,10 @@ def test_maps_are_made_once_and_kept_in_half_precision(
     info: ModelInfo, images: tuple[LabelledImage, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     score_all(info)
-    found = kept_map(info, images[0].digest)
+    found = PredictionStore(info).map_of(images[0].digest)
     assert found is not None and (found.shape, found.dtype) == ((64, 64), np.float16)
     assert found.max() == pytest.approx(read_book(info).images[images[0].digest].score, rel=1e-3)
-    monkeypatch.setattr(scores.Predictor, "load", lambda *_, **__: pytest.fail("the maps are there"))
+    monkeypatch.setattr(Predictor, "load", lambda *_, **__: pytest.fail("the maps are there"))
     pixel_figures(info, pixel_images(images, image_size=64)[0])
 
 
@@ -92,10 +94,10 @@ def test_a_damaged_map_is_not_used(info: ModelInfo, images: tuple[LabelledImage,
     score_all(info)
     file = next((workspace() / "cache" / "maps").glob(f"*/{images[0].digest}.npy"))
     file.write_bytes(file.read_bytes()[:100])
-    assert kept_map(info, images[0].digest) is None
+    assert PredictionStore(info).map_of(images[0].digest) is None
     np.save(file, np.zeros((8, 8), np.float16))
-    assert kept_map(info, images[0].digest) is None
-    assert kept_map(info, "0" * 64) is None and not has_map(info, "0" * 64)
+    assert PredictionStore(info).map_of(images[0].digest) is None
+    assert PredictionStore(info).map_of("0" * 64) is None and not PredictionStore(info).has_map("0" * 64)
 
 
 def test_the_kept_maps_are_bounded(
@@ -106,10 +108,10 @@ def test_the_kept_maps_are_bounded(
     for place, image in enumerate(images[:3]):
         path = next((workspace() / "cache" / "maps").glob(f"*/{image.digest}.npy"))
         os.utime(path, (1000 + place, 1000 + place))
-    kept_map(info, images[0].digest)  # used just now
-    monkeypatch.setattr(scores, "MAP_BYTES", 2 * one)
+    PredictionStore(info).map_of(images[0].digest)  # used just now
+    monkeypatch.setattr(predictions, "MAP_BYTES", 2 * one)
     score_labelled(info, images[3:4])
-    assert [has_map(info, image.digest) for image in images[:4]] == [True, False, False, True]
+    assert [PredictionStore(info).has_map(image.digest) for image in images[:4]] == [True, False, False, True]
 
 
 def test_files_that_are_gone_or_changed_are_told(info: ModelInfo, others: DatasetClass, tmp_path: Path) -> None:
@@ -124,7 +126,7 @@ def test_files_that_are_gone_or_changed_are_told(info: ModelInfo, others: Datase
     found = score_labelled(info, images)
     assert set(found) == set(digests[:2])
     assert "not at" in found[digests[0]] and "was changed since it was put into the queue" in found[digests[1]]
-    assert has_map(info, digests[2])
+    assert PredictionStore(info).has_map(digests[2])
 
 
 def _bare(info: ModelInfo) -> LabelledImage:
@@ -134,8 +136,7 @@ def _bare(info: ModelInfo) -> LabelledImage:
 def test_scoring_can_be_stopped_and_keeps_what_was_done(
     info: ModelInfo, images: tuple[LabelledImage, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(scores, "AT_ONCE", 1)
-    monkeypatch.setattr("skrd4ad.services.inspection.inspect.BATCH", 1)
+    monkeypatch.setattr(score_queue, "AT_ONCE", 1)
     calls: list[int] = []
 
     def check() -> None:

@@ -10,8 +10,9 @@ from PIL import Image
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.services.inspection.inspect import DECODERS, Inspection, inspect_images, mask_of, overlay_of, write_outputs
-from skrd4ad.services.inspection.result_files import image_row, to_record
+from skrd4ad.inference.predictions import DECODERS, Inspection, Limits
+from skrd4ad.regions import ScoringMask
+from skrd4ad.services.inspection.inspect import image_row, inspect_images, mask_of, overlay_of, to_record, write_outputs
 from skrd4ad.types import Region
 from skrd4ad.visualize import resize_map
 
@@ -34,7 +35,7 @@ def test_score_map_and_verdict_are_the_models(predictor: Predictor, part: Path) 
     assert found.prediction.score == pytest.approx(alone.score, rel=1e-5)
     np.testing.assert_allclose(found.prediction.anomaly_map, alone.anomaly_map, rtol=1e-4)
     assert found.verdict == calibration.verdict(found.prediction.score)
-    assert found.threshold == calibration.image_threshold
+    assert found.limits is not None and found.limits.reject == calibration.image_threshold
 
 
 @pytest.mark.parametrize("batch", [1, 2, 5])
@@ -52,7 +53,8 @@ def test_given_threshold_decides_strictly(predictor: Predictor, part: Path) -> N
     first = one(predictor, part).prediction
     assert first is not None
     at, below = one(predictor, part, first.score), one(predictor, part, first.score - 1e-4)
-    assert (at.verdict, at.threshold, at.regions) == ("OK", first.score, ())
+    assert at.limits is not None
+    assert (at.verdict, at.limits.reject, at.regions) == ("OK", first.score, ())
     assert (below.verdict, len(below.regions)) == ("NG", 1)
 
 
@@ -77,14 +79,14 @@ def test_images_are_read_a_few_batches_ahead(predictor: Predictor, part: Path) -
 
 
 def test_large_images_make_smaller_batches(predictor: Predictor, part: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("skrd4ad.services.inspection.inspect.PIXELS_AT_ONCE", 2 * 64 * 64)
+    monkeypatch.setattr("skrd4ad.inference.predictions.PIXELS_AT_ONCE", 2 * 64 * 64)
     decoded = []
 
     def reading(source: Path, *, name: str) -> NDArray[np.uint8]:
         decoded.append(name)
         return read_image(source, name=name)
 
-    monkeypatch.setattr("skrd4ad.services.inspection.inspect.read_image", reading)
+    monkeypatch.setattr("skrd4ad.inference.predictions.read_image", reading)
     found = inspect_images(predictor, ((str(number), part) for number in range(100)), batch=50)
     for number in range(20):
         assert next(found).name == str(number)
@@ -139,7 +141,8 @@ def test_written_files_hold_the_map_the_overlay_and_the_mask(predictor: Predicto
     np.testing.assert_array_equal(read_image(files["overlay"]), overlay_of(found))
     mask = np.asarray(Image.open(files["mask"]))
     resized = resize_map(stored, height=64, width=64)
-    np.testing.assert_array_equal(mask, (resized > found.threshold) * 255)
+    assert found.limits is not None
+    np.testing.assert_array_equal(mask, (resized > found.limits.pixel) * 255)
     assert 0 < (mask > 0).mean() < 1
 
 
@@ -148,7 +151,7 @@ def test_without_a_threshold_there_is_a_map_and_an_overlay_but_no_verdict(
 ) -> None:
     bare = Predictor(predictor.model, predictor.info.__class__(**{**vars(predictor.info), "calibration": None}))
     found = one(bare, part)
-    assert (found.verdict, found.threshold, found.regions, mask_of(found)) == (None, None, (), None)
+    assert (found.verdict, found.limits, found.regions, mask_of(found)) == (None, None, (), None)
     assert set(write_outputs(found, tmp_path, name="x")) == {"map", "overlay"}
     assert (read_image(tmp_path / "x_overlay.png") != read_image(part)).any()
     assert one(bare, part, 0.1).verdict == "NG"
@@ -170,7 +173,8 @@ def test_records_and_rows() -> None:
         Region(area=4, peak=3.0, mean=2.5, box=(1, 2, 3, 4), centroid=(1.5, 2.5)),
         Region(area=1, peak=2.0, mean=2.0, box=(7, 8, 8, 9), centroid=(7.0, 8.0)),
     )
-    found = Inspection(name="a.png", verdict="NG", threshold=1.5, regions=regions)
+    limits = Limits(reject=1.5, review=None, pixel=1.5, heat_top=3.0, mask=ScoringMask(), calibration=None)
+    found = Inspection(name="a.png", verdict="NG", limits=limits, regions=regions)
     record = to_record(found)
     assert record["regions"][0] == {"area": 4, "peak": 3.0, "mean": 2.5, "box": (1, 2, 3, 4), "centroid": (1.5, 2.5)}
     assert {k: record[k] for k in ("path", "verdict", "threshold", "score", "error")} == {

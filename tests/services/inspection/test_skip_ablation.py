@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.models.skrd import SKRD4AD, Student, build_student
-from skrd4ad.services.inspection.skip_ablation import maps_by_skips, skip_words
+from skrd4ad.services.inspection.skip_ablation import skip_ablation, skip_text
 from tests.limits import LONG
 
 
@@ -30,31 +30,31 @@ def with_skips(predictor: Predictor, skips: int) -> Predictor:
 def test_a_cut_student_is_one_made_with_that_many_skips(
     predictor: Predictor, part: NDArray[np.uint8], skips: int
 ) -> None:
-    found = maps_by_skips(predictor, part)
+    found = skip_ablation(predictor, part)
     assert list(found) == [0, 1, 2]
     np.testing.assert_array_equal(found[skips], with_skips(predictor, skips).predict(part).anomaly_map)
 
 
 def test_every_skip_changes_the_map(predictor: Predictor, part: NDArray[np.uint8]) -> None:
-    none, one, two = maps_by_skips(predictor, part).values()
+    none, one, two = skip_ablation(predictor, part).values()
     assert (none != one).any() and (one != two).any()
     assert none.shape == two.shape == (predictor.image_size, predictor.image_size)
     assert none.dtype == np.float32
 
 
 def test_a_model_without_skips_has_one_map(predictor: Predictor, part: NDArray[np.uint8]) -> None:
-    assert list(maps_by_skips(with_skips(predictor, 0), part)) == [0]
+    assert list(skip_ablation(with_skips(predictor, 0), part)) == [0]
 
 
 def test_the_shared_model_is_left_as_it_is_while_others_use_it(predictor: Predictor, part: NDArray[np.uint8]) -> None:
     expected = predictor.predict(part).anomaly_map
     weights = {name: tensor.clone() for name, tensor in predictor.model.state_dict().items()}
-    maps = maps_by_skips(predictor, part)
+    maps = skip_ablation(predictor, part)
     together = threading.Barrier(4)
 
     def look(number: int) -> NDArray[np.float32]:
         together.wait(LONG)
-        return maps_by_skips(predictor, part)[0] if number % 2 else predictor.predict(part).anomaly_map
+        return skip_ablation(predictor, part)[0] if number % 2 else predictor.predict(part).anomaly_map
 
     with ThreadPoolExecutor(4) as pool:
         found = list(pool.map(look, range(8)))
@@ -66,4 +66,4 @@ def test_the_shared_model_is_left_as_it_is_while_others_use_it(predictor: Predic
 
 @pytest.mark.parametrize(("skips", "words"), [(0, "no skip"), (1, "1 skip"), (2, "2 skips")])
 def test_views_are_named_by_their_skips(skips: int, words: str) -> None:
-    assert skip_words(skips) == words
+    assert skip_text(skips) == words

@@ -5,10 +5,10 @@ import numpy as np
 
 from skrd4ad.data.images.read import list_images, read_image
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.services.inspection.start_map import start_map
-from skrd4ad.services.inspection.verdict import limits_of
+from skrd4ad.regions import ScoringMask
+from skrd4ad.services.inspection.inspect import start_map
 
 
 def test_a_map_to_start_from_is_the_models_without_what_is_ignored(tiny_model: tuple[Path, Path]) -> None:
@@ -23,7 +23,7 @@ def test_a_map_to_start_from_is_the_models_without_what_is_ignored(tiny_model: t
 
     left = np.zeros((10, 10), bool)
     left[:, :5] = True
-    found = start_map(predictor, image, replace(limits, surface=Surface(ignored=left)))
+    found = start_map(predictor, image, replace(limits, mask=ScoringMask(ignored=left)))
     half = whole.shape[1] // 2
     assert not found.values[:, :half].any()
     np.testing.assert_array_equal(found.values[:, half:], whole[:, half:])

@@ -9,13 +9,12 @@ from PIL import Image
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.scoring import Surface
+from skrd4ad.inference.predictions import Inspection, Limits, limits_of
+from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import CALIBRATION, read_info, save_calibration, use_version
-from skrd4ad.regions import find_regions
-from skrd4ad.services.inspection.inspect import Inspection, counted_map, inspect_images, mask_of
-from skrd4ad.services.inspection.result_files import image_row, to_record
-from skrd4ad.services.inspection.verdict import Limits, comparable_versions, judge, limits_of
+from skrd4ad.regions import ScoringMask, find_regions, score_under
+from skrd4ad.services.inspection.inspect import image_row, inspect_images, mask_of, to_record
 
 
 @pytest.fixture
@@ -44,7 +43,8 @@ def test_a_part_between_the_thresholds_is_for_review_and_shows_its_regions(predi
     score = raw_score(predictor, part)
     limits = {"image_threshold": score + 0.1, "review_threshold": score - 0.01, "pixel_threshold": score - 0.01}
     found = one(calibrated(predictor, **limits), part)
-    assert (found.verdict, found.calibration) == ("REVIEW", 4)
+    assert found.limits is not None
+    assert (found.verdict, found.limits.calibration) == ("REVIEW", 4)
     assert found.regions and found.regions[0].peak == pytest.approx(score)
     record = to_record(found)
     assert (record["verdict"], record["calibration"], record["review_threshold"]) == ("REVIEW", 4, score - 0.01)
@@ -56,7 +56,8 @@ def test_a_part_between_the_thresholds_is_for_review_and_shows_its_regions(predi
 def test_a_threshold_by_hand_names_no_calibration_and_reviews_nothing(predictor: Predictor, part: Path) -> None:
     held = calibrated(predictor, image_threshold=0.5, review_threshold=0.0, pixel_threshold=0.0)
     found = one(held, part, 99.0)
-    assert (found.verdict, found.calibration, found.review_threshold) == ("OK", None, None)
+    assert found.limits is not None
+    assert (found.verdict, found.limits.calibration, found.limits.review) == ("OK", None, None)
 
 
 def test_regions_too_small_count_neither_in_score_nor_in_mask(predictor: Predictor, part: Path) -> None:
@@ -86,9 +87,9 @@ def test_ignored_regions_are_muted_in_score_map_and_regions_and_stay_raw(
     limits = {"image_threshold": prediction.score / 2, "pixel_threshold": prediction.score / 2}
     held = calibrated(predictor, **limits, ignore="ignore.png")
     found = one(Predictor(held.model, replace(held.info, folder=tmp_path)), part)
-    assert found.judged_map is not None and found.prediction is not None
+    assert found.scored_map is not None and found.prediction is not None
     inside = mask[::2, ::2] > 0
-    assert not found.judged_map[inside].any()
+    assert not found.scored_map[inside].any()
     assert found.prediction.anomaly_map[inside].all()
     assert found.score == pytest.approx(found.prediction.anomaly_map[~inside].max())
     centres = [tuple(int(v) for v in region.centroid) for region in found.regions]
@@ -109,18 +110,22 @@ def test_a_part_has_a_region_exactly_when_it_is_not_ok(min_area: int, quantile: 
         plane = rng.random((12, 12), np.float32)
         limit = float(np.quantile(plane, quantile))
         limits = Limits(
-            reject=limit + 0.1, review=limit, pixel=limit, heat_top=2, surface=Surface(min_area=min_area), calibration=1
+            reject=limit + 0.1,
+            review=limit,
+            pixel=limit,
+            heat_top=2,
+            mask=ScoringMask(min_area=min_area),
+            calibration=1,
         )
-        found = judge(plane, limits)
-        assert bool(found.regions) == (found.verdict != "OK")
-        assert found.regions == tuple(find_regions(plane, limit, min_area=min_area))
+        verdict = limits.verdict(score_under(plane, limits.mask))
+        assert bool(find_regions(plane, limit, min_area=min_area)) == (verdict != "OK")
 
 
 def test_without_calibration_and_threshold_there_are_no_limits(predictor: Predictor, part: Path) -> None:
     bare = Predictor(predictor.model, replace(predictor.info, calibration=None))
     assert limits_of(bare.info) is None
     found = one(bare, part)
-    assert (found.verdict, counted_map(found)) == (None, None)
+    assert (found.verdict, found.counted_map) == (None, None)
     assert found.prediction is not None and found.score == found.prediction.score
 
 

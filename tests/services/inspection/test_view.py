@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import Inspection
 from skrd4ad.inference.reference import REFERENCE
-from skrd4ad.services.inspection.inspect import Inspection, inspect_images, mask_of, overlay_of, png_bytes
-from skrd4ad.services.inspection.result_files import to_record
+from skrd4ad.services.inspection.inspect import inspect_images, mask_of, overlay_of, png_bytes, to_record
 
 RGB = NDArray[np.uint8]
 
@@ -27,9 +27,14 @@ def inspect(
     return list(inspect_images(predictor, sources, tiling=tiling, threshold=threshold))  # type: ignore[arg-type]
 
 
+def view_of(found: Inspection) -> str:
+    assert found.prediction is not None
+    return found.prediction.view
+
+
 def test_a_part_like_those_of_the_training_is_seen_whole_and_judged(predictor: Predictor, part: RGB) -> None:
     (found,) = inspect(predictor, part)
-    assert (found.view, found.refusal) == ("resized whole", None)
+    assert (view_of(found), found.refusal) == ("resized whole", None)
     assert found.verdict is not None
 
 
@@ -45,7 +50,7 @@ def test_a_refusal_stands_beside_the_verdict_and_does_not_change_it(predictor: P
 def test_large_and_small_images_keep_their_order(predictor: Predictor, part: RGB) -> None:
     large = cv2.resize(part, (160, 112)).astype(np.uint8)
     found = inspect(predictor, part, large, part, tiling="on")
-    assert [each.view for each in found] == ["tiled 1x1 at 1:1", "tiled 3x2 at 1:1", "tiled 1x1 at 1:1"]
+    assert [view_of(each) for each in found] == ["tiled 1x1 at 1:1", "tiled 3x2 at 1:1", "tiled 1x1 at 1:1"]
     first, middle, last = (each.prediction for each in found)
     assert first is not None and middle is not None and last is not None
     np.testing.assert_array_equal(first.anomaly_map, last.anomaly_map)
@@ -68,9 +73,9 @@ def test_a_tiled_image_has_regions_mask_and_overlay_at_its_own_size(predictor: P
 def test_an_older_model_without_reference_still_inspects(
     predictor: Predictor, part: RGB, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skrd4ad.services.inspection.inspect.read_reference", lambda _: None)
+    monkeypatch.setattr("skrd4ad.inference.predictions.read_reference", lambda _: None)
     (found,) = inspect(predictor, np.zeros_like(part))
-    assert (found.refusal, found.view) == (None, "resized whole")
+    assert (found.refusal, view_of(found)) == (None, "resized whole")
 
 
 def test_the_model_folder_holds_the_reference(predictor: Predictor) -> None:

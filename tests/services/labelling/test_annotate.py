@@ -9,12 +9,12 @@ import pytest
 from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, ConflictError, ImageError, SkrdError, StorageError
-from skrd4ad.inference.scoring import Surface
+from skrd4ad.inference.predictions import Limits
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
+from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.inspect import png_bytes
-from skrd4ad.services.inspection.verdict import Limits
 from skrd4ad.services.labelling.annotate import (
     LONGEST_COMMENT,
     decide,
@@ -247,7 +247,7 @@ def test_a_defect_type_is_trimmed_and_may_be_missing() -> None:
 
 def test_a_filter_has_the_limits_of_the_model_and_the_scores_that_hold(tiny_model: tuple[Path, Path]) -> None:
     info: ModelInfo = read_info(tiny_model[0])
-    limits = Limits(reject=0.6, review=0.4, pixel=0.4, heat_top=1, surface=Surface(), calibration=1)
+    limits = Limits(reject=0.6, review=0.4, pixel=0.4, heat_top=1, mask=ScoringMask(), calibration=1)
     wanted = filter_of(info, limits)
     assert (wanted.dataset, wanted.class_name, wanted.model_digest) == (info.dataset, info.class_name, info.digest)
     assert (wanted.reject, wanted.review, wanted.calibrations) == (0.6, 0.4, (None, 1))

@@ -6,10 +6,12 @@ import pytest
 
 from skrd4ad.errors import StorageError, TrainingCancelled
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.inspection import predictions
 from skrd4ad.services.inspection.inspect import inspect_images, png_bytes
-from skrd4ad.services.inspection.verdict import limits_of
+from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.labelling import score_queue
 from skrd4ad.services.labelling.add_images import add_class, add_files
@@ -191,10 +193,10 @@ def test_one_job_a_model_is_enough_and_it_can_be_cancelled(
 ) -> None:
     add_class(info, data)
     monkeypatch.setattr(score_queue, "AT_ONCE", 1)
-    original = score_queue.inspect_images
+    original = PredictionStore.predictions
     job_ids: list[str] = []
 
-    def inspect_then_cancel(*arguments: object, **values: object) -> Iterator[object]:
+    def predict_then_cancel(*arguments: object, **values: object) -> Iterator[object]:
         for place, found in enumerate(original(*arguments, **values)):  # type: ignore[arg-type]
             if place == 2:
                 job_ids.append(str(submit_scoring(info)))  # no second one
@@ -202,7 +204,7 @@ def test_one_job_a_model_is_enough_and_it_can_be_cancelled(
                 values["check"]()  # type: ignore[operator]
             yield found
 
-    monkeypatch.setattr(score_queue, "inspect_images", inspect_then_cancel)
+    monkeypatch.setattr(PredictionStore, "predictions", predict_then_cancel)
     assert active_scoring(info) is None
     job_id = submit_scoring(info)
     assert job_id is not None
@@ -239,13 +241,13 @@ def test_a_score_that_is_no_number_is_a_note(
     info: ModelInfo, data: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add_class(info, replace(data, samples=data.test[:1]))
-    original = score_queue.inspect_images
+    original = predictions.predict_images
 
     def broken(*arguments: object, **values: object) -> Iterator[object]:
         for found in original(*arguments, **values):  # type: ignore[arg-type]
             yield replace(found, score=float("nan"))
 
-    monkeypatch.setattr(score_queue, "inspect_images", broken)
+    monkeypatch.setattr(predictions, "predict_images", broken)
     assert run(info) == {"scored": 0, "unreadable": 1}
     (item,) = items_of(info).values()
     assert item.score is None and item.note is not None and "no number" in item.note

@@ -18,16 +18,16 @@ import pytest
 import skrd4ad
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.inference.predictions import Inspection, Limits
 from skrd4ad.model_folder.calibration import Calibration, calibrate
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.regions import find_regions
-from skrd4ad.services.inspection.inspect import Inspection
+from skrd4ad.regions import ScoringMask, find_regions
 from skrd4ad.services.reports import text as words
 from skrd4ad.services.reports.chart import HEIGHT, WIDTH, Label, Line, Polygon, score_chart
 from skrd4ad.services.reports.html import html_text, readable, write_html
 from skrd4ad.services.reports.pdf import pdf_bytes, print_page, write_pdf
 from skrd4ad.services.reports.report import PICTURE_SIDE, PICTURED, Report, collect_report
-from skrd4ad.types import Prediction, Region
+from skrd4ad.types import WHOLE, Prediction, Region
 from skrd4ad.ui.theme import VERDICTS
 
 HELD_OUT = [0.5 + 0.02 * place for place in range(21)]
@@ -63,7 +63,16 @@ def info(calibration: Calibration | None = CALIBRATION, *, test_selected: bool =
     )
 
 
-def seen(name: str, score: float, *, calibration: Calibration | None = CALIBRATION, side: int = 32) -> Inspection:
+def seen(
+    name: str,
+    score: float,
+    *,
+    calibration: Calibration | None = CALIBRATION,
+    side: int = 32,
+    version: int | None = CALIBRATION.version,
+    view: str = WHOLE,
+    refusal: str | None = None,
+) -> Inspection:
     plane = np.full((16, 16), 0.1, np.float32)
     plane[4:8, 4:10] = score
     image = np.full((side, side, 3), 128, np.uint8)
@@ -73,15 +82,18 @@ def seen(name: str, score: float, *, calibration: Calibration | None = CALIBRATI
     return Inspection(
         name=name,
         image=image,
-        prediction=Prediction(anomaly_map=plane, level_maps=plane[None], score=score),
+        prediction=Prediction(anomaly_map=plane, level_maps=plane[None], score=score, view=view, refusal=refusal),
         verdict=calibration.verdict(score),
         score=score,
-        threshold=calibration.image_threshold,
-        review_threshold=calibration.review_threshold,
-        pixel_threshold=calibration.pixel_threshold,
-        calibration=calibration.version,
-        judged_map=plane,
-        heat_top=calibration.heat_top,
+        limits=Limits(
+            reject=calibration.image_threshold,
+            review=calibration.review_threshold,
+            pixel=calibration.pixel_threshold,
+            heat_top=calibration.heat_top,
+            mask=ScoringMask(),
+            calibration=version,
+        ),
+        scored_map=plane,
         regions=tuple(find_regions(plane, calibration.pixel_threshold)),
     )
 
@@ -309,7 +321,7 @@ def test_sixty_rejected_parts_fill_pages_without_torn_entries() -> None:
 
 
 def test_a_refused_part_is_not_judged_but_shown_with_its_reason() -> None:
-    refused = replace(seen("dark.png", 3.0), refusal="cannot judge: darker than the training images")
+    refused = seen("dark.png", 3.0, refusal="cannot judge: darker than the training images")
     report = report_of([refused, seen("bad.png", 1.5), seen("good.png", 0.4)])
     assert (report.counts["REFUSED"], report.counts["NG"], report.judged) == (1, 1, 2)
     assert [part.name for part in report.pictured] == ["bad.png", "dark.png"]
@@ -319,10 +331,10 @@ def test_a_refused_part_is_not_judged_but_shown_with_its_reason() -> None:
 
 
 def test_tiles_are_named_with_what_they_cost() -> None:
-    report = report_of([replace(seen("a.png", 1.5), view="tiled 4x3 at 1:1")])
+    report = report_of([seen("a.png", 1.5, view="tiled 4x3 at 1:1")])
     for said in (pdf_text(report), plain(html_text(report))):
         assert "seen tiled 4x3 at 1:1" in said and "each tile of a large image is one more chance" in said
-    assert not words.warnings(report_of([replace(seen("a.png", 1.5), view="resized whole")]))
+    assert not words.warnings(report_of([seen("a.png", 1.5)]))
 
 
 def test_an_empty_batch_is_a_report_too() -> None:
@@ -351,8 +363,8 @@ def test_without_a_calibration_there_are_scores_and_no_verdicts() -> None:
 
 def test_what_weakens_the_promise_is_said() -> None:
     fitted = replace(CALIBRATION, test_fitted=True)
-    by_hand = replace(seen("a.png", 1.5), calibration=None)
-    other = replace(seen("b.png", 1.5), calibration=2)
+    by_hand = seen("a.png", 1.5, version=None)
+    other = seen("b.png", 1.5, version=2)
     report = report_of([by_hand, other], model=info(fitted, test_selected=True))
     for said in (pdf_text(report), plain(html_text(report))):
         assert "Test-fitted: the limits were chosen on the test images" in said

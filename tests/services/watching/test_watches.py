@@ -13,11 +13,11 @@ import pytest
 
 import skrd4ad
 from skrd4ad.errors import DataError, StorageError
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.inspection.inspect import png_bytes
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.services.watching import watcher as folder_watcher

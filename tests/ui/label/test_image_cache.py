@@ -10,8 +10,8 @@ import pytest
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.verdict import limits_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.components.gallery import thumbnail
 from skrd4ad.ui.label.image_cache import Kept, Pictures

@@ -5,15 +5,14 @@ good training images alone; see :mod:`skrd4ad.inference.reference` for how they 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import median
 
 import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.statistics import ImageStatistics, image_statistics
-from skrd4ad.inference.ranges import EXPOSURE, FIGURES, Band
-from skrd4ad.inference.reference import Reference
+from skrd4ad.inference.reference import EXPOSURE, FIGURES, Band, Reference
 
 _WORDS: dict[tuple[str, int], tuple[str, str]] = {
     ("dark", 1): ("under-exposed", "black pixels"),
@@ -32,28 +31,15 @@ _WORDS: dict[tuple[str, int], tuple[str, str]] = {
 """What it means that a figure lies below (-1) or above (1) its range, and the figure in words."""
 
 
-@dataclass(frozen=True)
-class GuardResult:
-    """Whether an image can be judged, and if not, why."""
-
-    ok: bool
-    reasons: tuple[str, ...] = ()
-    """One a figure, such as "out of focus (sharpness 12, training images 80–210)"."""
-
-    @property
-    def refusal(self) -> str | None:
-        """One line for people; None when the image can be judged."""
-        return None if self.ok else "cannot judge: " + "; ".join(self.reasons)
-
-
-def check(
+def refusal_of(
     image: NDArray[np.uint8],
     embedding: NDArray[np.floating] | None,
     reference: Reference,
     *,
     resized: NDArray[np.uint8] | None = None,
-) -> GuardResult:
-    """Compare an image that the model sees as a whole with the training images.
+) -> str | None:
+    """Why an image that the model sees as a whole cannot be judged, in one line such as "cannot judge: out of focus
+    (sharpness 12, training images 80–210)"; None when it can.
 
     Args:
         image: (H, W, 3) RGB.
@@ -62,16 +48,21 @@ def check(
         resized: the image at the model's size, when it is at hand.
     """
     figures = image_statistics(image, size=reference.image_size, resized=resized)
-    found = _reasons(figures, reference) + _size_reasons(figures, reference)
-    if embedding is not None:
-        found += _likeness_reasons(reference.distance(embedding), reference)
-    return GuardResult(ok=not found, reasons=tuple(found))
+    sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
+    reasons = [
+        f"{_WORDS[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
+        f"{reference.height})"
+        for name, value in sizes.items()
+        if (side := reference.bands[name].side(value))
+    ]
+    distance = None if embedding is None else reference.distance(embedding)
+    return _refusal(figures, reasons, distance, reference)
 
 
-def check_tiles(
+def refusal_of_tiles(
     tiles: Sequence[NDArray[np.uint8]], embeddings: NDArray[np.floating] | None, reference: Reference
-) -> GuardResult:
-    """Compare an image that the model sees in tiles with the training images: the usual tile must be like them.
+) -> str | None:
+    """As :func:`refusal_of`, of an image that the model sees in tiles: the median tile must be like training images.
 
     Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part, so
     that medians over the tiles count.
@@ -83,44 +74,30 @@ def check_tiles(
     """
     each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
     usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})
-    found = _reasons(usual, reference)
-    if embeddings is not None:
-        found += _likeness_reasons(median(reference.distance(embedding) for embedding in embeddings), reference)
-    return GuardResult(ok=not found, reasons=tuple(found))
+    distance = None if embeddings is None else median(reference.distance(embedding) for embedding in embeddings)
+    return _refusal(usual, [], distance, reference)
 
 
-def _reasons(figures: ImageStatistics, reference: Reference) -> list[str]:
-    found = []
+def _refusal(
+    figures: ImageStatistics, size_reasons: list[str], distance: float | None, reference: Reference
+) -> str | None:
+    reasons = []
     sides = {reference.bands[name].side(getattr(figures, name)) for name in EXPOSURE}
     # a defect makes shadows or lights of its own; less light makes all of them darker
     if sides in ({-1}, {1}):
         words = "under-exposed" if sides == {-1} else "over-exposed"
-        found.append(_reason(words, "brightness", figures.brightness, reference.bands["brightness"]))
+        reasons.append(_reason(words, "brightness", figures.brightness, reference.bands["brightness"]))
     for name in FIGURES:
         value, band = getattr(figures, name), reference.bands[name]
         if (name, band.side(value)) in _WORDS:
-            found.append(_reason(*_WORDS[name, band.side(value)], value, band))
-    return found
-
-
-def _size_reasons(figures: ImageStatistics, reference: Reference) -> list[str]:
-    values = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
-    return [
-        f"{_WORDS[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
-        f"{reference.height})"
-        for name, value in values.items()
-        if (side := reference.bands[name].side(value))
-    ]
-
-
-def _likeness_reasons(distance: float, reference: Reference) -> list[str]:
-    band = reference.bands["distance"]
-    if not band.side(distance):
-        return []
-    return [
-        f"does not look like the training images, wrong part? (distance {_number(distance)}, training images up to "
-        f"{_number(band.seen_high)})"
-    ]
+            reasons.append(_reason(*_WORDS[name, band.side(value)], value, band))
+    reasons += size_reasons
+    if distance is not None and reference.bands["distance"].side(distance):
+        reasons.append(
+            f"does not look like the training images, wrong part? (distance {_number(distance)}, training images up to "
+            f"{_number(reference.bands['distance'].seen_high)})"
+        )
+    return f"cannot judge: {'; '.join(reasons)}" if reasons else None
 
 
 def _reason(words: str, figure: str, value: float, band: Band) -> str:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from skrd4ad.models.backbones import enlarged
+from skrd4ad.models.normality import enlarged
 
 
 @pytest.mark.parametrize("size", [(8, 8), (16, 16), (13, 29), (256, 256), (1, 1)])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from skrd4ad.inference.ranges import FIGURES, figure_band, upper_limit
+from skrd4ad.inference.reference import FIGURES, figure_band, upper_limit
 
 SHARE = 0.005 / 12
 

@@ -1,0 +1,313 @@
+"""What a model says of images: decode, resize or cut into tiles, network, map, score, guards, verdict.
+
+This is the only loop over images: Inspect, Calibrate, Label, Evaluate and the command line all run it, so that a limit
+and the scores held against it are taken in the same way.
+"""
+
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import get_args
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.inference.guards import refusal_of, refusal_of_tiles
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import Reference, read_reference
+from skrd4ad.inference.scoring import scoring_mask_of
+from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_better
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.parallel import grouped, ordered_map
+from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
+from skrd4ad.types import WHOLE, Prediction, Region, Verdict
+
+BATCH = 8
+PIXELS_AT_ONCE = 16_000_000
+"""Pixels of original images in a batch, and of those that wait for one; large photographs come in smaller batches."""
+DECODERS = min(4, os.cpu_count() or 1)
+STREAMS = 2
+"""Threads that take batches: while one runs the network, the other scores what it gave."""
+
+Source = tuple[str, Path | bytes | ImageError]
+"""Name of an image, and its file or bytes, or why it could not be had."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Limits:
+    """What an image is held against: a model's calibration, or a threshold given by hand."""
+
+    reject: float
+    """A part is NG above this score."""
+    review: float | None
+    """A part is for REVIEW above this score; None for no review."""
+    pixel: float
+    """A pixel is defective above this."""
+    heat_top: float
+    """Score at which the heat map saturates."""
+    mask: ScoringMask
+    """Which pixels count; the calibration's also where the threshold is given by hand."""
+    calibration: int | None
+    """Version of the calibration; None when the threshold is given by hand."""
+
+    def verdict(self, score: float) -> Verdict:
+        """NG above the reject limit, else REVIEW above the review limit, else OK."""
+        return verdict_of(score, review=self.review, reject=self.reject)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Inspection:
+    """What a model says of one image, or why it cannot say anything."""
+
+    name: str
+    """Path or file name that was given."""
+    content: str | None = None
+    """SHA-256 of the file; None when it could not be read."""
+    image: NDArray[np.uint8] | None = None
+    """(H, W, 3) RGB."""
+    prediction: Prediction | None = None
+    limits: Limits | None = None
+    """What the verdict was made with; None for a model without a calibration when no threshold was given."""
+    mask: ScoringMask = field(default_factory=ScoringMask)
+    """Which pixels of the map counted; regions to ignore do not apply to an image seen in tiles."""
+    scored_map: NDArray[np.float32] | None = None
+    """Of the map's shape: the map with 0 where it is ignored."""
+    score: float | None = None
+    """Of the pixels and regions that count; the raw score is always in ``prediction``."""
+    verdict: Verdict | None = None
+    """None without limits."""
+    regions: tuple[Region, ...] = ()
+    """Connected parts of the map above the pixel limit that count, highest peak first, in pixels of the image."""
+    error: str | None = None
+    """Why the image cannot be read; then all else is empty."""
+
+    @property
+    def refusal(self) -> str | None:
+        """Why the verdict should not be trusted; see :class:`skrd4ad.types.Prediction`."""
+        return None if self.prediction is None else self.prediction.refusal
+
+    @property
+    def seen_whole(self) -> bool:
+        """Whether the model saw the whole image at once, not in tiles."""
+        return self.prediction is not None and self.prediction.view == WHOLE
+
+    @property
+    def counted_map(self) -> NDArray[np.float32] | None:
+        """The scored map without regions that are too small to count; None without limits."""
+        if self.scored_map is None or self.limits is None:
+            return None
+        return without_small_regions(self.scored_map, threshold=self.limits.pixel, min_area=self.mask.min_area)
+
+
+def limits_of(info: ModelInfo, threshold: float | None = None) -> Limits | None:
+    """The limits of a model; None when it has no calibration and no threshold is given.
+
+    Args:
+        info: the model.
+        threshold: NG above this score, in place of the calibration's thresholds; then nothing is for review.
+    """
+    calibration = info.calibration
+    if threshold is None:
+        if calibration is None:
+            return None
+        return Limits(
+            reject=calibration.image_threshold,
+            review=calibration.review_threshold,
+            pixel=calibration.pixel_threshold,
+            heat_top=calibration.heat_top,
+            mask=scoring_mask_of(info),
+            calibration=calibration.version,
+        )
+    if not math.isfinite(threshold):
+        raise ConfigError(f"The threshold is {threshold}; allowed: any finite number, in the unit of the scores.")
+    # beyond the calibration's scale, it goes on by the threshold's own size
+    top = 2 * threshold if threshold > 0 else threshold + 1
+    if calibration is not None and calibration.heat_top > threshold:
+        top = calibration.heat_top
+    mask = scoring_mask_of(info)
+    return Limits(reject=threshold, review=None, pixel=threshold, heat_top=top, mask=mask, calibration=None)
+
+
+def predict_images(
+    predictor: Predictor,
+    sources: Iterable[Source],
+    *,
+    limits: Limits | None,
+    mask: ScoringMask | None = None,
+    tiling: Tiling = "auto",
+    batch: int = BATCH,
+    check: Callable[[], None] | None = None,
+) -> Iterator[Inspection]:
+    """Inspections of images, in their order; an unreadable image gives one with its error.
+
+    Decoding, the network and the scoring overlap in a few threads. Memory stays constant: three batches at most are
+    held, two of them in the network's threads while the third is read.
+
+    Regions are found on the map at the model's size, where they agree with the score, and their area, box and
+    centroid are scaled to the image.
+
+    Args:
+        predictor: the model.
+        sources: the images.
+        limits: for verdicts and regions; None for scores alone.
+        mask: which pixels count in the scores; None for that of the limits, or all pixels where there are none.
+        tiling: whether large images are seen in tiles at the scale of the training images: by the rule of
+            :func:`wants_tiles` (auto), always (on) or never (off). Each tile is one more chance of a false reject.
+        batch: images that go through the network together, at most.
+        check: called before each result is given, and between tiles, then from other threads; may raise to stop.
+    """
+    if tiling not in get_args(Tiling):
+        raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
+    mask = mask or (ScoringMask() if limits is None else limits.mask)
+    see = partial(predict_batch, predictor, reference=read_reference(predictor.info.folder), tiling=tiling, check=check)
+
+    def inspect(decoded: list[Inspection]) -> list[Inspection]:
+        predictions = iter(see([each.image for each in decoded if each.image is not None]))
+        return [each if each.image is None else _scored(each, next(predictions), limits, mask) for each in decoded]
+
+    def inspections() -> Iterator[Inspection]:
+        decoded = ordered_map(_decode, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE)
+        batches = grouped(decoded, most=batch, size=_bytes, room=3 * PIXELS_AT_ONCE)
+        for inspected in ordered_map(inspect, batches, workers=STREAMS, ahead=STREAMS):
+            for inspection in inspected:
+                if check is not None:
+                    check()
+                yield inspection
+
+    return inspections()
+
+
+def predict_batch(
+    predictor: Predictor,
+    images: Sequence[NDArray[np.uint8]],
+    *,
+    reference: Reference | None,
+    tiling: Tiling = "auto",
+    check: Callable[[], None] | None = None,
+) -> list[Prediction]:
+    """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
+
+    Args:
+        predictor: the model.
+        images: of any sizes.
+        reference: of the model; without it no image is refused, and none is tiled unless asked for.
+        tiling: see :func:`wants_tiles`.
+        check: called between batches of tiles; may raise to stop.
+    """
+    in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
+    whole = [image for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
+    resized = [resize_image(image, predictor.image_size) for image in whole]
+    if whole:
+        maps = predictor.batch(torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in resized]))
+    predictions: list[Prediction] = []
+    row = 0
+    for image, tiled in zip(images, in_tiles, strict=True):
+        if tiled:
+            predictions.append(_in_tiles(predictor, image, reference, check))
+            continue
+        embedding = maps.embeddings[row]
+        refusal = None if reference is None else refusal_of(image, embedding, reference, resized=resized[row])
+        predictions.append(
+            Prediction(
+                anomaly_map=maps.maps[row], level_maps=maps.levels[row], score=float(maps.scores[row]), refusal=refusal
+            )
+        )
+        row += 1
+    return predictions
+
+
+def wants_tiles(
+    predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, *, tiling: Tiling = "auto"
+) -> bool:
+    """Whether an image is to be seen in tiles.
+
+    The rule of ``auto``: the size of the training images is known, the shorter side of the image is more than
+    ``LARGER`` times theirs, and tiles look more like the training images to the teacher than the whole image does.
+    So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels is not:
+    its tiles would show an enlarged piece of what the model knows as a whole.
+
+    Args:
+        predictor: the model.
+        image: (H, W, 3) RGB.
+        reference: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
+        tiling: auto, on or off.
+    """
+    if tiling != "auto" or reference is None:
+        return tiling == "on"
+    is_larger = min(image.shape[:2]) > LARGER * min(reference.width, reference.height)
+    return is_larger and tiles_look_better(predictor, image, reference)
+
+
+def _decode(source: Source) -> Inspection:
+    name, given = source
+    try:
+        if isinstance(given, ImageError):
+            raise given
+        return Inspection(
+            name=name,
+            content=content,
+            image=read_image(given, name=name),
+        )
+    except ImageError as error:
+        return Inspection(name=name, error=str(error))
+
+
+def _bytes(decoded: Inspection) -> int:
+    return 0 if decoded.image is None else decoded.image.size
+
+
+def _in_tiles(
+    predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, check: Callable[[], None] | None
+) -> Prediction:
+    size = predictor.image_size
+    tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
+    found = predict_tiled(predictor, image, tile_pixels=tile_pixels, check=check)
+    return Prediction(
+        anomaly_map=found.prediction.anomaly_map,
+        level_maps=found.prediction.level_maps,
+        score=found.prediction.score,
+        view=found.grid.words,
+        refusal=None if reference is None else refusal_of_tiles(found.tiles, found.embeddings, reference),
+    )
+
+
+def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, mask: ScoringMask) -> Inspection:
+    """The inspection of a decoded image, with score and, where there are limits, verdict and regions."""
+    if prediction.view != WHOLE:
+        mask = ScoringMask(min_area=mask.min_area)  # regions to ignore were drawn on one field of view
+    scored = muted_map(prediction.anomaly_map, mask)
+    score = score_under(scored, ScoringMask(min_area=mask.min_area))
+    regions = [] if limits is None else find_regions(scored, limits.pixel, min_area=mask.min_area)
+    return Inspection(
+        name=decoded.name,
+        content=decoded.content,
+        image=decoded.image,
+        prediction=prediction,
+        limits=limits,
+        mask=mask,
+        scored_map=scored,
+        score=score,
+        verdict=None if limits is None else limits.verdict(score),
+        regions=tuple(_in_image(region, scored, decoded.image) for region in regions),
+    )
+
+
+def _in_image(region: Region, plane: NDArray[np.float32], image: NDArray[np.uint8] | None) -> Region:
+    """A region of the map in pixels of the image; a pixel's centre lies half a pixel from its edge in both."""
+    assert image is not None
+    height, width = image.shape[:2]
+    across, down = width / plane.shape[1], height / plane.shape[0]
+    x0, y0, x1, y1 = region.box
+    return Region(
+        area=max(1, round(region.area * across * down)),
+        peak=region.peak,
+        mean=region.mean,
+        box=(math.floor(x0 * across), math.floor(y0 * down), math.ceil(x1 * across), math.ceil(y1 * down)),
+        centroid=((region.centroid[0] + 0.5) * across - 0.5, (region.centroid[1] + 0.5) * down - 0.5),
+    )
