@@ -4,7 +4,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.ui.frame import PAGES, mark_framed, sidebar
+from skrd4ad.ui.frame import PAGES, mark_framed
+from skrd4ad.ui.sidebar import sidebar
 
 ASSETS = Path(__file__).parent / "assets"
 ICONS = {

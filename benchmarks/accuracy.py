@@ -130,7 +130,7 @@ class Trained:
         model, _ = load_model(info.folder)
         learn, _ = split_holdout(self.data.train, share=info.train.holdout, seed=self.seed)
         size = setting.model.image_size
-        with cache_features(model.teacher, learn, image_size=size, on_image=lambda _: None) as learning:
+        with cache_features(model.teacher, learn, image_size=size) as learning:
             normality = fit_normality(model.student, learning, model=setting.model, seed=self.seed)
         other = SKRD4AD(model.teacher, model.student, normality).eval().requires_grad_(False)
         return Predictor(other, replace(info, model=setting.model))

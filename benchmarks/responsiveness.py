@@ -37,7 +37,7 @@ from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.errors import TrainingCancelled
 from skrd4ad.export.runtimes import Choice, load_runtime
 from skrd4ad.services.jobs.process import NICENESS, give_way
-from skrd4ad.training.progress import Observer
+from skrd4ad.task import Task
 from skrd4ad.training.train import train
 
 
@@ -53,7 +53,6 @@ def training(folder: Path, *, polite: bool) -> Iterator[None]:
     def work() -> None:
         if polite:
             give_way(NICENESS)
-        observer = Observer(check=check, epoch=lambda _: begun.set())
         with suppress(TrainingCancelled):
             train(
                 open_dataset(folder / "parts")[0],
@@ -61,7 +60,7 @@ def training(folder: Path, *, polite: bool) -> Iterator[None]:
                 config=TrainConfig(epochs=10_000),
                 out=folder / "models",
                 source="drawn",
-                observer=observer,
+                task=Task(check=check, point=lambda _epoch, _values: begun.set()),
             )
 
     thread = threading.Thread(target=work)

@@ -18,8 +18,8 @@ from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.model_folder.resume_state import Record
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.task import QUIET
 from skrd4ad.training.loop import Loop
-from skrd4ad.training.progress import Observer
 from skrd4ad.types import DatasetClass
 
 
@@ -40,7 +40,7 @@ def our_loop(teacher: Teacher, model: ModelConfig, images: Tensor, dtype: torch.
         holding=None,
         record=Record(settings={}),
         best={},
-        observer=Observer(),
+        task=QUIET,
     )
 
 

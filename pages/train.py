@@ -4,7 +4,7 @@ ensure_frame("train")
 
 import streamlit as st
 
-from skrd4ad.services.training import TrainingRequest, submit_training
+from skrd4ad.services.training import TRAINING, TrainingRequest
 from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs
@@ -24,7 +24,7 @@ def choose_and_start() -> None:
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if st.button(f"Start {count}", type="primary", disabled=not ready, icon=":material/play_arrow:", width="stretch"):
         for data in chosen:
-            submit_training(
+            TRAINING.submit(
                 TrainingRequest(source=source, layout=layout, class_name=data.name, model=model, train=train)
             )
         st.rerun()

@@ -1,6 +1,5 @@
 """The values that travel between the layers: plain and frozen."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -14,8 +13,6 @@ GOOD = "good"
 Split = Literal["train", "test"]
 Verdict = Literal["OK", "REVIEW", "NG"]
 """OK up to the lower threshold, NG above the upper one, REVIEW between them: a person decides."""
-Progress = Callable[[int, int], None]
-"""Called as ``progress(done, total)`` by everything that takes over a second."""
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,7 @@ from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.backbones import empty_network
 from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 
@@ -65,10 +66,10 @@ def lite0() -> Teacher:
 def built_once(lite0: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
     """The frozen teacher without a weights file is the same in every model: it is built once a session."""
 
-    def build(net: str, *, weights: Path | None = None, progress: Any = None) -> Teacher:
+    def build(net: str, *, weights: Path | None = None, task: Task = QUIET) -> Teacher:
         if net == "efficientnet_lite0" and weights is None:
             return lite0
-        return build_teacher(net, weights=weights, progress=progress)
+        return build_teacher(net, weights=weights, task=task)
 
     monkeypatch.setattr("skrd4ad.training.train.build_teacher", build)
     monkeypatch.setattr("skrd4ad.model_folder.folder.build_teacher", build)
@@ -126,7 +127,7 @@ def train_disc(disc: DatasetClass, tmp_path: Path) -> Train:
         model: ModelConfig = SMALL,
         out: Path = tmp_path / "out",
         resume: bool = False,
-        observer: Any = None,
+        task: Task = QUIET,
         weights: Path | None = None,
         **settings: Any,
     ) -> ModelInfo:
@@ -138,7 +139,7 @@ def train_disc(disc: DatasetClass, tmp_path: Path) -> Train:
             source="tests",
             weights=weights,
             resume=resume,
-            observer=observer,
+            task=task,
         )
 
     return run
@@ -166,7 +167,10 @@ def converted_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def quick_onnx(tiny_export: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports to ONNX take no time: the file of another one is copied."""
+    """Exports to ONNX take no time: the file of another one is copied, for a job in this process too."""
+    monkeypatch.setattr(
+        "skrd4ad.services.models.export_job.in_child", lambda work, *arguments, task: work(*arguments, task=task)
+    )
     monkeypatch.setattr("skrd4ad.export.write.trace", lambda *_, **__: None)
     monkeypatch.setattr(
         "skrd4ad.export.write.write_onnx",

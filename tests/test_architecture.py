@@ -29,7 +29,7 @@ _INFERENCE = FOR_ALL | LEAVES - {"storage"} | {"data", "models", "losses", "anom
 _SERVICES = _INFERENCE | {"storage", "inference", "training", "export"}
 MAY_IMPORT: dict[str, set[str]] = {
     **dict.fromkeys(FOR_ALL, FOR_ALL),
-    "metrics": {"errors", "types", "scratch", "format"},
+    "metrics": {"errors", "types", "scratch", "format", "task"},
     "visualize": {"errors", "types"},
     "regions": {"errors", "types"},
     "storage": FOR_ALL,

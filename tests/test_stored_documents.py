@@ -31,7 +31,7 @@ from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
 from skrd4ad.services.evaluation.store import evaluations_folder, read_evaluation
 from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirmed
-from skrd4ad.services.labelling.exchange.import_job import ImportRequest, Look, look_of
+from skrd4ad.services.labelling.exchange.import_job import ImportPreview, ImportRequest, preview_of
 from skrd4ad.services.models.export_job import ExportRequest
 from skrd4ad.services.training import TrainingRequest
 
@@ -143,7 +143,7 @@ DOCUMENTS = [
     Stored("request_evaluation.json", "request.json", request_of(EvaluationRequest)),
     Stored("request_export.json", "request.json", request_of(ExportRequest)),
     Stored("request_labels.json", "request.json", request_of(ImportRequest)),
-    Stored("labels_checked.json", "checked.json", lambda folder: look_of(read_values(folder / "checked.json"))),
+    Stored("labels_checked.json", "checked.json", lambda folder: preview_of(read_values(folder / "checked.json"))),
 ]
 each_document = pytest.mark.parametrize("stored", DOCUMENTS, ids=lambda stored: stored.golden)
 
@@ -280,6 +280,6 @@ def test_the_demo_models_of_the_repository_are_read() -> None:
 
 
 def test_what_a_check_of_labels_found_keeps_its_types() -> None:
-    found = look_of(golden("labels_checked.json"))
-    assert isinstance(found, Look)
+    found = preview_of(golden("labels_checked.json"))
+    assert isinstance(found, ImportPreview)
     assert found.problems == (("row 3", "no label"),)

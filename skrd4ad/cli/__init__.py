@@ -39,6 +39,15 @@ COMMANDS = {
     "whether it says the same as torch",
 }
 """Commands and the first sentence of their help; each module has the rest, and what the command takes and does."""
+_MODULES = {
+    "bundle": "models.pack",
+    "export": "models.export",
+    "import-bundle": "models.import_bundle",
+    "import-rd4ad": "models.import_rd4ad",
+    "models": "models.list",
+    "runtimes": "models.runtimes",
+}
+"""Where a command's module has another name than the command."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,7 +72,8 @@ def _run(argv: list[str]) -> int:
         command = subparsers.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
         # torch alone takes seconds, so only the module of the command that is called is imported
         if name == called:
-            import_module(f"skrd4ad.cli.{name.replace('-', '_')}").add_options(command)
+            module = _MODULES.get(name, name.replace("-", "_"))
+            import_module(f"skrd4ad.cli.{module}").add_options(command)
     try:
         arguments = parser.parse_args(argv)
     except SystemExit as end:  # after --help and --version

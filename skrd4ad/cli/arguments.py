@@ -86,7 +86,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
         # int8 is made from the class's good images, where they are at hand
         with suppress(DataError):
             data = class_of_model(read_info(arguments.model))
-    with output.progress("loading the model") as show:
+    with output.progress("loading the model") as task:
         return open_predictor(
             arguments.model,
             wish_of(arguments),
@@ -94,8 +94,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
             data=data,
             streams=STREAMS,
             weights=arguments.weights,
-            progress=show,
-            report=lambda step, done, total: show(done, total, step),
+            task=task,
         )
 
 

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     labelled = None if arguments.labelled is None else _labelled(arguments.labelled, info)
     if labelled is None and data is not None and not needs_labels:
         labelled = replace(data, samples=())
-    with output.progress("scoring") as show:
+    with output.progress("scoring") as task:
         found = score_distributions(
             arguments.model,
             data,
@@ -90,7 +90,7 @@ def run(arguments: argparse.Namespace) -> int:
             normals=() if arguments.normals is None else expand_inputs([arguments.normals]),
             surface=_surface(arguments, info),
             weights=arguments.weights,
-            progress=show,
+            task=task,
         )
     proposal = propose(found, choice)
     _report(proposal, save(proposal, who=arguments.who or acting_user(), note=arguments.note), output)

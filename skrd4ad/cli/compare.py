@@ -50,22 +50,22 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"--model was given {len(arguments.model)} times; give it twice, for two model folders.")
     data = the_class(arguments, read_info(arguments.model[0]))
     first, second = (_evaluated(folder, data, arguments, output) for folder in arguments.model)
-    with output.progress("comparing") as show:
-        found = compare(first, second, progress=show)
+    with output.progress("comparing") as task:
+        found = compare(first, second, task=task)
     output.say(_text(found))
     output.document(to_dict(found))
     return DONE
 
 
 def _evaluated(folder: Path, data: DatasetClass, arguments: argparse.Namespace, output: Output) -> StoredEvaluation:
-    with output.progress(f"evaluating {folder.name}") as show:
+    with output.progress(f"evaluating {folder.name}") as task:
         return evaluate_class(
             folder,
             data,
             source=arguments.data,
             weights=arguments.weights,
             save_in_model=False,
-            report=lambda at: show(at["done"], at["total"], at["words"]),
+            task=task,
         )
 
 

@@ -32,7 +32,7 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the images."""
     output = Output(as_json=arguments.json)
-    with output.progress("drawing") as show:
+    with output.progress("drawing") as task:
         classes = write_synthetic(
             arguments.folder,
             classes=arguments.classes,
@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
             per_defect=arguments.per_defect,
             size=arguments.size,
             seed=arguments.seed,
-            progress=show,
+            task=task,
         )
     counts = [_counts(cls) for cls in classes]
     for row in counts:

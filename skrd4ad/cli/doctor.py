@@ -31,8 +31,8 @@ def run(arguments: argparse.Namespace) -> int:
     """Report what is wrong with the data."""
     output = Output(as_json=arguments.json)
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
-    with output.progress("examining images") as show:
-        report = examine(classes, image_size=arguments.image_size, progress=show)
+    with output.progress("examining images") as task:
+        report = examine(classes, image_size=arguments.image_size, task=task)
     output.say(report.to_text())
     output.document(report.to_plain())
     return DONE if report.ok else NO

@@ -11,6 +11,7 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass
 
 
@@ -39,12 +40,12 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.json)
     data = the_class(arguments, read_info(arguments.model))
     known = True
-    with output.progress("evaluating") as show:
+    with output.progress("evaluating") as task:
 
-        def report(at: Mapping[str, Any]) -> None:
+        def show(at: Status) -> None:
             nonlocal known
             known = False
-            show(at["done"], at["total"], at["words"])
+            task.show(at)
 
         stored = evaluate_class(
             arguments.model,
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
             wish=wish_of(arguments),
             again=arguments.fresh,
             save_in_model=False,
-            report=report,
+            task=Task(show=show),
         )
     summary, metrics = stored.summary, stored.summary.document()
     if known:

@@ -124,11 +124,11 @@ def run_export(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         output.document(_exported_document(plan, None, None))
         return DONE
-    with output.progress("exporting") as show:
+    with output.progress("exporting") as task:
         if arguments.out.suffix.lower() == ".zip":
-            exported, place = export_zip(plan, arguments.out, progress=show), arguments.out
+            exported, place = export_zip(plan, arguments.out, task=task), arguments.out
         else:
-            place, exported = export_folder(plan, arguments.out, progress=show)
+            place, exported = export_folder(plan, arguments.out, task=task)
     return _end(output, plan, place, exported)
 
 
@@ -136,7 +136,7 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
     """Import labels."""
     output = Output(as_json=arguments.json)
     dataset, class_name = _class(arguments.target)
-    with output.progress("checking") as show:
+    with output.progress("checking") as task:
         plan = plan_import(
             arguments.source,
             dataset=dataset,
@@ -144,7 +144,7 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
             format=arguments.format,
             empty_is_good=arguments.empty_good,
             only_data_roots=False,
-            progress=show,
+            task=task,
         )
     for remark in plan.valid.notes:
         output.note(remark)
@@ -161,9 +161,9 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
         output.say(kinds_line(plan.kinds, arguments.take))
         output.document({**document, "decisions": 0, "images": 0})
         return NO if plan.valid.problems else DONE
-    with output.progress("importing") as show:
+    with output.progress("importing") as task:
         imported = run_import(
-            plan, reviewer=arguments.reviewer, conflicts=arguments.take, skip_bad=arguments.skip_bad, progress=show
+            plan, reviewer=arguments.reviewer, conflicts=arguments.take, skip_bad=arguments.skip_bad, task=task
         )
     output.say("\n".join(imported_lines(imported, arguments.take)))
     output.document(
@@ -178,8 +178,8 @@ def run_dataset(arguments: argparse.Namespace) -> int:
     options = ExportOptions(format="mvtec", test_share=arguments.test_share)
     plan = plan_export(_wanted(arguments.target, ""), options)
     output.say("\n".join(export_lines(plan)))
-    with output.progress("writing") as show:
-        place, exported = make_dataset(plan, arguments.name, progress=show)
+    with output.progress("writing") as task:
+        place, exported = make_dataset(plan, arguments.name, task=task)
     return _end(output, plan, place, exported)
 
 

@@ -7,28 +7,18 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-from skrd4ad.errors import ConfigError, SkrdError, StorageError
+from skrd4ad.errors import ConfigError, SkrdError
 from skrd4ad.format import METRIC_TITLES
-from skrd4ad.training.progress import Observer, TrainProgress
-
-if TYPE_CHECKING:
-    from skrd4ad.storage.database import Database
+from skrd4ad.task import Status, Task
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 QUIET_SECONDS = 10.0
 """Between two lines of progress where standard error is no terminal."""
-
-
-class ShowProgress(Protocol):
-    """Shows how far something is; usable wherever ``progress(done, total)`` is wanted."""
-
-    def __call__(self, done: int, total: int, text: str = "") -> None:
-        """``text`` says what is done now; the bar's title stands when it is empty."""
 
 
 class Output:
@@ -58,10 +48,10 @@ class Output:
             yield ListInDocument(kept if self.as_json else None)
 
     @contextmanager
-    def progress(self, title: str) -> Iterator[ShowProgress]:
+    def progress(self, title: str) -> Iterator[Task]:
         """A bar on standard error when it is a terminal, otherwise a line now and then."""
         if not sys.stderr.isatty():
-            yield _quiet_lines(title)
+            yield Task(show=_quiet_lines(title))
             return
         columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
         # results that go elsewhere than to the terminal must not pass through the bar's console
@@ -74,12 +64,12 @@ class Output:
             redirect_stdout=to_terminal,
         )
         with bar:
-            task = bar.add_task(title, total=None)
-
-            def show(done: int, total: int, text: str = "") -> None:
-                bar.update(task, completed=done, total=total or None, description=text or title)
-
-            yield show
+            row = bar.add_task(title, total=None)
+            yield Task(
+                show=lambda at: bar.update(
+                    row, completed=at.share, total=1.0 if at.share else None, description=_line(at, title)
+                )
+            )
 
 
 class ListInDocument:
@@ -137,39 +127,6 @@ def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: 
         return NO
 
 
-@contextmanager
-def run_database(output: Output) -> Iterator["Database | None"]:
-    """The workspace's database; None, with a remark, when it cannot be used: training goes on without it."""
-    from skrd4ad.storage.database import open_database  # only commands that train need it, and it is slow to import
-
-    try:
-        database = open_database()
-    except StorageError as error:
-        output.note(f"warning: this training is not recorded. {error}")
-        yield None
-        return
-    try:
-        yield database
-    finally:
-        database.close()
-
-
-def observer_of(show: ShowProgress, *, epoch: Callable[[dict[str, Any]], None] = lambda _entry: None) -> Observer:
-    """Observer of a training that shows its progress."""
-
-    def report(progress: TrainProgress) -> None:
-        if progress.phase == "weights":
-            show(progress.done, progress.total, "fetching the teacher's weights (bytes)")
-        elif progress.phase == "reading":
-            show(progress.done, progress.total, "reading images")
-        elif progress.phase == "training":
-            show(progress.epoch * progress.total + progress.done, progress.epochs * progress.total, _training(progress))
-        else:
-            show(progress.done, progress.total, progress.step or "evaluating")
-
-    return Observer(report=report, epoch=epoch)
-
-
 def metrics_text(metrics: Mapping[str, Any]) -> str:
     """Figures of an evaluation, one line each, with intervals where there are any; undefined ones are left out."""
     intervals = metrics.get("intervals") or {}
@@ -185,29 +142,21 @@ def metrics_text(metrics: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _training(progress: TrainProgress) -> str:
-    parts = [f"epoch {progress.epoch + 1}/{progress.epochs}"]
-    if progress.loss is not None:
-        parts.append(f"loss {progress.loss:.4f}")
-    if progress.holdout_score is not None:
-        parts.append(f"held out {progress.holdout_score:.4f}")
-    if progress.images_per_second is not None:
-        parts.append(f"{progress.images_per_second:.0f} images/s")
-    if progress.eta_seconds is not None:
-        parts.append(f"{progress.eta_seconds:.0f} s left")
-    return ", ".join(parts)
+def _line(at: Status, title: str) -> str:
+    left = "" if at.eta_seconds is None else f"{at.eta_seconds:.0f} s left"
+    return ", ".join(filter(None, (at.text or title, str(at.record or ""), left)))
 
 
-def _quiet_lines(title: str) -> ShowProgress:
+def _quiet_lines(title: str) -> Callable[[Status], None]:
     last = time.monotonic()
 
-    def show(done: int, total: int, text: str = "") -> None:
+    def show(at: Status) -> None:
         nonlocal last
         now = time.monotonic()
         if now - last >= QUIET_SECONDS:
             last = now
-            line, count = text or title, f"{done} of {total}"
-            print(line if count in line or not total else f"{line}: {count}", file=sys.stderr, flush=True)
+            line, count = _line(at, title), f"{at.done} of {at.total}"
+            print(line if count in line or not at.total else f"{line}: {count}", file=sys.stderr, flush=True)
 
     return show
 

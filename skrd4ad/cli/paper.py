@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.cli.arguments import add_weights, chosen_classes
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of, run_command
+from skrd4ad.cli.output import DONE, Output, metrics_text, run_command
 from skrd4ad.cli.parser import Parser, whole
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
 from skrd4ad.data.images.read import read_image
@@ -182,18 +182,17 @@ def _train(job: _Job, arguments: argparse.Namespace, output: Output) -> dict[str
     """Train, evaluate and print; returns the metrics, empty when there are no test images."""
     request = _request(job, arguments)
 
-    def epoch_done(entry: dict[str, Any]) -> None:
-        epoch = entry["epoch"]
+    def epoch_done(epoch: int, values: Mapping[str, Any]) -> None:
         if arguments.print_loss and (epoch % arguments.print_epoch == 0 or epoch in (1, arguments.epochs)):
-            output.say(f"epoch [{epoch}/{arguments.epochs}], loss: {entry['loss']:.4f}")
+            output.say(f"epoch [{epoch}/{arguments.epochs}], loss: {values['loss']:.4f}")
 
-    with output.progress(f"training {job.title}") as show:
+    with output.progress(f"training {job.title}") as task:
         info = train_class(
             job.data,
             request,
             out=arguments.save_path,
             resume=arguments.resume,
-            observer=observer_of(show, epoch=epoch_done),
+            task=replace(task, point=epoch_done),
         )
     output.say(f"model: {info.folder}")
     if info.metrics is None:
@@ -202,8 +201,8 @@ def _train(job: _Job, arguments: argparse.Namespace, output: Output) -> dict[str
         output.say(metrics_text(info.metrics))
     if job.data.test and (arguments.vis or arguments.print_canshu):
         predictor = Predictor.load(info.folder, weights=arguments.weights)
-        with output.progress("scoring the test images") as show:
-            scored = score_samples(predictor, job.data.test, tiling="off", progress=show)
+        with output.progress("scoring the test images") as task:
+            scored = score_samples(predictor, job.data.test, tiling="off", task=task)
         if arguments.print_canshu:
             _print_scores(job.data, scored.scores, output)
         if arguments.vis:

@@ -65,7 +65,7 @@ def run(arguments: argparse.Namespace) -> int:
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
     readable = False
-    with output.progress("inspecting") as show, output.list_in_document() as records:
+    with output.progress("inspecting") as task, output.list_in_document() as records:
         found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
         # compressing and writing pictures takes as long as scoring them
         named = zip(found, images.names, strict=True)
@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> int:
             records.append(record)
             readable = readable or record["error"] is None
             output.say(_line(record))
-            show(done, len(images.names))
+            task.report(done, len(images.names))
         calibration = predictor.info.calibration if arguments.threshold is None else None
         version = None if calibration is None else calibration.version
         document = {"model": str(arguments.model), "runtime": predictor.runtime, "calibration": version}

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import get_args
 
 from skrd4ad.cli.arguments import add_model, add_runtime, add_weights, open_model
-from skrd4ad.cli.output import DONE, NO, Output, ShowProgress
+from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import require_writable
@@ -17,6 +17,7 @@ from skrd4ad.services.reports.html import Paper, write_html
 from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
 from skrd4ad.services.reports.report import Report, collect_report
 from skrd4ad.services.reports.text import promise, summary_line
+from skrd4ad.task import Task
 
 
 def add_options(parser: Parser) -> None:
@@ -47,10 +48,10 @@ def run(arguments: argparse.Namespace) -> int:
         require_weasyprint()  # before any work, as nothing could be written without it
     paths = expand_inputs(arguments.inputs)
     predictor = open_model(arguments, paths, output)
-    with output.progress("inspecting") as show:
+    with output.progress("inspecting") as task:
         found = inspect_images(predictor, ((str(path), path) for path in paths))
         report = collect_report(
-            _counted(found, show, total=len(paths)),
+            _counted(found, task, total=len(paths)),
             model=predictor.info,
             batch=arguments.batch,
             who=arguments.who,
@@ -59,8 +60,8 @@ def run(arguments: argparse.Namespace) -> int:
     # the web page first, as it needs nothing that may be missing here
     if arguments.html is not None:
         write_html(report, arguments.html, paper=arguments.paper)
-    with output.progress("writing the PDF") as show:
-        write_pdf(report, arguments.out, paper=arguments.paper, progress=lambda step: show(0, 0, step))
+    with output.progress("writing the PDF") as task:
+        write_pdf(report, arguments.out, paper=arguments.paper, progress=lambda step: task.report(0, 0, step))
     output.say(f"{summary_line(report)}\n{promise(report.calibration)}")
     for path in (arguments.out, arguments.html):
         if path is not None:
@@ -82,10 +83,10 @@ def _document(report: Report, arguments: argparse.Namespace) -> dict[str, object
     }
 
 
-def _counted(inspections: Iterable[Inspection], show: ShowProgress, *, total: int) -> Iterator[Inspection]:
+def _counted(inspections: Iterable[Inspection], task: Task, *, total: int) -> Iterator[Inspection]:
     for done, inspection in enumerate(inspections, start=1):
         yield inspection
-        show(done, total)
+        task.report(done, total)
 
 
 def _require_places(pdf: Path, html: Path | None) -> None:

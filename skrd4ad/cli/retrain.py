@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad.cli.arguments import add_out, add_weights
-from skrd4ad.cli.output import DONE, Output, observer_of
+from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
 from skrd4ad.model_folder.folder import read_info
@@ -16,7 +16,7 @@ from skrd4ad.paths import checkpoints
 from skrd4ad.services.improve.agreement import labels_of, read_book
 from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
 from skrd4ad.services.improve.pixel_metrics import PixelFigures, pixel_figures, pixel_images
-from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request
+from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request, start_for
 from skrd4ad.services.improve.retrain_data import empty_class, own_class
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.training import train_class, why_not_measured
@@ -51,13 +51,15 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_retraining(old, read_book(old), seen_by(old, data))
     request = retrain_request(plan, config=_config(plan, arguments), weights=arguments.weights)
     output.note(_plan_text(plan))
-    with output.progress(f"retraining {old.class_name}") as show:
+    with output.progress(f"retraining {old.class_name}") as task:
+        learnt_from = data if data is not None and plan.own else empty_class(old)
         new = train_class(
-            data if data is not None and plan.own else empty_class(old),
+            learnt_from,
             request,
+            start=start_for(learnt_from, request),
             out=arguments.out or checkpoints(),
             resume=arguments.resume,
-            observer=observer_of(show),
+            task=task,
         )
     if data is not None and (why_not := why_not_measured(new, data)):
         output.note(f"Not evaluated. {why_not}")
@@ -100,8 +102,8 @@ def _compare(old: ModelInfo, new: ModelInfo, output: Output, *, weights: Path | 
     seen = tuple(seen_by(info, own_class(info)) for info in (old, new))
     for info, its in zip((old, new), seen, strict=True):
         missing = [image for image in labels_of(info, read_book(info), its).images if image.score is None]
-        with output.progress(f"scoring labelled images with {info.folder.name}") as show:
-            problems = score_labelled(info, missing, weights=weights, progress=show)
+        with output.progress(f"scoring labelled images with {info.folder.name}") as task:
+            problems = score_labelled(info, missing, weights=weights, task=task)
         for problem in problems.values():
             output.note(f"warning: {problem}")
     return compare_on_labels(old, new, books=(read_book(old), read_book(new)), seen=(seen[0], seen[1]))
@@ -111,8 +113,8 @@ def _pixels(side: Side, output: Output) -> PixelFigures | None:
     chosen, drawn = pixel_images(side.images, image_size=side.info.model.image_size)
     if not chosen:
         return None
-    with output.progress(f"looking at pixels with {side.info.folder.name}") as show:
-        return pixel_figures(side.info, chosen, drawn=drawn, progress=show)
+    with output.progress(f"looking at pixels with {side.info.folder.name}") as task:
+        return pixel_figures(side.info, chosen, drawn=drawn, task=task)
 
 
 def _comparison_text(found: LabelComparison, pixels: list[PixelFigures | None]) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from skrd4ad.cli.arguments import add_data, add_out, add_weights, chosen_classes
-from skrd4ad.cli.output import DONE, Output, metrics_text, observer_of
+from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
@@ -16,7 +16,7 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.improve.retrain import retrain_config
+from skrd4ad.services.improve.retrain import retrain_config, start_for
 from skrd4ad.services.training import TrainingRequest, train_class, why_not_measured
 from skrd4ad.types import DatasetClass
 
@@ -117,13 +117,14 @@ def run(arguments: argparse.Namespace) -> int:
             evaluate=not arguments.no_evaluate,
             start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
         )
-        with output.progress(f"training {data.name}") as show:
+        with output.progress(f"training {data.name}") as task:
             info = train_class(
                 data,
                 request,
+                start=start_for(data, request),
                 out=arguments.out or checkpoints(),
                 resume=arguments.resume,
-                observer=observer_of(show),
+                task=task,
                 device=arguments.device,
             )
         _say(info, output)
@@ -160,8 +161,8 @@ def _base_settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainCon
 
 
 def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:
-    with output.progress("examining images") as show:
-        report = examine(classes, image_size=image_size, progress=show)
+    with output.progress("examining images") as task:
+        report = examine(classes, image_size=image_size, task=task)
     for finding in report.findings:
         if finding.severity == "warning":
             output.note(f"warning: {finding.class_name}: {finding.message}")

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image, read_mask, resize_image, resize_mask
 from skrd4ad.scratch import scratch_array
-from skrd4ad.types import Progress, Sample
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,14 +43,13 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def load_images(samples: Sequence[Sample], size: int, *, progress: Progress | None = None) -> torch.Tensor:
+def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> torch.Tensor:
     """(N, 3, size, size) uint8 RGB images of the samples."""
     images = torch.empty((len(samples), 3, size, size), dtype=torch.uint8)
     with decoding_pool() as pool:
         for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):
             images[done - 1] = image
-            if progress is not None:
-                progress(done, len(samples))
+            task.report(done, len(samples))
     return images
 
 

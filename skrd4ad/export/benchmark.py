@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
 FORMAT = 1
@@ -29,8 +30,6 @@ MOST_IMAGES = 40
 """That runtimes are compared on."""
 ROUNDS = 7
 """In which every runtime looks at one image; the quickest counts, as other programs only ever slow one down."""
-
-Report = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +137,7 @@ def measure(
     *,
     precisions: Sequence[str] = ("fp32", "bf16"),
     normals: Sequence[Sample] = (),
-    report: Report = lambda _step, _done, _total: None,
+    task: Task = QUIET,
 ) -> Measured:
     """Run a model by every runtime on the same images, keep what was found, and return it.
 
@@ -150,7 +149,6 @@ def measure(
         images: what all look at; its labels, if known, only say how the AUROC changes.
         precisions: to measure besides fp32.
         normals: good images of training, for int8.
-        report: is told of the progress.
 
     Raises:
         CheckpointError: the workspace cannot be written.
@@ -161,7 +159,7 @@ def measure(
     opened: dict[Choice, Predictor] = {Choice("torch"): reference}
     found: dict[Choice, Candidate] = {}
     for choice in _candidates(precisions):
-        report(f"preparing {choice.words}", 0, 0)
+        task.report(0, 0, f"preparing {choice.words}")
         try:
             opened[choice] = by_runtime(reference, choice, normals=normals)
             certificate = compare(
@@ -170,13 +168,13 @@ def measure(
                 images,
                 limits=limits,
                 tolerance=TOLERANCES[choice.precision],
-                report=_told_as(f"comparing {choice.words}", report),
+                task=task,
             )
             problem = _problem(choice, certificate, limits)
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=certificate, problem=problem)
         except (ConfigError, CheckpointError) as error:
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=None, problem=str(error))
-    report("measuring the speed", 0, 0)
+    task.report(0, 0, "measuring the speed")
     times = _milliseconds(opened, images)
     found = {
         Choice("torch"): Candidate(choice=Choice("torch"), milliseconds=None, certificate=None),
@@ -199,10 +197,6 @@ def remembered(info: ModelInfo) -> Measured | None:
         return Measured.from_plain(documents.read_values(file), str(file)) if file.is_file() else None
     except CheckpointError:
         return None  # it is measured anew
-
-
-def _told_as(step: str, report: Report) -> Report:
-    return lambda _, done, total: report(step, done, total)
 
 
 def _candidates(precisions: Sequence[str]) -> list[Choice]:

@@ -1,6 +1,6 @@
 """Whether an export says the same as the model it was made from: both look at the same images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,12 +14,13 @@ from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate, Tolerance, export_digest, write_certificate
 from skrd4ad.export.manifest import Export, ExportLimits
 from skrd4ad.export.runtimes import ExportedModel, Runtime, UnderSurface
-from skrd4ad.export.write import Report, spread
+from skrd4ad.export.write import spread
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.info import ModelInfo, read_history
 from skrd4ad.regions import ScoringMask, verdict_of
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
 
 BATCH = 8
@@ -79,8 +80,7 @@ def check_export(
     *,
     max_flips: float | None = None,
     threads: int | None = None,
-    report: Report = lambda _step, _done, _total: None,
-    check: Callable[[], None] = lambda: None,
+    task: Task = QUIET,
 ) -> Certificate:
     """Compare an export with its model, and store the certificate beside it.
 
@@ -90,8 +90,6 @@ def check_export(
         images: what both look at.
         max_flips: share of verdicts that may differ, in place of what the precision is allowed.
         threads: for the export; None leaves it to the runtime.
-        report: is told of the progress.
-        check: called between batches; may raise to stop.
 
     Raises:
         CheckpointError: the export is damaged or of another model, or the certificate cannot be written.
@@ -111,8 +109,7 @@ def check_export(
         images,
         limits=limits,
         tolerance=tolerance if max_flips is None else replace(tolerance, flips=max_flips),
-        report=report,
-        check=check,
+        task=task,
     )
     problems = list(certificate.problems)
     if precision == "bf16" and not optional_dependencies.computes_bf16():
@@ -138,8 +135,7 @@ def compare(
     *,
     limits: ExportLimits | None,
     tolerance: Tolerance,
-    report: Report = lambda _step, _done, _total: None,
-    check: Callable[[], None] = lambda: None,
+    task: Task = QUIET,
 ) -> Certificate:
     """Compare what two runtimes say of the same images.
 
@@ -149,8 +145,6 @@ def compare(
         images: what both look at.
         limits: which verdicts the scores lead to; None for none.
         tolerance: what may differ.
-        report: is told of the progress.
-        check: called between batches; may raise to stop.
 
     Raises:
         ImageError: an image cannot be read.
@@ -159,13 +153,13 @@ def compare(
     expected, given = np.empty(len(samples)), np.empty(len(samples))
     largest, total = 0.0, 0.0
     for places, pixels in iter_images(samples, reference.image_size, batch=BATCH):
-        check()
+        task.check()
         right, found = reference.batch(pixels), other.batch(pixels)
         here = slice(places.start, places.stop)
         expected[here], given[here] = right.scores, found.scores
         difference = np.abs(right.maps.astype(np.float64) - found.maps)
         largest, total = max(largest, float(difference.max())), total + float(difference.mean() * len(places))
-        report("checking", places.stop, len(samples))
+        task.report(places.stop, len(samples), f"comparing image {places.stop} of {len(samples)}")
     labels = np.array([sample.label for sample in samples]) if images.labelled else np.array([], int)
     return _judged(
         expected,

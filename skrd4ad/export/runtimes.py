@@ -23,7 +23,8 @@ from skrd4ad.inference.predict import Maps, Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask, muted_map, score_under
-from skrd4ad.types import Progress, Sample
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import Sample
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
@@ -166,7 +167,7 @@ def load_runtime(
     threads: int | None = None,
     streams: int = 1,
     weights: Path | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> Predictor:
     """A trained model by a runtime of one's choice; in fp32 all of them give the same maps to about 1e-5.
 
@@ -181,7 +182,6 @@ def load_runtime(
         streams: batches from so many threads are computed side by side; see
             :func:`skrd4ad.export.sessions.open_session`.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
 
     Raises:
         ConfigError: a Python package of the runtime is not installed, or int8 has no good images to be made from.
@@ -189,7 +189,7 @@ def load_runtime(
         StorageError: the workspace cannot be made.
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
-    predictor = Predictor.load(folder, weights=weights, progress=progress)
+    predictor = Predictor.load(folder, weights=weights, task=task)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)
 
 
@@ -208,10 +208,12 @@ def by_runtime(
     cache = runtime_cache()
     require_writable(cache)
     target = cache / _key(predictor.info, settings)
-    # two at a time would convert the same model twice
-    with locked(cache):
-        if not _is_kept(target):
-            convert_scoring(predictor, settings, out=target, normals=normals)
+    if not _is_intact(target):
+        # two at a time would convert the same model twice
+        with locked(cache):
+            if not _is_intact(target):
+                shutil.rmtree(target, ignore_errors=True)
+                convert_scoring(predictor, settings, out=target, normals=normals)
     look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads, streams=streams)
     return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
 
@@ -244,14 +246,11 @@ def _verdicts(maps: NDArray[np.float32], surface: ScoringMask) -> Verdicts:
     return Verdicts(maps=muted, scores=np.array(scores, np.float32))
 
 
-def _is_kept(target: Path) -> bool:
-    """Whether a conversion is there; a damaged one is taken away, as it can be made again."""
-    if not target.exists():
-        return False
+def _is_intact(target: Path) -> bool:
+    """Whether a conversion is there and undamaged."""
     try:
         require_intact(read_export(target))
     except CheckpointError:
-        shutil.rmtree(target)
         return False
     return True
 

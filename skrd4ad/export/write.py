@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -33,6 +33,7 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest
 from skrd4ad.regions import ignored_pixels
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
 EXPORTS = "exports"
@@ -44,10 +45,6 @@ _CONVERTING = threading.Lock()
 """Torch traces one model at a time, and of two conversions at once the second would keep what OpenVINO does to the
 loggers during the first."""
 
-Step = Literal["tracing", "converting", "quantising", "checking"]
-Report = Callable[[Step, int, int], None]
-"""Called as ``report(step, done, total)``; the total is 0 where nobody knows it."""
-
 
 def export_model(
     predictor: Predictor,
@@ -55,8 +52,7 @@ def export_model(
     *,
     out: Path | None = None,
     normals: Sequence[Sample] = (),
-    report: Report = lambda _step, _done, _total: None,
-    check: Callable[[], None] = lambda: None,
+    task: Task = QUIET,
 ) -> Export:
     """Write a model with its current limits for other runtimes.
 
@@ -69,8 +65,6 @@ def export_model(
         out: folder to write, must not exist; None for a new one among the model's exports.
         normals: good images of training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly
             spread.
-        report: is told of the progress.
-        check: called between steps; may raise to stop.
 
     Raises:
         ConfigError: int8 is asked for without normals, or a Python package it needs is not installed.
@@ -94,11 +88,11 @@ def export_model(
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
     )
-    check()
+    task.check()
     graph = VerdictGraph(ScoringGraph(predictor.model, size=size), ignored=ignored)
-    reads = _readers(chosen, size=size, report=report, check=check) if quantised else None
-    target = out or _free_folder(info.folder / EXPORTS, settings.name)
-    return _write(graph, manifest, target, normals=reads, report=report, check=check)
+    reads = _readers(chosen, size=size, task=task) if quantised else None
+    target = out or free_folder(info.folder / EXPORTS, settings.name)
+    return _write(graph, manifest, target, normals=reads, task=task)
 
 
 def convert_scoring(
@@ -107,7 +101,7 @@ def convert_scoring(
     *,
     out: Path,
     normals: Sequence[Sample] = (),
-    report: Report = lambda _step, _done, _total: None,
+    task: Task = QUIET,
 ) -> Export:
     """Write all that a predictor computes of a model, for the runtimes of this program itself.
 
@@ -116,7 +110,6 @@ def convert_scoring(
         settings: format and precision.
         out: folder to write, must not exist.
         normals: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
-        report: is told of the progress.
 
     Raises:
         ConfigError: int8 is asked for without normals, or a Python package is not installed.
@@ -134,10 +127,8 @@ def convert_scoring(
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
     )
-    reads = _readers(chosen, size=size, report=report, check=lambda: None) if quantised else None
-    return _write(
-        ScoringGraph(predictor.model, size=size), manifest, out, normals=reads, report=report, check=lambda: None
-    )
+    reads = _readers(chosen, size=size, task=task) if quantised else None
+    return _write(ScoringGraph(predictor.model, size=size), manifest, out, normals=reads, task=task)
 
 
 def _normals(samples: Sequence[Sample]) -> list[Sample]:
@@ -165,20 +156,18 @@ def _write(
     target: Path,
     *,
     normals: Sequence[Read] | None,
-    report: Report,
-    check: Callable[[], None],
+    task: Task,
 ) -> Export:
     settings = manifest.settings
     with new_folder(target) as folder, _CONVERTING:
         try:
-            report("tracing", 0, 0)
+            task.report(0, 0, "reading the network's operations")
             program = trace(graph, size=manifest.image_size, batch=settings.batch)
-            check()
-            report("converting", 0, 0)
+            task.report(0, 0, "converting")
             _convert(program, manifest, folder / settings.main_file, normals=normals)
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
-        check()
+        task.check()
         write_json(folder / MANIFEST, replace(manifest, files=file_entries(folder)).to_plain())
     return read_export(target)
 
@@ -203,18 +192,16 @@ def _convert(
     )
 
 
-def _readers(
-    samples: Sequence[Sample], *, size: int, report: Report, check: Callable[[], None]
-) -> list[Callable[[], NDArray[np.uint8]]]:
+def _readers(samples: Sequence[Sample], *, size: int, task: Task) -> list[Callable[[], NDArray[np.uint8]]]:
     def read(place: int) -> NDArray[np.uint8]:
-        check()
-        report("quantising", place + 1, len(samples))
+        task.report(place + 1, len(samples), f"quantising with good image {place + 1} of {len(samples)}")
         return resize_image(read_image(samples[place].path), size)[None]
 
     return [partial(read, place) for place in range(len(samples))]
 
 
-def _free_folder(parent: Path, name: str) -> Path:
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of ``name``, ``name-2``, … that is not in a folder."""
     names = (name, *(f"{name}-{n}" for n in range(2, 1000)))
     return next(parent / each for each in names if not (parent / each).exists())
 

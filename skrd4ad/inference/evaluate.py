@@ -18,7 +18,8 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import unseen_samples
 from skrd4ad.regions import ScoringMask, ignored_pixels
 from skrd4ad.scratch import scratch_array
-from skrd4ad.types import DatasetClass, EvaluationSet, Progress, Sample
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass, EvaluationSet, Sample
 from skrd4ad.visualize import resize_map
 
 BATCH = 16
@@ -80,8 +81,7 @@ def evaluate_model(
     data: DatasetClass,
     *,
     record: Record = iter,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> Evaluation:
     """Score the test images of a class and compute every metric.
 
@@ -94,17 +94,18 @@ def evaluate_model(
         predictor: the model.
         data: a class with test images.
         record: passes the inspections on, and may keep their predictions.
-        progress: called with images done and total.
-        check: called before each image; may raise to stop.
     """
-    samples, why_not = unseen_test_images(predictor.info, data)
+    samples, why_not = unseen_test_images(predictor.info, data, task)
     if not samples:
         raise DataError(why_not)
     calibration, mask = predictor.info.calibration, scoring_mask_of(predictor.info)
-    scored = score_samples(predictor, samples, mask=mask, record=record, progress=progress, check=check)
+    scoring = task.part(0, 0.9, "scoring image {done} of {total}")
+    scored = score_samples(predictor, samples, mask=mask, record=record, task=scoring)
     size = predictor.image_size
     ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, height=size, width=size)
-    masks = load_masks(samples, predictor.image_size) if data.has_masks else None
+    measuring = task.part(0.9, 1, "measuring")
+    measuring.report(0, 0)
+    masks = measuring.beside(lambda: load_masks(samples, size)) if data.has_masks else None
     collected = EvaluationSet(
         labels=np.array([s.label for s in samples], np.int64),
         scores=scored.scores,
@@ -117,8 +118,8 @@ def evaluate_model(
     return Evaluation(
         dataset=data.dataset,
         class_name=data.name,
-        metrics=evaluate(collected),
-        by_defect=by_defect_type(collected),
+        metrics=measuring.beside(lambda: evaluate(collected)),
+        by_defect=measuring.beside(lambda: by_defect_type(collected)),
         samples=samples,
         data=collected,
         verdict_scores=scored.verdict_scores,
@@ -133,9 +134,9 @@ def evaluate_model(
     )
 
 
-def unseen_test_images(info: ModelInfo, data: DatasetClass) -> tuple[tuple[Sample, ...], str]:
+def unseen_test_images(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> tuple[tuple[Sample, ...], str]:
     """Test images that a model can be measured on: those it has not learnt from; and where there are none, why."""
-    samples = unseen_samples(info, data.test)
+    samples = unseen_samples(info, data.test, task)
     if samples:
         return samples, ""
     if data.test:
@@ -175,8 +176,7 @@ def score_samples(
     mask: ScoringMask | None = None,
     tiling: Tiling = "auto",
     record: Record = iter,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> ScoredSamples:
     """Maps and scores of samples.
 
@@ -186,15 +186,15 @@ def score_samples(
         mask: which pixels count; None for all.
         tiling: see :func:`skrd4ad.inference.predictions.wants_tiles`.
         record: passes the inspections on, and may keep their predictions.
-        progress: called with images done and total.
-        check: called before each image; may raise to stop.
     """
     size = predictor.image_size
     maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")
     scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)
     in_tiles = 0
     sources = ((str(sample.path), sample.path) for sample in samples)
-    found = predict_images(predictor, sources, limits=None, mask=mask, tiling=tiling, batch=BATCH, check=check)
+    found = predict_images(
+        predictor, sources, limits=None, mask=mask, tiling=tiling, batch=BATCH, task=Task(check=task.check)
+    )
     for index, inspection in enumerate(record(found)):
         if inspection.scored_map is None or inspection.score is None:
             raise ImageError(str(inspection.error))
@@ -202,6 +202,5 @@ def score_samples(
         scores[index] = inspection.scored_map.max()
         verdict_scores[index] = inspection.score
         in_tiles += not inspection.seen_whole
-        if progress is not None:
-            progress(index + 1, len(samples))
+        task.report(index + 1, len(samples))
     return ScoredSamples(maps, scores, verdict_scores, in_tiles)

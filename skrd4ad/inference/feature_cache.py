@@ -1,7 +1,7 @@
 """The teacher's features of the training images, computed once: nothing is augmented, so they never change."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from skrd4ad.data.dataset import iter_images
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
 BATCH = 16
@@ -62,7 +63,7 @@ def cache_features(
     samples: Sequence[Sample],
     *,
     image_size: int,
-    on_image: Callable[[int], None],
+    task: Task = QUIET,
     budget: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> FeatureCache:
@@ -72,7 +73,6 @@ def cache_features(
         teacher: what computes them, in float32, on any device.
         samples: at least one image.
         image_size: side the images are resized to.
-        on_image: called with the number of images done so far.
         budget: bytes that may stay in memory; more goes to memory-mapped files in the workspace, which have no name,
             so that nothing stays behind even when the process is killed. The default is ``SKRD4AD_CACHE_MB``, or a
             third of the memory that is free now.
@@ -98,7 +98,7 @@ def cache_features(
                 features = teacher(images.to(teacher.mean.device).contiguous(memory_format=torch.channels_last))
             for stored, computed in zip(cache._levels, features, strict=True):
                 stored[places.start : places.stop] = computed.permute(0, 2, 3, 1)
-            on_image(places.stop)
+            task.report(places.stop, len(samples))
     except BaseException:
         cache.__exit__()
         raise

@@ -16,7 +16,8 @@ from skrd4ad.model_folder.folder import load_model
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.types import Prediction, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import Prediction
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,19 +81,18 @@ class Predictor:
         self.runtime = runtime
 
     @staticmethod
-    def load(folder: Path, *, weights: Path | None = None, progress: Progress | None = None) -> "Predictor":
+    def load(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> "Predictor":
         """Predictor of a model folder.
 
         Args:
             folder: model folder.
             weights: weights file of the teacher to use instead of the usual places.
-            progress: called with bytes done and total while the teacher's weights are downloaded.
 
         Raises:
             CheckpointError: this is no model folder, or it is damaged.
             WeightsError: the teacher's weights cannot be found, fetched or trusted.
         """
-        return Predictor(*load_model(folder, weights=weights, progress=progress))
+        return Predictor(*load_model(folder, weights=weights, task=task))
 
     def with_info(self, info: ModelInfo) -> "Predictor":
         """The same network with what is known of the model now, its calibration above all."""

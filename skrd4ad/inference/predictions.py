@@ -6,7 +6,7 @@ and the scores held against it are taken in the same way.
 
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.guards import refusal_of, refusal_of_tiles
 from skrd4ad.inference.predict import Predictor
@@ -26,6 +27,7 @@ from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_b
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import WHOLE, Prediction, Region, Verdict
 
 BATCH = 8
@@ -142,7 +144,7 @@ def predict_images(
     mask: ScoringMask | None = None,
     tiling: Tiling = "auto",
     batch: int = BATCH,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order; an unreadable image gives one with its error.
 
@@ -160,12 +162,12 @@ def predict_images(
         tiling: whether large images are seen in tiles at the scale of the training images: by the rule of
             :func:`wants_tiles` (auto), always (on) or never (off). Each tile is one more chance of a false reject.
         batch: images that go through the network together, at most.
-        check: called before each result is given, and between tiles, then from other threads; may raise to stop.
+        task: checked before each result is given and, from other threads, between tiles.
     """
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
     mask = mask or (ScoringMask() if limits is None else limits.mask)
-    see = partial(predict_batch, predictor, reference=read_reference(predictor.info.folder), tiling=tiling, check=check)
+    see = partial(predict_batch, predictor, reference=read_reference(predictor.info.folder), tiling=tiling, task=task)
 
     def inspect(decoded: list[Inspection]) -> list[Inspection]:
         predictions = iter(see([each.image for each in decoded if each.image is not None]))
@@ -176,8 +178,7 @@ def predict_images(
         batches = grouped(decoded, most=batch, size=_bytes, room=3 * PIXELS_AT_ONCE)
         for inspected in ordered_map(inspect, batches, workers=STREAMS, ahead=STREAMS):
             for inspection in inspected:
-                if check is not None:
-                    check()
+                task.check()
                 yield inspection
 
     return inspections()
@@ -189,7 +190,7 @@ def predict_batch(
     *,
     reference: Reference | None,
     tiling: Tiling = "auto",
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> list[Prediction]:
     """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
 
@@ -198,7 +199,7 @@ def predict_batch(
         images: of any sizes.
         reference: of the model; without it no image is refused, and none is tiled unless asked for.
         tiling: see :func:`wants_tiles`.
-        check: called between batches of tiles; may raise to stop.
+        task: checked between batches of tiles.
     """
     in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
     whole = [image for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
@@ -209,7 +210,7 @@ def predict_batch(
     row = 0
     for image, tiled in zip(images, in_tiles, strict=True):
         if tiled:
-            predictions.append(_in_tiles(predictor, image, reference, check))
+            predictions.append(_in_tiles(predictor, image, reference, task))
             continue
         embedding = maps.embeddings[row]
         refusal = None if reference is None else refusal_of(image, embedding, reference, resized=resized[row])
@@ -251,7 +252,7 @@ def _decode(source: Source) -> Inspection:
             raise given
         return Inspection(
             name=name,
-            content=content,
+            content=content_digest(given) if isinstance(given, bytes) else file_digest(given, error=ImageError),
             image=read_image(given, name=name),
         )
     except ImageError as error:
@@ -262,12 +263,10 @@ def _bytes(decoded: Inspection) -> int:
     return 0 if decoded.image is None else decoded.image.size
 
 
-def _in_tiles(
-    predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, check: Callable[[], None] | None
-) -> Prediction:
+def _in_tiles(predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, task: Task) -> Prediction:
     size = predictor.image_size
     tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
-    found = predict_tiled(predictor, image, tile_pixels=tile_pixels, check=check)
+    found = predict_tiled(predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check))
     return Prediction(
         anomaly_map=found.prediction.anomaly_map,
         level_maps=found.prediction.level_maps,

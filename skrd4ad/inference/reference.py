@@ -10,7 +10,7 @@ series of nearly equal images refuses no harmless difference.
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +26,7 @@ from skrd4ad.documents import Positive
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import write_json
 from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
 REFERENCE = "reference.json"
@@ -229,10 +230,8 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
     )
 
 
-def measure(
-    samples: Sequence[Sample], *, image_size: int, on_image: Callable[[int], None] | None = None
-) -> list[ImageStatistics]:
-    """Statistics of the images of samples, in their order; ``on_image`` is told how many are done, and may stop it.
+def measure(samples: Sequence[Sample], *, image_size: int, task: Task = QUIET) -> list[ImageStatistics]:
+    """Statistics of the images of samples, in their order.
 
     Raises:
         ImageError: an image cannot be read.
@@ -241,8 +240,7 @@ def measure(
     with decoding_pool() as pool:
         for each in pool.map(lambda sample: image_statistics(read_image(sample.path), size=image_size), samples):
             found.append(each)
-            if on_image is not None:
-                on_image(len(found))
+            task.check()
     return found
 
 

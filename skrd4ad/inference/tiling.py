@@ -5,7 +5,6 @@ has learnt. The whole image is brought to that scale first; tiles are cut from i
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -18,7 +17,8 @@ from PIL import Image
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import Reference
-from skrd4ad.types import Prediction, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import Prediction
 
 Tiling = Literal["auto", "on", "off"]
 LARGER = 1.5
@@ -117,8 +117,7 @@ def predict_tiled(
     *,
     tile_pixels: tuple[int, int],
     overlap: float = OVERLAP,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> TiledPrediction:
     """Prediction for a large image from overlapping tiles.
 
@@ -131,8 +130,6 @@ def predict_tiled(
         image: (H, W, 3) RGB; sides shorter than a tile are mirrored.
         tile_pixels: width and height in pixels of the image that a tile covers.
         overlap: share of a tile that it has in common with the next, at least.
-        progress: called with tiles done and total.
-        check: called before each batch; may raise to stop.
     """
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
@@ -140,11 +137,10 @@ def predict_tiled(
     tiles = _cut(scaled, grid)
     if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
         found = predictor.batch(_tensor(tiles))
-        if progress is not None:
-            progress(1, 1)
+        task.report(1, 1)
         alone = Prediction(anomaly_map=found.maps[0], level_maps=found.levels[0], score=float(found.scores[0]))
         return TiledPrediction(prediction=alone, grid=grid, embeddings=found.embeddings, tiles=(tiles[0],))
-    blended, levels, embeddings = _blended(predictor, tiles, grid, progress=progress, check=check)
+    blended, levels, embeddings = _blended(predictor, tiles, grid, task=task)
     prediction = Prediction(anomaly_map=blended, level_maps=levels, score=float(blended.max()))
     return TiledPrediction(prediction=prediction, grid=grid, embeddings=embeddings, tiles=tuple(_spread(tiles)))
 
@@ -172,8 +168,7 @@ def _blended(
     tiles: list[NDArray[np.uint8]],
     grid: Grid,
     *,
-    progress: Progress | None,
-    check: Callable[[], None] | None,
+    task: Task,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Map (h, w), level maps (L, h / 4, w / 4) and embeddings (N, C)."""
     size, step, places = grid.size, LEVEL_STEP, grid.places
@@ -184,8 +179,7 @@ def _blended(
     levels: NDArray[np.float32] | None = None
     embeddings = []
     for begin in range(0, len(tiles), BATCH):
-        if check is not None:
-            check()
+        task.check()
         found = predictor.batch(_tensor(tiles[begin : begin + BATCH]))
         embeddings.append(found.embeddings)
         if levels is None:
@@ -195,8 +189,7 @@ def _blended(
             blended[top : top + size, left : left + size] += weights * plane
             coarse = (weights * level).reshape(len(level), size // step, step, size // step, step).mean(axis=(2, 4))
             levels[:, top // step : (top + size) // step, left // step : (left + size) // step] += coarse
-        if progress is not None:
-            progress(min(begin + BATCH, len(tiles)), len(tiles))
+        task.report(min(begin + BATCH, len(tiles)), len(tiles))
     assert levels is not None, "a grid has at least one tile"
     return (
         np.ascontiguousarray(blended[: grid.height, : grid.width]),

@@ -9,8 +9,8 @@ Image metrics, and AUPRO by the paper's protocol, are exact in every replicate; 
 bins (:mod:`skrd4ad.metrics.replicates`), and ``bin_errors`` bound what that can shift. Point estimates never are.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +25,8 @@ from skrd4ad.metrics.replicates import (
     draw_pixel_figures,
     rank_images,
 )
-from skrd4ad.types import EvaluationSet, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import EvaluationSet
 
 REPLICATES = 1000
 SEED = 111
@@ -97,22 +98,18 @@ def bootstrap(
     *,
     replicates: int = REPLICATES,
     seed: int = SEED,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> Bootstrap:
-    """95 % intervals of every figure of a test set; the same seed gives the same intervals.
-
-    ``progress`` counts replicates; ``check`` is called between steps and may raise to stop.
-    """
+    """95 % intervals of every figure of a test set; the same seed gives the same intervals."""
     require_consistent(data)
     types = {
         name: (data.labels == 0) | (np.array(data.defect_types) == name)
         for name in sorted({t for t, label in zip(data.defect_types, data.labels, strict=True) if label == 1})
     }
-    steps = _Steps(progress, check, total=replicates * (1 + len(types)))
+    steps = _Steps(task, total=replicates * (1 + len(types)))
     draws = resamples(data.labels, replicates=replicates, seed=seed)
     steps.add(0)
-    counted = _Counted(data)
+    counted = task.beside(lambda: _Counted(data))
     steps.add(0)
     found = _replicate(counted, draws, steps=steps)
     by_type = {}
@@ -144,13 +141,12 @@ def paired_differences(
     metrics_b: Metrics,
     replicates: int = REPLICATES,
     seed: int = SEED,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> dict[str, PairedDifference]:
     """Differences of two models on the same images, with 95 % intervals, by the names of ``METRIC_NAMES``.
 
     ``a`` and ``b`` hold the same images in the same order; their maps may differ in size. The differences are those of
-    the exact ``metrics_a`` and ``metrics_b``. ``progress`` counts the replicates of both models.
+    the exact ``metrics_a`` and ``metrics_b``.
     """
     for data in (a, b):
         require_consistent(data)
@@ -160,9 +156,9 @@ def paired_differences(
             "need the same images in the same order."
         )
     draws = resamples(a.labels, replicates=replicates, seed=seed)
-    steps = _Steps(progress, check, total=2 * replicates)
+    steps = _Steps(task, total=2 * replicates)
     steps.add(0)
-    first, second = _replicate(_Counted(a), draws, steps=steps), _replicate(_Counted(b), draws, steps=steps)
+    first, second = (_replicate(task.beside(partial(_Counted, data)), draws, steps=steps) for data in (a, b))
     shift = second.figures - first.figures
     enough = first.enough & second.enough
     found = {}
@@ -182,17 +178,13 @@ def paired_differences(
 class _Steps:
     """Reports how many replicates are done, and asks whether to stop."""
 
-    progress: Progress | None
-    check: Callable[[], None] | None
+    task: Task
     total: int
     done: int = 0
 
     def add(self, count: int) -> None:
         self.done += count
-        if self.progress is not None:
-            self.progress(self.done, self.total)
-        if self.check is not None:
-            self.check()
+        self.task.report(self.done, self.total)
 
 
 class _Counted:

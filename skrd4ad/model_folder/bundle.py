@@ -6,7 +6,6 @@ they have a licence and a size of their own; the model names the digest of those
 
 import json
 import zipfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
 from skrd4ad.model_folder.metadata import ABOUT, read_about, write_about
 from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.task import QUIET, Task
 
 SUFFIX = ".skrd4ad.zip"
 
@@ -104,7 +104,7 @@ def import_bundle(
     *,
     out: Path,
     name: str | None = None,
-    check: Callable[[], None] = lambda: None,
+    task: Task = QUIET,
 ) -> ImportedBundle:
     """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked.
 
@@ -114,7 +114,6 @@ def import_bundle(
         source: the file, or its bytes.
         out: folder of the model folders.
         name: of the file, for messages and for the record.
-        check: called between parts; may raise to stop.
 
     Raises:
         CheckpointError: as :func:`read_bundle`, or a part was changed, or the folder cannot be written.
@@ -128,12 +127,12 @@ def import_bundle(
         if same is not None:
             # it is said to be there only when the bundle is what it says
             for part in manifest.parts:
-                check()
+                task.check()
                 unpack(archive, part, manifest.parts[part], None, label)
             return ImportedBundle(read_info(same), existed=True)
         with new_folder(target) as temporary:
             for part in manifest.parts:
-                check()
+                task.check()
                 with (temporary / part).open("wb") as file:
                     unpack(archive, part, manifest.parts[part], file, label)
             _require_fitting(read_info(temporary), manifest, label)

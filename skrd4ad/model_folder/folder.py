@@ -37,7 +37,7 @@ from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.models.weights import weights_digest
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 
 def save_model(
@@ -131,15 +131,12 @@ def use_version(folder: Path, version: int) -> ModelInfo:
         return _store_history(info, history.using(version))
 
 
-def load_model(
-    folder: Path, *, weights: Path | None = None, progress: Progress | None = None
-) -> tuple[SKRD4AD, ModelInfo]:
+def load_model(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> tuple[SKRD4AD, ModelInfo]:
     """A trained model in evaluation mode, and what is known of it.
 
     Args:
         folder: model folder.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
 
     Raises:
         CheckpointError: this is no model folder, or its weights are damaged or belong to another teacher.
@@ -148,7 +145,7 @@ def load_model(
     info = read_info(folder)
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
-    teacher = build_teacher(info.model.net, weights=weights, progress=progress)
+    teacher = build_teacher(info.model.net, weights=weights, task=task)
     if weights_digest(teacher) != info.teacher_digest:
         raise CheckpointError(
             f"{folder} was trained with other weights of the teacher {info.model.net} (digest {info.teacher_digest}, "

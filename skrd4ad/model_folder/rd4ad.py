@@ -8,7 +8,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.rd4ad_import import read_rd4ad
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 
 def import_rd4ad(
@@ -19,7 +19,7 @@ def import_rd4ad(
     dataset: str = "imported",
     class_name: str | None = None,
     weights: Path | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> ModelInfo:
     """Write a model folder with the bottleneck and the decoder of a checkpoint. It has no thresholds.
 
@@ -30,7 +30,6 @@ def import_rd4ad(
         dataset: name of the data set it was trained on.
         class_name: name of the class; default the file's name without suffix.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
 
     Raises:
         CheckpointError: the file is missing, damaged, lacks the bottleneck or is of another net, or the folder cannot
@@ -38,7 +37,7 @@ def import_rd4ad(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     student = read_rd4ad(path, model)
-    teacher = build_teacher(model.net, weights=weights, progress=progress)
+    teacher = build_teacher(model.net, weights=weights, task=task)
     name = class_name or path.stem
     info = ModelInfo(
         dataset=dataset,

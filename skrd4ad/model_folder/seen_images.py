@@ -8,6 +8,7 @@ import numpy as np
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
 
 
@@ -89,7 +90,7 @@ def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
     return data_digest(data.train) == info.data.get("digest")
 
 
-def unseen_samples(info: ModelInfo, samples: Sequence[Sample]) -> tuple[Sample, ...]:
+def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIET) -> tuple[Sample, ...]:
     """Samples without those that a model is known to have learnt from, or to have been held out for its limits.
 
     Only a model that went on from another one can have learnt from test images of its data set: a person may have
@@ -101,7 +102,12 @@ def unseen_samples(info: ModelInfo, samples: Sequence[Sample]) -> tuple[Sample, 
     seen = recorded_images(info)
     if not seen:
         return tuple(samples)
-    return tuple(sample for sample in samples if image_digest(sample.path) not in seen)
+    unseen = []
+    for sample in samples:
+        task.check()
+        if image_digest(sample.path) not in seen:
+            unseen.append(sample)
+    return tuple(unseen)
 
 
 def recorded_images(info: ModelInfo) -> frozenset[str]:

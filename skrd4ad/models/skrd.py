@@ -15,7 +15,7 @@ from skrd4ad.config import ModelConfig
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.student_design import EXPANSION, StudentDesign, student_design
 from skrd4ad.models.teachers import Teacher, build_teacher
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 _BLOCKS: dict[str, type[resnet.BasicBlock] | type[resnet.Bottleneck]] = {
     "basic": resnet.BasicBlock,
@@ -204,7 +204,7 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
 
 
 def build_model(
-    config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, progress: Progress | None = None
+    config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, task: Task = QUIET
 ) -> SKRD4AD:
     """Teacher with its weights and an untrained student.
 
@@ -212,9 +212,8 @@ def build_model(
         config: what the model is made of.
         weights: weights file of the teacher to use instead of the usual places.
         seed: of the student's first weights.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
     """
-    teacher = build_teacher(config.net, weights=weights, progress=progress)
+    teacher = build_teacher(config.net, weights=weights, task=task)
     return SKRD4AD(teacher, build_student(config, seed=seed))
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from skrd4ad.config import LITE_NETS
 from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec
 from skrd4ad.models.weights import load_weights
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 __all__ = ["Teacher", "TeacherSpec", "build_teacher", "teacher_spec"]
 
@@ -47,10 +47,10 @@ class Teacher(nn.Module):
         return features
 
 
-def build_teacher(net: str, *, weights: Path | None = None, progress: Progress | None = None) -> Teacher:
+def build_teacher(net: str, *, weights: Path | None = None, task: Task = QUIET) -> Teacher:
     """Teacher with its ImageNet weights; arguments and errors as for :func:`skrd4ad.models.weights.load_weights`."""
     network: Any = empty_network(net)
-    network.load_state_dict(load_weights(net, file=weights, progress=progress), assign=True)
+    network.load_state_dict(load_weights(net, file=weights, task=task), assign=True)
     network.eval()
     stages = _lite_stages(network) if net in LITE_NETS else _resnet_stages(network)
     return Teacher(teacher_spec(net), stages)

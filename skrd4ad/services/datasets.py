@@ -11,7 +11,8 @@ from skrd4ad.data.sources import EMBEDDED, open_dataset
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, workspace
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass
 
 
 @dataclass(frozen=True)
@@ -123,13 +124,13 @@ def class_of_model(info: ModelInfo) -> DatasetClass:
     return class_of(str(source), layout=str(info.data.get("layout", "auto")), class_name=info.class_name)
 
 
-def preflight(data: Sequence[DatasetClass], *, image_size: int, progress: Progress | None = None) -> Report:
+def preflight(data: Sequence[DatasetClass], *, image_size: int, task: Task = QUIET) -> Report:
     """The doctor's report on classes, before training.
 
     Raises:
         DataError: there is nothing to examine.
     """
-    return examine(data, image_size=image_size, progress=progress)
+    return examine(data, image_size=image_size, task=task)
 
 
 def _readable(path: Path) -> Path:

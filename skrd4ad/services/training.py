@@ -1,8 +1,8 @@
 """Training as a user asks for it: check the data, train, evaluate, record what came out; here or in the background."""
 
-import logging
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +17,15 @@ from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.history import record
-from skrd4ad.services.improve.agreement import read_book
-from skrd4ad.services.improve.retrain_data import empty_class, start_of
-from skrd4ad.services.jobs.queue import JobHandle, queue
-from skrd4ad.services.labelling.score_queue import score_labelled
+from skrd4ad.services.inspection.runtimes import Background
+from skrd4ad.services.inspection.runtimes import background as shared_background
+from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.storage.tables import utc_now
-from skrd4ad.training.train import Observer, TrainProgress, train
+from skrd4ad.task import QUIET, Task
+from skrd4ad.training.train import train
+from skrd4ad.training.warm_start import Start
 from skrd4ad.types import DatasetClass
-
-KIND = "train"
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,8 +53,10 @@ def train_class(
     request: TrainingRequest,
     *,
     out: Path,
+    start: tuple[DatasetClass, Start] | None = None,
     resume: bool = False,
-    observer: Observer | None = None,
+    background: Background | None = None,
+    task: Task = QUIET,
     job_id: str | None = None,
     device: DeviceName = "auto",
 ) -> ModelInfo:
@@ -66,8 +66,10 @@ def train_class(
         data: the class that the request names.
         request: how to train.
         out: folder of the model folders.
+        start: what the training goes on from, and the class as it is learnt from then; None begins anew.
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
-        observer: is told of the progress, and may stop the training.
+        background: looks for the fastest runtime beside the evaluation; None to look for it there, when it pays.
+        task: see :func:`skrd4ad.training.train.train`.
         job_id: background job it belongs to.
         device: where it is trained.
 
@@ -75,36 +77,37 @@ def train_class(
         SkrdError: what the training or the evaluation could not do; it is recorded as failed. A model that was trained
             before its evaluation failed stays, and is named in the record.
     """
-    observer = observer or Observer()
+    if (start is None) != (request.start_from is None):
+        raise ConfigError(
+            f"The training request goes on from {request.start_from}, and its start is {start}; give the start of "
+            "skrd4ad.services.improve.retrain.start_for."
+        )
+    learnt_from, begun = (data, None) if start is None else start
     asked = _asked(request, job_id=job_id)
-    info, start, whole = None, None, data
+    info = None
     try:
-        if request.start_from is not None:
-            data, start = start_of(
-                data, folder=Path(request.start_from), confirmed=request.confirmed, config=request.train
-            )
         info = train(
-            data,
+            learnt_from,
             model=request.model,
             config=request.train,
             out=out,
             source=request.source or _source_of(request),
             weights=_weights(request),
             resume=resume,
-            start=start,
-            observer=observer,
+            start=begun,
+            task=task.part(0, 0.8),
             device=device,
         )
-        if request.evaluate and not why_not_measured(info, whole) and whole.test:
-            info = _evaluate(whole, request, info, observer)
+        if request.evaluate and data.test and not task.beside(partial(why_not_measured, info, data)):
+            info = _evaluate(data, request, info, background=background, task=task.part(0.8, 1))
     except BaseException as error:
         cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
         reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
         record(
             "training cancelled" if cancelled else "training failed",
             info,
-            dataset=whole.dataset,
-            class_name=whole.name,
+            dataset=data.dataset,
+            class_name=data.name,
             details={**asked, "error": reason},
         )
         raise
@@ -112,101 +115,64 @@ def train_class(
     return info
 
 
-def submit_training(request: TrainingRequest, *, resume: bool = False) -> str:
-    """Put a training at the end of the background queue; returns the id of its job.
+def run_training(
+    request: TrainingRequest,
+    job: JobHandle,
+    *,
+    data: DatasetClass | None = None,
+    start: tuple[DatasetClass, Start] | None = None,
+    resume: bool = False,
+) -> ModelInfo:
+    """Train on a class as a background job; None for the class that the request names. The rest as in
+    :func:`train_class`."""
+    return train_class(
+        data or _data_of(request, job),
+        request,
+        out=checkpoints(),
+        start=start,
+        resume=resume,
+        background=shared_background(),
+        task=job.task,
+        job_id=job.id,
+    )
 
-    Raises:
-        StorageError: the job cannot be stored.
-    """
 
-    def work(handle: JobHandle) -> Mapping[str, Any]:
-        data = _data_of(request)
-        info = train_class(
-            data, request, out=checkpoints(), resume=resume, observer=_observer_of(handle), job_id=handle.id
-        )
-        if request.confirmed is not None:
-            _show_labelled_images(info, request, _observer_of(handle))
-        why_not = why_not_measured(info, data) if request.evaluate else ""
-        return {"folder": str(info.folder), "metrics": info.metrics, "not_measured": why_not}
-
+def title_of(request: TrainingRequest) -> str:
+    """A training in one line: the class, the teacher and how long."""
     length = f"{request.train.epochs} epochs"
     if request.train.most_steps is not None:
         length += f", at most {request.train.most_steps} steps"
-    title = f"{request.class_name} · {request.model.net} · {length}"
-    if request.start_from is not None:
-        title += f" · goes on from {Path(request.start_from).name}"
-    return queue().submit(kind=KIND, title=title, request=documents.to_plain(request), work=work)
+    return f"{request.class_name} · {request.model.net} · {length}"
 
 
-def resume_training(job_id: str) -> str:
-    """Submit the request of a job that was interrupted, cancelled or failed again, to go on from its last epoch.
-
-    Raises:
-        ConfigError: the job was no training, or has not ended.
-        DocumentError: its request is damaged.
-        StorageError: there is no such job.
-    """
-    job = queue().get(job_id)
-    if job.kind != KIND or job.active:
-        raise ConfigError(
-            f"The job {job.title!r} ({job.kind}, {job.state}) cannot be resumed; only a training that ended."
-        )
-    return submit_training(
-        documents.decode(job.request, TrainingRequest, what=f"The request of {job.title!r}"), resume=True
-    )
+def result_of(info: ModelInfo, request: TrainingRequest, data: DatasetClass) -> dict[str, Any]:
+    """The result of a training's job."""
+    why_not = why_not_measured(info, data) if request.evaluate else ""
+    return {"folder": str(info.folder), "metrics": info.metrics, "not_measured": why_not}
 
 
-def _observer_of(handle: JobHandle) -> Observer:
-    return Observer(
-        report=lambda progress: handle.report(asdict(progress)),
-        check=handle.check,
-        epoch=lambda entry: handle.point(
-            entry["epoch"], {name: value for name, value in entry.items() if name != "epoch" and value is not None}
-        ),
-    )
+def _run(request: TrainingRequest, job: JobHandle, *, resume: bool = False) -> Mapping[str, Any]:
+    data = _data_of(request, job)
+    return result_of(run_training(request, job, data=data, resume=resume), request, data)
+
+
+TRAINING = JobKind(
+    name="train", request=TrainingRequest, title=title_of, run=_run, again=partial(_run, resume=True), once=False
+)
+"""Trainings from scratch; those that go on from a model are :data:`skrd4ad.services.improve.retrain.RETRAINING`."""
 
 
 def _weights(request: TrainingRequest) -> Path | None:
     return None if request.weights is None else Path(request.weights)
 
 
-def _data_of(request: TrainingRequest) -> DatasetClass:
-    """The class to train on; without samples when labels alone are learnt from."""
-    if not request.source and request.confirmed is not None and request.start_from is not None:
-        return empty_class(read_info(Path(request.start_from)))
-    return class_of(request.source, layout=request.layout, class_name=request.class_name)
+def _data_of(request: TrainingRequest, job: JobHandle) -> DatasetClass:
+    return job.task.beside(lambda: class_of(request.source, layout=request.layout, class_name=request.class_name))
 
 
 def _source_of(request: TrainingRequest) -> str:
     """Where the data of the model lies that a training goes on from: it may be brought back there."""
     return "" if request.start_from is None else str(read_info(Path(request.start_from)).data.get("source") or "")
-
-
-def show_labelled_images(info: ModelInfo, *, weights: Path | None, observer: Observer) -> dict[str, str]:
-    """Let a model look at the labelled images of its class, so that it can be compared and its queue is filled.
-
-    Returns:
-        Why an image cannot be scored, by its digest.
-
-    Raises:
-        CheckpointError: the model folder is damaged.
-        StorageError: the database or the workspace cannot be used.
-    """
-    epochs = 0 if info.train is None else info.train.epochs
-
-    def progress(done: int, total: int) -> None:
-        observer.report(TrainProgress(phase="finishing", done=done, total=total, epoch=epochs, epochs=epochs))
-
-    images = [image for image in read_book(info).images.values() if image.score is None]
-    return score_labelled(info, images, weights=weights, progress=progress, check=observer.check)
-
-
-def _show_labelled_images(info: ModelInfo, request: TrainingRequest, observer: Observer) -> None:
-    try:
-        show_labelled_images(info, weights=_weights(request), observer=observer)
-    except SkrdError as error:
-        # the model is there: a job that is said to have failed would be repeated from its first epoch
-        log.warning("%s has not seen all labelled images: %s", info.folder, error)
 
 
 def why_not_measured(info: ModelInfo, data: DatasetClass) -> str:
@@ -218,29 +184,17 @@ def why_not_measured(info: ModelInfo, data: DatasetClass) -> str:
     return unseen_test_images(info, data)[1] if data.test else ""
 
 
-def _evaluate(data: DatasetClass, request: TrainingRequest, info: ModelInfo, observer: Observer) -> ModelInfo:
-    epochs = request.train.epochs
-
-    def report(at: Mapping[str, Any]) -> None:
-        observer.report(
-            TrainProgress(
-                phase="finishing",
-                done=at["done"],
-                total=at["total"],
-                epoch=epochs,
-                epochs=epochs,
-                step=at["words"],
-            )
-        )
-
+def _evaluate(
+    data: DatasetClass, request: TrainingRequest, info: ModelInfo, *, background: Background | None, task: Task
+) -> ModelInfo:
     stored = evaluate_class(
         info.folder,
         data,
         source=request.source or _source_of(request),
         weights=_weights(request),
         save_in_model=False,
-        report=report,
-        check=observer.check,
+        background=background,
+        task=task,
     )
     return save_metrics(info.folder, stored.summary.document())
 

@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,8 @@ from skrd4ad.model_folder.resume_state import Record, save_state
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
-from skrd4ad.training.progress import Observer, TrainProgress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.training.progress import TrainProgress
 from skrd4ad.types import DatasetClass
 
 EVALUATION_BATCH = 32
@@ -67,12 +69,14 @@ class Loop:
         holding: FeatureCache | None,
         record: Record,
         best: dict[str, Tensor],
-        observer: Observer,
+        task: Task,
     ) -> None:
         self.data, self.model, self.config, self.teacher = data, model, config, teacher
         self.student, self.optimizer = student, optimizer
         self.learning, self.holding = learning, holding
-        self.record, self.best, self.observer = record, best, observer
+        self.record, self.best = record, best
+        self._asked = task.check
+        self.task = replace(task, check=self._check)
         self._first = record.epoch
         self._waited = 0.0
 
@@ -87,7 +91,9 @@ class Loop:
         begun, before = time.monotonic(), self.record.seconds
         for epoch in range(self.record.epoch + 1, self.config.epochs + 1):
             loss = self._epoch(epoch, begun)
-            holdout = None if self.holding is None else _holdout_score(self.student, self.holding, self.config)
+            holdout = (
+                None if self.holding is None else _holdout_score(self.student, self.holding, self.config, self.task)
+            )
             if holdout is not None:
                 self._require_finite(holdout, epoch)
             self._select(epoch, holdout)
@@ -96,7 +102,9 @@ class Loop:
             entry = EpochEntry(epoch=epoch, loss=loss, holdout_score=holdout)
             self.record.history.append(entry)
             save_state(state, record=self.record, student=self.student, optimizer=self.optimizer, best=self.best)
-            self.observer.epoch(dict(entry))
+            self.task.point(
+                epoch, {name: value for name, value in entry.items() if name != "epoch" and value is not None}
+            )
 
     def _epoch(self, epoch: int, begun: float) -> float:
         self.student.train()
@@ -104,7 +112,7 @@ class Loop:
         batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
         ahead = self.learning.batches(batches)
         for step, (places, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
-            self._check()
+            self.task.check()
             done = ((epoch - 1) * len(batches) + step - 1) / (self.config.epochs * len(batches))
             for group in self.optimizer.param_groups:
                 group["lr"] = config.learning_rate * rate_factor(config.schedule, done)
@@ -125,21 +133,23 @@ class Loop:
         return total_loss(features, restored, config=self.config)
 
     def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float, begun: float) -> None:
+        self.task.check()  # a pause is not to count as time of work
         epochs = epoch - 1 - self._first + step / steps
         elapsed = max(self._elapsed(begun), 1e-9)
         last = self.record.history[-1]["holdout_score"] if self.record.history else None
-        self.observer.report(
-            TrainProgress(
+        self.task.report(
+            (epoch - 1) * steps + step,
+            self.config.epochs * steps,
+            f"epoch {epoch} of {self.config.epochs}",
+            eta_seconds=elapsed / epochs * (self.config.epochs - self._first - epochs),
+            record=TrainProgress(
                 phase="training",
-                done=step,
-                total=steps,
                 epoch=epoch - 1,
                 epochs=self.config.epochs,
                 loss=loss,
                 holdout_score=last,
                 images_per_second=((epoch - 1 - self._first) * len(self.learning) + seen) / elapsed,
-                eta_seconds=elapsed / epochs * (self.config.epochs - self._first - epochs),
-            )
+            ),
         )
 
     def _select(self, epoch: int, holdout: float | None) -> None:
@@ -166,7 +176,7 @@ class Loop:
             lambda images: model(*on_device([images], self.student)), size=self.model.image_size, normality=None
         )
         predictor = Predictor(model, info, look=look)
-        metrics = evaluate_model(predictor, self.data, check=self._check).metrics
+        metrics = evaluate_model(predictor, self.data, task=Task(check=self._check)).metrics
         if metrics.pixel_auroc is not None and metrics.aupro_paper is not None:
             return (metrics.pixel_auroc + metrics.aupro_paper) / 2
         assert metrics.image_auroc is not None, "the test set was found to hold both classes before the first epoch"
@@ -181,11 +191,11 @@ class Loop:
 
     def _check(self) -> None:
         before = time.monotonic()
-        self.observer.check()
+        self._asked()
         self._waited += time.monotonic() - before
 
     def _elapsed(self, begun: float) -> float:
-        """Seconds of work: time in which the observer made the training wait does not count."""
+        """Seconds of work: time in which the training was paused does not count."""
         return time.monotonic() - begun - self._waited
 
 
@@ -211,28 +221,34 @@ def on_device(tensors: list[Tensor], student: Student) -> list[Tensor]:
     return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
 
 
-def _batches(cache: FeatureCache, student: Student) -> Iterator[list[Tensor]]:
+def _batches(cache: FeatureCache, student: Student, task: Task) -> Iterator[list[Tensor]]:
     for features in cache.batches(torch.arange(len(cache)).split(EVALUATION_BATCH)):
+        task.check()
         yield on_device(features, student)
 
 
-def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig) -> float:
+def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig, task: Task) -> float:
     student.eval()
     total = 0.0
     with torch.inference_mode():
-        for features in _batches(holding, student):
+        for features in _batches(holding, student, task):
             total += distillation_loss(features, student(features), kind=config.loss).item() * len(features[0])
     return total / len(holding)
 
 
 def holdout_scores(
-    student: Student, holding: FeatureCache, *, size: int, normality: Normality | None = None
+    student: Student,
+    holding: FeatureCache,
+    *,
+    size: int,
+    normality: Normality | None = None,
+    task: Task = QUIET,
 ) -> list[float]:
     """Image scores of the held-out good images; puts the student into evaluation mode."""
     student.eval()
     with torch.inference_mode():
         found = [
             maps_of(features, student(features), size=size, normality=normality).scores
-            for features in _batches(holding, student)
+            for features in _batches(holding, student, task)
         ]
     return [float(score) for score in np.concatenate(found)]

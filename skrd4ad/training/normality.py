@@ -1,7 +1,5 @@
 """Fitting what is usual on good images, from the training images alone: held-out images stay for the thresholds."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -11,6 +9,7 @@ from skrd4ad.config import Fusion, ModelConfig
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.models.normality import Normality, centred_distances, patch_descriptors, squared_distances
 from skrd4ad.models.skrd import Student
+from skrd4ad.task import QUIET, Task
 
 PATCHES = 3000
 """Kept patches, at most."""
@@ -37,7 +36,7 @@ def fit_normality(
     *,
     model: ModelConfig,
     seed: int,
-    check: Callable[[], None] = lambda: None,
+    task: Task = QUIET,
 ) -> Normality | None:
     """What is usual on the training images, as the model's settings ask for it; None for the published map.
 
@@ -48,7 +47,6 @@ def fit_normality(
         learning: features of the training images.
         model: its ``fusion`` and ``retrieval``.
         seed: of the draws.
-        check: called between batches; may raise to stop.
     """
     if model.fusion == "sum":
         return None
@@ -57,9 +55,9 @@ def fit_normality(
     with torch.inference_mode():
         images = _evenly(len(learning), IMAGES)
         if not model.retrieval:
-            spread = _spread(_distances(student, learning, images, check=check))
+            spread = _spread(_distances(student, learning, images, task=task))
             return Normality(weights=(torch.tensor(SHARES["normal"][: len(spread)]) / spread).clone())
-        found = _with_patches(student, learning, images, fusion=model.fusion, generator=generator, check=check)
+        found = _with_patches(student, learning, images, fusion=model.fusion, generator=generator, task=task)
     return Normality.from_tensors({name: tensor.clone() for name, tensor in found.state_dict().items()})
 
 
@@ -70,12 +68,12 @@ def _with_patches(
     *,
     fusion: Fusion,
     generator: torch.Generator,
-    check: Callable[[], None],
+    task: Task,
 ) -> Normality:
-    pool, origin = _pooled_descriptors(learning, generator=generator, check=check)
+    pool, origin = _pooled_descriptors(learning, generator=generator, task=task)
     centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
     pool = (pool - centre) / scale
-    chosen = farthest_points(pool, PATCHES, generator=generator)
+    chosen = farthest_points(pool, PATCHES, generator=generator, task=task)
     patches, source = pool[chosen], origin[chosen]
     memory = Normality(
         weights=torch.ones(4),
@@ -85,10 +83,10 @@ def _with_patches(
         usual=torch.zeros(len(patches), 4),
         source=source,
     )
-    distances = _distances(student, learning, images, check=check)
+    distances = _distances(student, learning, images, task=task)
     described, nearest, place = [], [], []
     for places in images.split(_BATCH):
-        check()
+        task.check()
         rows = memory.standardised(patch_descriptors(learning.batch(places)))
         least, patch = _nearest_of_others(rows, patches, source, places)
         described.append(_rows(rows))
@@ -96,7 +94,7 @@ def _with_patches(
         place.append(patch)
     grid = nearest[0].shape[-2:]
     by_place = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
-    usual = _usual_at(patches, torch.cat(described), _rows(by_place))
+    usual = _usual_at(patches, torch.cat(described), _rows(by_place), task=task)
     distances.append(torch.cat(nearest))
     # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
     usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
@@ -113,7 +111,7 @@ def _with_patches(
     )
 
 
-def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -> Tensor:
+def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, task: Task = QUIET) -> Tensor:
     """Places of a subset that covers points (N, D) evenly: each next one is the farthest from those before.
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
@@ -127,6 +125,7 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -
     least = torch.full((len(low),), float("inf"))
     chosen = [0]
     for _ in range(min(len(low), count) - 1):
+        task.check()
         last = chosen[-1]
         least = torch.minimum(least, squares + squares[last] - 2 * low @ low[last])
         # a copy of a chosen point is not farther than itself
@@ -135,14 +134,12 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator) -
     return torch.tensor(chosen)
 
 
-def _pooled_descriptors(
-    learning: FeatureCache, *, generator: torch.Generator, check: Callable[[], None]
-) -> tuple[Tensor, Tensor]:
+def _pooled_descriptors(learning: FeatureCache, *, generator: torch.Generator, task: Task) -> tuple[Tensor, Tensor]:
     """Descriptors (P, D) of patches of all training images, and image, row and column (P, 3) of each."""
     pool: list[Tensor] = []
     origin: list[Tensor] = []
     for places in torch.arange(len(learning)).split(_BATCH):
-        check()
+        task.check()
         described = patch_descriptors(learning.batch(places))
         width = described.shape[3]
         share = max(1, min(described[0, 0].numel(), POOL // len(learning)))
@@ -154,11 +151,11 @@ def _pooled_descriptors(
     return torch.cat(pool)[kept], torch.cat(origin)[kept]
 
 
-def _distances(student: Student, learning: FeatureCache, images: Tensor, *, check: Callable[[], None]) -> list[Tensor]:
+def _distances(student: Student, learning: FeatureCache, images: Tensor, *, task: Task) -> list[Tensor]:
     """(N, 1, H_l, W_l) of each level on some training images."""
     batches = []
     for places in images.split(_BATCH):
-        check()
+        task.check()
         features = [level.float() for level in learning.batch(places)]
         batches.append(restoration_distances(features, student(features)))
     return [torch.cat(level) for level in zip(*batches, strict=True)]
@@ -178,15 +175,14 @@ def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, place
     return least.clamp(min=0).sqrt().reshape(len(places), 1, *grid), place.reshape(len(places), *grid)
 
 
-def _usual_at(patches: Tensor, rows: Tensor, values: Tensor) -> Tensor:
+def _usual_at(patches: Tensor, rows: Tensor, values: Tensor, *, task: Task) -> Tensor:
     """(K, M): mean of the values (P, M) of the good patches (P, D) that are nearest to each kept one."""
     near = min(NEIGHBOURS, len(rows))
-    return torch.cat(
-        [
-            values[squared_distances(part, rows).topk(near, dim=1, largest=False).indices].mean(dim=1)
-            for part in patches.split(_CHUNK)
-        ]
-    )
+    means = []
+    for part in patches.split(_CHUNK):
+        task.check()
+        means.append(values[squared_distances(part, rows).topk(near, dim=1, largest=False).indices].mean(dim=1))
+    return torch.cat(means)
 
 
 def _on_grid(level: Tensor, grid: torch.Size) -> Tensor:

@@ -1,20 +1,16 @@
-"""How a training talks to whoever started it."""
+"""What a training reports besides how far it is."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 Phase = Literal["weights", "reading", "training", "finishing"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainProgress:
-    """Where a training stands."""
+    """Where a training stands; the record of its reports."""
 
     phase: Phase
-    done: int = 0
-    """Bytes of weights, images read, or steps of this epoch."""
-    total: int = 0
     epoch: int = 0
     """Epochs done."""
     epochs: int = 0
@@ -23,17 +19,14 @@ class TrainProgress:
     holdout_score: float | None = None
     """Distillation loss on the held-out good images after the last epoch; lower is better."""
     images_per_second: float | None = None
-    eta_seconds: float | None = None
-    step: str = ""
-    """What is done now, in words; empty where phase and numbers say it."""
 
-
-@dataclass(frozen=True)
-class Observer:
-    """How a training talks to whoever started it."""
-
-    report: Callable[[TrainProgress], None] = lambda _progress: None
-    check: Callable[[], None] = lambda: None
-    """Called between steps; may wait, or raise to stop (what was done until the last full epoch is kept)."""
-    epoch: Callable[[dict[str, Any]], None] = lambda _entry: None
-    """Called after each epoch with its entry of the history."""
+    def __str__(self) -> str:
+        """The figures that are known, for the command line."""
+        parts = []
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.4f}")
+        if self.holdout_score is not None:
+            parts.append(f"held out {self.holdout_score:.4f}")
+        if self.images_per_second is not None:
+            parts.append(f"{self.images_per_second:.0f} images/s")
+        return ", ".join(parts)

@@ -1,6 +1,6 @@
 """Training of a student from good images only."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +25,17 @@ from skrd4ad.model_folder.resume_state import (
     state_file,
     unfinished_runs,
 )
-from skrd4ad.model_folder.seen_images import data_digest, split_holdout
+from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.devices import DeviceName, choose_device, training_type
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.models.weights import weights_digest
-from skrd4ad.training.loop import Loop, epoch_batches, holdout_scores, require_both_classes
+from skrd4ad.task import QUIET, Task
+from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
-from skrd4ad.training.progress import Observer, Phase, TrainProgress
+from skrd4ad.training.progress import TrainProgress
 from skrd4ad.training.warm_start import Start, read_parent, record_of_start
 from skrd4ad.types import DatasetClass, Sample
-
-__all__ = ["Observer", "Phase", "TrainProgress", "data_digest", "epoch_batches", "split_holdout", "train"]
 
 
 def train(
@@ -49,7 +48,7 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     start: Start | None = None,
-    observer: Observer | None = None,
+    task: Task = QUIET,
     device: DeviceName = "auto",
 ) -> ModelInfo:
     """Train a student on the good images of a class and write its model folder.
@@ -67,7 +66,7 @@ def train(
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
-        observer: is told of the progress, and may stop the training.
+        task: its reports have a :class:`TrainProgress`, its points are the epochs.
         device: where it is trained; see :func:`skrd4ad.models.devices.training_type` for the precision.
 
     Raises:
@@ -77,22 +76,24 @@ def train(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
         CheckpointError: the model folder or the training state cannot be written or read.
         TrainingError: the loss is no longer a finite number, or the features fit nowhere.
-        TrainingCancelled: the observer stopped it.
+        TrainingCancelled: the task ended it.
     """
-    observer = observer or Observer()
     if config.selection == "test":
         require_both_classes(data)
     if start is None:
         learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
     else:
         learn, held_out = start.split(config)
-    contents = {sample.path: image_digest(sample.path) for sample in learn + held_out}
+    contents: dict[Path, str] = {}
+    for sample in learn + held_out:
+        task.check()
+        contents[sample.path] = image_digest(sample.path)
     learn = _without_copies(learn, held_out, contents)
     config = replace(config, epochs=config.epochs_for(len(learn)))
     teacher = build_teacher(
         model.net,
         weights=weights,
-        progress=lambda n, m: observer.report(TrainProgress(phase="weights", done=n, total=m)),
+        task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
     )
     teacher_digest = weights_digest(teacher)
     parent = None if start is None else read_parent(start.folder, model=model, teacher_digest=teacher_digest)
@@ -100,7 +101,7 @@ def train(
         settings={
             "model": to_plain(model),
             "train": to_plain(config),
-            "data_digest": data_digest(learn + held_out),
+            "data_digest": content_digest("".join(sorted(contents[s.path] for s in learn + held_out))),
             # renamed files may be split and shuffled otherwise, and then a training cannot go on
             "split_digest": content_digest(
                 "".join([contents[s.path] for s in learn] + ["held out"] + [contents[s.path] for s in held_out])
@@ -124,22 +125,22 @@ def train(
         run = unfinished
         record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
 
-    def on_image(done: int) -> None:
-        observer.check()
-        observer.report(
-            TrainProgress(phase="reading", done=done, total=len(learn) + len(held_out), epochs=config.epochs)
-        )
+    reading = _recorded(
+        task.part(0.02, 0.1, "reading image {done} of {total}"), TrainProgress(phase="reading", epochs=config.epochs)
+    )
+
+    def reading_from(first: int) -> Task:
+        total = len(learn) + len(held_out)
+        return Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
 
     with (
-        cache_features(teacher, learn, image_size=model.image_size, on_image=on_image, dtype=dtype) as learning,
-        _held_out_cache(
-            teacher, held_out, image_size=model.image_size, on_image=lambda n: on_image(len(learn) + n)
-        ) as holding,
+        cache_features(teacher, learn, image_size=model.image_size, task=reading_from(0), dtype=dtype) as learning,
+        _held_out_cache(teacher, held_out, image_size=model.image_size, task=reading_from(len(learn))) as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
         reference = make_reference(
-            measure(learn + held_out, image_size=model.image_size, on_image=lambda _: observer.check()),
-            cached_embeddings((learning, holding)),
+            measure(learn + held_out, image_size=model.image_size, task=task),
+            task.beside(lambda: cached_embeddings((learning, holding))),
             image_size=model.image_size,
         )
         loop = Loop(
@@ -153,18 +154,26 @@ def train(
             holding=holding,
             record=record,
             best=best,
-            observer=observer,
+            task=task.part(0.1, 0.9),
         )
         loop.run(state_file(run))
-        observer.report(
-            TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs, total=1, eta_seconds=0.0)
+        finishing = task.part(0.9, 1, "finishing")
+        finishing.report(
+            0,
+            1,
+            eta_seconds=0.0,
+            record=TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs),
         )
         # what is fitted and stored now is in ordinary memory
         teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
-        normality = fit_normality(student, learning, model=model, seed=config.seed, check=observer.check)
-        scores = [] if holding is None else holdout_scores(student, holding, size=model.image_size, normality=normality)
+        normality = fit_normality(student, learning, model=model, seed=config.seed, task=finishing)
+        scores = (
+            []
+            if holding is None
+            else holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
+        )
 
     held_out_words = "held-out good images of training" if start is None else start.held_out_words
     info = ModelInfo(
@@ -223,6 +232,11 @@ def _unfinished(parent: Path, record: Record) -> Path | None:
     return next((run for run in runs if read_record(state_file(run)).settings == record.settings), None)
 
 
+def _recorded(task: Task, record: TrainProgress) -> Task:
+    """The task with this record in its reports."""
+    return replace(task, show=lambda at: task.show(replace(at, record=record)))
+
+
 class _NoCache:
     def __enter__(self) -> None:
         return None
@@ -232,6 +246,6 @@ class _NoCache:
 
 
 def _held_out_cache(
-    teacher: Teacher, samples: Sequence[Sample], *, image_size: int, on_image: Callable[[int], None]
+    teacher: Teacher, samples: Sequence[Sample], *, image_size: int, task: Task
 ) -> "FeatureCache | _NoCache":
-    return cache_features(teacher, samples, image_size=image_size, on_image=on_image) if samples else _NoCache()
+    return cache_features(teacher, samples, image_size=image_size, task=task) if samples else _NoCache()

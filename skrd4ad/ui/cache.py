@@ -12,8 +12,9 @@ from skrd4ad.export.runtimes import Choice, RuntimeName, by_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import classes_of, preflight
-from skrd4ad.services.inspection.runtimes import Background
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.services.inspection.runtimes import background
+from skrd4ad.task import Task
+from skrd4ad.types import DatasetClass
 
 KEPT_REPORTS = 64
 
@@ -33,12 +34,7 @@ def predictor_of(info: ModelInfo) -> Predictor:
 
 def runtime_of(info: ModelInfo) -> tuple[Choice, str]:
     """What computes for a model now, and a line about it for people."""
-    return _background().choice_for(info)
-
-
-@st.cache_resource(show_spinner=False)
-def _background() -> Background:
-    return Background()
+    return background().choice_for(info)
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model …")
@@ -57,17 +53,17 @@ def dataset_classes(source: str, layout: str) -> list[DatasetClass]:
     return classes_of(source, layout=layout)
 
 
-def doctor_report(data: Sequence[DatasetClass], *, image_size: int, progress: Progress) -> Report:
+def doctor_report(data: Sequence[DatasetClass], *, image_size: int, task: Task) -> Report:
     """The doctor's report on classes, kept as long as their files do not change.
 
-    Streamlit's own cache would record what ``progress`` draws and fail to draw it again in the next session.
+    Streamlit's own cache would record what ``task`` draws and fail to draw it again in the next session.
     """
     reports = _reports()
     key = (image_size, _state_of_files(data))
     if key not in reports:
         if len(reports) >= KEPT_REPORTS:
             reports.clear()
-        reports[key] = preflight(data, image_size=image_size, progress=progress)
+        reports[key] = preflight(data, image_size=image_size, task=task)
     return reports[key]
 
 

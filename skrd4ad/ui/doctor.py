@@ -8,6 +8,7 @@ from skrd4ad.data.doctor.examine import Finding, Report
 from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
+from skrd4ad.ui.progress_bar import progress_bar
 
 _SHOWN_PATHS = 5
 
@@ -39,14 +40,8 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
 
 
 def _examined(data: Sequence[DatasetClass], *, image_size: int) -> Report:
-    place = st.empty()
-
-    def progress(done: int, total: int) -> None:
-        place.progress(done / total, text=f"Checking file {done} of {total}")
-
-    report = doctor_report(data, image_size=image_size, progress=progress)
-    place.empty()
-    return report
+    with progress_bar("files checked") as task:
+        return doctor_report(data, image_size=image_size, task=task)
 
 
 def _in_words(finding: Finding) -> str:

@@ -1,4 +1,4 @@
-"""What surrounds every page: the way in, the model that was chosen, and the jobs that run."""
+"""What surrounds every page: the way in, the shield around its body, and the model that was chosen."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -9,18 +9,13 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.format import duration, format_number, short_moment
+from skrd4ad.format import short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.services.history import acting_as
-from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.models.list import BrokenModel, default_model, list_models
+from skrd4ad.services.models.list import BrokenModel, default_model
 from skrd4ad.ui.acting import acting_reviewer
-from skrd4ad.ui.text import progress_of
 
-POLL_SECONDS = 1.0
-SHOWN_JOBS = 3
 _FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
 
 STYLE = Path(__file__).with_name("style.css")
@@ -123,38 +118,6 @@ def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
     return next((info for info in models if str(info.folder) == chosen), None) or default_model(models)
 
 
-def sidebar() -> None:
-    """The chosen model with its limit, and the running job with its progress."""
-    with st.sidebar:
-        models, _ = list_models()
-        if (info := chosen_model(models)) is not None:
-            _model_choice(models, info)
-        shielded(_watch_jobs)
-
-
-def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
-    labels = model_labels(models)
-    folder = str(info.folder)
-    chosen = st.selectbox(
-        "Model",
-        list(labels),
-        index=list(labels).index(folder),
-        format_func=labels.__getitem__,
-        key=f"model-{folder}",
-    )
-    if chosen != folder:
-        choose_model(Path(chosen))
-        st.rerun()
-    st.caption(
-        f"{info.model.net}, {info.model.skips} skips  \n"
-        + (
-            "No limit yet: scores without verdicts"
-            if info.calibration is None
-            else f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
-        )
-    )
-
-
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     """Models by their folders in as few words as tell them apart: name or class, then day and time, then the folder."""
     names = [read_about(info.folder).name or info.class_name for info in models]
@@ -172,34 +135,3 @@ def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
         )
         for place, info in enumerate(models)
     }
-
-
-def _watch_jobs() -> None:
-    active = bool(queue().active())
-
-    @st.fragment(run_every=POLL_SECONDS if active else None)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield around the sidebar
-        shielded(lambda: _job_lines(were_active=active))
-
-    watch()
-
-
-def _job_lines(*, were_active: bool) -> None:
-    jobs = queue().active()
-    if were_active and not jobs:
-        st.rerun()
-    if jobs:
-        st.caption("Jobs")
-    for job in jobs[:SHOWN_JOBS]:
-        _job_line(job)
-    if len(jobs) > SHOWN_JOBS:
-        st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")
-
-
-def _job_line(job: JobView) -> None:
-    share, words = progress_of(job)
-    st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}")
-    eta = job.progress.get("eta_seconds")
-    if job.state == "running" and eta and not job.paused and job.wish != "cancel":
-        st.caption(f"about {duration(eta)} left")

@@ -1,53 +1,44 @@
 """Jobs as cards: what runs, what waits, what ended, and what can be done about it."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
-from skrd4ad.errors import SkrdError
 from skrd4ad.format import ago, duration, format_number, metric_name
-from skrd4ad.services import training
-from skrd4ad.services.evaluation import evaluate
+from skrd4ad.services.evaluation.compare import COMPARISON
+from skrd4ad.services.evaluation.evaluate import EVALUATION
+from skrd4ad.services.improve.retrain import training_kind
+from skrd4ad.services.job_kind import JobKind
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.labelling.exchange import import_job
-from skrd4ad.services.models import export_job
+from skrd4ad.services.labelling.exchange.import_job import IMPORT
+from skrd4ad.services.models.export_job import EXPORT
+from skrd4ad.services.training import TRAINING
 from skrd4ad.ui.charts import loss_chart, show_chart
-from skrd4ad.ui.frame import POLL_SECONDS, choose_model, shielded, show_error
+from skrd4ad.ui.frame import choose_model
+from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
 from skrd4ad.ui.text import STATES, progress_of
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
 _RESUMABLE = ("interrupted", "cancelled", "failed")
-_AGAIN: dict[str, tuple[str, Callable[[str], str]]] = {
-    training.KIND: ("Go on from its last epoch", training.resume_training),
-    evaluate.KIND: ("Evaluate once more", evaluate.repeat_evaluation),
-    export_job.KIND: ("Export once more", export_job.repeat_export),
-    import_job.KIND: ("Try again", import_job.repeat_import),
+_AGAIN: dict[str, tuple[str, JobKind[Any]]] = {
+    EVALUATION.name: ("Evaluate once more", EVALUATION),
+    COMPARISON.name: ("Compare once more", COMPARISON),
+    EXPORT.name: ("Export once more", EXPORT),
+    IMPORT.name: ("Try again", IMPORT),
 }
 """By kind of job: the button under one that did not come to its end, and what it does."""
 
 
 def watch_jobs(when_none: str) -> None:
-    """All jobs, refreshed every second while one runs; the page runs again once when the last one ends.
-
-    ``when_none`` is said when there never was a job.
-    """
-    active = bool(queue().active())
-
-    @st.fragment(run_every=POLL_SECONDS if active else None)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield of its page
-        shielded(lambda: _cards(when_none, were_active=active))
-
-    watch()
+    """All jobs; ``when_none`` is said when there never was one."""
+    follow_jobs(queue().active, lambda jobs: _cards(jobs, when_none), only_the_end=True)
 
 
-def _cards(when_none: str, *, were_active: bool) -> None:
-    jobs = queue().active()
-    if were_active and not jobs:
-        st.rerun()
+def _cards(jobs: Sequence[JobView], when_none: str) -> None:
     for job in jobs:
         _active_card(job)
     latest = queue().list(limit=SHOWN_ENDED + len(jobs))
@@ -66,7 +57,7 @@ def _active_card(job: JobView) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         st.markdown(f"**{job.title}**")
         st.progress(share, text=words)
-        if job.state == "running" and job.kind == training.KIND:
+        if job.state == "running" and job.kind == TRAINING.name:
             _figures(job)
             points = queue().points(job.id)
             epochs = int(job.progress.get("epochs") or job.request["train"]["epochs"])
@@ -75,7 +66,7 @@ def _active_card(job: JobView) -> None:
                 key=f"curve-{job.id}",
                 alt=f"Training loss and held-out score after {len(points)} of {epochs} epochs",
             )
-        _active_buttons(job)
+        job_buttons(job)
 
 
 def _figures(job: JobView) -> None:
@@ -99,18 +90,6 @@ def _number(value: float | None) -> str:
     return "–" if value is None else format_number(value)
 
 
-def _active_buttons(job: JobView) -> None:
-    with st.container(horizontal=True):
-        if job.state == "running" and job.paused:
-            if st.button("Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"):
-                _do(lambda: queue().resume_paused(job.id))
-        elif job.state == "running" and st.button("Pause", key=f"pause-{job.id}", icon=":material/pause:"):
-            _do(lambda: queue().pause(job.id))
-        label = "Cancel" if job.state == "running" else "Take out of the queue"
-        if st.button(label, key=f"cancel-{job.id}", icon=":material/close:", disabled=job.wish == "cancel"):
-            _do(lambda: queue().cancel(job.id))
-
-
 def _ended_card(job: JobView, *, can_go_on: bool) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
@@ -122,10 +101,13 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
             if job.details:
                 with st.expander("Details", key=f"job-details-{job.id}"):
                     st.code(job.details, language=None)
-        if can_go_on and job.kind in _AGAIN:
-            label, again = _AGAIN[job.kind]
+        known = _AGAIN.get(job.kind)
+        if job.kind == TRAINING.name:
+            known = ("Go on from its last epoch", training_kind(job.request))
+        if can_go_on and known is not None:
+            label, kind = known
             if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):
-                _do(lambda: again(job.id))
+                act(lambda: kind.repeat(job.id))
 
 
 def _result(job: JobView) -> None:
@@ -137,12 +119,12 @@ def _result(job: JobView) -> None:
         st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
     if result.get("not_measured"):
         st.caption(f"Not evaluated. {result['not_measured']}")
-    if job.kind == evaluate.KIND:
+    if job.kind == EVALUATION.name:
         if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))
             st.switch_page("pages/evaluate.py")
         return
-    if job.kind != training.KIND:
+    if job.kind != TRAINING.name:
         return
     folder = Path(result["folder"])
     if folder.is_dir():
@@ -151,13 +133,3 @@ def _result(job: JobView) -> None:
             st.switch_page("pages/inspect.py")
     else:
         st.caption("Its model folder is not there any more.")
-
-
-def _do(action: Callable[[], object]) -> None:
-    try:
-        action()
-    except SkrdError as error:
-        show_error(error)
-    else:
-        # the whole page, so that it starts polling when a job was added
-        st.rerun()

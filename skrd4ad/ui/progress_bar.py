@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import streamlit as st
 
 from skrd4ad.format import duration
-from skrd4ad.types import Progress
+from skrd4ad.task import Status, Task
 
 SLOW_SECONDS = 1.0
 """With less than this left, how long it takes is not said."""
@@ -16,27 +16,29 @@ STEPS = 200
 
 
 @contextmanager
-def progress_bar(what: str) -> Iterator[Progress]:
-    """A bar with a count and the time that is left; it vanishes at the end of the block.
+def progress_bar(what: str) -> Iterator[Task]:
+    """A bar with what is done and the time that is left; it vanishes at the end of the block.
 
     Args:
-        what: is counted, such as ``images``.
+        what: is counted, such as ``images``, where the work does not say itself what it does.
     """
     place = st.empty()
     start = time.monotonic()
-    shown = -1
+    shown: tuple[int, str] | None = None
 
-    def show(done: int, total: int) -> None:
+    def show(at: Status) -> None:
         nonlocal shown
-        step = done * STEPS // max(total, 1)
+        # where nothing more is counted, it is the text that says what goes on
+        step = (at.done * STEPS // max(at.total, 1), at.text if at.done >= at.total else "")
         if step == shown:
             return
         shown = step
-        left = (time.monotonic() - start) / max(done, 1) * (total - done)
+        left = (time.monotonic() - start) / max(at.done, 1) * (at.total - at.done)
         about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
-        place.progress(min(done / max(total, 1), 1.0), text=f"{done} of {total} {what}{about}")
+        text = at.text or f"{at.done:,} of {at.total:,} {what}"
+        place.progress(min(at.done / max(at.total, 1), 1.0), text=f"{text}{about}")
 
     try:
-        yield show
+        yield Task(show=show)
     finally:
         place.empty()

@@ -227,7 +227,7 @@ def test_a_waiting_evaluation_can_be_cancelled(visit, own_model: Path) -> None:
     at = visit("evaluate")
     at.button("evaluate-start").click().run()
     assert standings(fine(at)) == {"machined_disc": "waiting"}
-    cancel = next(button for button in at.button if button.label == "Cancel")
+    cancel = next(button for button in at.button if button.label == "Take out of the queue")
     cancel.click().run()
     assert standings(fine(at)) == {"machined_disc": "cancelled"}
     assert "what was known before still stands" in words(at)

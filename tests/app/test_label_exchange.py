@@ -18,7 +18,7 @@ from skrd4ad.services.labelling.exchange.store import run_import
 from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes, plan_import
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
-from skrd4ad.types import Progress
+from skrd4ad.task import Task
 from skrd4ad.ui.label import export_labels
 from tests.label_world import page_of_queue
 from tests.limits import LONG
@@ -226,11 +226,11 @@ def test_while_it_runs_its_progress_is_shown_and_it_can_be_cancelled(
 ) -> None:
     running = threading.Event()
 
-    def look(*_: object, progress: Progress, **__: object) -> None:
-        progress(3, 40)
+    def look(*_: object, task: Task, **__: object) -> None:
+        task.report(3, 40)
         running.set()
         while True:
-            progress(4, 40)
+            task.report(4, 40)
             time.sleep(0.01)
 
     monkeypatch.setattr(import_job, "plan_import", look)
@@ -242,7 +242,7 @@ def test_while_it_runs_its_progress_is_shown_and_it_can_be_cancelled(
     assert not at.exception
     assert "t.csv" in said(at)
     assert not [button for button in at.button if button.key == "exchange-check"]
-    at.button(key="exchange-cancel").click().run()
+    next(button for button in at.button if button.label == "Cancel").click().run()
     finished(at)
     assert "The check of t.csv: cancelled" in said(at)
     assert at.button(key="exchange-again")

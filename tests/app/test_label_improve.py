@@ -12,7 +12,7 @@ from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_about
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
-from skrd4ad.services.improve.retrain import plan_retraining, retrain_request, successors_of
+from skrd4ad.services.improve.retrain import plan_retraining, retrain_request, start_for, successors_of
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import train_class
 from skrd4ad.ui.label.improve import figures as label_loop_figures
@@ -98,7 +98,7 @@ def with_new_model(info: ModelInfo, tiny_data: Path) -> ModelInfo:
     known = known_of(info, data)
     plan = plan_retraining(info, known.book, known.seen)
     request = retrain_request(plan, config=replace(plan.config, epochs=1))
-    new = train_class(data, request, out=info.folder.parents[2])
+    new = train_class(data, request, start=start_for(data, request), out=info.folder.parents[2])
     score_all(new)
     return new
 

@@ -7,7 +7,6 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.documents import decode
 from skrd4ad.export.check import check_export, images_of
 from skrd4ad.export.manifest import read_export
 from skrd4ad.export.write import EXPORTS
@@ -18,7 +17,7 @@ from skrd4ad.models.skrd import build_student
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.models.export_job import ExportRequest
+from skrd4ad.services.models.export_job import EXPORT
 from skrd4ad.services.models.library import archive_model, bundle_of, note_model, rename_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.watched_folders import begin_watch
@@ -186,7 +185,7 @@ def test_an_export_is_asked_for_followed_and_judged(visit, own_model: Path) -> N
     at.number_input("models-export-flips-fp32").set_value(50.0).run()
     at.button("models-export").click().run()
     (job,) = queue().list()
-    request = decode(job.request, ExportRequest, what="it")
+    request = EXPORT.request_of(job.request)
     assert (request.settings.name, request.max_flips) == ("openvino-fp32-batch2", 0.5)
     assert queue().wait(job.id, LONG).state == "done"
     at.run()

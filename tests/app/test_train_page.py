@@ -16,6 +16,7 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.services.training import TrainingRequest
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import open_database
+from skrd4ad.task import Task
 from tests.limits import LONG
 
 
@@ -74,9 +75,9 @@ def tiny_request(folder: Path) -> TrainingRequest:
 def endless_training(monkeypatch: pytest.MonkeyPatch) -> None:
     """A training that goes on until it is cancelled."""
 
-    def go_on(*_: object, observer, **__: object) -> None:
+    def go_on(*_: object, task: Task, **__: object) -> None:
         while True:
-            observer.check()
+            task.check()
 
     monkeypatch.setattr("skrd4ad.services.training.train", go_on)
 

@@ -10,6 +10,7 @@ from skrd4ad.cli import main
 from skrd4ad.cli import train as train_command
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.history import HistoryFilter, history_page
+from skrd4ad.task import Task
 
 Run = Callable[..., tuple[int, Any]]
 TINY = ("--epochs", 1, "--image-size", 64, "--batch-size", 4, "--holdout", 0.25)
@@ -115,18 +116,18 @@ def test_resume_goes_on_after_the_last_full_epoch(
 ) -> None:
     argv = ("train", "--data", tiny_data, "--class", "machined_disc", *TINY, "--epochs", 3, "--no-evaluate")
     _, whole = as_json(*argv, "--out", tmp_path / "whole")
-    original = train_command.observer_of
+    original = train_command.train_class
 
-    def stopping(show: Any) -> Any:
-        def epoch(entry: dict[str, Any]) -> None:
-            if entry["epoch"] == 2:
-                raise KeyboardInterrupt
+    def interrupt(epoch: int, _: object) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
 
-        return original(show, epoch=epoch)
+    def stopping(*arguments: Any, **more: Any) -> Any:
+        return original(*arguments, **{**more, "task": Task(point=interrupt)})
 
-    monkeypatch.setattr(train_command, "observer_of", stopping)
+    monkeypatch.setattr(train_command, "train_class", stopping)
     assert as_json(*argv, "--out", tmp_path / "parts")[0] == 130
-    monkeypatch.setattr(train_command, "observer_of", original)
+    monkeypatch.setattr(train_command, "train_class", original)
     _, resumed = as_json(*argv, "--out", tmp_path / "parts", "--resume")
     first, second = (read_info(Path(d["models"][0]["folder"])) for d in (whole, resumed))
     assert first.digest == second.digest

@@ -9,6 +9,7 @@ from PIL import Image
 from skrd4ad.data.dataset import decoding_pool, iter_images, load_images, load_masks, vanished_regions
 from skrd4ad.data.images.read import read_image, resize_image, resize_mask
 from skrd4ad.errors import ImageError
+from skrd4ad.task import Task
 from skrd4ad.types import Sample
 
 
@@ -34,7 +35,7 @@ def test_images_come_in_the_order_of_the_samples(samples):
 
 def test_progress_counts_up_in_the_callers_thread(samples):
     seen = []
-    load_images(samples, 8, progress=lambda done, total: seen.append((done, total, threading.get_ident())))
+    load_images(samples, 8, task=Task(show=lambda at: seen.append((at.done, at.total, threading.get_ident()))))
     assert seen == [(n, 13, threading.get_ident()) for n in range(1, 14)]
 
 
@@ -42,11 +43,11 @@ def test_progress_that_raises_stops_the_loading(samples, monkeypatch):
     started = []
     monkeypatch.setattr("skrd4ad.data.dataset.read_image", lambda p: started.append(p) or np.zeros((4, 4, 3), np.uint8))
 
-    def stop(done: int, total: int) -> None:
+    def stop() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        load_images(samples * 400, 8, progress=stop)
+        load_images(samples * 400, 8, task=Task(check=stop))
     assert len(started) < len(samples) * 400
 
 

@@ -27,6 +27,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass
 
 FP32 = TOLERANCES["fp32"]
@@ -74,13 +75,13 @@ def told(expected: list[float], given: list[float], images: CheckImages, **optio
 
 
 def test_a_faithful_export_passes_with_its_figures(predictor: Predictor, export: Export, disc: DatasetClass) -> None:
-    steps: list[tuple[str, int, int]] = []
-    certificate = check_export(export, predictor, images_of(disc), threads=1, report=lambda *step: steps.append(step))
+    steps: list[Status] = []
+    certificate = check_export(export, predictor, images_of(disc), threads=1, task=Task(show=steps.append))
     n = len(disc.test)
     assert (certificate.passed, certificate.problems, certificate.verdict_flips) == (True, (), 0)
     assert (certificate.images, certificate.good, certificate.defective) == (n, 4, n - 4)
     assert certificate.data == f"{n} test images of parts/machined_disc"
-    assert steps[-1] == ("checking", n, n)
+    assert (steps[-1].text, steps[-1].share) == (f"comparing image {n} of {n}", 1.0)
     pixels, labels = load_images(disc.test, 64), [sample.label for sample in disc.test]
     right, found = predictor.batch(pixels), ExportedModel(export, threads=1).batch(pixels)
     assert certificate.auroc_torch == pytest.approx(roc_auc_score(labels, right.scores))
@@ -214,7 +215,7 @@ def test_a_check_can_be_stopped_and_then_leaves_no_certificate(
         raise TrainingCancelled("stop")
 
     with pytest.raises(TrainingCancelled):
-        check_export(export, predictor, ten, check=stop)
+        check_export(export, predictor, ten, task=Task(check=stop))
     assert read_certificate(export) is None
 
 

@@ -31,6 +31,7 @@ from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.backbones import empty_network
 from skrd4ad.models.skrd import build_model
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.model_fixtures import random_weights
 
@@ -154,12 +155,16 @@ def test_int8_learns_its_ranges_from_the_normals_alone(
         predictor,
         ExportSettings(format="openvino", precision="int8"),
         normals=disc.train,
-        report=lambda step, _done, _total: steps.append(step),
+        task=Task(show=lambda at: steps.append(at.text)),
     )
     assert read == {disc.train[place].path for place in (0, 4, 7, 11)}
     assert export.manifest.quantisation is not None
     assert export.manifest.quantisation["images"] == 4
-    assert list(dict.fromkeys(steps)) == ["tracing", "converting", "quantising"]
+    assert list(dict.fromkeys(steps)) == [
+        "reading the network's operations",
+        "converting",
+        *(f"quantising with good image {n} of 4" for n in range(1, 5)),
+    ]
     kinds = [op.get_type_name() for op in openvino.Core().read_model(export.main_file).get_ops()]
     assert kinds.count("FakeQuantize") > 40
     found, expected = ExportedModel(export, threads=1).batch(images), predictor.batch(images)
@@ -215,7 +220,7 @@ def test_a_stopped_export_leaves_nothing(
             raise TrainingCancelled("stop")
 
     with pytest.raises(TrainingCancelled):
-        export_model(predictor, ExportSettings(), out=tmp_path / "exports" / "out", check=check)
+        export_model(predictor, ExportSettings(), out=tmp_path / "exports" / "out", task=Task(check=check))
     assert not list(tmp_path.glob("exports/*"))
     assert not list(tmp_path.glob("exports/.*"))
 

@@ -11,6 +11,7 @@ from skrd4ad.errors import DataError, ImageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model, score_samples
 from skrd4ad.inference.predict import Maps, Predictor
 from skrd4ad.metrics.ranking import auroc
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 
 CONTRACT = {
@@ -70,7 +71,7 @@ def test_scores_and_maps_are_in_the_order_of_the_samples(predictor: Predictor, d
 def test_more_images_than_a_batch_are_all_scored(predictor: Predictor, disc: DatasetClass) -> None:
     samples = disc.test * 3  # 36: two batches and a part
     seen: list[tuple[int, int]] = []
-    found = score_samples(predictor, samples, progress=lambda done, total: seen.append((done, total)))
+    found = score_samples(predictor, samples, task=Task(show=lambda at: seen.append((at.done, at.total))))
     assert found.scores == pytest.approx(np.tile(found.scores[: len(disc.test)], 3), rel=1e-5)
     assert np.array_equal(found.maps.max(axis=(1, 2)), found.scores)
     assert np.array_equal(found.verdict_scores, found.scores)
@@ -158,7 +159,7 @@ def test_the_check_may_stop_an_evaluation(predictor: Predictor, disc: DatasetCla
         raise TrainingCancelled("enough")
 
     with pytest.raises(TrainingCancelled):
-        evaluate_model(predictor, disc, check=stop)
+        evaluate_model(predictor, disc, task=Task(check=stop))
 
 
 def test_maps_and_masks_above_the_budget_give_the_same_figures(

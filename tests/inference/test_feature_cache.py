@@ -9,11 +9,8 @@ from skrd4ad.errors import ConfigError, ImageError, StorageError
 from skrd4ad.inference.feature_cache import cache_features
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import memory_budget
+from skrd4ad.task import Status, Task
 from skrd4ad.types import GOOD, DatasetClass, Sample
-
-
-def nothing(_done: int) -> None:
-    return None
 
 
 def files_below(folder: Path) -> list[Path]:
@@ -25,7 +22,7 @@ def test_the_cache_holds_what_the_teacher_says_of_each_image(lite0: Teacher, dis
     samples = disc.test
     with torch.inference_mode():
         expected = lite0(load_images(samples, 64))
-    with cache_features(lite0, samples, image_size=64, on_image=nothing, budget=budget) as cache:
+    with cache_features(lite0, samples, image_size=64, budget=budget) as cache:
         assert len(cache) == len(samples)
         places = torch.tensor([3, 0, 11])
         for stored, computed in zip(cache.batch(places), expected, strict=True):
@@ -35,8 +32,8 @@ def test_the_cache_holds_what_the_teacher_says_of_each_image(lite0: Teacher, dis
 def test_features_on_disk_equal_those_in_memory_bit_for_bit(lite0: Teacher, disc: DatasetClass) -> None:
     everything = torch.arange(len(disc.train))
     with (
-        cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=0) as on_disk,
-        cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=2**30) as in_memory,
+        cache_features(lite0, disc.train, image_size=64, budget=0) as on_disk,
+        cache_features(lite0, disc.train, image_size=64, budget=2**30) as in_memory,
     ):
         assert on_disk.mapped
         assert not in_memory.mapped
@@ -48,12 +45,12 @@ def test_the_budget_is_taken_to_the_byte(lite0: Teacher, disc: DatasetClass) -> 
     with torch.inference_mode():
         needed = sum(4 * f.numel() for f in lite0(load_images(disc.train, 64)))
     for budget, mapped in ((needed, False), (needed - 1, True)):
-        with cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=budget) as cache:
+        with cache_features(lite0, disc.train, image_size=64, budget=budget) as cache:
             assert cache.mapped is mapped
 
 
 def test_no_file_is_left_behind_while_open_or_after(lite0: Teacher, disc: DatasetClass, home: Path) -> None:
-    with cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=0):
+    with cache_features(lite0, disc.train, image_size=64, budget=0):
         assert files_below(home) == []  # without a name, so that killing the process frees the space too
     assert files_below(home) == []
 
@@ -65,22 +62,22 @@ def test_an_unreadable_image_is_named_and_leaves_no_file(
     broken.write_bytes(b"no image")
     samples = [*disc.train, Sample(path=broken, split="train", label=0, defect_type=GOOD)]
     with pytest.raises(ImageError, match=r"broken\.png"):
-        cache_features(lite0, samples, image_size=64, on_image=nothing, budget=0)
+        cache_features(lite0, samples, image_size=64, budget=0)
     assert files_below(home) == []
 
 
 def test_the_observer_may_stop_the_reading(lite0: Teacher, disc: DatasetClass) -> None:
-    def stop(done: int) -> None:
-        raise KeyboardInterrupt(done)
+    def stop(_: Status) -> None:
+        raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        cache_features(lite0, disc.train, image_size=64, on_image=stop, budget=0)
+        cache_features(lite0, disc.train, image_size=64, task=Task(show=stop), budget=0)
 
 
 def test_images_done_are_counted_up_to_their_number(lite0: Teacher, disc: DatasetClass) -> None:
     counted: list[int] = []
     samples = disc.train + disc.test
-    with cache_features(lite0, samples, image_size=64, on_image=counted.append):
+    with cache_features(lite0, samples, image_size=64, task=Task(show=lambda at: counted.append(at.done))):
         assert counted == sorted(set(counted))
         assert counted[-1] == len(samples)
 
@@ -101,7 +98,7 @@ def test_the_variable_decides_without_a_budget(
     lite0: Teacher, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKRD4AD_CACHE_MB", "0")
-    with cache_features(lite0, disc.train, image_size=64, on_image=nothing) as cache:
+    with cache_features(lite0, disc.train, image_size=64) as cache:
         assert cache.mapped
 
 
@@ -110,7 +107,7 @@ def test_a_disk_that_is_too_small_is_said_before_reading(
 ) -> None:
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(StorageError, match="SKRD4AD_HOME to a larger disk"):
-        cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
+        cache_features(lite0, disc.train, image_size=64, task=Task(show=pytest.fail), budget=0)
 
 
 def test_a_disk_that_fills_up_is_an_error_and_not_a_crash(
@@ -121,17 +118,17 @@ def test_a_disk_that_fills_up_is_an_error_and_not_a_crash(
 
     monkeypatch.setattr("os.posix_fallocate", full)
     with pytest.raises(StorageError, match="No space left on device"):
-        cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
+        cache_features(lite0, disc.train, image_size=64, task=Task(show=pytest.fail), budget=0)
 
 
 def test_a_workspace_that_is_a_file_is_said_with_the_remedy(lite0: Teacher, disc: DatasetClass, home: Path) -> None:
     home.write_text("a file")
     with pytest.raises(StorageError, match="SKRD4AD_HOME"):
-        cache_features(lite0, disc.train, image_size=64, on_image=pytest.fail, budget=0)
+        cache_features(lite0, disc.train, image_size=64, task=Task(show=pytest.fail), budget=0)
 
 
 def test_a_batch_is_a_copy_that_training_may_change(lite0: Teacher, disc: DatasetClass) -> None:
-    with cache_features(lite0, disc.train, image_size=64, on_image=nothing, budget=0) as cache:
+    with cache_features(lite0, disc.train, image_size=64, budget=0) as cache:
         before = cache.batch(torch.tensor([0]))[0].clone()
         cache.batch(torch.tensor([0]))[0].zero_()
         assert np.array_equal(cache.batch(torch.tensor([0]))[0].numpy(), before.numpy())
@@ -141,10 +138,8 @@ def test_a_batch_is_a_copy_that_training_may_change(lite0: Teacher, disc: Datase
 def test_features_in_bf16_take_half_the_room_and_come_in_order(lite0: Teacher, disc: DatasetClass, budget: int) -> None:
     order = [torch.tensor([5, 1]), torch.tensor([0]), torch.tensor([7, 2, 3])]
     with (
-        cache_features(lite0, disc.train, image_size=64, on_image=nothing) as exact,
-        cache_features(
-            lite0, disc.train, image_size=64, on_image=nothing, budget=budget, dtype=torch.bfloat16
-        ) as rounded,
+        cache_features(lite0, disc.train, image_size=64) as exact,
+        cache_features(lite0, disc.train, image_size=64, budget=budget, dtype=torch.bfloat16) as rounded,
     ):
         assert rounded.mapped is (budget == 0)
         read = list(rounded.batches(order))

@@ -15,6 +15,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import wants_tiles
 from skrd4ad.inference.reference import Reference, read_reference
 from skrd4ad.inference.tiling import OVERLAP, predict_tiled, tile_grid, tile_weights
+from skrd4ad.task import Task
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass, Sample
 
@@ -150,8 +151,7 @@ def test_progress_and_check_are_called(cloth: tuple[Predictor, Reference]) -> No
         cloth[0],
         sheet()[:200, :200],
         tile_pixels=(S, S),
-        progress=lambda *each: seen.append(each),
-        check=lambda: checks.append(None),
+        task=Task(show=lambda at: seen.append((at.done, at.total)), check=lambda: checks.append(None)),
     )
     assert seen == [(8, 16), (16, 16)]
     assert len(checks) == 2

@@ -10,6 +10,7 @@ from skrd4ad.errors import ConfigError, DataError, TrainingCancelled
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval, bootstrap, paired_differences, resamples
 from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.metrics.replicates import PIXEL_NAMES, count_pixels, draw_image_figures, draw_pixel_figures, rank_images
+from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet
 
 
@@ -297,7 +298,7 @@ def test_an_empty_test_set_has_no_intervals():
 
 def test_progress_counts_all_replicates_and_a_check_may_stop():
     seen: list[tuple[int, int]] = []
-    bootstrap(a_set(), replicates=30, progress=lambda done, total: seen.append((done, total)))
+    bootstrap(a_set(), replicates=30, task=Task(show=lambda at: seen.append((at.done, at.total))))
     # all images, and once more for the one type of defect
     assert seen[0] == (0, 60)
     assert seen[-1] == (60, 60)
@@ -306,7 +307,7 @@ def test_progress_counts_all_replicates_and_a_check_may_stop():
         raise TrainingCancelled("enough")
 
     with pytest.raises(TrainingCancelled):
-        bootstrap(a_set(), replicates=30, check=stop)
+        bootstrap(a_set(), replicates=30, task=Task(check=stop))
 
 
 def test_wrong_requests_are_refused():

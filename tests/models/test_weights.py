@@ -14,6 +14,7 @@ from skrd4ad.errors import WeightsError
 from skrd4ad.models import weights
 from skrd4ad.models.backbones import teacher_spec
 from skrd4ad.models.weights import load_weights, weights_digest
+from skrd4ad.task import Task
 
 WAYS = ("--weights FILE", "SKRD4AD_WEIGHTS_DIR", "internet", "--net efficientnet_lite0")
 
@@ -81,7 +82,7 @@ def assert_names_all_ways(message: str, file: str) -> None:
 
 def test_download_reports_progress_and_is_kept(server: Server, cache: Path, published: str) -> None:
     calls: list[tuple[int, int]] = []
-    first = load_weights("res18", progress=lambda done, total: calls.append((done, total)))
+    first = load_weights("res18", task=Task(show=lambda at: calls.append((at.done, at.total))))
     assert calls[-1] == (len(server.body), len(server.body))
     assert [done for done, _ in calls] == sorted(done for done, _ in calls)
     assert [path.name for path in cache.iterdir()] == [published]

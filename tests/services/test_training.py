@@ -9,14 +9,15 @@ import pytest
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
-from skrd4ad.documents import decode, to_plain
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, StorageError, TrainingCancelled
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
+from skrd4ad.services.improve.retrain import RETRAINING
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
-from skrd4ad.training.train import Observer
+from skrd4ad.services.training import TRAINING, TrainingRequest, train_class
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 
@@ -48,22 +49,20 @@ def recorded() -> list[tuple[str, str | None, str]]:
     return [(entry.what, details_of(entry).get("error"), entry.model_folder) for entry in entries]
 
 
-class StopAfterOneEpoch(Observer):
-    """Asks for an end at the first check after the first epoch."""
+def stop_after_one_epoch() -> Task:
+    """Ends the work at the first check after the first epoch."""
+    stop: list[int] = []
 
-    def __init__(self) -> None:
-        stop: list[bool] = []
+    def check() -> None:
+        if stop:
+            raise TrainingCancelled("Stopped on request.")
 
-        def check() -> None:
-            if stop:
-                raise TrainingCancelled("Stopped on request.")
-
-        super().__init__(check=check, epoch=lambda _entry: stop.append(True))
+    return Task(check=check, point=lambda epoch, _: stop.append(epoch))
 
 
 def test_a_request_survives_its_json_form(request_: TrainingRequest) -> None:
     asked = replace(request_, weights="w.pth", layout="mvtec", evaluate=False)
-    assert decode(json.loads(json.dumps(to_plain(asked))), TrainingRequest, what="it") == asked
+    assert TRAINING.request_of(json.loads(json.dumps(to_plain(asked)))) == asked
 
 
 @pytest.mark.parametrize(
@@ -77,14 +76,14 @@ def test_a_request_survives_its_json_form(request_: TrainingRequest) -> None:
 )
 def test_a_damaged_request_is_refused(request_: TrainingRequest, change: dict[str, Any]) -> None:
     with pytest.raises(DocumentError):
-        decode({**to_plain(request_), **change}, TrainingRequest, what="The request")
+        TRAINING.request_of({**to_plain(request_), **change})
 
 
 def test_a_request_without_a_class_is_refused(request_: TrainingRequest) -> None:
     values = to_plain(request_)
     del values["class_name"]
-    with pytest.raises(DocumentError, match="The request is damaged"):
-        decode(values, TrainingRequest, what="The request")
+    with pytest.raises(DocumentError, match="is damaged: "):
+        TRAINING.request_of(values)
 
 
 def test_a_training_is_in_the_history_with_all_that_was_asked_and_measured(
@@ -96,7 +95,7 @@ def test_a_training_is_in_the_history_with_all_that_was_asked_and_measured(
     assert (entry.what, entry.who, entry.dataset, entry.class_name) == ("trained", "Ada", "parts", "machined_disc")
     assert (entry.model_folder, entry.model_digest) == (str(info.folder), info.digest)
     details = details_of(entry)
-    asked = json.loads(json.dumps(request_.to_dict()))
+    asked = json.loads(json.dumps(to_plain(request_)))
     assert details["config"] == {"model": asked["model"], "train": asked["train"]}
     assert (details["source"], details["metrics"]) == (request_.source, info.metrics)
     assert entry.at[:19] >= details["started_at"][:19]
@@ -131,7 +130,7 @@ def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_s
     again = replace(
         request_, start_from=str(first.folder), train=replace(request_.train, holdout=0.0, selection="last")
     )
-    job = queue().wait(submit_training(again), LONG)
+    job = queue().wait(RETRAINING.submit(again), LONG)
     assert (job.state, job.error) == ("done", None)
     assert job.result is not None and job.result["metrics"] is None
     assert job.result["not_measured"].startswith("All 12 test images of machined_disc are ones that this model was")
@@ -173,7 +172,7 @@ def test_a_failure_is_recorded_and_goes_on_upwards(
         raise error
 
     with pytest.raises(type(error)):
-        train_class(data, request_, out=world / "models", observer=Observer(check=stop))
+        train_class(data, request_, out=world / "models", task=Task(check=stop))
     assert recorded() == [(f"training {state}", reason, "")]
 
 
@@ -195,7 +194,7 @@ def test_a_resumed_training_trains_only_what_is_left(
 ) -> None:
     out = world / "models"
     with pytest.raises(TrainingCancelled):
-        train_class(data, request_, out=out, observer=StopAfterOneEpoch())
+        train_class(data, request_, out=out, task=stop_after_one_epoch())
     assert list(find_models(out)) == []
     epochs: list[int] = []
     info = train_class(
@@ -203,7 +202,7 @@ def test_a_resumed_training_trains_only_what_is_left(
         request_,
         out=out,
         resume=True,
-        observer=Observer(epoch=lambda entry: epochs.append(entry["epoch"])),
+        task=Task(point=lambda epoch, _: epochs.append(epoch)),
     )
     assert epochs == [2]
     assert [entry["epoch"] for entry in info.history] == [1, 2]
@@ -211,12 +210,12 @@ def test_a_resumed_training_trains_only_what_is_left(
 
 
 def test_a_background_training_leaves_its_model_its_curve_and_its_figures(request_: TrainingRequest) -> None:
-    job = queue().wait(submit_training(request_), LONG)
+    job = queue().wait(TRAINING.submit(request_), LONG)
     assert (job.state, job.error) == ("done", None)
     assert job.result is not None
     assert read_info(Path(job.result["folder"])).metrics == job.result["metrics"]
     assert [point["step"] for point in queue().points(job.id)] == [1, 2]
-    assert decode(job.request, TrainingRequest, what="it") == request_
+    assert TRAINING.request_of(job.request) == request_
     assert [what for what, _, _ in recorded()] == ["trained"]
 
 
@@ -224,7 +223,7 @@ def test_a_background_training_reads_nothing_outside_the_data_roots(
     request_: TrainingRequest, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(world))
-    job = queue().wait(submit_training(request_), LONG)
+    job = queue().wait(TRAINING.submit(request_), LONG)
     assert job.state == "failed"
     assert job.error is not None
     assert "outside the folders" in job.error
@@ -233,7 +232,7 @@ def test_a_background_training_reads_nothing_outside_the_data_roots(
 def test_a_job_whose_data_is_gone_fails_with_a_reason(request_: TrainingRequest, world: Path, tiny_data: Path) -> None:
     copy = Path(shutil.copytree(tiny_data, world / "data"))
     (copy / "machined_disc").rename(copy / "renamed")
-    job = queue().wait(submit_training(replace(request_, source=str(copy))), LONG)
+    job = queue().wait(TRAINING.submit(replace(request_, source=str(copy))), LONG)
     assert (job.state, job.error) == (
         "failed",
         f"The class machined_disc is not in {copy} any more; there are: renamed.",
@@ -244,16 +243,16 @@ def test_a_job_that_ended_early_goes_on_from_its_last_epoch(
     request_: TrainingRequest, data: DatasetClass, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(TrainingCancelled):
-        train_class(data, request_, out=world / "models", observer=StopAfterOneEpoch())
+        train_class(data, request_, out=world / "models", task=stop_after_one_epoch())
 
     def fail(*_: object, **__: object) -> None:
         raise SkrdError("A power cut.")
 
     with monkeypatch.context() as patched:
         patched.setattr("skrd4ad.services.training.train", fail)
-        lost = queue().wait(submit_training(request_), LONG)
+        lost = queue().wait(TRAINING.submit(request_), LONG)
     assert lost.state == "failed"
-    again = queue().wait(resume_training(lost.id), LONG)
+    again = queue().wait(TRAINING.repeat(lost.id), LONG)
     assert again.state == "done"
     assert [point["step"] for point in queue().points(again.id)] == [2]
 
@@ -262,6 +261,6 @@ def test_only_a_training_that_ended_can_be_resumed(request_: TrainingRequest) ->
     other = queue().submit(kind="evaluate", title="figures", request={}, work=lambda _: {})
     queue().wait(other, LONG)
     with pytest.raises(ConfigError, match="'figures'"):
-        resume_training(other)
+        TRAINING.repeat(other)
     with pytest.raises(StorageError):
-        resume_training("nobody")
+        TRAINING.repeat("nobody")

@@ -26,6 +26,7 @@ from skrd4ad.model_folder.info import WEIGHTS, ModelInfo
 from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import Student, build_student
 from skrd4ad.models.teachers import Teacher
+from skrd4ad.task import Task
 from skrd4ad.training import normality as fitting
 from skrd4ad.training.normality import farthest_points, fit_normality
 from skrd4ad.types import DatasetClass
@@ -43,7 +44,7 @@ def student() -> Student:
 
 @pytest.fixture(scope="module")
 def learning(lite0: Teacher, disc: DatasetClass) -> FeatureCache:
-    return cache_features(lite0, disc.train, image_size=64, on_image=lambda _: None)
+    return cache_features(lite0, disc.train, image_size=64)
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_agreement_differs_in_shares_and_floors_alone(student: Student, learning
 def test_an_image_that_gave_all_patches_is_compared_with_none_of_them(
     student: Student, lite0: Teacher, disc: DatasetClass, few: None
 ) -> None:
-    with cache_features(lite0, disc.train[:1], image_size=64, on_image=lambda _: None) as one:
+    with cache_features(lite0, disc.train[:1], image_size=64) as one:
         found = fitted(student, one)
     assert all(torch.isfinite(tensor).all() for tensor in found.state_dict().values())
 
@@ -152,7 +153,7 @@ def test_fitting_may_be_stopped(student: Student, learning: FeatureCache) -> Non
         raise TrainingCancelled("stop")
 
     with pytest.raises(TrainingCancelled):
-        fit_normality(student, learning, model=PATCHES, seed=0, check=check)
+        fit_normality(student, learning, model=PATCHES, seed=0, task=Task(check=check))
 
 
 def test_published_map_fits_nothing(student: Student, learning: FeatureCache) -> None:

@@ -27,7 +27,7 @@ from skrd4ad.model_folder.resume_state import (
     state_file,
     unfinished_runs,
 )
-from skrd4ad.training.train import Observer, TrainProgress
+from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 
@@ -39,27 +39,28 @@ def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
     return a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
-def stop_after(epochs: int) -> Observer:
-    def end(entry: dict[str, object]) -> None:
-        if entry["epoch"] == epochs:
+def stop_after(epochs: int) -> Task:
+    def end(epoch: int, _: object) -> None:
+        if epoch == epochs:
             raise TrainingCancelled("enough")
 
-    return Observer(epoch=end)
+    return Task(point=end)
 
 
-def stop_within(epoch: int) -> Observer:
+def stop_within(epoch: int) -> Task:
     """Stops between the first and the second step of an epoch."""
     reached: list[bool] = []
 
-    def report(progress: TrainProgress) -> None:
-        if progress.phase == "training" and (progress.epoch + 1, progress.done) == (epoch, 1):
+    def show(at: Status) -> None:
+        steps = at.total // 3  # of an epoch
+        if at.record.phase == "training" and at.done == (epoch - 1) * steps + 1:
             reached.append(True)
 
     def check() -> None:
         if reached:
             raise TrainingCancelled("enough")
 
-    return Observer(report=report, check=check)
+    return Task(show=show, check=check)
 
 
 def states_below(folder: Path) -> list[Path]:
@@ -75,12 +76,12 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
     weights_of: WeightsOf,
     tmp_path: Path,
     selection: str,
-    stop: Callable[[int], Observer],
+    stop: Callable[[int], Task],
     epoch: int,
     done: int,
 ) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(out=tmp_path / "a", observer=stop(epoch), selection=selection)
+        train_disc(out=tmp_path / "a", task=stop(epoch), selection=selection)
     (state,) = states_below(tmp_path / "a")
     assert read_record(state).epoch == done
 
@@ -89,7 +90,7 @@ def test_a_resumed_training_ends_as_an_uninterrupted_one(
         out=tmp_path / "a",
         resume=True,
         selection=selection,
-        observer=Observer(epoch=lambda e: later.append(e["epoch"])),
+        task=Task(point=lambda epoch, _: later.append(epoch)),
     )
     whole = train_disc(out=tmp_path / "b", selection=selection)
     assert later == list(range(done + 1, 4))
@@ -113,7 +114,7 @@ def test_the_best_epoch_survives_an_interruption(
     scores = iter([1.0, 2.0, 3.0])
     monkeypatch.setattr("skrd4ad.training.loop._holdout_score", lambda *_: next(scores))
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(2))
+        train_disc(task=stop_after(2))
     resumed = train_disc(resume=True)
     assert resumed.selected_epoch == 1
     monkeypatch.undo()
@@ -122,17 +123,17 @@ def test_the_best_epoch_survives_an_interruption(
 
 def test_progress_of_a_resumed_training_counts_all_epochs(train_disc: Train) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(2))
-    seen: list[TrainProgress] = []
-    train_disc(resume=True, observer=Observer(report=seen.append))
-    training = [p for p in seen if p.phase == "training"]
-    assert {(p.epoch, p.epochs) for p in training} == {(2, 3)}
+        train_disc(task=stop_after(2))
+    seen: list[Status] = []
+    train_disc(resume=True, task=Task(show=seen.append))
+    training = [p for p in seen if p.record.phase == "training"]
+    assert {(p.record.epoch, p.record.epochs) for p in training} == {(2, 3)}
     assert all(p.eta_seconds is not None and p.eta_seconds >= 0 for p in training)
 
 
 def test_without_resume_an_unfinished_training_is_left_alone(train_disc: Train, tmp_path: Path) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(1))
+        train_disc(task=stop_after(1))
     (state,) = states_below(tmp_path)
     before = state.read_bytes()
     info = train_disc()
@@ -150,10 +151,10 @@ def test_a_state_with_other_settings_is_passed_over(
     train_disc: Train, tmp_path: Path, change: dict[str, float]
 ) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(1))
+        train_disc(task=stop_after(1))
     (state,) = states_below(tmp_path)
     epochs: list[int] = []
-    train_disc(resume=True, observer=Observer(epoch=lambda e: epochs.append(e["epoch"])), **change)
+    train_disc(resume=True, task=Task(point=lambda epoch, _: epochs.append(epoch)), **change)
     assert epochs[0] == 1
     assert state.exists()
 
@@ -164,21 +165,21 @@ def test_a_state_of_other_data_is_passed_over(
 ) -> None:
     root = Path(shutil.copytree(disc.root, tmp_path / "parts" / disc.name)).parent
     with pytest.raises(TrainingCancelled):
-        train_disc(data=find_classes(root)[0], observer=stop_after(1))
+        train_disc(data=find_classes(root)[0], task=stop_after(1))
     images = sorted((root / disc.name / "train" / "good").iterdir())
     if change == "renamed":
         images[0].rename(images[0].with_name("zzz.png"))  # another order, so another split
     else:
         shutil.copy(disc.test[0].path, images[0])
     epochs: list[int] = []
-    train_disc(data=find_classes(root)[0], resume=True, observer=Observer(epoch=lambda e: epochs.append(e["epoch"])))
+    train_disc(data=find_classes(root)[0], resume=True, task=Task(point=lambda epoch, _: epochs.append(epoch)))
     assert epochs[0] == 1
 
 
 @pytest.mark.parametrize("damage", [b"", b"not tensors at all", None])
 def test_a_damaged_state_is_an_error_that_names_it(train_disc: Train, tmp_path: Path, damage: bytes | None) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(1))
+        train_disc(task=stop_after(1))
     (state,) = states_below(tmp_path)
     state.write_bytes(state.read_bytes()[:-100] if damage is None else damage)
     with pytest.raises(CheckpointError) as caught:
@@ -192,7 +193,7 @@ def test_a_damaged_state_is_an_error_that_names_it(train_disc: Train, tmp_path: 
 @pytest.mark.parametrize("kind", ["missing tensor", "unknown tensor", "unknown moment"])
 def test_a_state_with_other_tensors_is_an_error_that_names_it(train_disc: Train, tmp_path: Path, kind: str) -> None:
     with pytest.raises(TrainingCancelled):
-        train_disc(observer=stop_after(1))
+        train_disc(task=stop_after(1))
     (state,) = states_below(tmp_path)
     tensors, record = load_file(state), read_record(state)
     if kind == "missing tensor":
@@ -218,7 +219,7 @@ def test_a_process_that_died_before_it_removed_its_state_leaves_a_complete_run(
 def test_a_new_run_never_takes_the_name_of_an_unfinished_one(train_disc: Train, tmp_path: Path) -> None:
     for _ in range(3):
         with pytest.raises(TrainingCancelled):
-            train_disc(observer=stop_after(1))
+            train_disc(task=stop_after(1))
     assert len(states_below(tmp_path)) == 3
 
 
@@ -229,6 +230,7 @@ import torch
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.training.train import train
+from skrd4ad.task import Status, Task
 
 torch.set_num_threads(1)
 replace, states = Path.replace, []

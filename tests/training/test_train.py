@@ -19,9 +19,9 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import CARD, find_models, read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest, split_holdout
+from skrd4ad.task import Status, Task
 from skrd4ad.training import train as train_module
-from skrd4ad.training.loop import rate_factor
-from skrd4ad.training.train import Observer, TrainProgress, epoch_batches
+from skrd4ad.training.loop import epoch_batches, rate_factor
 from skrd4ad.types import DatasetClass
 
 Train = Callable[..., ModelInfo]
@@ -287,7 +287,7 @@ def test_paper_mode_is_refused_at_once_when_the_test_set_has_one_class(
 ) -> None:
     data = replace(disc, samples=disc.train + tuple(s for s in disc.test if s.label == label))
     with pytest.raises(DataError, match="needs both"):
-        train_disc(data=data, selection="test", observer=Observer(report=pytest.fail))
+        train_disc(data=data, selection="test", task=Task(show=pytest.fail))
 
 
 def test_by_default_nothing_is_chosen_on_the_test_set() -> None:
@@ -322,42 +322,52 @@ def test_res_1_2_and_3_are_three_models(train_disc: Train, weights_of: WeightsOf
 
 
 def test_progress_goes_through_its_phases_in_order(train_disc: Train) -> None:
-    seen: list[TrainProgress] = []
+    seen: list[Status] = []
     entries: list[dict[str, Any]] = []
-    info = train_disc(epochs=3, observer=Observer(report=seen.append, epoch=entries.append))
-    assert [phase for phase, _ in itertools.groupby(p.phase for p in seen)] == ["reading", "training", "finishing"]
+    task = Task(show=seen.append, point=lambda epoch, values: entries.append({"epoch": epoch, **values}))
+    info = train_disc(epochs=3, task=task)
+    assert [phase for phase, _ in itertools.groupby(p.record.phase for p in seen)] == [
+        "reading",
+        "training",
+        "finishing",
+    ]
     assert tuple(entries) == info.history
     assert [entry["epoch"] for entry in entries] == [1, 2, 3]
 
-    reading = [p for p in seen if p.phase == "reading"]
+    reading = [p for p in seen if p.record.phase == "reading"]
     assert (reading[-1].done, reading[-1].total) == (12, 12)
 
-    training = [p for p in seen if p.phase == "training"]
-    assert [(p.epoch, p.done, p.total) for p in training] == [(e, step, 2) for e in range(3) for step in (1, 2)]
-    assert all(p.epochs == 3 for p in training)
-    assert all(p.images_per_second is not None and p.images_per_second > 0 for p in training)
+    training = [p for p in seen if p.record.phase == "training"]
+    assert [(p.record.epoch, p.done, p.total) for p in training] == [(step // 2, step + 1, 6) for step in range(6)]
+    assert [p.text for p in training][::2] == ["epoch 1 of 3", "epoch 2 of 3", "epoch 3 of 3"]
+    assert all(p.record.epochs == 3 for p in training)
+    assert all(p.record.images_per_second is not None and p.record.images_per_second > 0 for p in training)
+    shares = [p.share for p in seen]
+    assert shares == sorted(shares) and shares[-1] <= 1
     assert all(p.eta_seconds is not None and p.eta_seconds >= 0 for p in training)
     assert training[-1].eta_seconds == pytest.approx(0, abs=1e-6)
-    assert [training[1].loss, training[3].loss] == [info.history[0]["loss"], info.history[1]["loss"]]
-    assert training[0].holdout_score is None
-    assert training[2].holdout_score == info.history[0]["holdout_score"]
+    assert [training[1].record.loss, training[3].record.loss] == [info.history[0]["loss"], info.history[1]["loss"]]
+    assert training[0].record.holdout_score is None
+    assert training[2].record.holdout_score == info.history[0]["holdout_score"]
 
 
-def test_time_spent_waiting_for_the_observer_does_not_count(train_disc: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_time_spent_in_a_pause_does_not_count(train_disc: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [0.0]
     monkeypatch.setattr("skrd4ad.training.loop.time", SimpleNamespace(monotonic=lambda: clock[0]))
-    reports: list[TrainProgress] = []
+    reports: list[Status] = []
 
     def wait() -> None:
         clock[0] += 3600
 
-    def work(progress: TrainProgress) -> None:
+    def work(at: Status) -> None:
         clock[0] += 1
-        reports.append(progress)
+        reports.append(at)
 
-    info = train_disc(epochs=2, observer=Observer(report=work, check=wait))
+    info = train_disc(epochs=2, task=Task(show=work, check=wait))
     assert info.training_seconds == 4  # 2 epochs of 2 steps
-    assert [p.eta_seconds for p in reports if p.phase == "training"][2] == pytest.approx(2 / 3)  # 2 s for 1.5 epochs
+    assert [p.eta_seconds for p in reports if p.record.phase == "training"][2] == pytest.approx(
+        2 / 3
+    )  # 2 s for 1.5 epochs
 
 
 # failures
@@ -367,19 +377,19 @@ def test_a_file_in_place_of_the_folder_is_said_before_training(train_disc: Train
     out = tmp_path / "occupied"
     out.write_text("a file")
     with pytest.raises(CheckpointError, match="cannot be written"):
-        train_disc(out=out, observer=Observer(report=pytest.fail))
+        train_disc(out=out, task=Task(show=pytest.fail))
     assert out.read_text() == "a file"
 
 
 def test_a_state_that_cannot_be_written_is_a_checkpoint_error(train_disc: Train, tmp_path: Path) -> None:
-    def block(progress: TrainProgress) -> None:
+    def block(at: Status) -> None:
         folder = tmp_path / "out" / "parts" / "machined_disc"
-        if progress.phase == "training" and folder.is_dir():
+        if at.record.phase == "training" and folder.is_dir():
             folder.rmdir()
             folder.write_text("a file")
 
     with pytest.raises(CheckpointError, match=r"training\.safetensors cannot be written"):
-        train_disc(observer=Observer(report=block))
+        train_disc(task=Task(show=block))
     assert list(find_models(tmp_path / "out")) == []
 
 
@@ -396,7 +406,7 @@ def test_a_model_folder_that_cannot_be_written_leaves_no_half_folder_and_keeps_t
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
     assert len(left) == 1
     assert left[0].endswith(".training.safetensors")
-    resumed = train_disc(epochs=2, resume=True, observer=Observer(epoch=pytest.fail))
+    resumed = train_disc(epochs=2, resume=True, task=Task(point=lambda *_: pytest.fail("trained")))
     assert same(weights_of(resumed), weights_of(train_disc(epochs=2)))
 
 

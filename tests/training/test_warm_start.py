@@ -16,7 +16,8 @@ from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.resume_state import unfinished_runs
 from skrd4ad.model_folder.seen_images import split_holdout, unseen_samples
-from skrd4ad.training.train import Observer, train
+from skrd4ad.task import QUIET, Task
+from skrd4ad.training.train import train
 from skrd4ad.training.warm_start import Start
 from skrd4ad.types import DatasetClass, Sample
 
@@ -51,7 +52,7 @@ def go_on(parent: ModelInfo) -> GoOn:
         out: Path,
         *,
         resume: bool = False,
-        observer: Observer | None = None,
+        task: Task = QUIET,
         model: ModelConfig = parent.model,
         **changes: Any,
     ) -> ModelInfo:
@@ -64,18 +65,18 @@ def go_on(parent: ModelInfo) -> GoOn:
             source="tests",
             start=start,
             resume=resume,
-            observer=observer,
+            task=task,
         )
 
     return run
 
 
-def stop_after(epochs: int) -> Observer:
-    def end(entry: dict[str, Any]) -> None:
-        if entry["epoch"] == epochs:
+def stop_after(epochs: int) -> Task:
+    def end(epoch: int, _: object) -> None:
+        if epoch == epochs:
             raise TrainingCancelled("enough")
 
-    return Observer(epoch=end)
+    return Task(point=end)
 
 
 def test_a_trained_student_begins_where_it_stood(
@@ -121,7 +122,7 @@ def test_an_interrupted_training_goes_on_as_an_uninterrupted_one(
 ) -> None:
     whole = go_on(disc, start, tmp_path / "whole", epochs=2)
     with pytest.raises(TrainingCancelled):
-        go_on(disc, start, tmp_path / "parts", epochs=2, observer=stop_after(1))
+        go_on(disc, start, tmp_path / "parts", epochs=2, task=stop_after(1))
     again = go_on(disc, start, tmp_path / "parts", epochs=2, resume=True)
     assert again.digest == whole.digest and again.history == whole.history
     assert again.data["learnt"] == whole.data["learnt"]
@@ -132,7 +133,7 @@ def test_a_training_with_another_start_is_not_gone_on_with(
     go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path, other: str
 ) -> None:
     with pytest.raises(TrainingCancelled):
-        go_on(disc, start, tmp_path / "out", epochs=2, observer=stop_after(1))
+        go_on(disc, start, tmp_path / "out", epochs=2, task=stop_after(1))
     changed: Start | None = None
     if other == "parent":
         changed = replace(start, folder=go_on(disc, None, tmp_path / "other", epochs=1, seed=9).folder)

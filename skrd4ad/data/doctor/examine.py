@@ -6,22 +6,22 @@ from collections.abc import Sequence
 
 from skrd4ad.data.doctor.checks import ImageFacts, check_class, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, Finding, Report
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass
 
 __all__ = ["ClassSummary", "Finding", "Report", "examine"]
 
 
-def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, progress: Progress | None = None) -> Report:
+def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Task = QUIET) -> Report:
     """Read every image and mask of the classes once, and report.
 
-    ``image_size`` is the side that training would resize to. ``progress`` counts images.
+    ``image_size`` is the side that training would resize to.
     """
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
 
     def advance() -> None:
-        if progress is not None:
-            progress(next(done), total)
+        task.report(next(done), total)
 
     summaries: list[ClassSummary] = []
     findings: list[Finding] = []

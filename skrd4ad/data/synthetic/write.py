@@ -18,7 +18,8 @@ from skrd4ad.data.synthetic import blister, disc, fabric
 from skrd4ad.data.synthetic.canvas import generator, photograph
 from skrd4ad.errors import DataError
 from skrd4ad.paths import workspace
-from skrd4ad.types import GOOD, DatasetClass, Progress, Split
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import GOOD, DatasetClass, Split
 
 TOLERANCE = 5
 """A pixel belongs to the mask where defect and defect-free rendering of the same part differ by more grey levels
@@ -78,7 +79,7 @@ def write_synthetic(
     per_defect: int = 12,
     size: int = 256,
     seed: int = 0,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> list[DatasetClass]:
     """Write classes (default: all) in the MVTec layout and return them; a folder written before is replaced."""
     names = sorted(SYNTHETIC_CLASSES if classes is None else set(classes))
@@ -104,8 +105,7 @@ def write_synthetic(
                 if defect_type != GOOD:
                     mask_file = fresh / name / "ground_truth" / defect_type / f"{number:03d}_mask.png"
                     _write_png(mask_file, mask.astype(np.uint8) * 255)
-                if progress is not None:
-                    progress(done, len(jobs))
+                task.report(done, len(jobs))
             (fresh / MARKER).write_text(json.dumps(made_of), encoding="utf-8")
             if root.exists():
                 root.rename(fresh.with_name("old"))  # goes with the temporary folder
@@ -115,12 +115,12 @@ def write_synthetic(
     return _read(root)
 
 
-def synthetic_classes(progress: Progress | None = None) -> list[DatasetClass]:
+def synthetic_classes(task: Task = QUIET) -> list[DatasetClass]:
     """The default classes, drawn on first use into the workspace's ``datasets/synthetic``."""
     root = workspace() / "datasets" / "synthetic"
     with _DRAWING_DEFAULT:
         if _version_of(root) != VERSION:
-            return write_synthetic(root, progress=progress)
+            return write_synthetic(root, task=task)
     return _read(root)
 
 

@@ -19,7 +19,8 @@ from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.scores import Distributions, ScoredImage, score_distributions
 from skrd4ad.services.calibration.threshold_choice import METHODS, Choice, Way, thresholds_of
 from skrd4ad.services.history import What, record
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass
 
 __all__ = [
     "Choice",
@@ -158,7 +159,7 @@ def recalibrate(
     note: str = "",
     data: DatasetClass | None = None,
     weights: Path | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> ModelInfo:
     """Thresholds for a false-reject rate from new good images; the model itself stays as it is.
 
@@ -173,7 +174,6 @@ def recalibrate(
         note: why, or anything a reader should know.
         data: the class the model was trained on, to leave out images it has learnt from.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with images done and total.
 
     Raises:
         ConfigError: a rate is outside what is allowed, or nobody is named.
@@ -185,7 +185,7 @@ def recalibrate(
         raise DataError("There are no new good images; give some that the model has not learnt from.")
     choice = Choice(way="rate", rate=rate, review_rate=review_rate)
     unlabelled = None if data is None else replace(data, samples=())
-    found = score_distributions(folder, data, labelled=unlabelled, normals=given, weights=weights, progress=progress)
+    found = score_distributions(folder, data, labelled=unlabelled, normals=given, weights=weights, task=task)
     return save(propose(found, choice), who=who, note=note)
 
 

@@ -17,7 +17,8 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import learnt_and_held_out
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
-from skrd4ad.types import GOOD, WHOLE, DatasetClass, Progress, Sample
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import GOOD, WHOLE, DatasetClass, Sample
 
 BATCH = 16
 
@@ -81,7 +82,7 @@ def score_distributions(
     normals: Sequence[Path] = (),
     surface: ScoringMask | None = None,
     weights: Path | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> Distributions:
     """Scores of held-out good images and of labelled images.
 
@@ -97,7 +98,6 @@ def score_distributions(
         surface: which pixels count; None for the surface of the current calibration. Under another one the held-out
             images of training are scored again, which needs ``data``.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with images done and total while images are scored.
 
     Raises:
         CheckpointError: this is no model folder, or it is damaged.
@@ -130,7 +130,7 @@ def score_distributions(
     source = data if labelled is None else labelled
     shown = () if source is None else source.test if labelled is None else source.samples
     labelled_samples = _not_learnt(list(shown), learnt, warnings, what="labelled images")
-    predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, progress=progress)
+    predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, task=task)
     of_good, of_labelled = predictions[: len(good)], predictions[len(good) :]
     normal_scores = tuple(sorted(each.score for each in of_good)) if kept is None else kept.scores
     warnings += _tile_warning(of_good, "good images") + _tile_warning(of_labelled, "labelled images")
@@ -185,7 +185,7 @@ def _kept(info: ModelInfo) -> _Kept | None:
 
 
 def _predictions(
-    info: ModelInfo, samples: Sequence[Sample], mask: ScoringMask, *, weights: Path | None, progress: Progress | None
+    info: ModelInfo, samples: Sequence[Sample], mask: ScoringMask, *, weights: Path | None, task: Task
 ) -> list[StoredPrediction]:
     """In the order of the samples.
 
@@ -195,12 +195,11 @@ def _predictions(
     files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
     load = partial(Predictor.load, info.folder, weights=weights)
     found: list[StoredPrediction] = []
-    for prediction in PredictionStore(info, mask).predictions(files, load, batch=BATCH):
+    for prediction in PredictionStore(info, mask).predictions(files, load, batch=BATCH, task=task):
         if isinstance(prediction, ImageError):
             raise prediction
         found.append(prediction)
-        if progress is not None:
-            progress(len(found), len(files))
+        task.report(len(found), len(files))
     return found
 
 

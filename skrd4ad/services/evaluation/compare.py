@@ -1,6 +1,6 @@
 """Two evaluations side by side on the same images: what differs, by how much, and how sure that is."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,24 +17,23 @@ from skrd4ad.services.evaluation.compare_settings import SettingDifference, sett
 from skrd4ad.services.evaluation.evaluate import load_evaluation
 from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.job_kind import JobKind
 from skrd4ad.services.jobs.handle import JobHandle
-from skrd4ad.services.jobs.queue import queue
-from skrd4ad.types import EvaluationSet, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import EvaluationSet
 
 __all__ = [
+    "COMPARISON",
     "Comparison",
+    "ComparisonRequest",
     "ImageChange",
     "SettingDifference",
     "compare",
     "find_comparison",
     "settings_that_differ",
-    "submit_comparison",
     "to_dict",
 ]
 
-KIND = "compare"
-"""Kind of the background jobs; their progress is as that of evaluations, with the phase ``compare``; their result holds
-``a`` and ``b``, the keys of the evaluations."""
 FORMAT = 1
 
 
@@ -70,16 +69,13 @@ def compare(
     a: StoredEvaluation,
     b: StoredEvaluation,
     *,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> Comparison:
     """Compare two evaluations on their common images; a comparison made before is only loaded.
 
     Args:
         a: the first, to compare with.
         b: the second; differences above 0 are in its favour.
-        progress: called with steps done and total.
-        check: called between steps; may raise to stop.
 
     Raises:
         DataError: they have no image in common, or the common ones are all good or all defective.
@@ -88,12 +84,10 @@ def compare(
     pairs = common_images(a, b)
     differences = _kept_differences(a, b)
     if differences is None:
-        (set_a, metrics_a), (set_b, metrics_b) = (
-            _part(stored, [pair[side] for pair in pairs]) for side, stored in enumerate((a, b))
+        (set_a, metrics_a), (set_b, metrics_b) = task.beside(
+            lambda: [_part(stored, [pair[side] for pair in pairs]) for side, stored in enumerate((a, b))]
         )
-        differences = paired_differences(
-            set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, progress=progress, check=check
-        )
+        differences = paired_differences(set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, task=task)
         _keep_differences(a, b, differences)
     return _comparison(a, b, pairs, differences)
 
@@ -109,24 +103,26 @@ def find_comparison(a: StoredEvaluation, b: StoredEvaluation) -> Comparison | No
     return None if differences is None else _comparison(a, b, pairs, differences)
 
 
-def submit_comparison(a: str, b: str) -> str:
-    """Put a comparison of two finished evaluations, by their keys, into the background queue; returns the job's id.
+@dataclass(frozen=True, kw_only=True)
+class ComparisonRequest:
+    """Two finished evaluations to compare, by their keys."""
 
-    Raises:
-        StorageError: the job cannot be stored, or one of the evaluations is gone.
-    """
-    first, second = _loaded(a), _loaded(b)
+    a: str
+    b: str
 
-    def work(handle: JobHandle) -> Mapping[str, Any]:
-        def progress(done: int, total: int) -> None:
-            words = f"comparing: drawing {done} of {total}"
-            handle.report({"phase": "compare", "done": done, "total": total, "share": done / total, "words": words})
 
-        compare(_loaded(a), _loaded(b), progress=progress, check=handle.check)
-        return {"a": a, "b": b}
+def _title(request: ComparisonRequest) -> str:
+    first, second = (_loaded(key).summary.model_folder.name for key in (request.a, request.b))
+    return f"Comparison of {first} and {second}"
 
-    title = f"Comparison of {first.summary.model_folder.name} and {second.summary.model_folder.name}"
-    return queue().submit(kind=KIND, title=title, request={"a": a, "b": b}, work=work)
+
+def _run(request: ComparisonRequest, job: JobHandle) -> Mapping[str, Any]:
+    compare(_loaded(request.a), _loaded(request.b), task=job.task.part(0, 1, "comparing: drawing {done} of {total}"))
+    return asdict(request)
+
+
+COMPARISON = JobKind(name="compare", request=ComparisonRequest, title=_title, run=_run)
+"""Its result holds ``a`` and ``b``, the keys of the evaluations."""
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

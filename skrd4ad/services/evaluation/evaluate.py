@@ -4,45 +4,37 @@ A finished evaluation is found by the digests of the model, its teacher, what co
 smallest region of the calibration; its limits do not matter) and the data (contents of images and masks, labels).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad import documents
-from skrd4ad.errors import ConfigError
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of, is_embedded
 from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, evaluation_key
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.run import Report, measure
+from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
-from skrd4ad.services.inspection.runtimes import Wish
-from skrd4ad.services.jobs.queue import JobHandle, queue
-from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.inspection.runtimes import Background, Wish, background
+from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.queue import JobHandle
+from skrd4ad.task import QUIET, Status, Task
 from skrd4ad.types import DatasetClass
 
 __all__ = [
+    "EVALUATION",
     "EvaluatedImage",
     "EvaluationRequest",
     "EvaluationSummary",
     "StoredEvaluation",
-    "active_evaluations",
     "delete_evaluation",
     "evaluate_class",
     "find_evaluation",
     "list_evaluations",
     "load_evaluation",
-    "repeat_evaluation",
-    "submit_evaluation",
 ]
-
-KIND = "evaluate"
-"""Kind of the background jobs. Their progress holds ``phase`` (weights, images, metrics, intervals, storing), ``done``,
-``total``, ``share`` (0 to 1 over all phases) and ``words`` ("scoring image 12 of 40"). Their result holds ``key``,
-``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to be computed)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,68 +53,42 @@ class EvaluationRequest:
     """Measure even if the same was measured before."""
 
 
-def submit_evaluation(request: EvaluationRequest) -> str:
-    """Put an evaluation at the end of the background queue; returns the id of its job. Several may wait.
-
-    An evaluation of the same request that waits or runs already is not doubled: its id is returned.
-
-    Raises:
-        StorageError: the job cannot be stored.
-    """
-    for job in active_evaluations():
-        if job.request == documents.to_plain(request) and job.wish != "cancel":
-            return job.id
-
-    def work(handle: JobHandle) -> Mapping[str, Any]:
-        data = class_of(request.source, layout=request.layout, class_name=request.class_name)
-        reused = True
-
-        def report(snapshot: Mapping[str, Any]) -> None:
-            nonlocal reused
-            reused = False
-            handle.report(snapshot)
-
-        stored = evaluate_class(
-            Path(request.model),
-            data,
-            source=request.source,
-            weights=None if request.weights is None else Path(request.weights),
-            again=request.again,
-            report=report,
-            check=handle.check,
-        )
-        summary = stored.summary
-        return {
-            "key": summary.key,
-            "model_folder": summary.model_folder,
-            "dataset": summary.dataset,
-            "class_name": summary.class_name,
-            "metrics": {**asdict(summary.metrics), "test_selected": summary.test_selected},
-            "reused": reused,
-        }
-
-    title = f"Evaluation of {request.class_name} · {Path(request.model).name}"
-    return queue().submit(kind=KIND, title=title, request=documents.to_plain(request), work=work)
+def _title(request: EvaluationRequest) -> str:
+    return f"Evaluation of {request.class_name} · {Path(request.model).name}"
 
 
-def repeat_evaluation(job_id: str) -> str:
-    """Submit the request of a job that was interrupted, cancelled or failed once more.
+def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
+    data = job.task.beside(lambda: class_of(request.source, layout=request.layout, class_name=request.class_name))
+    reused = True
 
-    Raises:
-        ConfigError: the job was no evaluation, or has not ended.
-        StorageError: there is no such job.
-    """
-    job = queue().get(job_id)
-    if job.kind != KIND or job.active:
-        raise ConfigError(
-            f"The job {job.title!r} ({job.kind}, {job.state}) cannot be repeated; only an evaluation that ended."
-        )
-    return submit_evaluation(documents.decode(job.request, EvaluationRequest, what=f"The request of {job.title!r}"))
+    def show(at: Status) -> None:
+        nonlocal reused
+        reused = False
+        job.task.show(at)
+
+    stored = evaluate_class(
+        Path(request.model),
+        data,
+        source=request.source,
+        weights=None if request.weights is None else Path(request.weights),
+        again=request.again,
+        background=background(),
+        task=replace(job.task, show=show),
+    )
+    summary = stored.summary
+    return {
+        "key": summary.key,
+        "model_folder": summary.model_folder,
+        "dataset": summary.dataset,
+        "class_name": summary.class_name,
+        "metrics": {**asdict(summary.metrics), "test_selected": summary.test_selected},
+        "reused": reused,
+    }
 
 
-def active_evaluations() -> list[JobView]:
-    """Evaluations that run or wait, oldest first, of every process."""
-    return [job for job in queue().active() if job.kind == KIND]
+EVALUATION = JobKind(name="evaluate", request=EvaluationRequest, title=_title, run=_run)
+"""Its result holds ``key``, ``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to
+be computed)."""
 
 
 def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | None:
@@ -182,8 +148,8 @@ def evaluate_class(
     wish: Wish | None = None,
     again: bool = False,
     save_in_model: bool = True,
-    report: Report | None = None,
-    check: Callable[[], None] | None = None,
+    background: Background | None = None,
+    task: Task = QUIET,
 ) -> StoredEvaluation:
     """Measure a model on a class here and now, and keep what was found; what is known already is only loaded.
 
@@ -195,8 +161,7 @@ def evaluate_class(
         wish: runtime and device, None for the fastest in fp32; all of them give the same figures.
         again: measure even if the same was measured before.
         save_in_model: store the figures in the model folder too when the data is the model's own test set.
-        report: is told of the progress; see ``KIND``.
-        check: called often; may raise to stop.
+        background: looks for the fastest runtime beside this; None to look for it here, when it pays.
 
     Raises:
         CheckpointError: this is no model folder, or it is damaged.
@@ -205,13 +170,15 @@ def evaluate_class(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     info = read_info(folder)
-    contents = contents_of(info, data)
+    contents = contents_of(info, data, task)
     known = None if again else read_evaluation(evaluation_key(info, contents))
     if known is not None:
         stored = as_it_is_now(known, info, data, contents)
     else:
         opened = source if is_embedded(source) else str(Path(source).absolute())
-        stored = measure(folder, data, contents, source=opened, weights=weights, wish=wish, report=report, check=check)
+        stored = measure(
+            folder, data, contents, source=opened, weights=weights, wish=wish, background=background, task=task
+        )
     document = stored.summary.document()
     if save_in_model and stored.summary.own_test_set and info.metrics != document:
         save_metrics(folder, document)

@@ -11,6 +11,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest, unseen_samples
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
 
 FORMAT = 2
@@ -30,24 +31,25 @@ class Contents:
     """Of contents, labels, types and masks; names and order do not matter."""
 
 
-def contents_of(info: ModelInfo, data: DatasetClass) -> Contents:
+def contents_of(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> Contents:
     """Contents of the test images of a class; a file is read again only when its size or time of change differs.
 
     Raises:
         ImageError: a file cannot be read.
     """
-    samples = unseen_samples(info, data.test)
-    images = tuple(image_digest(sample.path) for sample in samples)
-    # a mask beside a good image is not looked at by any metric
-    masks = tuple(
-        image_digest(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None
-        for sample in samples
-    )
+    samples = unseen_samples(info, data.test, task)
+    images: list[str] = []
+    masks: list[str | None] = []
+    for sample in samples:
+        images.append(image_digest(sample.path))
+        # a mask beside a good image is not looked at by any metric
+        masks.append(image_digest(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None)
+        task.check()
     lines = [
         "|".join((image, str(sample.label), sample.defect_type, mask or "-"))
         for image, mask, sample in zip(images, masks, samples, strict=True)
     ]
-    return Contents(samples, images, masks, _digest(sorted(lines)))
+    return Contents(samples, tuple(images), tuple(masks), _digest(sorted(lines)))
 
 
 def evaluation_key(info: ModelInfo, contents: Contents) -> str:

@@ -1,12 +1,8 @@
 """One evaluation from beginning to end: score, measure, draw again, keep."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
 
-from skrd4ad.format import fetching_weights
 from skrd4ad.inference.evaluate import Evaluation, evaluate_model
 from skrd4ad.inference.scoring import scoring_mask_digest
 from skrd4ad.metrics.bootstrap import Bootstrap, bootstrap
@@ -17,22 +13,12 @@ from skrd4ad.services.evaluation.key import Contents, evaluation_key, is_own_tes
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.store import write_evaluation
 from skrd4ad.services.inspection.predictions import PredictionStore
-from skrd4ad.services.inspection.runtimes import Wish, open_predictor
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.services.inspection.runtimes import Background, Wish, open_predictor
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass
 
-Report = Callable[[Mapping[str, Any]], None]
-"""Is told how far an evaluation is: ``phase``, ``done``, ``total``, ``share`` and ``words``."""
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
 """What is kept of what a model records of its training data."""
-Phase = Literal["weights", "images", "metrics", "intervals", "storing"]
-_SHARES: dict[Phase, tuple[float, float]] = {
-    "weights": (0.0, 0.05),
-    "images": (0.05, 0.7),
-    "metrics": (0.7, 0.75),
-    "intervals": (0.75, 0.97),
-    "storing": (0.97, 1.0),
-}
-"""Where each phase begins and ends, of the whole."""
 
 
 def measure(
@@ -43,68 +29,40 @@ def measure(
     source: str,
     weights: Path | None = None,
     wish: Wish | None = None,
-    report: Report | None = None,
-    check: Callable[[], None] | None = None,
+    background: Background | None = None,
+    task: Task = QUIET,
 ) -> StoredEvaluation:
     """Measure a model on a class and keep what was found, in place of what was known before.
 
     Arguments and errors as for :func:`.evaluate.evaluate_class`; ``contents`` are those of the class.
     """
-    steps = _Steps(report, check)
-    steps.begin("weights", "loading the model")
-    predictor = open_predictor(
-        folder,
-        wish or Wish(),
-        images=[sample.path for sample in data.test],
-        exact=True,
-        weights=weights,
-        progress=steps.of("weights", fetching_weights),
+    task.report(0, 0, "loading the model")
+    # reading weights and compiling a graph ask nobody
+    predictor = task.beside(
+        lambda: open_predictor(
+            folder,
+            wish or Wish(),
+            images=[sample.path for sample in data.test],
+            exact=True,
+            weights=weights,
+            background=background,
+            task=task.part(0, 0.05),
+        )
     )
     info, store = predictor.info, PredictionStore(predictor.info, runtime=predictor.runtime)
-
-    images = steps.of("images", lambda done, total: f"scoring image {done} of {total}")
-
-    def scored(done: int, total: int) -> None:
-        images(done, total)
-        if done == total:
-            steps.begin("metrics", "measuring")
-
-    evaluation = evaluate_model(predictor, data, record=store.recorded, progress=scored, check=check)
-    steps.check()
-    curves = curves_of(evaluation.data)
-    steps.begin("intervals", "drawing the images again for intervals")
-    intervals = bootstrap(
-        evaluation.data,
-        progress=steps.of("intervals", lambda done, total: f"intervals: drawing {done} of {total}"),
-        check=check,
+    evaluation = evaluate_model(predictor, data, record=store.recorded, task=task.part(0.05, 0.75))
+    curves = task.beside(lambda: curves_of(evaluation.data))
+    intervals = bootstrap(evaluation.data, task=task.part(0.75, 0.97, "intervals: drawing {done} of {total}"))
+    storing = task.part(0.97, 1)
+    storing.report(0, 0, "storing")
+    # reads the training images, to tell whether these are the model's own
+    summary = storing.beside(
+        lambda: _summary(
+            info, data, contents, source=source, mask=store.mask, evaluation=evaluation, intervals=intervals
+        )
     )
-    steps.begin("storing", "storing")
-    summary = _summary(info, data, contents, source=source, mask=store.mask, evaluation=evaluation, intervals=intervals)
-    kept = _images(data, contents, evaluation)
-    return write_evaluation(summary, images=kept, curves=curves, data=evaluation.data)
-
-
-@dataclass(frozen=True)
-class _Steps:
-    report: Report | None
-    check_: Callable[[], None] | None
-
-    def begin(self, phase: Phase, words: str) -> None:
-        self._tell(phase, 0, 0, words)
-        self.check()
-
-    def of(self, phase: Phase, words: Callable[[int, int], str]) -> Progress:
-        return lambda done, total: self._tell(phase, done, total, words(done, total))
-
-    def check(self) -> None:
-        if self.check_ is not None:
-            self.check_()
-
-    def _tell(self, phase: Phase, done: int, total: int, words: str) -> None:
-        if self.report is not None:
-            start, end = _SHARES[phase]
-            share = start + (end - start) * (min(done / total, 1.0) if total else 0.0)
-            self.report({"phase": phase, "done": done, "total": total, "share": round(share, 4), "words": words})
+    kept = storing.beside(lambda: _images(data, contents, evaluation))
+    return write_evaluation(summary, images=kept, curves=curves, data=evaluation.data, task=storing)
 
 
 def _summary(

@@ -19,6 +19,7 @@ from skrd4ad.files import locked, new_folder, write_json
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.result import IGNORED, MAPS, MASKS, EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
 
 FORMAT = 2
@@ -49,6 +50,7 @@ def write_evaluation(
     images: tuple[EvaluatedImage, ...],
     curves: Mapping[CurveName, Curve],
     data: EvaluationSet,
+    task: Task = QUIET,
 ) -> StoredEvaluation:
     """Keep an evaluation under its key, in place of one that is there, in one go.
 
@@ -70,11 +72,13 @@ def write_evaluation(
                 shutil.rmtree(left, ignore_errors=True)
             with new_folder(folder) as temporary:
                 np.save(temporary / MAPS, data.maps.astype(np.float32, copy=False), allow_pickle=False)
+                task.check()
                 if data.masks is not None:
                     packed = np.packbits(data.masks.reshape(len(images), -1), axis=1)
                     np.save(temporary / MASKS, packed, allow_pickle=False)
                 if data.ignored is not None:
                     np.save(temporary / IGNORED, data.ignored, allow_pickle=False)
+                task.check()
                 write_json(temporary / IMAGES, _Details(images, tuple(curves.values())), indent=None)
                 write_json(temporary / SUMMARY, summary, format=FORMAT, indent=None)
     except CheckpointError as error:

@@ -17,7 +17,7 @@ from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.labelled_images import LabelledImage
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Status, Task
 
 MOST_PIXELS = 12_000_000
 """Pixels of all maps together that figures are taken from: 183 images of 256x256. More would take longer than a person
@@ -76,7 +76,7 @@ def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[l
 
 
 def pixel_figures(
-    info: ModelInfo, images: Sequence[LabelledImage], *, drawn: bool = False, progress: Progress | None = None
+    info: ModelInfo, images: Sequence[LabelledImage], *, drawn: bool = False, task: Task = QUIET
 ) -> PixelFigures:
     """Pixel figures of a model on good images and on defects with a mask; maps that are not kept yet are made.
 
@@ -86,7 +86,7 @@ def pixel_figures(
     """
     store = PredictionStore(info)
     missing = [image for image in images if not store.has_map(image.digest)]
-    problems = score_labelled(info, missing, progress=progress)
+    problems = score_labelled(info, missing, task=task)
     size = info.model.image_size
     maps, masks, n_masks, left_out = [], [], 0, list(problems.values())
     for image in images:
@@ -205,11 +205,11 @@ class PixelWorker:
                     del self._wanted[question]
 
     def _answer(self, question: _Question, request: _FigureRequest) -> _FigureResult:
-        def progress(done: int, total: int) -> None:
-            self._progress[question] = (done, total)
+        def show(at: Status) -> None:
+            self._progress[question] = (at.done, at.total)
 
         try:
-            figures = pixel_figures(request.info, request.images, drawn=request.drawn, progress=progress)
+            figures = pixel_figures(request.info, request.images, drawn=request.drawn, task=Task(show=show))
             return _FigureResult(request.key, figures, None)
         except SkrdError as error:
             return _FigureResult(request.key, None, str(error))

@@ -1,31 +1,45 @@
 """Retraining with images that people labelled good: what it would learn from, and the job that does it."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from skrd4ad.config import TrainConfig
-from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.errors import ConfigError, DataError, SkrdError
 from skrd4ad.format import plural
+from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import Seen
-from skrd4ad.services.improve.agreement import LabelBook
+from skrd4ad.services.datasets import class_of
+from skrd4ad.services.improve.agreement import LabelBook, read_book
 from skrd4ad.services.improve.retrain_data import (
     FEWEST_ALONE,
     ConfirmedNormal,
     ConfirmedNormals,
+    empty_class,
     keep_confirmed,
     role_of,
+    start_of,
     too_few_alone,
 )
-from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import stored_path
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.models.list import list_models, predecessor_digest
-from skrd4ad.services.training import TrainingRequest, submit_training
+from skrd4ad.services.training import TRAINING, TrainingRequest, result_of, run_training, title_of
+from skrd4ad.task import Task
+from skrd4ad.training.warm_start import Start
+from skrd4ad.types import DatasetClass
 
 EPOCHS_SHARE = 1 / 3
 LEARNING_RATE_SHARE = 0.4
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,13 +174,72 @@ def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -
     """
     if active_retrainings(plan.info):
         raise ConfigError(f"{plan.info.folder.name} is being retrained already. Wait for it, or cancel it first.")
-    return submit_training(retrain_request(plan, config=config))
+    return RETRAINING.submit(retrain_request(plan, config=config))
+
+
+def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClass, Start] | None:
+    """What a request goes on from, and the class as it is learnt from then; None where it begins anew.
+
+    Raises:
+        SkrdError: as :func:`skrd4ad.services.improve.retrain_data.start_of`.
+    """
+    if request.start_from is None:
+        return None
+    return start_of(data, folder=Path(request.start_from), confirmed=request.confirmed, config=request.train)
+
+
+def _title(request: TrainingRequest) -> str:
+    return f"{title_of(request)} · goes on from {Path(str(request.start_from)).name}"
+
+
+def _run(request: TrainingRequest, job: JobHandle, *, resume: bool = False) -> Mapping[str, Any]:
+    folder = Path(str(request.start_from))
+    data = (
+        empty_class(read_info(folder))
+        if not request.source and request.confirmed is not None
+        else class_of(request.source, layout=request.layout, class_name=request.class_name)
+    )
+    # reads all images, to tell which were learnt from
+    start = job.task.beside(lambda: start_for(data, request))
+    info = run_training(request, job, data=data, start=start, resume=resume)
+    if request.confirmed is not None:
+        _score_labelled(info, weights=request.weights, task=job.task)
+    return result_of(info, request, data)
+
+
+def _score_labelled(info: ModelInfo, *, weights: str | None, task: Task) -> None:
+    """Let the new model look at the labelled images of its class, so that it can be compared and its queue is filled.
+
+    What fails is only logged, a cancel too: the model is there, and a job that is said to have failed would be
+    repeated from its first epoch.
+    """
+    try:
+        images = [image for image in read_book(info).images.values() if image.score is None]
+        part = task.part(0, 1, "scoring labelled image {done} of {total}")
+        score_labelled(info, images, weights=None if weights is None else Path(weights), task=part)
+    except SkrdError as error:
+        log.warning("%s has not seen all labelled images: %s", info.folder, error)
+
+
+RETRAINING = JobKind(
+    name=TRAINING.name,
+    request=TrainingRequest,
+    title=_title,
+    run=_run,
+    again=partial(_run, resume=True),
+    once=False,
+)
+"""Trainings that go on from a model; for the database and the pages they are trainings."""
+
+
+def training_kind(request: Mapping[str, Any]) -> JobKind[TrainingRequest]:
+    """Which of the two kinds a training's request, in its JSON form, is of."""
+    return TRAINING if request.get("start_from") is None else RETRAINING
 
 
 def active_retrainings(info: ModelInfo) -> list[JobView]:
     """Jobs that run or wait and go on from a model, oldest first."""
-    folder = str(info.folder)
-    return [job for job in queue().active() if job.request.get("start_from") == folder]
+    return RETRAINING.active(start_from=str(info.folder))
 
 
 def successors_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -> list[ModelInfo]:

@@ -20,6 +20,7 @@ from skrd4ad.inference.tiling import Tiling
 from skrd4ad.regions import muted_map, region_mask
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.inspection.predictions import PredictionStore
+from skrd4ad.task import QUIET, Task
 from skrd4ad.types import WHOLE, Prediction, Region
 from skrd4ad.visualize import overlay, resize_map
 
@@ -33,7 +34,7 @@ def inspect_images(
     threshold: float | None = None,
     tiling: Tiling = "auto",
     batch: int = BATCH,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order, whose scores are kept; an unreadable image gives one with its error.
 
@@ -41,10 +42,10 @@ def inspect_images(
         predictor: the model.
         sources: the images.
         threshold: limit to use instead of the model's; nothing is for review then, and no calibration is named.
-        tiling, batch, check: see :func:`skrd4ad.inference.predictions.predict_images`.
+        tiling, batch, task: see :func:`skrd4ad.inference.predictions.predict_images`.
     """
     limits = limits_of(predictor.info, threshold)
-    found = predict_images(predictor, sources, limits=limits, tiling=tiling, batch=batch, check=check)
+    found = predict_images(predictor, sources, limits=limits, tiling=tiling, batch=batch, task=task)
     if tiling != "auto":
         return found
     store = PredictionStore(predictor.info, None if limits is None else limits.mask, runtime=predictor.runtime)

@@ -29,6 +29,7 @@ from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask
+from skrd4ad.task import QUIET, Task
 from skrd4ad.visualize import resize_map
 
 FILE = "predictions.sqlite3"
@@ -108,7 +109,7 @@ class PredictionStore:
         *,
         keep_maps: bool = False,
         batch: int = BATCH,
-        check: Callable[[], None] | None = None,
+        task: Task = QUIET,
     ) -> Iterator[StoredPrediction | ImageError]:
         """Predictions of images in their order, or why an image cannot be read; what is not kept is computed.
 
@@ -119,7 +120,7 @@ class PredictionStore:
             load: the model; called only when an image has to be predicted.
             keep_maps: keep the maps too, for :meth:`map_of`; images whose map is not kept are predicted again.
             batch: images that go through the network together, at most.
-            check: called before each image; may raise to stop, and what was computed before is kept.
+            task: asked before each image; when it ends the work, what was computed before is kept.
         """
         contents = [image.content for image in images]
         found: dict[str, StoredPrediction | ImageError] = dict(self.known(contents))
@@ -129,14 +130,14 @@ class PredictionStore:
         fresh: Iterator[Inspection] = iter(())
         if missing:
             sources = _sources(missing.values())
-            fresh = predict_images(load(), sources, limits=None, mask=self.mask, batch=batch, check=check)
+            fresh = predict_images(load(), sources, limits=None, mask=self.mask, batch=batch, task=task)
             fresh = self.recorded(fresh, keep_maps=keep_maps)
         for content in contents:
             if content not in found:
                 inspection = next(fresh)
                 found[content] = _row(inspection) or ImageError(str(inspection.error))
-            elif check is not None:
-                check()
+            else:
+                task.check()
             yield found[content]
         # ends the writing of what was recorded
         next(fresh, None)

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.export.benchmark import MOST_IMAGES, Measured, Report, measure, remembered
+from skrd4ad.export.benchmark import MOST_IMAGES, Measured, measure, remembered
 from skrd4ad.export.check import CheckImages, given_images, images_of
 from skrd4ad.export.manifest import Precision
 from skrd4ad.export.runtimes import Choice, by_runtime, is_converted, runtime_cache
@@ -24,7 +25,8 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predict import Predictor, by_network
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import CudaNetwork, DeviceName, choose_device
-from skrd4ad.types import DatasetClass, Progress
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass
 
 RuntimeWish = Literal["auto", "torch", "openvino", "onnxruntime"]
 VARIABLE = "SKRD4AD_RUNTIME"
@@ -69,13 +71,14 @@ def open_predictor(
     exact: bool = False,
     streams: int = 1,
     weights: Path | None = None,
-    progress: Progress | None = None,
-    report: Report = lambda _step, _done, _total: None,
+    background: "Background | None" = None,
+    task: Task = QUIET,
 ) -> Predictor:
     """A model by the runtime that is wanted.
 
     Auto is a graphics card if there is one; otherwise the fastest runtime that was found to say the same as torch.
-    When nobody has looked for it yet, that is done here if there are ``WORTH`` images to look at, else torch it is.
+    When nobody has looked for it yet and there are ``WORTH`` images to look at, that is done here, or in the background
+    while torch is used; with fewer images torch it is.
 
     Args:
         folder: model folder.
@@ -85,8 +88,7 @@ def open_predictor(
         exact: auto takes only runtimes in fp32, for figures and limits.
         streams: threads that will ask for batches at the same time.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
-        report: is told what is done to find the fastest runtime.
+        background: looks for the fastest runtime beside the caller, who uses what is measured and converted already.
 
     Raises:
         ConfigError: the device or a package of the runtime is not there, or int8 has no good images.
@@ -94,7 +96,7 @@ def open_predictor(
         WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     device = choose_device(wish.device)
-    predictor = Predictor.load(folder, weights=weights, progress=progress)
+    predictor = Predictor.load(folder, weights=weights, task=task)
     if device.type == "cuda" and wish.runtime in ("auto", "torch"):
         model = predictor.model
         network = CudaNetwork(model, device)
@@ -103,9 +105,12 @@ def open_predictor(
     if wish.runtime != "auto":
         choice = Choice(wish.runtime, wish.precision or "fp32")
         return by_runtime(predictor, choice, normals=() if data is None else data.train, streams=streams)
+    if background is not None:
+        choice, _ = background.choice_for(predictor.info, exact=exact, search=len(images) >= WORTH)
+        return by_runtime(predictor, choice, streams=streams)
     measured = remembered(predictor.info)
     if measured is None and len(images) >= WORTH:
-        measured = _measured_on(predictor, images, report)
+        measured = _measured_on(predictor, images, task)
     return predictor if measured is None else by_runtime(predictor, measured.fastest(exact=exact), streams=streams)
 
 
@@ -114,7 +119,7 @@ def measure_model(
     data: DatasetClass | None,
     *,
     int8: bool = False,
-    report: Report = lambda _step, _done, _total: None,
+    task: Task = QUIET,
 ) -> Measured:
     """Find the fastest runtime of a model, and remember it.
 
@@ -123,7 +128,6 @@ def measure_model(
         data: the class it was trained on, whose images all runtimes look at; without it they look at made-up ones,
             which tell whether a conversion is right but nothing of verdicts, so that only fp32 is compared.
         int8: measure int8 as well, made from the class's good training images.
-        report: is told of the progress.
 
     Raises:
         ConfigError: int8 is wanted without data.
@@ -135,16 +139,16 @@ def measure_model(
     require_writable(runtime_cache())
     if data is None:
         with tempfile.TemporaryDirectory() as folder:
-            return measure(predictor, _made_up(Path(folder), predictor.image_size), precisions=(), report=report)
+            return measure(predictor, _made_up(Path(folder), predictor.image_size), precisions=(), task=task)
     precisions = ("fp32", "bf16", "int8") if int8 else ("fp32", "bf16")
     images = images_of(data, most=MOST_IMAGES)
-    return measure(predictor, images, precisions=precisions, normals=data.train if int8 else (), report=report)
+    return measure(predictor, images, precisions=precisions, normals=data.train if int8 else (), task=task)
 
 
-def _measured_on(predictor: Predictor, images: Sequence[Path], report: Report) -> Measured | None:
+def _measured_on(predictor: Predictor, images: Sequence[Path], task: Task) -> Measured | None:
     """On some of the images that are waiting; None when too few of those can be read."""
     readable = [images[place] for place in spread(len(images), MOST_IMAGES) if _is_readable(images[place])]
-    return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), report=report)
+    return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), task=task)
 
 
 def _is_readable(path: Path) -> bool:
@@ -180,16 +184,22 @@ class Background:
         self._running: tuple[str, subprocess.Popen[bytes]] | None = None
         self._tried: set[str] = set()
 
-    def choice_for(self, info: ModelInfo) -> tuple[Choice, str]:
-        """The runtime to use now, and a line about it for people. Measuring begins when nobody has measured yet."""
+    def choice_for(self, info: ModelInfo, *, exact: bool = False, search: bool = True) -> tuple[Choice, str]:
+        """The runtime to use now, and a line about it for people.
+
+        Args:
+            info: the model.
+            exact: take only runtimes in fp32.
+            search: begin to measure when nobody has measured yet.
+        """
         wanted = os.environ.get(VARIABLE, "auto")
         if wanted != "auto":
             choice = Choice(Wish(runtime=wanted).runtime)  # type: ignore[arg-type]
             return choice, f"Runs on {choice.words}, as {VARIABLE} says."
         measured = remembered(info)
-        if measured is not None and is_converted(info, measured.fastest()):
-            return measured.fastest(), words_of(measured)
-        begun = self._begin(info)
+        if measured is not None and is_converted(info, measured.fastest(exact=exact)):
+            return measured.fastest(exact=exact), words_of(measured)
+        begun = search and self._begin(info)
         return Choice("torch"), f"Runs on torch{'; looking for a faster runtime in the background' if begun else ''}."
 
     def _begin(self, info: ModelInfo) -> bool:
@@ -209,6 +219,12 @@ class Background:
             )
             self._running = (key, process)
             return True
+
+
+@cache
+def background() -> Background:
+    """That of this process: pages and jobs share it, so that one model at a time is measured."""
+    return Background()
 
 
 def words_of(measured: Measured) -> str:

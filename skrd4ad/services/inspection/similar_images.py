@@ -17,7 +17,8 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import pooled
 from skrd4ad.models.tensor_files import read_tensor_file, write_tensors
 from skrd4ad.paths import workspace
-from skrd4ad.types import DatasetClass, Progress, Sample
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import DatasetClass, Sample
 
 BATCH = 16
 CACHE_FORMAT = 1
@@ -39,7 +40,7 @@ def similar_images(
     data: DatasetClass,
     *,
     k: int = 3,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> tuple[SimilarImage, ...]:
     """The good training images that are closest to an image in the teacher's features.
 
@@ -51,7 +52,7 @@ def similar_images(
         image_or_embedding: (H, W, 3) uint8 RGB of any size, or (C,) as in :class:`skrd4ad.inference.predict.Maps`.
         data: the class whose good training images are searched.
         k: how many; all there are when there are fewer.
-        progress: called with images done and total while embeddings are computed; not when they are known.
+        task: told of the images done while embeddings are computed; not when they are known.
 
     Returns:
         Closest first.
@@ -62,7 +63,7 @@ def similar_images(
         raise DataError(f"The class {data.name} has no good training images to compare with; choose another data set.")
     # in the order of their contents, as in the file, so that names and order of the data do not matter
     samples = [sample for _, sample in sorted({image_digest(s.path): s for s in reversed(data.train)}.items())]
-    known = _directions(_embeddings(predictor, samples, progress=progress))
+    known = _directions(_embeddings(predictor, samples, task=task))
     own = _directions(_embedding(predictor, image_or_embedding)[None])[0]
     if own.shape != known.shape[1:]:
         raise DataError(
@@ -83,7 +84,7 @@ def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArra
         return pooled(predictor.model.teacher(pixels)[-1])[0]
 
 
-def _embeddings(predictor: Predictor, samples: list[Sample], *, progress: Progress | None) -> NDArray[np.floating]:
+def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> NDArray[np.floating]:
     """(n, C) in the order of the samples, from the workspace or computed and kept there."""
     path = _cache_file(predictor, samples)
     kept = _read(path, n=len(samples))
@@ -93,8 +94,7 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, progress: Progre
     for places, images in iter_images(samples, predictor.image_size, batch=BATCH):
         with torch.inference_mode():
             found.append(pooled(predictor.model.teacher(images)[-1]))
-        if progress is not None:
-            progress(places.stop, len(samples))
+        task.report(places.stop, len(samples))
     embeddings = np.concatenate(found)
     with new_file(path) as temporary:
         write_tensors(temporary, {_EMBEDDINGS: torch.from_numpy(embeddings)})

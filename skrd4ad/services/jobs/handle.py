@@ -4,12 +4,14 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError, TrainingCancelled
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database
+from skrd4ad.task import Status, Task
 
 REPORT_SECONDS = 0.25
 """Progress goes to the database at most this often; what comes in between is written with the next one."""
@@ -52,6 +54,11 @@ class JobHandle:
         if self.cancelled:
             raise TrainingCancelled("Stopped on request. What was finished before is kept.")
 
+    @property
+    def task(self) -> Task:
+        """What the work reports to and asks."""
+        return Task(show=self._show, check=self.check, point=self.point)
+
     def report(self, snapshot: Mapping[str, Any]) -> None:
         """Show ``snapshot`` as the job's progress, in place of the one before.
 
@@ -61,6 +68,11 @@ class JobHandle:
         self._latest = to_plain(snapshot, infinite="null")
         self._note(self._latest)
         self._flush_when_due()
+
+    def _show(self, status: Status) -> None:
+        record = {} if status.record is None else asdict(status.record)
+        told = {name: getattr(status, name) for name in ("done", "total", "share", "eta_seconds")}
+        self.report({**record, **told, "words": status.text})
 
     def point(self, step: int, values: Mapping[str, float]) -> None:
         """Append a point to the job's curve; numbers that are not finite become gaps.

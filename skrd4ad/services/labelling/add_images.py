@@ -19,7 +19,8 @@ from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.class_images import NewImage, place_images
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import Origin
-from skrd4ad.types import GOOD, DatasetClass, Progress, Sample, Split
+from skrd4ad.task import QUIET, Task
+from skrd4ad.types import GOOD, DatasetClass, Sample, Split
 
 AT_ONCE = 500
 """Images that are stored together."""
@@ -66,7 +67,7 @@ def add_class(
     *,
     splits: Sequence[Split] = ("test",),
     take_labels: bool = False,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> Added:
     """Put images of a data set into the queue of a model's class; their files stay where they are.
 
@@ -85,7 +86,7 @@ def add_class(
         raise ConfigError("No images are named; choose the test images, the training images, or both.")
     samples = [sample for sample in data.samples if sample.split in splits]
     prepared = [partial(_of_sample, sample, take_labels=take_labels) for sample in samples]
-    return _add(info, prepared, origin="dataset", progress=progress)
+    return _add(info, prepared, origin="dataset", task=task)
 
 
 def add_files(
@@ -93,7 +94,7 @@ def add_files(
     files: Iterable[tuple[str, Source]],
     *,
     origin: Origin = "import",
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> Added:
     """Put images without labels into the queue of a model's class.
 
@@ -101,16 +102,14 @@ def add_files(
         files: a name for each image, and its file, which stays where it is, or its bytes, which are kept in the
             workspace, or why it could not be had.
     """
-    return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, progress=progress)
+    return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, task=task)
 
 
 _Prepared = tuple[NewImage, str | None]
 """An image, and what of it could not be taken though the image is fine."""
 
 
-def _add(
-    info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin: Origin, progress: Progress | None
-) -> Added:
+def _add(info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin: Origin, task: Task) -> Added:
     first: dict[str, NewImage] = {}
     waiting: list[NewImage] = []
     problems: list[str] = []
@@ -132,8 +131,7 @@ def _add(
         if len(waiting) >= AT_ONCE or (waiting and done == len(prepare)):
             new, decided = _store(info, waiting, origin)
             added, labels, waiting = added + new, labels + decided, []
-        if progress is not None:
-            progress(done, len(prepare))
+        task.report(done, len(prepare))
     return Added(
         added=added,
         known=len(first) - added,

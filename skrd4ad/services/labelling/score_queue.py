@@ -15,25 +15,22 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
-from skrd4ad.format import fetching_weights
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import Limits, limits_of
 from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
-from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelledImage, Said, save_predictions
 from skrd4ad.storage.predictions import ask_for_reviews, count_without_score, forget_notes, save_look, without_score
 from skrd4ad.storage.tables import StoredImage
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Status, Task
 
-KIND = "score"
-"""Kind of the background jobs. Their progress holds ``done``, ``total``, ``share``, ``words`` and ``eta_seconds``,
-their result ``scored`` and ``unreadable``."""
 AT_ONCE = 32
 """Images whose scores are stored together."""
 CHUNK = 256
@@ -59,6 +56,14 @@ class QueueScore:
         return self.said is not None and (self.said.verdict != "OK" or self.said.refusal is not None)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ScoringRequest:
+    """A model that is to look at the images of its class that it has not seen."""
+
+    model: str
+    """Model folder."""
+
+
 def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
     """Let a model look at all images of its class that have no score by it, in the background.
 
@@ -76,19 +81,12 @@ def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
         return known.id
     if not count_unscored(info):
         return None
-    folder = info.folder
-    return queue().submit(
-        kind=KIND,
-        title=f"{info.class_name} · scores of the queue",
-        request={"model": str(folder)},
-        work=lambda handle: _score_all(folder, handle),
-    )
+    return SCORING.submit(ScoringRequest(model=str(info.folder)))
 
 
 def active_scoring(info: ModelInfo) -> JobView | None:
     """The job that scores the images of a model's class, or waits to; None when none does."""
-    mine = {"model": str(info.folder)}
-    jobs = [job for job in queue().active() if job.kind == KIND and job.request == mine and job.wish != "cancel"]
+    jobs = [job for job in SCORING.active(model=str(info.folder)) if job.wish != "cancel"]
     return jobs[0] if jobs else None
 
 
@@ -103,8 +101,7 @@ def score_images(
     images: Sequence[StoredImage],
     *,
     to_review: bool = False,
-    check: Callable[[], None] | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> list[QueueScore]:
     """Score stored images and store what the model says, or why it cannot say anything.
 
@@ -112,8 +109,7 @@ def score_images(
         predictor: the model; its current calibration says which pixels count.
         images: rows of the database.
         to_review: put those that are not OK into the review queue.
-        check: called before each image; may raise to stop, and what was scored before is stored.
-        progress: called with images done and total.
+        task: asked before each image; when it ends the work, what was scored before is stored.
     """
     store = PredictionStore(predictor.info, runtime=predictor.runtime)
 
@@ -124,7 +120,7 @@ def score_images(
             doubtful = [each.digest for each in scores if each.doubtful]
             ask_for_reviews(session, doubtful, model_digest=predictor.info.digest)
 
-    return _score(store, images, lambda: predictor, save=save, check=check, progress=progress)
+    return _score(store, images, lambda: predictor, save=save, task=task)
 
 
 def score_labelled(
@@ -132,8 +128,7 @@ def score_labelled(
     images: Sequence[LabelledImage],
     *,
     weights: Path | None = None,
-    progress: Progress | None = None,
-    check: Callable[[], None] | None = None,
+    task: Task = QUIET,
 ) -> dict[str, str]:
     """Score labelled images, and keep their maps for pixel figures; returns why an image cannot be scored, by digest.
 
@@ -141,11 +136,10 @@ def score_labelled(
         info: the model; its current calibration says which pixels count.
         images: labelled images.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with images done and total.
-        check: called before each image; may raise to stop.
+        task: asked before each image; when it ends the work, what was scored before is stored.
     """
     load = partial(Predictor.load, info.folder, weights=weights)
-    scores = _score(PredictionStore(info), images, load, keep_maps=True, check=check, progress=progress)
+    scores = _score(PredictionStore(info), images, load, keep_maps=True, task=task)
     return {each.digest: each.note for each in scores if each.note is not None}
 
 
@@ -156,8 +150,7 @@ def _score(
     *,
     keep_maps: bool = False,
     save: Callable[[Session, Sequence[QueueScore]], None] = lambda _session, _scores: None,
-    check: Callable[[], None] | None,
-    progress: Progress | None,
+    task: Task,
 ) -> list[QueueScore]:
     """Scores in the order of the images, stored ``AT_ONCE`` at a time; ``save`` stores what else there is of them."""
     info, limits = store.info, limits_of(store.info)
@@ -176,28 +169,28 @@ def _score(
         ImageFile(each.digest, each.name, partial(checked_path, each.file, digest=each.digest, name=each.name))
         for each in images
     ]
-    predictions = store.predictions(files, load, keep_maps=keep_maps, check=check)
+    predictions = store.predictions(files, load, keep_maps=keep_maps, task=task)
     try:
         for image, prediction in zip(images, predictions, strict=True):
             scores.append(_queue_score(image, prediction, limits))
             if len(scores) - stored >= AT_ONCE:
                 write()
                 stored = len(scores)
-            if progress is not None:
-                progress(len(scores), len(images))
+            task.report(len(scores), len(images))
     finally:
         write()
     return scores
 
 
-def _score_all(folder: Path, handle: JobHandle) -> Mapping[str, Any]:
+def _run(request: ScoringRequest, job: JobHandle) -> Mapping[str, Any]:
     """The work of the job. New images and another calibration may come while it runs, so it looks again until nothing
     is left."""
-    predictor = Predictor.load(folder, progress=lambda done, total: _report_weights(handle, done, total))
+    task, folder = job.task, Path(request.model)
+    predictor = task.beside(lambda: Predictor.load(folder, task=task.part(0, 0)))
     begun = time.monotonic()
     done = unreadable = 0
     while True:
-        handle.check()
+        task.check()
         predictor = up_to_date(predictor)
         with workspace_database().read() as session:
             place = _place_of(predictor.info)
@@ -206,12 +199,22 @@ def _score_all(folder: Path, handle: JobHandle) -> Mapping[str, Any]:
         if not images:
             return {"scored": done - unreadable, "unreadable": unreadable}
 
-        def progress(more: int, _: int, before: int = done, total: int = done + left) -> None:
-            _report(handle, before + more, total, seconds=time.monotonic() - begun)
+        def show(at: Status, before: int = done, total: int = done + left) -> None:
+            so_far = before + at.done
+            eta = (time.monotonic() - begun) / so_far * (total - so_far)
+            task.report(so_far, total, f"scoring image {so_far} of {total}", eta_seconds=eta)
 
-        scores = score_images(predictor, images, check=handle.check, progress=progress)
+        scores = score_images(predictor, images, task=Task(show=show, check=task.check))
         done += len(scores)
         unreadable += sum(each.said is None for each in scores)
+
+
+def _title(request: ScoringRequest) -> str:
+    return f"{read_info(Path(request.model)).class_name} · scores of the queue"
+
+
+SCORING = JobKind(name="score", request=ScoringRequest, title=_title, run=_run)
+"""Its result holds ``scored`` and ``unreadable``."""
 
 
 def up_to_date(predictor: Predictor) -> Predictor:
@@ -245,19 +248,3 @@ def _queue_score(
         refusal=found.refusal,
     )
     return QueueScore(digest=image.digest, name=image.name, said=said, size=(found.width, found.height), note=None)
-
-
-def _report_weights(handle: JobHandle, done: int, total: int) -> None:
-    handle.report({"share": 0.0, "words": fetching_weights(done, total)})
-
-
-def _report(handle: JobHandle, done: int, total: int, *, seconds: float) -> None:
-    handle.report(
-        {
-            "done": done,
-            "total": total,
-            "share": done / total,
-            "words": f"scoring image {done} of {total}",
-            "eta_seconds": seconds / done * (total - done),
-        }
-    )

@@ -24,10 +24,10 @@ from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, list_models
-from skrd4ad.services.training import KIND as TRAINING
+from skrd4ad.services.training import TRAINING
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +252,7 @@ def import_uploaded_checkpoint(
     dataset: str,
     class_name: str | None = None,
     weights: Path | None = None,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> ModelInfo:
     """A model folder from an uploaded checkpoint of the original code; it has no thresholds.
 
@@ -263,7 +263,6 @@ def import_uploaded_checkpoint(
         dataset: name of the data set it was trained on.
         class_name: name of the class; None for the file's name without suffix.
         weights: weights file of the teacher to use instead of the usual places.
-        progress: called with bytes done and total while the teacher's weights are downloaded.
 
     Raises:
         CheckpointError: the file is damaged, lacks the bottleneck or is of another net, or cannot be kept.
@@ -279,7 +278,7 @@ def import_uploaded_checkpoint(
             dataset=dataset.strip() or "imported",
             class_name=(class_name or "").strip() or None,
             weights=weights,
-            progress=progress,
+            task=task,
         )
     record("imported", info, details={"file": name})
     return info
@@ -305,7 +304,7 @@ def _paths_in(value: Any) -> Iterator[Path]:
 
 def _has_made(job: JobView, folder: Path) -> bool:
     """Whether a training has written this model folder and now evaluates it; its request cannot name the folder."""
-    if job.kind != TRAINING or job.started_at is None:
+    if job.kind != TRAINING.name or job.started_at is None:
         return False
     try:
         info = read_info(folder)

@@ -27,6 +27,7 @@ from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_exchange import known_images
 from skrd4ad.storage.tables import WatchedFolder, utc_now
 from skrd4ad.storage.watched_folders import SeenFile, State
+from skrd4ad.task import Task
 
 TICK_SECONDS = 2.0
 """How often a folder is listed, at most."""
@@ -226,7 +227,8 @@ class FolderWatcher:
         digests = [each.image_digest for each in seen if each.image_digest is not None]
         with self._database.read() as session:
             images = known_images(session, digests)
-        scored = score_images(predictor, [*images.values()], to_review=True, check=lambda: self._check(watched))
+        task = Task(check=lambda: self._check(watched))
+        scored = score_images(predictor, [*images.values()], to_review=True, task=task)
         notes = {each.digest: each.note for each in scored}
         return [each if each.note else replace(each, note=notes.get(each.image_digest or "")) for each in seen]
 

@@ -1,13 +1,11 @@
 """The work on the Calibrate page: images, a way to choose, the board with the limits, and the signature."""
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.format import duration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, propose, score_distributions
@@ -17,10 +15,10 @@ from skrd4ad.ui.calibrate.sources import Images, pick_images, typical_image
 from skrd4ad.ui.calibrate.surface import applied_surface, pick_surface
 from skrd4ad.ui.calibrate.versions import save_form
 from skrd4ad.ui.components.calibration_board import BoardState, ScoreGroup, calibration_board
+from skrd4ad.ui.progress_bar import progress_bar
 
 _MOVED, _FOUND = "calibrate-moved", "calibrate-found"
 KEPT = 8
-SLOW_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -128,22 +126,12 @@ def _distributions(info: ModelInfo, images: Images, surface: ScoringMask) -> Dis
 
 
 def _scored(folder: Path, images: Images, surface: ScoringMask) -> Distributions:
-    place = st.empty()
-    begun = time.monotonic()
-
-    def show(done: int, total: int) -> None:
-        left = (time.monotonic() - begun) / max(done, 1) * (total - done)
-        about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
-        place.progress(done / max(total, 1), text=f"{done} of {total} images scored{about}")
-
-    with st.spinner("Scoring the images …"):
-        found = score_distributions(
+    with progress_bar("images scored") as task, st.spinner("Scoring the images …"):
+        return score_distributions(
             folder,
             images.data,
             labelled=images.labelled,
             normals=images.normals,
             surface=surface,
-            progress=show,
+            task=task,
         )
-    place.empty()
-    return found

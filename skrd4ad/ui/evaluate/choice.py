@@ -6,17 +6,18 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.errors import DataError
 from skrd4ad.format import METRIC_TITLES, ago
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.evaluate import submit_evaluation
+from skrd4ad.services.evaluation.evaluate import EVALUATION
 from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
 from skrd4ad.ui.evaluate.text import figure_words
-from skrd4ad.ui.frame import POLL_SECONDS, model_labels, shielded, show_error
+from skrd4ad.ui.frame import model_labels, shielded
+from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
-from skrd4ad.ui.text import progress_of
 
 _ROW_PIXELS = 35
 
@@ -107,7 +108,7 @@ def _submit(targets: Sequence[Target], *, again: bool = False) -> None:
     # images that were added since the data set was read count
     dataset_classes.clear()
     for target in targets:
-        submit_evaluation(target.request(again=again))
+        EVALUATION.submit(target.request(again=again))
     st.rerun()
 
 
@@ -184,42 +185,17 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
 
 
 def _watch() -> None:
-    """Evaluations and comparisons that run or wait, with progress; the page runs again when one begins or ends."""
-    before = _active_ids()
-    if not before:
-        return
-
-    @st.fragment(run_every=POLL_SECONDS)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield of its page
-        shielded(lambda: _progress(before))
-
-    watch()
+    """Evaluations and comparisons that run or wait."""
+    follow_jobs(
+        lambda: [job for job in queue().active() if job.kind in KINDS],
+        _progress,
+        before_rerun=dataset_classes.clear,
+    )
 
 
-def _active_ids() -> tuple[tuple[str, str], ...]:
-    return tuple((job.id, job.state) for job in queue().active() if job.kind in KINDS)
-
-
-def _progress(before: tuple[tuple[str, str], ...]) -> None:
-    if _active_ids() != before:
-        dataset_classes.clear()
-        st.rerun()
-    for job in queue().active():
-        if job.kind not in KINDS:
-            continue
-        share, words = progress_of(job)
-        with st.container(horizontal=True, vertical_alignment="center", key=f"evaluate-job-{job.id}"):
-            st.progress(share, text=f"{job.title}: {words}")
-            if st.button(
-                "Cancel", key=f"evaluate-cancel-{job.id}", disabled=job.wish == "cancel", icon=":material/close:"
-            ):
-                try:
-                    queue().cancel(job.id)
-                except SkrdError as error:
-                    show_error(error)
-                else:
-                    st.rerun()
+def _progress(jobs: Sequence[JobView]) -> None:
+    for job in jobs:
+        show_job(job, job.title)
 
 
 def _ended(standings: Sequence[Standing]) -> None:

@@ -9,10 +9,9 @@ from skrd4ad.errors import DataError
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.charts import difference_chart
-from skrd4ad.services.evaluation.compare import Comparison, ImageChange, find_comparison, submit_comparison
+from skrd4ad.services.evaluation.compare import COMPARISON, Comparison, ComparisonRequest, ImageChange, find_comparison
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import current_calibration, open_image
-from skrd4ad.services.jobs.queue import queue
 from skrd4ad.types import GOOD
 from skrd4ad.ui.evaluate.curves import draw_curves, pick_curves
 from skrd4ad.ui.evaluate.figures import show_figure
@@ -95,11 +94,10 @@ def _partners(summaries: Sequence[EvaluationSummary], chosen: str) -> list[str]:
 
 
 def _offer(first: str, second: str) -> None:
-    asked = {"a": first, "b": second}
-    if any(job.kind == compare.KIND and job.request == asked for job in queue().active()):
+    if COMPARISON.active(a=first, b=second):
         st.caption("The comparison is being made; its progress stands above.")
         return
-    last = next((job for job in queue().list() if job.kind == compare.KIND and job.request == asked), None)
+    last = COMPARISON.latest(a=first, b=second)
     if last is not None and last.state == "failed":
         st.error(f"The comparison failed. {last.error or 'The reason is not known.'}", icon=":material/error:")
     st.caption(
@@ -107,7 +105,7 @@ def _offer(first: str, second: str) -> None:
         "hard does not blur the difference."
     )
     if st.button("Compare", type="primary", icon=":material/compare_arrows:", key="evaluate-compare"):
-        submit_comparison(first, second)
+        COMPARISON.submit(ComparisonRequest(a=first, b=second))
         st.rerun()
 
 

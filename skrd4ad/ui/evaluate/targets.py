@@ -7,15 +7,21 @@ from datetime import datetime
 from skrd4ad.errors import DataError, SkrdError
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation import compare, evaluate
-from skrd4ad.services.evaluation.evaluate import EvaluationRequest, EvaluationSummary, StoredEvaluation, find_evaluation
+from skrd4ad.services.evaluation.compare import COMPARISON
+from skrd4ad.services.evaluation.evaluate import (
+    EVALUATION,
+    EvaluationRequest,
+    EvaluationSummary,
+    StoredEvaluation,
+    find_evaluation,
+)
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.text import STATES
 
-KINDS = (evaluate.KIND, compare.KIND)
+KINDS = (EVALUATION.name, COMPARISON.name)
 _REMEMBERED_JOBS = 50
 
 
@@ -96,7 +102,7 @@ def standings_of(
         summaries: all finished evaluations.
     """
     ordered = [chosen, *(info for info in models if info.folder != chosen.folder)]
-    jobs = [job for job in queue().list(limit=_REMEMBERED_JOBS) if job.kind == evaluate.KIND]
+    jobs = [job for job in queue().list(limit=_REMEMBERED_JOBS) if job.kind == EVALUATION.name]
     own = {target.id: target for target in map(_own_target, ordered)}
     others = {target.id: target for target in _other_targets(ordered, summaries, jobs) if target.id not in own}
     found: list[Standing] = []

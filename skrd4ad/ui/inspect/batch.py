@@ -18,11 +18,13 @@ from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes
 from skrd4ad.services.reports.report import collect_report
+from skrd4ad.task import Task
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.components.gallery import GalleryItem
 from skrd4ad.ui.inspect.control_chart import trend_chart, trend_words
 from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.progress_bar import progress_bar
 
 _FILES = "_batch_files"
 
@@ -132,26 +134,18 @@ def _prepared_files(
     who = right.text_input("Inspected by", key="report-who", persist_state="session")
     images = plural(len(items), "image")
     if st.button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
-        place = st.empty()
-
-        def inspections() -> Iterator[Inspection]:
-            found = inspect_images(predictor_of(info), ((item.name, item.source) for item in items), threshold=limit)
-            for done, inspection in enumerate(found, start=1):
-                yield inspection
-                place.progress(done / len(items), text=f"{done} of {len(items)} images")
-
-        report, archive = masks_archive(
-            inspections(),
-            names=[item.name for item in items],
-            report=lambda each: collect_report(each, model=info, batch=batch, who=who, mm_per_pixel=mm_per_pixel),
-        )
-        pdf: bytes | ConfigError
-        try:
-            pdf = pdf_bytes(report, progress=lambda step: place.progress(1.0, text=f"Report: {step}"))
-        except ConfigError as error:
-            pdf = error
-        st.session_state[_FILES] = (key, pdf, html_text(report), archive)
-        place.empty()
+        with progress_bar("images") as task:
+            report, archive = masks_archive(
+                _inspections(info, items, limit=limit, task=task),
+                names=[item.name for item in items],
+                report=lambda each: collect_report(each, model=info, batch=batch, who=who, mm_per_pixel=mm_per_pixel),
+            )
+            pdf: bytes | ConfigError
+            try:
+                pdf = pdf_bytes(report, progress=lambda step: task.report(1, 1, f"Report: {step}"))
+            except ConfigError as error:
+                pdf = error
+            st.session_state[_FILES] = (key, pdf, html_text(report), archive)
     made = st.session_state.get(_FILES)
     if made is None or made[0] != key:
         st.caption("A PDF to sign, the same as a web page, and a ZIP with masks, overlays and maps.")
@@ -176,3 +170,10 @@ def _prepared_files(
                 on_click="ignore",
                 key=f"download-{name}",
             )
+
+
+def _inspections(info: ModelInfo, items: Sequence[Item], *, limit: float | None, task: Task) -> Iterator[Inspection]:
+    found = inspect_images(predictor_of(info), ((item.name, item.source) for item in items), threshold=limit)
+    for done, inspection in enumerate(found, start=1):
+        yield inspection
+        task.report(done, len(items))

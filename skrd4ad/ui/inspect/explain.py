@@ -17,6 +17,7 @@ from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, skip_ablation, s
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
+from skrd4ad.ui.progress_bar import progress_bar
 
 NEIGHBOURS = 3
 CROP_SIDE = 320
@@ -95,21 +96,16 @@ def _crop(image: NDArray[np.uint8], box: Box) -> bytes:
 def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
     found: dict[str, tuple[SimilarImage, ...]] = st.session_state.setdefault(_NEAREST, {})
     if st.button("Show the good images most like it", key="nearest", icon=":material/compare:"):
-        place = st.empty()
-
-        def progress(done: int, total: int) -> None:
-            place.progress(done / total, text=f"Looking at image {done} of {total}")
-
         assert inspection.image is not None
         found.clear()
-        found[state] = similar_images(
-            predictor_of(info),
-            inspection.image,
-            class_of_model(info),
-            k=NEIGHBOURS,
-            progress=progress,
-        )
-        place.empty()
+        with progress_bar("images") as task:
+            found[state] = similar_images(
+                predictor_of(info),
+                inspection.image,
+                class_of_model(info),
+                k=NEIGHBOURS,
+                task=task,
+            )
     if state not in found:
         return
     columns = st.columns(NEIGHBOURS)

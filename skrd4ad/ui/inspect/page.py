@@ -1,6 +1,5 @@
 """The work in the middle of the Inspect page: one part large, its regions beside it, all parts below."""
 
-import time
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,7 +8,6 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_mask
 from skrd4ad.errors import ImageError
-from skrd4ad.format import duration
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
@@ -21,10 +19,10 @@ from skrd4ad.ui.inspect.batch import Scored, show_batch
 from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, show_verdict
 from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"
-SLOW_SECONDS = 1.0
 LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
 
 
@@ -89,16 +87,11 @@ def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> d
     kept: dict[tuple[str, float | None, str], Scored] = st.session_state.setdefault(_SCORED, {})
     missing = [item for item in items if (_state(info), limit, item.id) not in kept]
     # always there: what follows would be drawn anew, and lose its zoom and its trial limit, when it moved up a place
-    place = st.empty()
-    if missing:
-        begun = time.monotonic()
+    with progress_bar("images") as task:
         found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
         for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
             kept[_state(info), limit, item.id] = _scored(item, inspection)
-            left = (time.monotonic() - begun) / done * (len(missing) - done)
-            about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
-            place.progress(done / len(missing), text=f"{done} of {len(missing)} images{about}")
-        place.empty()
+            task.report(done, len(missing))
     return {item.id: kept[_state(info), limit, item.id] for item in items}
 
 

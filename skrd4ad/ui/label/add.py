@@ -12,7 +12,8 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.labelling.add_images import Added, add_class, add_files
 from skrd4ad.services.labelling.score_queue import submit_scoring
-from skrd4ad.types import Progress, Split
+from skrd4ad.task import Task
+from skrd4ad.types import Split
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.progress_bar import progress_bar
 
@@ -49,9 +50,7 @@ def add_data_set(info: ModelInfo, *, splits: tuple[Split, ...] = ("test",), take
     """Add images of the data set that the model was trained on, then run the page again."""
     _add(
         info,
-        lambda progress: add_class(
-            info, class_of_model(info), splits=splits, take_labels=take_labels, progress=progress
-        ),
+        lambda task: add_class(info, class_of_model(info), splits=splits, take_labels=take_labels, task=task),
     )
 
 
@@ -96,13 +95,13 @@ def _uploads(info: ModelInfo) -> None:
     count = plural(len(files), "image") if files else "images"
     if st.button(f"Add {count}", key="label-add-uploads", type="primary", disabled=not files):
         st.session_state["_label-upload"] = turn + 1  # the uploads are in the queue now
-        _add(info, lambda progress: add_files(info, [(f.name, f.getvalue()) for f in files], progress=progress))
+        _add(info, lambda task: add_files(info, [(f.name, f.getvalue()) for f in files], task=task))
 
 
-def _add(info: ModelInfo, work: Callable[[Progress], Added]) -> None:
+def _add(info: ModelInfo, work: Callable[[Task], Added]) -> None:
     try:
-        with progress_bar("images") as show:
-            st.session_state[_TOLD] = work(show)
+        with progress_bar("images") as task:
+            st.session_state[_TOLD] = work(task)
         submit_scoring(info)
     except DataError as error:
         st.session_state[_TOLD] = ConfigError(f"{error} Upload images instead.")

@@ -144,8 +144,8 @@ def _files(plan: ExportPlan) -> None:
     key = (plan.wanted, plan.options, _labels_state(plan.wanted))
     what = plural(len(plan.images), "image") if plan.options.images else f"{plural(len(plan.images), 'label')} only"
     if st.button(f"Make a ZIP of {what}", key="exchange-make", icon=":material/folder_zip:", type="primary"):
-        with progress_bar("images") as show:
-            content, exported = export_zip_bytes(plan, progress=show)
+        with progress_bar("images") as task:
+            content, exported = export_zip_bytes(plan, task=task)
         st.session_state[_ZIP] = (key, content, exported)
     made = st.session_state.get(_ZIP)
     if made is None or made[0] != key:
@@ -171,8 +171,8 @@ def _on_server(plan: ExportPlan) -> None:
         icon=":material/folder:",
         type="primary",
     ):
-        with progress_bar("images") as show:
-            folder, exported = export_folder(plan, progress=show)
+        with progress_bar("images") as task:
+            folder, exported = export_folder(plan, task=task)
         st.success(f"Written to {folder}", icon=":material/check_circle:")
         _say(exported)
 
@@ -188,8 +188,8 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
     if st.button(
         f"Make a data set of {plural(len(plan.images), 'image')}", key="exchange-dataset", icon=":material/dataset:"
     ):
-        with progress_bar("images") as show:
-            folder, exported = make_dataset(plan, name, progress=show)
+        with progress_bar("images") as task:
+            folder, exported = make_dataset(plan, name, task=task)
         st.session_state.setdefault(_MADE, []).append((folder.name, exported))
         st.rerun()
     made = st.session_state.get(_MADE)

@@ -1,5 +1,6 @@
 """Importing labels: a file or folder is looked at, what it would change is said, and only then stored."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,9 +9,9 @@ import streamlit as st
 
 from skrd4ad.format import ago, plural
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.exchange.import_job import (
+    IMPORT,
     KEPT,
     SHOWN_PROBLEMS,
     Agreed,
@@ -19,8 +20,6 @@ from skrd4ad.services.labelling.exchange.import_job import (
     drop_upload,
     latest_import,
     preview_of,
-    repeat_import,
-    request_of,
     submit_import,
     submit_preview,
 )
@@ -28,11 +27,11 @@ from skrd4ad.services.labelling.exchange.merge import Conflicts
 from skrd4ad.services.labelling.exchange.records import FORMATS
 from skrd4ad.services.labelling.exchange.transfer import kinds_line
 from skrd4ad.ui.acting import known_reviewer
-from skrd4ad.ui.frame import POLL_SECONDS, section
+from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
-from skrd4ad.ui.text import STATES, progress_of
+from skrd4ad.ui.text import STATES
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
@@ -52,7 +51,7 @@ def show_import(info: ModelInfo) -> None:
     """Import labels into the class of a model."""
     job = latest_import(info)
     if job is not None and job.active:
-        section(lambda: _progress(info), every=POLL_SECONDS)
+        follow_jobs(lambda: IMPORT.active(dataset=info.dataset, class_name=info.class_name), _progress)
         return
     closed = job is None or st.session_state.get(_CLOSED) == job.id or _is_old(job)
     source = _pick_source()
@@ -106,23 +105,16 @@ def _pick_source() -> _Source | None:
     return _Source(file.getvalue(), file.name)
 
 
-def _progress(info: ModelInfo) -> None:
-    """The job that runs or waits; the page runs again when it ends."""
-    job = latest_import(info)
-    if job is None or not job.active:
-        st.rerun()
-    share, words = progress_of(job)
-    st.markdown(f"**{plain(request_of(job).named)}**")
-    st.progress(share, text=plain(words))
-    if st.button("Cancel", icon=":material/close:", disabled=job.wish == "cancel", key="exchange-cancel"):
-        queue().cancel(job.id)
-        st.rerun()
+def _progress(jobs: Sequence[JobView]) -> None:
+    for job in jobs:
+        st.markdown(f"**{plain(IMPORT.request_of(job.request).named)}**")
+        show_job(job)
     st.caption("It goes on when you leave this page, and what came of it will be here.")
 
 
 def _show_ended(job: JobView) -> None:
     """What the last job found or did, until the user closes it."""
-    request = request_of(job)
+    request = IMPORT.request_of(job.request)
     checked = request.agreed is None
     if job.state == "done" and checked and not request.is_there:
         return  # nobody imported it, and it is not kept any more
@@ -133,7 +125,7 @@ def _show_ended(job: JobView) -> None:
             said = f"{doing} {plain(request.named)}: {STATES[job.state]}{when}. {plain(job.error or '')}"
             (st.error if job.state == "failed" else st.warning)(said, icon=":material/error:")
             if request.is_there and st.button("Try again", icon=":material/replay:", key="exchange-again"):
-                repeat_import(job.id)
+                IMPORT.repeat(job.id)
                 st.rerun()
         elif checked:
             st.caption(f"{plain(request.named)}, checked{when}")

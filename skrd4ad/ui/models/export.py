@@ -1,10 +1,9 @@
 """Asking for an export, and following the exports that are being made."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
-from skrd4ad import documents
 from skrd4ad.errors import DataError, DocumentError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES
@@ -12,14 +11,13 @@ from skrd4ad.export.check import images_of
 from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings, Format, Precision
 from skrd4ad.format import ago, plural
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.models.export_job import KIND, ExportRequest, repeat_export, submit_export
+from skrd4ad.services.models.export_job import EXPORT, ExportRequest
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
-from skrd4ad.ui.frame import POLL_SECONDS, shielded
+from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.text import plain
-from skrd4ad.ui.text import STATES, progress_of
+from skrd4ad.ui.text import STATES
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -64,41 +62,26 @@ def pick_export(info: ModelInfo) -> None:
         key="models-export",
     ):
         settings = ExportSettings(format=format_, precision=precision, batch=batch)
-        submit_export(ExportRequest(model=str(info.folder), settings=settings, max_flips=flips))
+        EXPORT.submit(ExportRequest(model=str(info.folder), settings=settings, max_flips=flips))
         st.rerun()
 
 
 def watch_exports(info: ModelInfo) -> None:
-    """Exports of a model that are being made, refreshed every second; the page runs again when one ends."""
-    known = {job.id for job in _active(info)}
-
-    @st.fragment(run_every=POLL_SECONDS if known else None)
-    def watch() -> None:
-        # a tick runs the fragment alone, without the shield of its page
-        shielded(lambda: _jobs(info, known=known))
-
-    watch()
+    """Exports of a model that are being made, or the last one that was not."""
+    follow_jobs(lambda: EXPORT.active(model=str(info.folder)), lambda jobs: _jobs(info, jobs))
 
 
-def _jobs(info: ModelInfo, *, known: set[str]) -> None:
-    active = _active(info)
-    if known - {job.id for job in active}:
-        st.rerun()
-    for job in active:
-        share, words = progress_of(job)
+def _jobs(info: ModelInfo, jobs: Sequence[JobView]) -> None:
+    for job in jobs:
         with st.container(border=True, key=f"models-job-{job.id}"):
-            st.progress(share, text=f"**{plain(_settings_words(job.request))}**: {plain(words)}")
-            label = "Cancel" if job.state == "running" else "Take out of the queue"
-            if st.button(label, icon=":material/close:", disabled=job.wish == "cancel", key=f"models-cancel-{job.id}"):
-                queue().cancel(job.id)
-                st.rerun()
-    if not active:
+            show_job(job, f"**{plain(_settings_words(job.request))}**")
+    if not jobs:
         _unfinished(info)
 
 
 def _unfinished(info: ModelInfo) -> None:
     """The last export, if it did not come to its end."""
-    job = next((job for job in queue().list() if _is_of(job, info)), None)
+    job = EXPORT.latest(model=str(info.folder))
     if job is None or job.state == "done":
         return
     when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
@@ -108,21 +91,13 @@ def _unfinished(info: ModelInfo) -> None:
         icon=":material/warning:",
     )
     if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}"):
-        repeat_export(job.id)
+        EXPORT.repeat(job.id)
         st.rerun()
-
-
-def _active(info: ModelInfo) -> list[JobView]:
-    return [job for job in queue().active() if _is_of(job, info)]
-
-
-def _is_of(job: JobView, info: ModelInfo) -> bool:
-    return job.kind == KIND and job.request.get("model") == str(info.folder)
 
 
 def _settings_words(request: Mapping[str, object]) -> str:
     try:
-        settings = documents.decode(request, ExportRequest, what="The request").settings
+        settings = EXPORT.request_of(request).settings
     except DocumentError:  # of another version: its words are enough
         return "an export"
     return settings_words(settings)

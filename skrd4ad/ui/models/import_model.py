@@ -11,6 +11,7 @@ from skrd4ad.services.models.library import import_uploaded_bundle, import_uploa
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell
+from skrd4ad.ui.progress_bar import progress_bar
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -89,19 +90,16 @@ def _checkpoint() -> None:
         st.caption("Choose a file to import it.")
         return
     if st.button("Import the checkpoint", type="primary", icon=":material/upload:", key="models-import-checkpoint"):
-        bar = st.progress(0.0, text="reading the file and the teacher's weights")
-
-        def fetched(done: int, total: int) -> None:
-            bar.progress(min(done / total, 1.0) if total else 0.0, text=f"fetching weights, {format_size(done)}")
-
-        info = import_uploaded_checkpoint(
-            file.name,
-            file.getvalue(),
-            model=ModelConfig(net=str(net), res=int(res), image_size=int(size)),
-            dataset=dataset,
-            class_name=name,
-            progress=fetched,
-        )
+        with progress_bar("bytes") as task:
+            task.report(0, 0, "reading the file and the teacher's weights")
+            info = import_uploaded_checkpoint(
+                file.name,
+                file.getvalue(),
+                model=ModelConfig(net=str(net), res=int(res), image_size=int(size)),
+                dataset=dataset,
+                class_name=name,
+                task=task,
+            )
         _done(info.folder, f"{plain(info.title)} is imported. It has no limits yet: calibrate it on good parts.")
 
 

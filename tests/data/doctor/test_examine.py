@@ -7,6 +7,7 @@ from PIL import Image
 
 from skrd4ad.data.doctor.examine import Finding, Report, examine
 from skrd4ad.data.layouts.find import find_classes
+from skrd4ad.task import Task
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
@@ -222,7 +223,7 @@ def test_findings_stand_by_severity(mvtec, write_picture):
 
 def test_progress_reaches_the_number_of_images(visa):
     seen = []
-    examine(find_classes(visa), progress=lambda done, total: seen.append((done, total)))
+    examine(find_classes(visa), task=Task(show=lambda at: seen.append((at.done, at.total))))
     assert seen == [(n, 10) for n in range(1, 11)]
 
 

@@ -11,6 +11,7 @@ import pytest
 from skrd4ad.data.synthetic import write as synthetic
 from skrd4ad.data.synthetic.write import SYNTHETIC_CLASSES, TOLERANCE, render, synthetic_classes, write_synthetic
 from skrd4ad.errors import DataError
+from skrd4ad.task import QUIET, Task
 
 SIZE = 128
 EVERY_DEFECT = [(name, defect) for name, defects in SYNTHETIC_CLASSES.items() for defect in defects]
@@ -198,30 +199,30 @@ def test_counts_are_checked(tmp_path, wrong):
 
 
 def test_interrupted_write_leaves_nothing_and_is_redone(tmp_path):
-    def stop(done, total):
-        if done == 3:
+    def stop(at):
+        if at.done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(tmp_path / "set", **TINY, progress=stop)
+        write_synthetic(tmp_path / "set", **TINY, task=Task(show=stop))
     assert list(tmp_path.iterdir()) == []
     assert write_synthetic(tmp_path / "set", **TINY)
 
 
 def test_interrupted_rewrite_keeps_what_was_there(tmp_path):
-    def stop(done, total):
+    def stop(at):
         raise KeyboardInterrupt
 
     write_synthetic(tmp_path / "set", **TINY)
     before = snapshot(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        write_synthetic(tmp_path / "set", **TINY, seed=1, progress=stop)
+        write_synthetic(tmp_path / "set", **TINY, seed=1, task=Task(show=stop))
     assert snapshot(tmp_path) == before
 
 
 def test_progress_counts_images(tmp_path):
     calls = []
-    write_synthetic(tmp_path / "set", **TINY, progress=lambda done, total: calls.append((done, total)))
+    write_synthetic(tmp_path / "set", **TINY, task=Task(show=lambda at: calls.append((at.done, at.total))))
     assert calls == [(n, 7) for n in range(1, 8)]
 
 
@@ -231,9 +232,9 @@ def small_default(tmp_path, monkeypatch):
     drawn = []
     write = synthetic.write_synthetic
 
-    def write_small(root, *, progress=None):
+    def write_small(root, *, task=QUIET):
         drawn.append(root)
-        return write(root, **TINY, progress=progress)
+        return write(root, **TINY, task=task)
 
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
     monkeypatch.setattr(synthetic, "write_synthetic", write_small)

@@ -12,15 +12,17 @@ from skrd4ad.metrics.evaluation import evaluate
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.services.evaluation import compare as module
 from skrd4ad.services.evaluation.compare import (
+    COMPARISON,
+    ComparisonRequest,
     compare,
     find_comparison,
     settings_that_differ,
-    submit_comparison,
     to_dict,
 )
 from skrd4ad.services.evaluation.evaluate import delete_evaluation, evaluate_class
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.jobs.queue import queue, reset_queue
+from skrd4ad.task import Task
 from tests.evaluation_world import EvaluationWorld
 from tests.limits import LONG
 
@@ -205,19 +207,19 @@ def test_a_check_may_stop_it(pair: tuple[StoredEvaluation, StoredEvaluation]) ->
         raise TrainingCancelled("enough")
 
     with pytest.raises(TrainingCancelled):
-        compare(*pair, check=stop)
+        compare(*pair, task=Task(check=stop))
     assert find_comparison(*pair) is None
 
 
 def test_it_runs_in_the_background(pair: tuple[StoredEvaluation, StoredEvaluation]) -> None:
     reset_queue()
     keys = [stored.summary.key for stored in pair]
-    job = queue().wait(submit_comparison(*keys), LONG)
+    job = queue().wait(COMPARISON.submit(ComparisonRequest(a=keys[0], b=keys[1])), LONG)
     assert (job.state, job.result) == ("done", {"a": keys[0], "b": keys[1]})
     assert find_comparison(*pair) is not None
     delete_evaluation(keys[1])
     with pytest.raises(StorageError, match="not in this workspace any more"):
-        submit_comparison(*keys)
+        COMPARISON.submit(ComparisonRequest(a=keys[0], b=keys[1]))
     reset_queue()
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.documents import decode, to_plain
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, StorageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -22,19 +22,18 @@ from skrd4ad.model_folder.folder import METRICS, read_info, save_calibration
 from skrd4ad.regions import score_under
 from skrd4ad.services.evaluation import run
 from skrd4ad.services.evaluation.evaluate import (
+    EVALUATION,
     EvaluationRequest,
-    active_evaluations,
     delete_evaluation,
     evaluate_class,
     find_evaluation,
     list_evaluations,
     load_evaluation,
-    repeat_evaluation,
-    submit_evaluation,
 )
 from skrd4ad.services.evaluation.result import MAPS, MASKS
 from skrd4ad.services.evaluation.store import IMAGES, SUMMARY, evaluations_folder
 from skrd4ad.services.jobs.queue import queue
+from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass
 from tests.evaluation_world import EvaluationWorld, worse_copy
 from tests.limits import LONG
@@ -82,20 +81,21 @@ def test_a_second_look_computes_nothing(evaluated: EvaluationWorld, no_model: No
 
 def test_again_measures_although_it_is_known(evaluated: EvaluationWorld) -> None:
     before = evaluated.stored()
-    steps: list[dict] = []
+    steps: list[Status] = []
     found = evaluate_class(
         evaluated.first,
         evaluated.data,
         source=str(evaluated.data_root),
         again=True,
-        report=lambda at: steps.append(dict(at)),
+        task=Task(show=steps.append),
     )
     assert found.summary.key == before.summary.key
     assert found.summary.metrics == before.summary.metrics
-    assert [*dict.fromkeys(step["phase"] for step in steps)] == ["weights", "images", "metrics", "intervals", "storing"]
-    shares = [step["share"] for step in steps]
+    phases = [*dict.fromkeys(step.text.split()[0] for step in steps)]
+    assert phases == ["loading", "scoring", "measuring", "intervals:", "storing"]
+    shares = [step.share for step in steps]
     assert shares == sorted(shares)
-    assert "scoring image 12 of 12" in [step["words"] for step in steps]
+    assert "scoring image 12 of 12" in [step.text for step in steps]
 
 
 def test_limits_do_not_matter_but_what_counts_of_the_maps_does(evaluated: EvaluationWorld) -> None:
@@ -372,7 +372,7 @@ def test_a_check_may_stop_it_and_nothing_is_kept(evaluated: EvaluationWorld) -> 
     phases: list[str] = []
 
     def stop() -> None:
-        if "intervals" in phases:
+        if phases and phases[-1].startswith("intervals"):
             raise TrainingCancelled("enough")
 
     with pytest.raises(TrainingCancelled):
@@ -380,8 +380,7 @@ def test_a_check_may_stop_it_and_nothing_is_kept(evaluated: EvaluationWorld) -> 
             evaluated.first,
             evaluated.data,
             source=str(evaluated.data_root),
-            report=lambda at: phases.append(str(at["phase"])),
-            check=stop,
+            task=Task(show=lambda at: phases.append(at.text), check=stop),
         )
     assert find_evaluation(evaluated.info(), evaluated.data) is None
 
@@ -390,11 +389,11 @@ def test_evaluations_run_in_the_background_in_turn(evaluated: EvaluationWorld) -
     third = evaluated.first.with_name("third")
     worse_copy(evaluated.second, third)
     jobs = [
-        submit_evaluation(request_of(evaluated, model=str(third))),
-        submit_evaluation(request_of(evaluated)),
-        submit_evaluation(request_of(evaluated, class_name="bottle")),
+        EVALUATION.submit(request_of(evaluated, model=str(third))),
+        EVALUATION.submit(request_of(evaluated)),
+        EVALUATION.submit(request_of(evaluated, class_name="bottle")),
     ]
-    assert {job.id for job in active_evaluations()} <= set(jobs)
+    assert {job.id for job in EVALUATION.active()} <= set(jobs)
     first, known, failed = (queue().wait(job, LONG) for job in jobs)
     assert (first.state, first.error) == ("done", None)
     assert (first.result["reused"], known.result["reused"]) == (False, True)
@@ -402,7 +401,7 @@ def test_evaluations_run_in_the_background_in_turn(evaluated: EvaluationWorld) -
     stored = load_evaluation(first.result["key"])
     assert stored is not None and stored.summary.model_folder == third
     assert (failed.state, "bottle" in failed.error) == ("failed", True)
-    assert active_evaluations() == []
+    assert EVALUATION.active() == []
 
 
 def test_the_same_request_waits_only_once_and_can_be_repeated(
@@ -414,30 +413,30 @@ def test_the_same_request_waits_only_once_and_can_be_repeated(
     def slow(*_args: object, **settings: object) -> None:
         reached.set()
         go_on.wait(LONG)
-        settings["check"]()
+        settings["task"].check()  # type: ignore[attr-defined]
         pytest.fail("it was not cancelled")
 
     monkeypatch.setattr("skrd4ad.services.evaluation.evaluate.measure", slow)
-    job = submit_evaluation(request)
+    job = EVALUATION.submit(request)
     assert reached.wait(LONG)
-    assert submit_evaluation(request) == job
-    with pytest.raises(ConfigError, match="only an evaluation that ended"):
-        repeat_evaluation(job)
+    assert EVALUATION.submit(request) == job
+    with pytest.raises(ConfigError, match="cannot be repeated"):
+        EVALUATION.repeat(job)
     queue().cancel(job)
     go_on.set()
     assert queue().wait(job, LONG).state == "cancelled"
     monkeypatch.undo()
     monkeypatch.setenv("SKRD4AD_HOME", str(evaluated.root / "home"))
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(evaluated.root))
-    repeated = repeat_evaluation(job)
+    repeated = EVALUATION.repeat(job)
     assert queue().wait(repeated, LONG).state == "done"
 
 
 def test_requests_survive_json_and_damaged_ones_are_refused(evaluated: EvaluationWorld) -> None:
     request = request_of(evaluated, layout="mvtec", weights="w.pth")
-    assert decode(json.loads(json.dumps(to_plain(request))), EvaluationRequest, what="it") == request
+    assert EVALUATION.request_of(json.loads(json.dumps(to_plain(request)))) == request
     for damage in ({"odd": 1}, {"model": 3}, {"again": "yes"}):
         with pytest.raises(DocumentError, match="damaged"):
-            decode({**to_plain(request), **damage}, EvaluationRequest, what="The request")
+            EVALUATION.request_of({**to_plain(request), **damage})
     with pytest.raises(DocumentError, match="damaged"):
-        decode({"model": "m"}, EvaluationRequest, what="The request")
+        EVALUATION.request_of({"model": "m"})

@@ -20,6 +20,7 @@ from skrd4ad.services.inspection import predictions
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.labelling import score_queue
 from skrd4ad.services.labelling.score_queue import score_labelled
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 from tests.loop_world import known_of, label_sample, part, put, score_all
@@ -42,7 +43,7 @@ def test_scores_are_those_of_the_model_and_are_stored_with_their_calibration(
     info: ModelInfo, images: tuple[LabelledImage, ...], others: DatasetClass
 ) -> None:
     seen: list[tuple[int, int]] = []
-    assert score_labelled(info, images, progress=lambda *at: seen.append(at)) == {}
+    assert score_labelled(info, images, task=Task(show=lambda at: seen.append((at.done, at.total)))) == {}
     assert seen[-1] == (len(images), len(images))
     stored = read_book(info).images
     predictor = Predictor.load(info.folder)
@@ -145,7 +146,7 @@ def test_scoring_can_be_stopped_and_keeps_what_was_done(
             raise TrainingCancelled("enough")
 
     with pytest.raises(TrainingCancelled):
-        score_labelled(info, images, check=check)
+        score_labelled(info, images, task=Task(check=check))
     stored = [image for image in read_book(info).images.values() if image.score is not None]
     assert 0 < len(stored) < len(images)
 

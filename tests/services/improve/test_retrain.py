@@ -8,23 +8,24 @@ import pytest
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import content_digest, file_digest
-from skrd4ad.documents import decode, to_plain
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, TrainingCancelled
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import seen_by, split_holdout
 from skrd4ad.paths import workspace
-from skrd4ad.services import training
 from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.improve import retrain, retrain_data
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain import (
+    RETRAINING,
     RetrainPlan,
     active_retrainings,
     plan_retraining,
     predecessor_of,
     retrain_config,
     retrain_request,
+    start_for,
     submit_retraining,
     successors_of,
 )
@@ -38,8 +39,9 @@ from skrd4ad.services.improve.retrain_data import (
     role_of,
     start_of,
 )
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.training import TrainingRequest, resume_training, submit_training, train_class
+from skrd4ad.services.training import TRAINING, TrainingRequest, train_class
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 from tests.loop_world import decide, known_of, label_sample, part, put
@@ -84,7 +86,7 @@ def roles(plan: RetrainPlan) -> dict[str, str]:
 
 def retrained(old: ModelInfo, disc: DatasetClass, **changes: object) -> ModelInfo:
     request = replace(retrain_request(plan_of(old, disc), config=QUICK), **changes)  # type: ignore[arg-type]
-    return train_class(disc, request, out=old.folder.parents[2])
+    return train_class(disc, request, start=start_for(disc, request), out=old.folder.parents[2])
 
 
 # ---- what each image is for ----
@@ -241,7 +243,7 @@ def test_without_its_own_images_a_model_is_retrained_on_enough_labels_alone(
     assert plan.problem is None and plan.own == 0
     request = retrain_request(plan, config=QUICK)
     assert request.source == ""
-    new = train_class(empty_class(old), request, out=old.folder.parents[2])
+    new = train_class(empty_class(old), request, start=start_for(empty_class(old), request), out=old.folder.parents[2])
     assert (new.dataset, new.class_name) == (old.dataset, old.class_name)
     assert new.data["source"] == old.data["source"]
     assert "were not at hand" in new.data["note"]
@@ -258,10 +260,10 @@ def test_a_changed_file_stops_the_training_before_it_begins(
     shutil.copy(others.train[0].path, copy)
     os.utime(copy, ns=(1, 1))
     with pytest.raises(DataError, match="was changed since it was labelled good"):
-        train_class(disc, request, out=old.folder.parents[2])
+        train_class(disc, request, start=start_for(disc, request), out=old.folder.parents[2])
     copy.unlink()
     with pytest.raises(DataError, match="is not at"):
-        train_class(disc, request, out=old.folder.parents[2])
+        train_class(disc, request, start=start_for(disc, request), out=old.folder.parents[2])
 
 
 # ---- the labels of a request ----
@@ -273,7 +275,7 @@ def test_the_labels_of_a_request_are_kept_as_they_were(old: ModelInfo, disc: Dat
     assert request.confirmed is not None and request.confirmed == keep_confirmed(plan.confirmed)
     decide(old, labelled[0], "defect")
     assert read_confirmed(request.confirmed) == plan.confirmed
-    assert decode(json.loads(json.dumps(to_plain(request))), TrainingRequest, what="it") == request
+    assert TRAINING.request_of(json.loads(json.dumps(to_plain(request)))) == request
     assert retrain_request(plan_of(old, disc)).confirmed != request.confirmed
 
 
@@ -293,7 +295,7 @@ def test_requests_of_before_are_read_as_ever(disc: DatasetClass) -> None:
     request = TrainingRequest(source="elpv", class_name="a", model=ModelConfig(), train=TrainConfig())
     values = to_plain(request)
     del values["start_from"], values["confirmed"]
-    assert decode(values, TrainingRequest, what="it") == request
+    assert TRAINING.request_of(values) == request
 
 
 # ---- the job ----
@@ -323,23 +325,18 @@ def test_an_interrupted_job_goes_on_with_the_labels_it_was_asked_with(
 ) -> None:
     plan = plan_of(old, disc)
     config = replace(QUICK, epochs=2)
-    whole = train_class(disc, retrain_request(plan, config=config), out=old.folder.parents[3] / "x")
-    observer_of = training._observer_of
+    request = retrain_request(plan, config=config)
+    whole = train_class(disc, request, start=start_for(disc, request), out=old.folder.parents[3] / "x")
 
-    def stopping(handle: object) -> training.Observer:
-        real = observer_of(handle)  # type: ignore[arg-type]
-
-        def epoch(entry: dict[str, object]) -> None:
-            raise TrainingCancelled("enough")
-
-        return replace(real, epoch=epoch)
+    def stop(*_: object) -> None:
+        raise TrainingCancelled("enough")
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "_observer_of", stopping)
+        patch.setattr(JobHandle, "point", stop)
         stopped = queue().wait(submit_retraining(plan, config=config), LONG)
     assert stopped.state == "cancelled"
     decide(old, labelled[0], "defect")
-    done = queue().wait(resume_training(stopped.id), LONG)
+    done = queue().wait(RETRAINING.repeat(stopped.id), LONG)
     assert done.state == "done", done.error
     new = read_info(Path(done.result["folder"]))  # type: ignore[index]
     assert new.digest == whole.digest and [entry["epoch"] for entry in new.history] == [1, 2]
@@ -357,7 +354,7 @@ def test_a_job_is_done_even_when_the_labelled_images_could_not_be_shown(
     def fail(*_: object, **__: object) -> None:
         raise TrainingCancelled("enough")
 
-    monkeypatch.setattr(training, "score_labelled", fail)
+    monkeypatch.setattr(retrain, "score_labelled", fail)
     done = queue().wait(submit_retraining(plan_of(old, disc), config=QUICK), LONG)
     assert done.state == "done" and "has not seen all labelled images" in caplog.text
 
@@ -366,7 +363,7 @@ def test_a_retraining_does_not_go_on_without_the_images_it_was_planned_with(
     old: ModelInfo, disc: DatasetClass, labelled: list[str], tmp_path: Path
 ) -> None:
     request = replace(retrain_request(plan_of(old, disc), config=QUICK), source=str(tmp_path / "gone"))
-    failed = queue().wait(submit_training(request), LONG)
+    failed = queue().wait(RETRAINING.submit(request), LONG)
     assert failed.state == "failed" and "gone" in (failed.error or "")
 
 

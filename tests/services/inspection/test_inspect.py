@@ -13,6 +13,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import DECODERS, Inspection, Limits
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, mask_of, overlay_of, to_record, write_outputs
+from skrd4ad.task import Task
 from skrd4ad.types import Region
 from skrd4ad.visualize import resize_map
 
@@ -100,7 +101,7 @@ def test_check_may_stop_it(predictor: Predictor, part: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        list(inspect_images(predictor, [("a", part)], check=check))
+        list(inspect_images(predictor, [("a", part)], task=Task(check=check)))
 
 
 def test_regions_are_scaled_to_the_image(predictor: Predictor, part: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from skrd4ad.errors import ConfigError, DataError, ImageError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.inspection.similar_images import SimilarImage, similar_images
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 
 
@@ -67,12 +68,12 @@ def test_the_order_is_that_of_the_cosine_distance_of_the_models_own_embeddings(
 
 def test_embeddings_are_computed_once(predictor: Predictor, data: DatasetClass, reads: list[Path], home: Path) -> None:
     image, told = read_image(data.test[0].path), []
-    first = similar_images(predictor, image, data, progress=lambda done, total: told.append((done, total)))
+    first = similar_images(predictor, image, data, task=Task(show=lambda at: told.append((at.done, at.total))))
     assert sorted(reads) == sorted(sample.path for sample in data.train)
     assert told[-1] == (len(data.train), len(data.train))
     reads.clear()
     told.clear()
-    again = similar_images(predictor, image, data, progress=lambda done, total: told.append((done, total)))
+    again = similar_images(predictor, image, data, task=Task(show=lambda at: told.append((at.done, at.total))))
     assert (again, reads, told) == (first, [], [])
     assert [path.suffix for path in kept(home)] == [".safetensors"]
 

@@ -26,6 +26,7 @@ from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.storage.predictions import save_look
+from skrd4ad.task import Status, Task
 from skrd4ad.types import GOOD, DatasetClass
 from tests.label_world import page_of_queue
 
@@ -55,7 +56,7 @@ def numbers(found: Added) -> tuple[int, int, int, int, int]:
 
 def test_test_images_stay_where_they_are_and_tell_what_the_data_set_says(info: ModelInfo, data: DatasetClass) -> None:
     steps: list[tuple[int, int]] = []
-    found = add_class(info, data, progress=lambda done, total: steps.append((done, total)))
+    found = add_class(info, data, task=Task(show=lambda at: steps.append((at.done, at.total))))
     n = len(data.test)
     assert numbers(found) == (n, 0, 0, 0, 0)
     assert steps == [(done, n) for done in range(1, n + 1)]
@@ -189,7 +190,7 @@ def test_uploads_are_kept_and_files_stay(info: ModelInfo, tmp_path: Path) -> Non
             ("cut.png", picture(5)[:50]),
             ("zipped.png", ImageError("zipped.png is encrypted.")),
         ],
-        progress=lambda done, total: steps.append((done, total)),
+        task=Task(show=lambda at: steps.append((at.done, at.total))),
     )
     assert numbers(found) == (4, 0, 1, 0, 3)
     assert steps[-1] == (8, 8)
@@ -242,12 +243,12 @@ def test_many_images_take_few_transactions_and_those_before_an_error_stay(
         files.append((path.name, path))
     assert count_transactions(lambda: add_files(info, files[:10])) == 1
 
-    def stop(done: int, total: int) -> None:
-        if done == 24:
+    def stop(at: Status) -> None:
+        if at.done == 24:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        add_files(info, files, progress=stop)
+        add_files(info, files, task=Task(show=stop))
     assert len(queue_of(info)) == 20
     assert count_transactions(lambda: add_files(info, files)) == 3
     assert len(queue_of(info)) == 25

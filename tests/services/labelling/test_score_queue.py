@@ -20,7 +20,6 @@ from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.services.labelling.score_queue import (
-    KIND,
     active_scoring,
     count_unscored,
     score_images,
@@ -31,6 +30,7 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.storage.predictions import without_score
 from skrd4ad.storage.tables import StoredImage
+from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.label_world import page_of_queue
 from tests.limits import LONG
@@ -65,7 +65,7 @@ def run(info: ModelInfo, *, again: bool = False) -> dict[str, int]:
     job_id = submit_scoring(info, again=again)
     assert job_id is not None
     job = queue().wait(job_id, LONG)
-    assert (job.state, job.kind) == ("done", KIND), job.error
+    assert (job.state, job.kind) == ("done", "score"), job.error
     assert job.result is not None
     return job.result
 
@@ -201,7 +201,7 @@ def test_one_job_a_model_is_enough_and_it_can_be_cancelled(
             if place == 2:
                 job_ids.append(str(submit_scoring(info)))  # no second one
                 queue().cancel(job_ids[0])
-                values["check"]()  # type: ignore[operator]
+                values["task"].check()  # type: ignore[attr-defined]
             yield found
 
     monkeypatch.setattr(PredictionStore, "predictions", predict_then_cancel)
@@ -255,15 +255,16 @@ def test_a_score_that_is_no_number_is_a_note(
 
 def test_a_stop_keeps_what_was_looked_at(info: ModelInfo, data: DatasetClass) -> None:
     add_class(info, data)
-    checks: list[None] = []
+    done: list[int] = []
 
     def check() -> None:
-        checks.append(None)
-        if len(checks) > 9:  # images are looked at in groups of eight
+        if 9 in done:  # images are looked at in groups of eight
             raise TrainingCancelled("Stopped on request.")
 
     with pytest.raises(TrainingCancelled):
-        score_images(Predictor.load(info.folder), rows_of(info), check=check)
+        score_images(
+            Predictor.load(info.folder), rows_of(info), task=Task(show=lambda at: done.append(at.done), check=check)
+        )
     assert sum(item.score is not None for item in items_of(info).values()) == 9
 
 

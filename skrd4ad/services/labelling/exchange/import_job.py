@@ -18,23 +18,19 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
-from skrd4ad.services.jobs.queue import JobHandle, queue
+from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
 from skrd4ad.services.labelling.exchange.records import Format
 from skrd4ad.services.labelling.exchange.store import ImportPlan, run_import
 from skrd4ad.services.labelling.exchange.transfer import imported_lines, plan_import
-from skrd4ad.types import Progress
 
-KIND = "labels"
-"""Kind of the background jobs. Their progress holds ``done``, ``total``, ``share`` and ``words``; their result is a
-:class:`ImportPreview` in its JSON form, or for an import ``lines``: what it did, in words."""
 KEPT = timedelta(days=1)
 """An upload that was looked at and not imported is kept so long, and what came of an import is shown so long."""
 SHOWN_PROBLEMS = 200
 _UPLOADS = "imports"
-_LATEST = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +96,6 @@ def preview_of(result: Mapping[str, Any]) -> ImportPreview:
     )
 
 
-def request_of(job: JobView) -> ImportRequest:
-    """What a job was asked to look at or import."""
-    return documents.decode(job.request, ImportRequest, what=f"The request of {job.title!r}")
-
-
 def submit_preview(
     info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False
 ) -> str:
@@ -118,7 +109,7 @@ def submit_preview(
         ConfigError: labels are being imported into this class already.
     """
     _forget_uploads()
-    return _submit(
+    return IMPORT.submit(
         ImportRequest(
             dataset=info.dataset,
             class_name=info.class_name,
@@ -135,26 +126,12 @@ def submit_import(request: ImportRequest, agreed: Agreed) -> str:
     Raises:
         ConfigError: the name cannot be used, or labels are being imported into this class already.
     """
-    return _submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
-
-
-def repeat_import(job_id: str) -> str:
-    """Submit the request of a job that was interrupted, cancelled or failed once more; returns the id of the new one.
-
-    Raises:
-        ConfigError: the job was none of these or has not ended, or labels are being imported into this class already.
-    """
-    job = queue().get(job_id)
-    if job.kind != KIND or job.active:
-        raise ConfigError(f"The job {job.title!r} ({job.kind}, {job.state}) is no import of labels that has ended.")
-    return _submit(request_of(job))
+    return IMPORT.submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
 
 
 def latest_import(info: ModelInfo) -> JobView | None:
     """The newest job that looked at labels for the class of a model or imported them; None when there was none."""
-    mine = {"dataset": info.dataset, "class_name": info.class_name}.items()
-    jobs = (job for job in queue().list(limit=_LATEST) if job.kind == KIND)
-    return next((job for job in jobs if mine <= job.request.items()), None)
+    return IMPORT.latest(dataset=info.dataset, class_name=info.class_name)
 
 
 def drop_upload(request: ImportRequest) -> None:
@@ -164,30 +141,25 @@ def drop_upload(request: ImportRequest) -> None:
             Path(request.source).unlink()
 
 
-def _submit(request: ImportRequest) -> str:
-    place = (request.dataset, request.class_name)
-    for job in queue().active():
-        if job.kind == KIND and (job.request["dataset"], job.request["class_name"]) == place:
-            raise ConfigError(f"{job.title} is not done yet. Wait for it, or cancel it first.")
-    doing = "check of labels" if request.agreed is None else "import of labels"
-    return queue().submit(
-        kind=KIND,
-        title=f"{request.class_name} · {doing}",
-        request=documents.to_plain(request),
-        work=lambda handle: _work(request, handle),
-    )
+def _title(request: ImportRequest) -> str:
+    for job in IMPORT.active(dataset=request.dataset, class_name=request.class_name):
+        raise ConfigError(f"{job.title} is not done yet. Wait for it, or cancel it first.")
+    return f"{request.class_name} · {'check' if request.agreed is None else 'import'} of labels"
 
 
-def _work(request: ImportRequest, handle: JobHandle) -> Mapping[str, Any]:
+def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
     agreed = request.agreed
-    half = 1.0 if agreed is None else 0.5
-    plan = plan_import(
-        _source(request),
-        name=request.name,
-        dataset=request.dataset,
-        class_name=request.class_name,
-        empty_is_good=request.empty_is_good,
-        progress=_teller(handle, "checking", begin=0.0, end=half),
+    checking = job.task.part(0, 1 if agreed is None else 0.5, "checking labels, {done} of {total}")
+    # what a large file holds is read in one go
+    plan = job.task.beside(
+        lambda: plan_import(
+            _source(request),
+            name=request.name,
+            dataset=request.dataset,
+            class_name=request.class_name,
+            empty_is_good=request.empty_is_good,
+            task=checking,
+        )
     )
     if agreed is None:
         problems = plan.valid.problems
@@ -209,10 +181,15 @@ def _work(request: ImportRequest, handle: JobHandle) -> Mapping[str, Any]:
         reviewer=agreed.reviewer,
         conflicts=agreed.conflicts,
         skip_bad=agreed.skip_bad,
-        progress=_teller(handle, "storing", begin=half, end=1.0),
+        task=job.task.part(0.5, 1, "storing labels, {done} of {total}"),
     )
     drop_upload(request)
     return {"lines": imported_lines(imported, agreed.conflicts)}
+
+
+IMPORT = JobKind(name="labels", request=ImportRequest, title=_title, run=_run)
+"""Looks at labels or stores them. Its result is an :class:`ImportPreview` in its JSON form, or for an import ``lines``:
+what it did, in words."""
 
 
 def _source(request: ImportRequest) -> Path | bytes:
@@ -233,16 +210,6 @@ def _fingerprint(plan: ImportPlan) -> str:
     )
 
 
-def _teller(handle: JobHandle, doing: str, *, begin: float, end: float) -> Progress:
-    def tell(done: int, total: int) -> None:
-        handle.check()
-        share = begin + (end - begin) * (done / total if total else 1.0)
-        words = f"{doing} labels, {done} of {total}"
-        handle.report({"done": done, "total": total, "share": round(share, 4), "words": words})
-
-    return tell
-
-
 def _keep_upload(content: bytes, *, name: str) -> Path:
     suffix = PurePath(name).suffix.lower()
     path = workspace() / _UPLOADS / f"{content_digest(content)}{suffix}"
@@ -253,7 +220,7 @@ def _keep_upload(content: bytes, *, name: str) -> Path:
 
 def _forget_uploads() -> None:
     """Delete uploads that nobody imported within a day."""
-    needed = {job.request["source"] for job in queue().active() if job.kind == KIND}
+    needed = {job.request["source"] for job in IMPORT.active()}
     folder = workspace() / _UPLOADS
     for path in folder.iterdir() if folder.is_dir() else ():
         with suppress(OSError):

@@ -24,7 +24,7 @@ from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import add_rows, images_of_class, known_images
 from skrd4ad.storage.tables import utc_now
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 _SHOWN_PROBLEMS = 20
 
@@ -65,7 +65,7 @@ def run_import(
     reviewer: str,
     conflicts: Conflicts = "keep",
     skip_bad: bool = False,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> Imported:
     """Store labels: all of them, or none when something goes wrong.
 
@@ -99,7 +99,7 @@ def run_import(
         for entry in valid.entries
         if isinstance(entry.place, str) and (entry.digest not in known or entry.digest in lost)
     ]
-    masks, images = _keep_files(plan.bundle, {each: valid.masks[each] for each in sorted(mask_ids)}, packed, progress)
+    masks, images = _keep_files(plan.bundle, {each: valid.masks[each] for each in sorted(mask_ids)}, packed, task)
 
     def file_of(entry: ValidEntry) -> str:
         return str(entry.place) if isinstance(entry.place, Path) else images[entry.digest]
@@ -108,6 +108,7 @@ def run_import(
     class_images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     kinds: Counter[Kind] = Counter()
+    task.check()  # never within the transaction: a pause would keep all others from writing
     with workspace_database().write() as session:
         known = known_images(session, digests)
         in_class = {row.digest for row in images_of_class(session, dataset=plan.dataset, class_name=plan.class_name)}
@@ -187,7 +188,7 @@ def _problems_text(valid: ValidatedImport) -> str:
 
 
 def _keep_files(
-    bundle: Bundle, masks: Mapping[str, MaskSource], images: Sequence[ValidEntry], progress: Progress | None
+    bundle: Bundle, masks: Mapping[str, MaskSource], images: Sequence[ValidEntry], task: Task
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Keep masks and images in the workspace by their content.
 
@@ -198,8 +199,7 @@ def _keep_files(
     kept_images: dict[str, str] = {}
 
     def tell() -> None:
-        if progress is not None:
-            progress(len(kept_masks) + len(kept_images), len(masks) + len(images))
+        task.report(len(kept_masks) + len(kept_images), len(masks) + len(images))
 
     mask_places = {source: key for key, source in masks.items() if not isinstance(source, CocoMask)}
     for key, source in masks.items():

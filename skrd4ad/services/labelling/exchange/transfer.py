@@ -30,7 +30,7 @@ from skrd4ad.services.labelling.exchange.validate import validate
 from skrd4ad.services.labelling.exchange.write import Exported, folder_sink, write_export, zip_sink
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import images_of_class
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 LARGEST_DOWNLOAD = 256 * 2**20
 """Bytes of images that go through a browser; larger exports are written to a folder on the server."""
@@ -49,26 +49,24 @@ _KINDS: dict[Kind, str] = {
 _CONFLICTS: dict[Conflicts, str] = {"keep": "yours stay", "theirs": "theirs are taken"}
 
 
-def export_zip_bytes(plan: ExportPlan, *, progress: Progress | None = None) -> tuple[bytes, Exported]:
+def export_zip_bytes(plan: ExportPlan, *, task: Task = QUIET) -> tuple[bytes, Exported]:
     """An export as a ZIP file in memory; the same labels give the same bytes."""
     stream = io.BytesIO()
     with zipfile.ZipFile(stream, "w") as archive:
-        exported = write_export(plan, zip_sink(archive), progress=progress)
+        exported = write_export(plan, zip_sink(archive), task=task)
     _record(plan, exported, to="download")
     return stream.getvalue(), exported
 
 
-def export_zip(plan: ExportPlan, file: Path, *, progress: Progress | None = None) -> Exported:
+def export_zip(plan: ExportPlan, file: Path, *, task: Task = QUIET) -> Exported:
     """Write an export as a ZIP file, which replaces one of that name."""
     with new_file(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        exported = write_export(plan, zip_sink(archive), progress=progress)
+        exported = write_export(plan, zip_sink(archive), task=task)
     _record(plan, exported, to=str(file.absolute()))
     return exported
 
 
-def export_folder(
-    plan: ExportPlan, folder: Path | None = None, *, progress: Progress | None = None
-) -> tuple[Path, Exported]:
+def export_folder(plan: ExportPlan, folder: Path | None = None, *, task: Task = QUIET) -> tuple[Path, Exported]:
     """Write an export as a new folder, in one go; returns where it is.
 
     Args:
@@ -81,7 +79,7 @@ def export_folder(
         name = "-".join(map(folder_name, (plan.wanted.dataset, plan.wanted.class_name, plan.options.format)))
         folder = free_name(workspace() / _EXPORTS / name)
     with new_folder(folder) as temporary:
-        exported = write_export(plan, folder_sink(temporary), progress=progress)
+        exported = write_export(plan, folder_sink(temporary), task=task)
     _record(plan, exported, to=str(folder.absolute()))
     return folder, exported
 
@@ -95,7 +93,7 @@ def _record(plan: ExportPlan, exported: Exported, *, to: str) -> None:
     )
 
 
-def make_dataset(plan: ExportPlan, name: str, *, progress: Progress | None = None) -> tuple[Path, Exported]:
+def make_dataset(plan: ExportPlan, name: str, *, task: Task = QUIET) -> tuple[Path, Exported]:
     """Make a data set of labels, for Train and Evaluate; returns where it is. It stays as it is when labels change.
 
     Args:
@@ -126,7 +124,7 @@ def make_dataset(plan: ExportPlan, name: str, *, progress: Progress | None = Non
             f"There {'is' if train == 1 else 'are'} {train} good to learn from; needed: at least {FEWEST_GOOD}. Label "
             "more images as good, or leave fewer for testing."
         )
-    return export_folder(plan, folder, progress=progress)
+    return export_folder(plan, folder, task=task)
 
 
 def free_name(folder: Path) -> Path:
@@ -147,7 +145,7 @@ def plan_import(
     format: Format | None = None,
     empty_is_good: bool = False,
     only_data_roots: bool = True,
-    progress: Progress | None = None,
+    task: Task = QUIET,
 ) -> ImportPlan:
     """Look at labels to import; nothing is stored.
 
@@ -167,7 +165,7 @@ def plan_import(
         raise ConfigError(f"The format is {format!r}; allowed: {', '.join(FORMATS)}.")
     bundle = open_bundle(source, name=name, only_data_roots=only_data_roots)
     parsed = _parse(bundle, format or _format_of(bundle), class_name=class_name, empty_is_good=empty_is_good)
-    valid = validate(parsed, bundle, dataset=dataset, class_name=class_name, progress=progress)
+    valid = validate(parsed, bundle, dataset=dataset, class_name=class_name, task=task)
     with workspace_database().read() as session:
         planned = merges(session, valid.entries)
         there = {image.digest for image in images_of_class(session, dataset=dataset, class_name=class_name)}

@@ -20,7 +20,7 @@ from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import images_of_class, known_images
 from skrd4ad.storage.tables import StoredImage
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 Shape = tuple[int, int]
 """Height and width."""
@@ -64,7 +64,7 @@ def mask_id(mask: NDArray[np.bool_]) -> str:
 
 
 def validate(
-    parsed: ParsedLabels, bundle: Bundle, *, dataset: str, class_name: str, progress: Progress | None = None
+    parsed: ParsedLabels, bundle: Bundle, *, dataset: str, class_name: str, task: Task = QUIET
 ) -> ValidatedImport:
     """Read all images and masks that were found, and match them with the workspace.
 
@@ -91,8 +91,7 @@ def validate(
     def step() -> None:
         nonlocal done
         done += 1
-        if progress is not None:
-            progress(done, total)
+        task.report(done, total)
 
     images = _read(bundle, image_files, _image_contents, step)
     masks = _read(bundle, mask_files, lambda content, name: _mask_contents(read_mask(content, name=name)), step)

@@ -18,7 +18,7 @@ from skrd4ad.services.labelling.exchange.plan import ExportPlan
 from skrd4ad.services.labelling.exchange.records import ExportImage, Problem
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.label_queue import QueueItem
-from skrd4ad.types import Progress
+from skrd4ad.task import QUIET, Task
 
 IMAGES, MASKS, OLD_MASKS = "images", "masks", "history_masks"
 _ZIP_START = (1980, 1, 1, 0, 0, 0)
@@ -80,7 +80,7 @@ def zip_sink(archive: zipfile.ZipFile) -> Sink:
     return add
 
 
-def write_export(plan: ExportPlan, sink: Sink, *, progress: Progress | None = None) -> Exported:
+def write_export(plan: ExportPlan, sink: Sink, *, task: Task = QUIET) -> Exported:
     """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it.
 
     Raises:
@@ -97,8 +97,7 @@ def write_export(plan: ExportPlan, sink: Sink, *, progress: Progress | None = No
         else:
             writer.add(image, files, sink)
             masks += image.item.mask_file is not None
-        if progress is not None:
-            progress(done, len(plan.images))
+        task.report(done, len(plan.images))
     writer.close(sink)
     return Exported(images=len(plan.images) - len(left_out), masks=masks, left_out=tuple(left_out))
 

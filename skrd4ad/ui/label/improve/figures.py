@@ -79,8 +79,8 @@ def show_pixels(state: PixelState | None) -> None:
 
 def score_with_progress(state: LoopState, images: tuple[LabelledImage, ...]) -> dict[str, str]:
     """Let the model look at images while the user sees how far it is; why an image cannot be scored, by its digest."""
-    with st.spinner("Scoring the images …"), progress_bar("images scored") as show:
-        return score_labelled(state.info, images, progress=show)
+    with progress_bar("images scored") as task, st.spinner("Scoring the images …"):
+        return score_labelled(state.info, images, task=task)
 
 
 def _unscored(state: LoopState) -> None:

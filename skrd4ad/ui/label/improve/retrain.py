@@ -1,21 +1,25 @@
 """Retraining with images labelled good: what it would learn from, the job, and what became of it."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import streamlit as st
 
 from skrd4ad.config import TrainConfig
 from skrd4ad.format import ago, duration, format_number, plural
-from skrd4ad.services.improve.retrain import RetrainPlan, active_retrainings, plan_retraining, submit_retraining
-from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.improve.retrain import (
+    RETRAINING,
+    RetrainPlan,
+    active_retrainings,
+    plan_retraining,
+    submit_retraining,
+)
 from skrd4ad.services.jobs.view import JobView
-from skrd4ad.services.training import resume_training
-from skrd4ad.ui.frame import POLL_SECONDS, halves, section
+from skrd4ad.ui.frame import halves
+from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
-from skrd4ad.ui.text import progress_of
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
-LATEST = 50
 FEW_TO_COMPARE = 5
 
 
@@ -23,7 +27,7 @@ def show_retraining(state: LoopState) -> None:
     """A new training from the current student, or the one that runs."""
     st.subheader("Retrain", anchor=False)
     if active_retrainings(state.info):
-        section(lambda: _active(state), every=POLL_SECONDS)
+        follow_jobs(lambda: active_retrainings(state.info), _progress)
         return
     if (ended := _latest_ended(state)) is not None:
         _show_ended(ended)
@@ -113,32 +117,26 @@ def _duration(plan: RetrainPlan, config: TrainConfig) -> str:
     return f"About {duration(seconds)} on a machine like the one it was trained on. "
 
 
-def _active(state: LoopState) -> None:
-    jobs = active_retrainings(state.info)
-    if not jobs:
-        st.rerun()
+def _progress(jobs: Sequence[JobView]) -> None:
     for job in jobs:
-        share, words = progress_of(job)
-        eta = job.progress.get("eta_seconds")
-        left = f", about {duration(eta)} left" if job.state == "running" and eta and not job.paused else ""
-        st.progress(share, text=f"{words}{left}")
-        loss, holdout = job.progress.get("loss"), job.progress.get("holdout_score")
-        figures = [
-            f"{name} {format_number(value)}"
-            for name, value in (("loss", loss), ("held-out score", holdout))
-            if value is not None
-        ]
-        st.caption(" ".join([*([f"{', '.join(figures)}."] if figures else []), "The Train page shows its curve."]))
-        if st.button("Cancel", key=f"loop-cancel-{job.id}", icon=":material/close:", disabled=job.wish == "cancel"):
-            queue().cancel(job.id)
-            st.rerun()
+        show_job(job)
+        _losses(job)
+
+
+def _losses(job: JobView) -> None:
+    loss, holdout = job.progress.get("loss"), job.progress.get("holdout_score")
+    figures = [
+        f"{name} {format_number(value)}"
+        for name, value in (("loss", loss), ("held-out score", holdout))
+        if value is not None
+    ]
+    st.caption(" ".join([*([f"{', '.join(figures)}."] if figures else []), "The Train page shows its curve."]))
 
 
 def _latest_ended(state: LoopState) -> JobView | None:
     """The latest retraining of this model, when it ended without a model."""
-    folder = str(state.info.folder)
-    mine = [job for job in queue().list(limit=LATEST) if job.request.get("start_from") == folder]
-    return mine[0] if mine and mine[0].state in _RESUMABLE else None
+    job = RETRAINING.latest(start_from=str(state.info.folder))
+    return job if job is not None and job.state in _RESUMABLE else None
 
 
 def _show_ended(job: JobView) -> None:
@@ -146,5 +144,5 @@ def _show_ended(job: JobView) -> None:
     reason = f": {job.error}" if job.error else "."
     st.warning(f"The last retraining was {job.state}{when}{reason}", icon=":material/warning:")
     if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
-        resume_training(job.id)
+        RETRAINING.repeat(job.id)
         st.rerun()

@@ -20,6 +20,7 @@ from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
 from skrd4ad.services.labelling.exchange.transfer import export_folder, export_lines, export_zip, export_zip_bytes
 from skrd4ad.services.labelling.files import load_mask_file, stored_path
+from skrd4ad.task import Task
 from tests.label_world import ALL, HEIGHT, WIDTH, files_of, fill_workspace, item, items, picture, put, random_mask
 
 MVTEC = ExportOptions(format="mvtec")
@@ -113,7 +114,7 @@ def test_the_same_labels_make_the_same_bytes_and_a_zip_holds_the_files_of_the_fo
 ) -> None:
     plan = plan_export(ALL, MVTEC)
     seen: list[tuple[int, int]] = []
-    content, _ = export_zip_bytes(plan, progress=lambda done, total: seen.append((done, total)))
+    content, _ = export_zip_bytes(plan, task=Task(show=lambda at: seen.append((at.done, at.total))))
     assert seen == [(done, 18) for done in range(1, 19)]
     export_zip(plan, tmp_path / "again.zip")
     assert (tmp_path / "again.zip").read_bytes() == content

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.documents import decode, to_plain
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DocumentError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -15,19 +15,19 @@ from skrd4ad.services.jobs.queue import JobHandle, queue, reset_queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.exchange import import_job
 from skrd4ad.services.labelling.exchange.import_job import (
+    IMPORT,
     KEPT,
     Agreed,
     ImportRequest,
     latest_import,
     preview_of,
-    repeat_import,
-    request_of,
     submit_import,
     submit_preview,
 )
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
 from skrd4ad.services.labelling.exchange.transfer import export_zip_bytes
 from skrd4ad.storage.label_queue import QueueFilter
+from skrd4ad.task import Task
 from tests.label_world import (
     CLASS,
     DATASET,
@@ -63,7 +63,7 @@ def agreed(job: JobView, *, skip_bad: bool = False) -> tuple[ImportRequest, Agre
     assert job.result is not None, job.error
     look = preview_of(job.result)
     mine = Agreed(reviewer=" B.  Meier ", conflicts="keep", skip_bad=skip_bad, fingerprint=look.fingerprint)
-    return request_of(job), mine
+    return IMPORT.request_of(job.request), mine
 
 
 def exported() -> bytes:
@@ -149,9 +149,9 @@ def test_a_class_has_one_import_at_a_time_and_a_cancelled_one_can_be_tried_again
     image = put("a.png", picture(1))
     original = import_job.plan_import
 
-    def endless(*args: object, progress: object, **more: object) -> object:
+    def endless(*args: object, task: Task, **more: object) -> object:
         while True:
-            progress(1, 2)  # type: ignore[operator]
+            task.report(1, 2)
             time.sleep(0.01)
 
     monkeypatch.setattr(import_job, "plan_import", endless)
@@ -159,12 +159,12 @@ def test_a_class_has_one_import_at_a_time_and_a_cancelled_one_can_be_tried_again
     job = submit_preview(info, content, name="t.csv")
     with pytest.raises(ConfigError, match="is not done yet"):
         submit_preview(info, content, name="t.csv")
-    with pytest.raises(ConfigError, match="no import of labels that has ended"):
-        repeat_import(job)
+    with pytest.raises(ConfigError, match="cannot be repeated"):
+        IMPORT.repeat(job)
     queue().cancel(job)
     assert ended(job).state == "cancelled"
     monkeypatch.setattr(import_job, "plan_import", original)
-    again = ended(repeat_import(job))
+    again = ended(IMPORT.repeat(job))
     assert again.state == "done" and preview_of(again.result or {}).usable == 1
     other = replace(info, class_name="other")
     assert latest_import(other) is None
@@ -185,13 +185,13 @@ def test_an_upload_is_kept_for_a_day(world: Path, info: ModelInfo) -> None:
 
 
 def test_a_request_and_a_result_of_another_version_are_refused_in_words() -> None:
-    with pytest.raises(DocumentError, match="request is damaged"):
-        decode({"source": "x"}, ImportRequest, what="The request")
+    with pytest.raises(DocumentError, match="is damaged"):
+        IMPORT.request_of({"source": "x"})
     with pytest.raises(DocumentError, match=r"result of the import is damaged.*Check the file again"):
         preview_of({"problems": []})
     request = ImportRequest(dataset="d", class_name="c", source="/x", name=None, empty_is_good=False)
     mine = Agreed(reviewer="A", conflicts="theirs", skip_bad=True, fingerprint="f")
-    assert decode(to_plain(replace(request, agreed=mine)), ImportRequest, what="it").agreed == mine
+    assert IMPORT.request_of(to_plain(replace(request, agreed=mine))).agreed == mine
     assert not request.is_there and request.named == "/x"
 
 

@@ -16,6 +16,7 @@ from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
 from skrd4ad.services.labelling.exchange.store import Imported, run_import
 from skrd4ad.services.labelling.exchange.transfer import export_folder, export_zip_bytes, kinds_line, plan_import
 from skrd4ad.services.labelling.files import load_mask_file, stored_path
+from skrd4ad.task import Task
 from tests.label_world import (
     ALL,
     CLASS,
@@ -305,10 +306,10 @@ def test_sizes_and_progress_of_an_import(tmp_path: Path, monkeypatch: pytest.Mon
             name="l.zip",
             dataset=DATASET,
             class_name=CLASS,
-            progress=lambda done, all_: seen.append((done, all_)),
+            task=Task(show=lambda at: seen.append((at.done, at.total))),
         )
         assert seen == [(done, 6) for done in range(1, 7)]
         seen.clear()
-        run_import(plan, reviewer="I", progress=lambda done, all_: seen.append((done, all_)))
+        run_import(plan, reviewer="I", task=Task(show=lambda at: seen.append((at.done, at.total))))
         assert seen == [(1, 3), (2, 3), (3, 3)]
         assert {(one.width, one.height) for one in items()} == {(WIDTH, HEIGHT)}

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Import the checkpoint."""
     output = Output(as_json=arguments.json)
     model = ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size)
-    with output.progress("importing") as show:
+    with output.progress("importing") as task:
         info = import_rd4ad(
             arguments.file,
             model=model,
@@ -49,7 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
             dataset=arguments.dataset,
             class_name=arguments.class_name,
             weights=arguments.weights,
-            progress=show,
+            task=task,
         )
     record("imported", info, details={"file": str(arguments.file.absolute())})
     output.note("The model has no thresholds, so it gives scores but no verdicts; predict --threshold T sets one.")

@@ -61,8 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
     images = [image for path in arguments.images for image in (list_images(path) if path.is_dir() else [path])]
     if arguments.images and not images:
         raise ConfigError(f"There are no images in {', '.join(map(str, arguments.images))}; name others by --images.")
-    with output.progress("loading the model") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+    with output.progress("loading the model") as task:
+        predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
         made = make_export(
             predictor,
             settings,
@@ -71,7 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
             out=arguments.out,
             max_flips=arguments.max_flips,
             threads=arguments.threads,
-            report=lambda step, done, total: show(done, total, step),
+            task=task,
         )
     result = result_of(made, arguments.model)
     output.say(f"{made.export.folder}\n  {result['words']}")

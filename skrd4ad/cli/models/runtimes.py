@@ -39,13 +39,13 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.json)
     if arguments.nice:
         lower_process_priority()
-    with output.progress("loading the model") as show:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, progress=show)
+    with output.progress("loading the model") as task:
+        predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
         measured = measure_model(
             predictor,
             _data(arguments, predictor.info),
             int8=arguments.int8,
-            report=lambda step, done, total: show(done, total, step),
+            task=task,
         )
     for each in measured.candidates:
         output.say(_line(each))

@@ -1,0 +1,1 @@
+"""Commands on models: list, pack, import, export, find the fastest runtime."""

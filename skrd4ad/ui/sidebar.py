@@ -1,0 +1,59 @@
+"""The sidebar of every page: the model that was chosen, and the jobs that run."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+from skrd4ad.format import format_number
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.models.list import list_models
+from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
+from skrd4ad.ui.job_progress import follow_jobs, time_left
+from skrd4ad.ui.text import progress_of
+
+SHOWN_JOBS = 3
+
+
+def sidebar() -> None:
+    """The chosen model with its limit, and the running job with its progress."""
+    with st.sidebar:
+        models, _ = list_models()
+        if (info := chosen_model(models)) is not None:
+            _model_choice(models, info)
+        shielded(lambda: follow_jobs(queue().active, _jobs, only_the_end=True))
+
+
+def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
+    labels = model_labels(models)
+    folder = str(info.folder)
+    chosen = st.selectbox(
+        "Model",
+        list(labels),
+        index=list(labels).index(folder),
+        format_func=labels.__getitem__,
+        key=f"model-{folder}",
+    )
+    if chosen != folder:
+        choose_model(Path(chosen))
+        st.rerun()
+    st.caption(
+        f"{info.model.net}, {info.model.skips} skips  \n"
+        + (
+            "No limit yet: scores without verdicts"
+            if info.calibration is None
+            else f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
+        )
+    )
+
+
+def _jobs(jobs: Sequence[JobView]) -> None:
+    if jobs:
+        st.caption("Jobs")
+    for job in jobs[:SHOWN_JOBS]:
+        share, words = progress_of(job)
+        st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}{time_left(job)}")
+    if len(jobs) > SHOWN_JOBS:
+        st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")
