@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "models": FOR_ALL | {"data"},
     "losses": FOR_ALL | {"data", "models"},
     "anomaly_map": FOR_ALL | {"data", "models"},
-    "model_folder": FOR_ALL | {"metrics", "data", "models", "losses", "anomaly_map"},
+    "model_folder": FOR_ALL | {"metrics", "regions", "data", "models", "losses", "anomaly_map"},
     "inference": _INFERENCE,
     "training": _INFERENCE | {"inference"},
     "export": _INFERENCE | {"inference"},

@@ -19,7 +19,7 @@ from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.history import record
 from skrd4ad.services.inspection.runtimes import Background
 from skrd4ad.services.inspection.runtimes import background as shared_background
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.task import QUIET, Task

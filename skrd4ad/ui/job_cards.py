@@ -10,7 +10,7 @@ from skrd4ad.format import ago, duration, format_number, metric_name
 from skrd4ad.services.evaluation.compare import COMPARISON
 from skrd4ad.services.evaluation.evaluate import EVALUATION
 from skrd4ad.services.improve.retrain import training_kind
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.exchange.import_job import IMPORT

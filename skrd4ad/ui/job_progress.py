@@ -9,8 +9,7 @@ from skrd4ad.format import duration
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import section, show_error
-from skrd4ad.ui.label.text import plain
-from skrd4ad.ui.text import progress_of
+from skrd4ad.ui.text import plain, progress_of
 
 POLL_SECONDS = 1.0
 

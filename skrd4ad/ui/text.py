@@ -22,3 +22,8 @@ def progress_of(job: JobView) -> tuple[float, str]:
     if job.paused:
         return share, "paused"
     return share, str(job.progress.get("words") or "starting")
+
+
+def plain(text: str) -> str:
+    """A text inside of Markdown, as it is: its marks mean nothing."""
+    return "".join(f"\\{mark}" if mark in r"\`*_{}[]()#+-.!|~$:<>" else mark for mark in text)

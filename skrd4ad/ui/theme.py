@@ -3,6 +3,7 @@
 Streamlit's own widgets take the same colours from ``.streamlit/config.toml``; a test holds both together.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 import plotly.graph_objects as go
 
 from skrd4ad.format import format_apart
+from skrd4ad.storage.annotations import Label
 from skrd4ad.types import Verdict
 
 
@@ -170,3 +172,26 @@ def chart_template(dark: bool) -> go.layout.Template:
             "hovermode": "closest",
         }
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelLook:
+    """A decision as a shape and a colour; its word or letter always stands beside them."""
+
+    colour: str
+    shape: str
+    """A CSS ``clip-path``."""
+
+
+LABEL_LOOKS: Mapping[Label, LabelLook] = {
+    "good": LabelLook(colour=VERDICTS["OK"].colour, shape=VERDICTS["OK"].shape),
+    "defect": LabelLook(colour=VERDICTS["NG"].colour, shape=VERDICTS["NG"].shape),
+    "unsure": LabelLook(colour=VERDICTS["REVIEW"].colour, shape=VERDICTS["REVIEW"].shape),
+}
+
+LABEL_NAMES: Mapping[Label, str] = {"none": "open", "good": "good", "defect": "defect", "unsure": "unsure"}
+
+
+def decision_words(label: Label, defect_type: str | None) -> str:
+    """``good``, ``defect (scratch)``, ``open``."""
+    return f"{LABEL_NAMES[label]} ({defect_type})" if defect_type else LABEL_NAMES[label]

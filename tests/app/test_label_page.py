@@ -21,7 +21,7 @@ from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.ui.label.decide import PANEL
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import LIST
-from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.text import plain
 
 Send = Callable[..., None]
 

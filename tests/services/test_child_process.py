@@ -6,7 +6,7 @@ import psutil
 import pytest
 
 from skrd4ad.errors import ConfigError, TrainingCancelled, TrainingError
-from skrd4ad.services.child_process import in_child
+from skrd4ad.services.jobs.child_process import in_child
 from skrd4ad.task import QUIET, Status, Task
 from tests.limits import LONG
 

@@ -17,8 +17,8 @@ from skrd4ad.services.evaluation.compare_settings import SettingDifference, sett
 from skrd4ad.services.evaluation.evaluate import load_evaluation
 from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.job_kind import JobKind
 from skrd4ad.services.jobs.handle import JobHandle
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
 

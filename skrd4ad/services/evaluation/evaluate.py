@@ -18,7 +18,7 @@ from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary
 from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
 from skrd4ad.services.inspection.runtimes import Background, Wish, background
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Status, Task
 from skrd4ad.types import DatasetClass

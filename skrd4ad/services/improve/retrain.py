@@ -25,7 +25,7 @@ from skrd4ad.services.improve.retrain_data import (
     start_of,
     too_few_alone,
 )
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import stored_path

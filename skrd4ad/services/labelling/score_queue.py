@@ -21,7 +21,7 @@ from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path

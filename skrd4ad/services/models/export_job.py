@@ -16,10 +16,10 @@ from skrd4ad.export.write import EXPORTS, export_model, free_folder
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.child_process import in_child
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.history import record
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.child_process import in_child
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass

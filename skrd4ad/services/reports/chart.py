@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from skrd4ad.format import format_number
-from skrd4ad.services.reports.report import OUTCOMES, Outcome, Report
+from skrd4ad.services.reports.collect import OUTCOMES, Outcome, Report
 from skrd4ad.services.reports.text import LOOKS, Point
 
 WIDTH, HEIGHT = 500.0, 158.0

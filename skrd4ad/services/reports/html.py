@@ -16,7 +16,7 @@ from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.services.reports import chart
 from skrd4ad.services.reports import text as words
-from skrd4ad.services.reports.report import Report
+from skrd4ad.services.reports.collect import Report
 from skrd4ad.services.reports.text import LOOKS, Look, Point
 
 Paper = Literal["a4", "letter"]

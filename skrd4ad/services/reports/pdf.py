@@ -10,7 +10,7 @@ from types import ModuleType
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.reports.html import Paper, html_text, save
-from skrd4ad.services.reports.report import Report
+from skrd4ad.services.reports.collect import Report
 
 
 def write_pdf(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.reports.report import OUTCOMES, Outcome, Part, Report
+from skrd4ad.services.reports.collect import OUTCOMES, Outcome, Part, Report
 from skrd4ad.types import Region
 
 Facts = tuple[tuple[str, str], ...]

@@ -18,8 +18,7 @@ from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.list import verdict_under
 from skrd4ad.ui.label.session import LabelSession
-from skrd4ad.ui.label.text import LABEL_LOOKS, decision_words
-from skrd4ad.ui.theme import verdict_badge
+from skrd4ad.ui.theme import LABEL_LOOKS, decision_words, verdict_badge
 
 AHEAD = 2
 """Images that are read while the reviewer looks at this one."""

@@ -10,7 +10,8 @@ from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
 from skrd4ad.ui.label.session import LabelSession, PendingChange
-from skrd4ad.ui.label.text import decision_words, plain
+from skrd4ad.ui.text import plain
+from skrd4ad.ui.theme import decision_words
 from skrd4ad.visualize import draw_outlines
 
 SIDE = 240

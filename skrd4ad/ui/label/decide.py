@@ -12,7 +12,8 @@ from skrd4ad.ui.components.presses import Press, new_presses
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.history import history_html, history_lines
 from skrd4ad.ui.label.session import LabelSession
-from skrd4ad.ui.label.text import decision_words, plain
+from skrd4ad.ui.text import plain
+from skrd4ad.ui.theme import decision_words
 
 PANEL = "label-panel"
 _STAY = "label-stay"

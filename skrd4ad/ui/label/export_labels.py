@@ -24,9 +24,9 @@ from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import state_of_class
 from skrd4ad.storage.label_queue import QueueFilter
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
 _PlanKey = tuple[QueueFilter, ExportOptions, tuple[int, int, int]]

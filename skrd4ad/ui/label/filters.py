@@ -9,7 +9,7 @@ import streamlit as st
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.label_queue import Order, Origin, QueueFilter
 from skrd4ad.types import Verdict
-from skrd4ad.ui.label.text import LABEL_NAMES
+from skrd4ad.ui.theme import LABEL_NAMES
 
 ORDERS: dict[Order, str] = {
     "closest": "Closest to the limit",

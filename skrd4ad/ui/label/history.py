@@ -7,7 +7,7 @@ from html import escape
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from skrd4ad.storage.annotations import Revision
-from skrd4ad.ui.label.text import decision_words
+from skrd4ad.ui.theme import decision_words
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,9 +29,8 @@ from skrd4ad.services.labelling.exchange.transfer import kinds_line
 from skrd4ad.ui.acting import known_reviewer
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
-from skrd4ad.ui.text import STATES
+from skrd4ad.ui.text import STATES, plain
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""

@@ -7,7 +7,7 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.ui.acting import REVIEWER, login_of
 from skrd4ad.ui.frame import show_error
-from skrd4ad.ui.label.text import plain
+from skrd4ad.ui.text import plain
 
 
 def ask_reviewer() -> None:

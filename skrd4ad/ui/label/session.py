@@ -19,7 +19,7 @@ from skrd4ad.storage.label_queue import Order, QueueFilter, QueueItem
 from skrd4ad.ui.components.presses import session_token
 from skrd4ad.ui.label.image_cache import kept_mask
 from skrd4ad.ui.label.queue_view import QueueView
-from skrd4ad.ui.label.text import decision_words
+from skrd4ad.ui.theme import decision_words
 
 REMEMBERED = 32
 """Images whose state the reviewer has seen lately."""

@@ -22,8 +22,8 @@ from skrd4ad.services.watching.watches import (
     watches_of,
 )
 from skrd4ad.ui.frame import section, shielded
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.text import plain
 
 POLL_SECONDS = 3.0
 _DOING: dict[str, str] = {"stop": "Stop", "again": "Watch again", "forget": "Take off the list"}

@@ -26,9 +26,9 @@ from skrd4ad.services.models.library import (
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.acting import as_reviewer
 from skrd4ad.ui.frame import choose_model, chosen_model, shielded
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
 from skrd4ad.ui.models.text import is_shipped
+from skrd4ad.ui.text import plain
 
 
 def show_actions(model: LibraryModel) -> None:

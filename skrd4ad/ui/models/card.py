@@ -14,8 +14,8 @@ from skrd4ad.ui.calibrate.versions import METHOD_WORDS
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.text import interval_words, show_facts
+from skrd4ad.ui.text import plain
 
 UNKNOWN = "not known"
 _CHOSEN = {"last": "the last", "holdout": "best on held-out good images", "test": "best on the test set"}

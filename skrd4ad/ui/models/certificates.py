@@ -13,10 +13,10 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
 from skrd4ad.ui.frame import shielded
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.export import settings_words
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
+from skrd4ad.ui.text import plain
 
 _DOCS = Path(__file__).parents[2] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}

@@ -16,8 +16,7 @@ from skrd4ad.services.models.export_job import EXPORT, ExportRequest
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.job_progress import follow_jobs, show_job
-from skrd4ad.ui.label.text import plain
-from skrd4ad.ui.text import STATES
+from skrd4ad.ui.text import STATES, plain
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {

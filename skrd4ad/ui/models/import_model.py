@@ -9,9 +9,9 @@ from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
 from skrd4ad.services.models.library import import_uploaded_bundle, import_uploaded_checkpoint
 from skrd4ad.ui.frame import shielded
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"

@@ -8,9 +8,9 @@ import streamlit as st
 from skrd4ad.format import day, format_figure, plural
 from skrd4ad.services.models.library import LibraryModel, list_library
 from skrd4ad.ui.frame import chosen_model, model_labels
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.state import LIST, settle_shown
 from skrd4ad.ui.models.text import image_auroc, marks_of
+from skrd4ad.ui.text import plain
 
 LIST_HEIGHT = 560
 FITTING = 6

@@ -5,7 +5,6 @@ import streamlit as st
 from skrd4ad.services.models.library import LibraryModel, list_library
 from skrd4ad.services.models.list import BrokenModel
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.label.text import plain
 from skrd4ad.ui.models.actions import ask_to_delete, show_actions
 from skrd4ad.ui.models.card import show_card
 from skrd4ad.ui.models.certificates import show_exports
@@ -14,6 +13,7 @@ from skrd4ad.ui.models.import_model import show_import
 from skrd4ad.ui.models.list import pick_model
 from skrd4ad.ui.models.state import say_told, weights_problem
 from skrd4ad.ui.models.text import marks_of
+from skrd4ad.ui.text import plain
 
 
 def show_models() -> None:

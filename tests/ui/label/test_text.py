@@ -14,8 +14,9 @@ from skrd4ad.types import Verdict
 from skrd4ad.ui.label.conflict import mine_words, theirs_words
 from skrd4ad.ui.label.list import progress_words, rows_of, verdict_under
 from skrd4ad.ui.label.session import PendingChange
-from skrd4ad.ui.label.text import decision_words, plain
 from skrd4ad.ui.label.watch import arrival_table, watch_words
+from skrd4ad.ui.text import plain
+from skrd4ad.ui.theme import decision_words
 from tests.label_world import ALL
 
 MADE = datetime(2020, 5, 12, 8, 42, 7, tzinfo=UTC)

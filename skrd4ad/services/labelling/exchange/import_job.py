@@ -18,7 +18,7 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
-from skrd4ad.services.job_kind import JobKind
+from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name

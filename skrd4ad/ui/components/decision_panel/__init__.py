@@ -8,7 +8,7 @@ import streamlit as st
 
 from skrd4ad.storage.annotations import Label
 from skrd4ad.ui.components.presses import handled_presses
-from skrd4ad.ui.label.text import LABEL_LOOKS
+from skrd4ad.ui.theme import LABEL_LOOKS
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("../presses.js", "../page_keys.js", "decision_panel.js")

@@ -11,8 +11,7 @@ from skrd4ad.storage.annotations import Label
 from skrd4ad.types import Verdict
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.components.presses import handled_presses
-from skrd4ad.ui.label.text import LABEL_LOOKS
-from skrd4ad.ui.theme import VERDICTS
+from skrd4ad.ui.theme import LABEL_LOOKS, VERDICTS
 
 _FOLDER = Path(__file__).parent
 _SCRIPTS = ("../envelope.js", "../presses.js", "queue_list.js")

@@ -26,7 +26,7 @@ from skrd4ad.services.reports import text as words
 from skrd4ad.services.reports.chart import HEIGHT, WIDTH, Label, Line, Polygon, score_chart
 from skrd4ad.services.reports.html import html_text, readable, write_html
 from skrd4ad.services.reports.pdf import pdf_bytes, print_page, write_pdf
-from skrd4ad.services.reports.report import PICTURE_SIDE, PICTURED, Report, collect_report
+from skrd4ad.services.reports.collect import PICTURE_SIDE, PICTURED, Report, collect_report
 from skrd4ad.types import WHOLE, Prediction, Region
 from skrd4ad.ui.theme import VERDICTS
 
