@@ -86,7 +86,9 @@ def decode(
 
 def damaged(what: str, problem: str, *, remedy: str = "") -> DocumentError:
     """The error to raise for a document that has the right types and yet cannot be."""
-    return DocumentError(f"{what} is damaged: {problem.removesuffix('.')}. {remedy}".rstrip())
+    message = f"{what} is damaged: {problem.removesuffix('.')}. {remedy}".rstrip()
+    # half a surrogate pair, which JSON can hold, could neither be logged nor shown
+    return DocumentError(message.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
 def read_values(path: Path) -> dict[str, Any]:
