@@ -1,11 +1,9 @@
-"""A program that labels at random until it is killed: ``python -m tests.labeller DATASET CLASS SEED``.
+"""Labels at random until its process is killed, and tells every step once it is stored."""
 
-It writes a line of JSON to its output for every step, once the step is stored.
-"""
-
-import json
+import os
 import random
-import sys
+from multiprocessing.connection import Connection
+from pathlib import Path
 
 import numpy as np
 
@@ -17,15 +15,17 @@ from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from tests.label_world import page_of_queue
 
 
-def label_until_killed(images: QueueFilter, chance: random.Random) -> None:
-    """Draw, decide and undo at random; every step is told once it is stored."""
+def label_until_killed(home: Path, images: QueueFilter, seed: int, out: Connection) -> None:
+    """Draw, decide and undo at random in a workspace."""
+    os.environ["SKRD4AD_HOME"] = str(home)
+    chance = random.Random(seed)
     digests = [item.digest for item in page_of_queue(images)[0]]
-    tell({"ready": len(digests)})
+    out.send({"ready": len(digests)})
     while True:
         item = annotate.item_of(images, chance.choice(digests))
         made, drawn = one_step(item, chance)
         if made is not None:
-            tell(
+            out.send(
                 {
                     "digest": item.digest,
                     "revision": made.number,
@@ -49,12 +49,3 @@ def one_step(item: QueueItem, chance: random.Random) -> tuple[Revision | None, i
     if what == "good":
         return annotate.decide(item, "good", reviewer="Anna"), 0
     return annotate.decide(item, "defect", reviewer="Anna", defect_type="dent"), 0
-
-
-def tell(step: dict[str, object]) -> None:
-    print(json.dumps(step), flush=True)
-
-
-if __name__ == "__main__":
-    dataset, class_name, seed = sys.argv[1:]
-    label_until_killed(QueueFilter(dataset=dataset, class_name=class_name, model_digest=""), random.Random(int(seed)))

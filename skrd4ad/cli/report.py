@@ -13,9 +13,9 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.services.inspection.inspect import inspect_images
+from skrd4ad.services.reports.collect import Report, collect_report
 from skrd4ad.services.reports.html import Paper, write_html
 from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
-from skrd4ad.services.reports.collect import Report, collect_report
 from skrd4ad.services.reports.text import promise, summary_line
 from skrd4ad.task import Task
 

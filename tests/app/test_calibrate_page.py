@@ -7,6 +7,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.model_folder.folder import read_history, read_info
+from tests.shown_page import fine, words
 
 
 def key_of(at: AppTest, kind: str, start: str):
@@ -32,16 +33,6 @@ def label(at: AppTest, kind: str) -> AppTest:
 
 def way(at: AppTest, name: str) -> AppTest:
     at.button_group("calibrate-way").set_value(name).run()
-    return at
-
-
-def words(at: AppTest) -> str:
-    shown = [*at.caption, *at.markdown, *at.info, *at.success, *at.error]
-    return "\n".join(str(each.value) for each in shown)
-
-
-def fine(at: AppTest) -> AppTest:
-    assert not at.exception and not at.error, (at.exception, [e.value for e in at.error])
     return at
 
 

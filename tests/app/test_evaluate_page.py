@@ -25,6 +25,7 @@ from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_words
 from tests.evaluation_world import worse_copy
 from tests.limits import LONG
+from tests.shown_page import fine, words
 
 
 @pytest.fixture
@@ -56,16 +57,6 @@ def found_in(stored: StoredEvaluation) -> Findings:
     calibration = read_info(stored.summary.model_folder).calibration
     assert calibration is not None
     return findings(stored, calibration)
-
-
-def fine(at: AppTest) -> AppTest:
-    assert not at.exception and not at.error, (at.exception, [e.value for e in at.error])
-    return at
-
-
-def words(at: AppTest) -> str:
-    shown = [*at.caption, *at.markdown, *at.info, *at.warning, *at.error]
-    return "\n".join(str(each.value) for each in shown)
 
 
 def view(at: AppTest, name: str) -> AppTest:

@@ -19,6 +19,7 @@ from skrd4ad.ui.label.improve import figures as label_loop_figures
 from skrd4ad.ui.label.improve import state
 from tests.limits import LONG
 from tests.loop_world import decide, known_of, label_sample, part, put, score_all
+from tests.shown_page import fine, words
 
 Open = Callable[[], AppTest]
 
@@ -67,16 +68,6 @@ def labelled(info: ModelInfo, more_parts: Path) -> None:
     for sample in (others := part(more_parts)).train + others.test:
         label_sample(info, sample, who="Ada")
     score_all(info)
-
-
-def fine(at: AppTest) -> AppTest:
-    assert not at.exception and not at.error, (at.exception, [e.value for e in at.error])
-    return at
-
-
-def words(at: AppTest) -> str:
-    shown = [*at.caption, *at.markdown, *at.info, *at.success, *at.warning]
-    return "\n".join(str(each.value) for each in shown)
 
 
 def figures(at: AppTest) -> dict[str, str]:

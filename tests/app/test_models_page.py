@@ -22,6 +22,7 @@ from skrd4ad.services.models.library import archive_model, bundle_of, note_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.watched_folders import begin_watch
 from tests.limits import LONG
+from tests.shown_page import fine, words
 
 
 @pytest.fixture
@@ -41,16 +42,6 @@ def certified(own_model: Path, tiny_export: Path) -> Path:
     predictor = Predictor.load(own_model)
     check_export(read_export(folder), predictor, images_of(class_of_model(predictor.info), most=6))
     return folder
-
-
-def fine(at: AppTest) -> AppTest:
-    assert not at.exception and not at.error, (at.exception, [e.value for e in at.error])
-    return at
-
-
-def words(at: AppTest) -> str:
-    shown = [*at.caption, *at.markdown, *at.info, *at.success, *at.warning, *at.error, *at.html, *at.text]
-    return "\n".join(str(getattr(each, "value", "") or each.proto.body) for each in shown)
 
 
 def listed(at: AppTest) -> list[str]:

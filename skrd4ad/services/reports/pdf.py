@@ -9,8 +9,8 @@ from pathlib import Path
 from types import ModuleType
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.services.reports.html import Paper, html_text, save
 from skrd4ad.services.reports.collect import Report
+from skrd4ad.services.reports.html import Paper, html_text, save
 
 
 def write_pdf(

@@ -15,9 +15,9 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.control_chart import trend
 from skrd4ad.services.inspection.inspect import inspect_images, masks_archive
 from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes
-from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.task import Task
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart

@@ -1,12 +1,10 @@
 """A process that labels is killed at random moments; what it had confirmed is there, and nothing is damaged."""
 
-import json
-import os
+import contextlib
+import multiprocessing
 import random
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -16,37 +14,39 @@ import pytest
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.storage.database import workspace_database
-from tests.label_world import CLASS, DATASET, HEIGHT, WIDTH, items, picture, put
+from tests.label_world import ALL, HEIGHT, WIDTH, items, picture, put
+from tests.labeller import label_until_killed
 
 KILLS = 20
-ROOT = Path(__file__).parents[3]
+# its children are forked from a process that has imported everything
+FORKS = multiprocessing.get_context("forkserver")
+FORKS.set_forkserver_preload(["tests.labeller"])
 Step = dict[str, Any]
 """What ``tests/labeller.py`` tells of a step that is stored."""
 
 
 def confirmed_by_one(home: Path, turn: int) -> list[Step]:
     """What a labeller confirmed before it was killed."""
-    labeller = subprocess.Popen(
-        [sys.executable, "-m", "tests.labeller", DATASET, CLASS, str(turn)],
-        cwd=ROOT,
-        env={**os.environ, "SKRD4AD_HOME": str(home)},
-        stdout=subprocess.PIPE,
-    )
-    assert labeller.stdout is not None
+    told, out = FORKS.Pipe(duplex=False)
+    labeller = FORKS.Process(target=label_until_killed, args=(home, ALL, turn, out))
+    labeller.start()
+    out.close()
     try:
-        assert json.loads(labeller.stdout.readline()) == {"ready": len(items())}
+        assert told.recv() == {"ready": len(items())}
         time.sleep(random.Random(turn).uniform(0.05, 0.6))
     finally:
         labeller.kill()
-        told, _ = labeller.communicate()
-    assert labeller.returncode == -signal.SIGKILL
-    *whole, _cut = told.split(b"\n")  # what follows the last end of a line was cut off, or is empty
-    return [json.loads(line) for line in whole]
+        labeller.join()
+    assert labeller.exitcode == -signal.SIGKILL
+    steps = []
+    with contextlib.suppress(EOFError, OSError):  # an OSError where the last one was cut off
+        while True:
+            steps.append(told.recv())
+    return steps
 
 
 def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
-    monkeypatch.delenv("SKRD4AD_DATABASE_URL", raising=False)
     for i in range(5):
         put(f"{i}.png", picture(i))
     workspace_database().close()

@@ -24,9 +24,9 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask, find_regions
 from skrd4ad.services.reports import text as words
 from skrd4ad.services.reports.chart import HEIGHT, WIDTH, Label, Line, Polygon, score_chart
+from skrd4ad.services.reports.collect import PICTURE_SIDE, PICTURED, Report, collect_report
 from skrd4ad.services.reports.html import html_text, readable, write_html
 from skrd4ad.services.reports.pdf import pdf_bytes, print_page, write_pdf
-from skrd4ad.services.reports.collect import PICTURE_SIDE, PICTURED, Report, collect_report
 from skrd4ad.types import WHOLE, Prediction, Region
 from skrd4ad.ui.theme import VERDICTS
 

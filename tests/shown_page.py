@@ -1,0 +1,15 @@
+"""What an AppTest shows."""
+
+from streamlit.testing.v1 import AppTest
+
+
+def fine(at: AppTest) -> AppTest:
+    """The same page; it shows neither an error nor a traceback."""
+    assert not at.exception and not at.error, (at.exception, [each.value for each in at.error])
+    return at
+
+
+def words(at: AppTest) -> str:
+    """All sentences of the page, one a line."""
+    shown = [*at.caption, *at.markdown, *at.info, *at.success, *at.warning, *at.error, *at.html, *at.text]
+    return "\n".join(str(getattr(each, "value", "") or each.proto.body) for each in shown)
