@@ -6,13 +6,13 @@ ensure_frame("overview")
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.format import format_number
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import EMBEDDED_SOURCES
 from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
-from skrd4ad.ui.theme import format_number
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
