@@ -18,7 +18,7 @@ from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
 
-_DOCS = Path(__file__).parents[2] / "docs"
+_DOCS = Path(__file__).parents[3] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
 """By format: a short script that gives verdicts with an export, without this program."""
 
