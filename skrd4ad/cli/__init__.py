@@ -39,7 +39,7 @@ COMMANDS = {
     "whether it says the same as torch",
 }
 """Commands and the first sentence of their help; each module has the rest, and what the command takes and does."""
-_MODULES = {
+MODULES = {
     "bundle": "models.pack",
     "export": "models.export",
     "import-bundle": "models.import_bundle",
@@ -72,7 +72,7 @@ def _run(argv: list[str]) -> int:
         command = subparsers.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
         # torch alone takes seconds, so only the module of the command that is called is imported
         if name == called:
-            module = _MODULES.get(name, name.replace("-", "_"))
+            module = MODULES.get(name, name)
             import_module(f"skrd4ad.cli.{module}").add_options(command)
     try:
         arguments = parser.parse_args(argv)

@@ -45,7 +45,7 @@ def test_the_sidebar_shows_the_model_and_its_limit(visit, own_model: Path) -> No
     [
         ("config.json", "{", "cannot be read"),
         ("config.json", "[1]", "expected a JSON object"),
-        ("config.json", '{"format": 99}', "another format"),
+        ("config.json", '{"format": 99}', "has the format 99"),
         ("calibration.json", "{}", "calibration"),
     ],
 )

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 import skrd4ad
-from skrd4ad.cli import COMMANDS, main
+from skrd4ad.cli import COMMANDS, MODULES, main
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.documents import to_plain
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
@@ -43,8 +44,10 @@ def test_help_lists_every_command_and_imports_none_of_them() -> None:
 
 
 def test_every_module_with_options_is_a_command() -> None:
-    found = {path.stem for path in (ROOT / "skrd4ad" / "cli").glob("*.py") if "def add_options" in path.read_text()}
-    assert found == {name.replace("-", "_") for name in COMMANDS}
+    folder = ROOT / "skrd4ad" / "cli"
+    files = [path for path in folder.rglob("*.py") if "def add_options" in path.read_text()]
+    found = {".".join(path.relative_to(folder).with_suffix("").parts) for path in files}
+    assert found == {MODULES.get(name, name) for name in COMMANDS}
 
 
 def test_module_runs() -> None:
@@ -138,9 +141,9 @@ def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
     code, document = as_json("evaluate", "--model", folder, "--data", root)
     found = evaluate_model(Predictor.load(folder), data)
     names = ("dataset", "class_name", "image_size", "vanished_regions", "test_selected", "calibration", "protocol")
-    expected = found.metrics.to_dict() | {name: getattr(found, name) for name in names}
+    expected = to_plain(found.metrics) | {name: getattr(found, name) for name in names}
     expected |= {"vanished": list(found.vanished), "left_out": found.left_out}
-    by_defect = {name: metrics.to_dict() for name, metrics in found.by_defect.items()}
+    by_defect = to_plain(found.by_defect)
     assert code == 0
     assert {key: document[key] for key in expected} == expected
     assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "evaluated_at"}

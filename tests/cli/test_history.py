@@ -16,7 +16,7 @@ Run = Callable[..., tuple[int, Any]]
 
 
 @pytest.fixture
-def filled(own_workspace: Path) -> None:
+def filled(home: Path) -> None:
     with acting_as("Ada"):
         record("imported", dataset="parts", class_name="disc", folder="/m/parts/disc/one", details={"file": "=a.zip"})
     record("renamed", who="Bo", dataset="parts", class_name="washer", details={"before": "", "name": "Line 3"})

@@ -67,7 +67,7 @@ def test_a_model_is_measured_once_for_each_calibration(
     assert trained.calibration is not None
     assert remembered(replace(trained, calibration=replace(trained.calibration, version=2))) is None
     assert remembered(replace(trained, digest="of another model")) is None
-    monkeypatch.setattr(benchmark.toolkits, "processor_name", lambda: "another processor")
+    monkeypatch.setattr(benchmark.optional_dependencies, "processor_name", lambda: "another processor")
     assert remembered(trained) is None
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError, ImageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model, score_samples
 from skrd4ad.inference.predict import Maps, Predictor
@@ -37,7 +38,7 @@ def without_masks(data: DatasetClass) -> DatasetClass:
 
 def test_the_json_form_holds_the_keys_of_the_contract(predictor: Predictor, disc: DatasetClass) -> None:
     found = evaluate_model(predictor, disc)
-    values = found.metrics.to_dict() | {"by_defect": {name: each.to_dict() for name, each in found.by_defect.items()}}
+    values = to_plain(found.metrics) | {"by_defect": to_plain(found.by_defect)}
     assert set(values) >= CONTRACT
     assert json.loads(json.dumps(values, allow_nan=False)) == values
     assert (values["n_good"], values["n_defect"]) == (4, 8)
@@ -91,7 +92,7 @@ def test_a_test_set_of_one_class_has_no_ranking(predictor: Predictor, disc: Data
     found = evaluate_model(predictor, replace(disc, samples=tuple(s for s in disc.test if s.label == label)))
     assert found.metrics.image_auroc is None
     assert found.metrics.n_good + found.metrics.n_defect == len(found.samples)
-    json.dumps(found.metrics.to_dict(), allow_nan=False)
+    json.dumps(to_plain(found.metrics), allow_nan=False)
 
 
 def test_constant_maps_rank_like_a_coin(predictor: Predictor, disc: DatasetClass) -> None:
@@ -108,7 +109,7 @@ def test_constant_maps_rank_like_a_coin(predictor: Predictor, disc: DatasetClass
     found = evaluate_model(Constant(predictor.model, predictor.info), disc)
     assert found.metrics.image_auroc == pytest.approx(0.5)
     assert found.metrics.pixel_auroc == pytest.approx(0.5)
-    json.dumps(found.metrics.to_dict(), allow_nan=False)
+    json.dumps(to_plain(found.metrics), allow_nan=False)
 
 
 def test_a_label_comes_from_the_folder_and_not_from_the_mask(

@@ -154,7 +154,7 @@ def test_progress_and_check_are_called(cloth: tuple[Predictor, Reference]) -> No
         task=Task(show=lambda at: seen.append((at.done, at.total)), check=lambda: checks.append(None)),
     )
     assert seen == [(8, 16), (16, 16)]
-    assert len(checks) == 2
+    assert len(checks) == 4, "before each batch, and with each report"
 
 
 @pytest.mark.parametrize(("overlap", "tile"), [(-0.1, 64), (0.9, 64), (0.25, 0)])

@@ -14,7 +14,7 @@ from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import file_digest
 from skrd4ad.documents import read_values
 from skrd4ad.errors import CheckpointError, DocumentError
-from skrd4ad.files import new_file, new_folder, write_json
+from skrd4ad.files import LOCK, new_file, new_folder, write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import find_models, folder_name, load_model, run_folder, save_metrics, save_model
@@ -129,7 +129,7 @@ def test_new_metrics_replace_the_old_ones_and_reach_the_card(saved: ModelInfo) -
     card = (saved.folder / CARD).read_text()
     assert "0.625" in card
     assert "0.875" not in card
-    assert {path.name for path in saved.folder.iterdir()} == {WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD}
+    assert {path.name for path in saved.folder.iterdir()} == {WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD, LOCK}
 
 
 # what is refused

@@ -13,6 +13,7 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.digests import file_digest
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import CheckpointError, DataError, ImageError, TrainingError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -262,9 +263,9 @@ def test_paper_mode_keeps_the_best_epoch_on_the_test_set_and_says_so(
     assert "the best on the test set" in (info.folder / CARD).read_text()
     assert read_info(info.folder).test_selected
     evaluation = evaluate_model(Predictor.load(info.folder), disc)
-    assert evaluation.to_dict()["test_selected"] is True
-    assert "selected on this test set" in evaluation.to_dict()["protocol"]
-    save_metrics(info.folder, evaluation.to_dict())
+    assert evaluation.test_selected is True
+    assert "selected on this test set" in evaluation.protocol
+    save_metrics(info.folder, to_plain(evaluation.metrics) | {"protocol": evaluation.protocol, "test_selected": True})
     assert "**Test-selected" in (info.folder / CARD).read_text()
 
 

@@ -188,7 +188,7 @@ def test_a_model_is_not_evaluated_on_what_it_was_trained_or_calibrated_with(
     found = evaluate_model(Predictor.load(info.folder), disc)
     assert {s.path for s in disc.test} - {s.path for s in found.samples} == {good[0].path, good[1].path}
     assert (found.left_out, found.metrics.n_good) == (2, len(good) - 2)
-    assert "2 test images were left out" in found.to_dict()["protocol"]
+    assert "2 test images were left out" in found.protocol
     with pytest.raises(DataError, match="All 2 test images"):
         evaluate_model(Predictor.load(info.folder), replace(disc, samples=tuple(good[:2])))
 

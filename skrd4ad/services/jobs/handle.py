@@ -63,7 +63,7 @@ class JobHandle:
         """Show ``snapshot`` as the job's progress, in place of the one before.
 
         Raises:
-            StorageError: a value has no JSON form.
+            DocumentError: a value has no JSON form.
         """
         self._latest = to_plain(snapshot, infinite="null")
         self._note(self._latest)
@@ -78,7 +78,7 @@ class JobHandle:
         """Append a point to the job's curve; numbers that are not finite become gaps.
 
         Raises:
-            StorageError: a value has no JSON form.
+            DocumentError: a value has no JSON form.
         """
         with self._writing:
             self._points.append((step, to_plain(values, infinite="null")))

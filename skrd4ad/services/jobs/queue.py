@@ -77,7 +77,8 @@ class JobQueue:
             work: called in the queue's thread.
 
         Raises:
-            StorageError: the request has no JSON form, or the job cannot be stored.
+            DocumentError: the request has no JSON form.
+            StorageError: the job cannot be stored.
         """
         handle = JobHandle(self._database, uuid.uuid4().hex)
         with self._changed:

@@ -8,6 +8,8 @@ from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from types import ModuleType
 
+from PIL import ImageFile
+
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.reports.collect import Report
 from skrd4ad.services.reports.html import Paper, html_text, save
@@ -68,6 +70,7 @@ def require_weasyprint() -> ModuleType:
     Raises:
         ConfigError: it, or what it needs of the system, is not installed.
     """
+    refuses = not ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         # without Pango it prints its advice to standard output, where documents go
         with redirect_stdout(io.StringIO()):
@@ -80,6 +83,10 @@ def require_weasyprint() -> ModuleType:
             "libharfbuzz-subset0`; macOS: `brew install pango`; Windows: Pango of MSYS2), or open the report as a web "
             "page in a browser and print it to a PDF there."
         ) from error
+    finally:
+        # importing it lets Pillow fill up images that are cut off, anywhere: such a part would get a verdict
+        if refuses:
+            ImageFile.LOAD_TRUNCATED_IMAGES = False
     return weasyprint
 
 

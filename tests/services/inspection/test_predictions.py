@@ -24,6 +24,7 @@ from skrd4ad.services.calibration.scores import score_distributions
 from skrd4ad.services.inspection import predictions
 from skrd4ad.services.inspection.inspect import inspect_images, png_bytes
 from skrd4ad.services.inspection.predictions import FILE, ImageFile, PredictionStore, StoredPrediction
+from skrd4ad.task import Task
 from skrd4ad.types import Sample
 
 
@@ -151,7 +152,7 @@ def test_a_stop_keeps_what_was_predicted(predictor: Predictor, images: list[Path
 
     store = PredictionStore(predictor.info)
     with pytest.raises(KeyboardInterrupt):
-        list(store.predictions(files_of(images), lambda: predictor, check=check))
+        list(store.predictions(files_of(images), lambda: predictor, task=Task(check=check)))
     assert set(store.known([image_digest(path) for path in images])) == {image_digest(path) for path in images[:2]}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from skrd4ad.errors import StorageError, TrainingCancelled
+from skrd4ad.errors import DocumentError, StorageError, TrainingCancelled
 from skrd4ad.services.jobs import handle as job_handle
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.storage import jobs
@@ -96,7 +96,7 @@ def test_a_snapshot_is_kept_as_it_was_when_reported(database: Database, clock: C
 
 
 def test_a_snapshot_without_json_form_is_the_fault_of_the_work(database: Database) -> None:
-    with pytest.raises(StorageError, match="The value at model is a object"):
+    with pytest.raises(DocumentError, match="The value at model is a object"):
         JobHandle(database, "a").report({"model": object()})
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import skrd4ad
-from skrd4ad.errors import ConfigError, DataError, StorageError, TrainingError
+from skrd4ad.errors import ConfigError, DataError, DocumentError, StorageError, TrainingError
 from skrd4ad.services.jobs import queue as jobs_module
 from skrd4ad.services.jobs.process import NICENESS
 from skrd4ad.services.jobs.queue import JobHandle, JobQueue, JobView, queue, reset_queue
@@ -308,7 +308,7 @@ def test_a_result_that_cannot_be_stored_is_a_failure_with_a_reason(job_queue: Jo
 
 
 def test_a_request_that_cannot_be_stored_is_refused_and_leaves_no_job(job_queue: JobQueue) -> None:
-    with pytest.raises(StorageError, match="The value at model"):
+    with pytest.raises(DocumentError, match="The value at model"):
         submit(job_queue, lambda _: {}, model=object())
     assert job_queue.list() == []
 

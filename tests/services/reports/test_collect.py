@@ -496,3 +496,12 @@ def test_without_the_library_the_page_still_works(
         pdf_bytes(report)
     assert capsys.readouterr().out == ""
     assert "5 parts inspected" in plain(html_text(report))
+
+
+def test_printing_leaves_pillow_strict_about_images_that_are_cut_off() -> None:
+    script = (
+        "from PIL import ImageFile; from skrd4ad.services.reports.pdf import require_weasyprint; "
+        "require_weasyprint(); print(ImageFile.LOAD_TRUNCATED_IMAGES)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

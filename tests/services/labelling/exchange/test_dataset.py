@@ -70,8 +70,8 @@ def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, ho
     assert info.metrics is not None
     assert info.metrics["n_good"] == sum(s.label == 0 for s in original.test)
     again = evaluate_model(Predictor.load(info.folder), class_of_model(info))
-    assert again.to_dict()["image_auroc"] == pytest.approx(info.metrics["image_auroc"])
-    assert again.to_dict()["pixel_auroc"] is not None, "the masks are part of it"
+    assert again.metrics.image_auroc == pytest.approx(info.metrics["image_auroc"])
+    assert again.metrics.pixel_auroc is not None, "the masks are part of it"
     assert read_image(found.train[0].path).shape == (64, 64, 3)
     stored = find_evaluation(info, class_of_model(info))
     assert stored is not None and stored.is_current
