@@ -278,7 +278,8 @@ def look_at_classes(page: Page, place: Place, settled) -> None:
     # another image of the strip becomes the large one
     second = sorted(stored.images, key=lambda image: -image.verdict_score)[1]
     gallery.locator("[data-id]").nth(1).click()
-    expect(page.get_by_test_id("stMain").get_by_text(second.name, exact=True)).to_be_visible()
+    # its name also stands on its tile
+    expect(page.get_by_role("strong").filter(has_text=second.name)).to_be_visible()
     settled(page)
     button(page, "Close").click()
     expect(page.locator(".gallery")).to_have_count(0)
