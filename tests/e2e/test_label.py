@@ -79,7 +79,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Iterator[Place]:
+def filled(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Iterator[Place]:
     """Twelve images in the queue; the nearest to the limit is the first."""
     root = tmp_path_factory.mktemp("label")
     folder, _ = tiny_model
@@ -111,11 +111,24 @@ def world(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path
 
 
 @pytest.fixture(scope="module")
-def place(world: Place) -> Iterator[Place]:
+def served(filled: Place) -> Iterator[Place]:
     port = free_port()
-    with running(world.home, world.models, port):
-        world.url = f"http://127.0.0.1:{port}"
-        yield world
+    with running(filled.home, filled.models, port):
+        filled.url = f"http://127.0.0.1:{port}"
+        yield filled
+
+
+@pytest.fixture
+def world(filled: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+    """The workspace, also in this process: every test would have an empty one of its own."""
+    monkeypatch.setenv("SKRD4AD_HOME", str(filled.home))
+    return filled
+
+
+@pytest.fixture
+def place(served: Place, world: Place) -> Place:
+    """The workspace with the app that runs on it."""
+    return served
 
 
 @dataclass
