@@ -33,6 +33,11 @@ expect.set_options(timeout=SLOW)
 Serve = Callable[..., AbstractContextManager[str]]
 
 
+@pytest.fixture(autouse=True)
+def home() -> None:
+    """Tests read the workspace of the server that their file has started, which says where it is."""
+
+
 @pytest.fixture(scope="session")
 def browser_type_launch_args(browser_type_launch_args: dict) -> dict:
     """The system's Chromium where there is one, otherwise Playwright's own."""
