@@ -22,7 +22,7 @@ from benchmarks.accuracy import SETTINGS, Setting
 from benchmarks.plain import in_turn, parser_of
 from benchmarks.training import our_loop
 from skrd4ad.config import Fusion
-from skrd4ad.export.runtimes import Choice, by_runtime
+from skrd4ad.export.runtimes import RuntimeChoice, by_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.normality import Normality, patch_descriptors
@@ -63,7 +63,7 @@ def predictors(setting: Setting, name: str) -> tuple[Predictor, Predictor]:
     info = ModelInfo(dataset="none", class_name=name, model=model, train=None, teacher_digest=name, folder=Path(name))
     whole = SKRD4AD(teacher, student, normality).eval().requires_grad_(False)
     predictor = Predictor(whole, info)
-    return predictor, by_runtime(predictor, Choice("openvino"))
+    return predictor, by_runtime(predictor, RuntimeChoice("openvino"))
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ import cv2
 
 from skrd4ad.data.images.read import list_images, read_image
 from skrd4ad.data.synthetic.write import write_synthetic
-from skrd4ad.export.runtimes import Choice, load_runtime
+from skrd4ad.export.runtimes import RuntimeChoice, load_runtime
 from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.inspect import inspect_images, write_outputs
@@ -35,8 +35,8 @@ def draw(folder: Path, side: int, suffix: str) -> list[Path]:
     """``DISTINCT`` files of the side."""
     write_synthetic(folder / "drawn", classes=("machined_disc",), train=DISTINCT, test_good=1, per_defect=1, size=256)
     paths = []
-    for place, path in enumerate(list_images(folder / "drawn" / "machined_disc" / "train" / "good")):
-        target = folder / f"{place:03}{suffix}"
+    for index, path in enumerate(list_images(folder / "drawn" / "machined_disc" / "train" / "good")):
+        target = folder / f"{index:03}{suffix}"
         image = cv2.resize(read_image(path), (side, side), interpolation=cv2.INTER_CUBIC)
         cv2.imwrite(str(target), image[..., ::-1])
         paths.append(target)
@@ -46,14 +46,14 @@ def draw(folder: Path, side: int, suffix: str) -> list[Path]:
 def many(paths: list[Path], folder: Path, count: int) -> Path:
     """A folder with ``count`` names for the files."""
     folder.mkdir()
-    for place in range(count):
-        source = paths[place % len(paths)]
-        os.link(source, folder / f"{place:06}{source.suffix}")
+    for index in range(count):
+        source = paths[index % len(paths)]
+        os.link(source, folder / f"{index:06}{source.suffix}")
     return folder
 
 
 def measure_speed(given: argparse.Namespace) -> None:
-    choice = Choice(given.runtime, given.precision)
+    choice = RuntimeChoice(given.runtime, given.precision)
     alone, predictor = load_runtime(MODEL, choice), load_runtime(MODEL, choice, streams=STREAMS)
     with tempfile.TemporaryDirectory() as place:
         paths = draw(Path(place), given.side, given.suffix)

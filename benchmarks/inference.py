@@ -19,7 +19,7 @@ from torch import Tensor
 
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps, plain_wide, print_table
 from skrd4ad.data.synthetic.write import write_synthetic
-from skrd4ad.export.runtimes import Choice, by_runtime, load_runtime
+from skrd4ad.export.runtimes import RuntimeChoice, by_runtime, load_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.info import ModelInfo
@@ -29,11 +29,11 @@ IN_A_ROW = 0.3
 """Seconds of looking at images one after the other."""
 DEMO = Path("checkpoints/synthetic/machined_disc/demo")
 CHOICES = [
-    Choice("torch"),
-    Choice("onnxruntime"),
-    Choice("openvino"),
-    Choice("openvino", "bf16"),
-    Choice("openvino", "int8"),
+    RuntimeChoice("torch"),
+    RuntimeChoice("onnxruntime"),
+    RuntimeChoice("openvino"),
+    RuntimeChoice("openvino", "bf16"),
+    RuntimeChoice("openvino", "int8"),
 ]
 
 

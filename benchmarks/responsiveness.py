@@ -35,8 +35,8 @@ from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.errors import TrainingCancelled
-from skrd4ad.export.runtimes import Choice, load_runtime
-from skrd4ad.services.jobs.process import NICENESS, give_way
+from skrd4ad.export.runtimes import RuntimeChoice, load_runtime
+from skrd4ad.services.jobs.process import NICENESS, lower_thread_priority
 from skrd4ad.task import Task
 from skrd4ad.training.train import train
 
@@ -52,7 +52,7 @@ def training(folder: Path, *, polite: bool) -> Iterator[None]:
 
     def work() -> None:
         if polite:
-            give_way(NICENESS)
+            lower_thread_priority(NICENESS)
         with suppress(TrainingCancelled):
             train(
                 open_dataset(folder / "parts")[0],
@@ -161,7 +161,7 @@ def main() -> None:
         folder = Path(place)
         os.environ |= {"SKRD4AD_HOME": str(folder / "home"), "SKRD4AD_RUNTIME": "torch"}
         write_synthetic(folder / "parts", classes=("machined_disc",), train=60, test_good=1, per_defect=1, size=256)
-        predictor = load_runtime(DEMO, Choice("openvino"))
+        predictor = load_runtime(DEMO, RuntimeChoice("openvino"))
         image = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
         app = AppTest.from_file(str(Path("app.py").absolute()), default_timeout=120)
         ways: dict[str, Callable[[], object]] = {

@@ -15,7 +15,7 @@ from torch import Tensor
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_step, plain_wide, print_table
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.inference.feature_cache import FeatureCache
-from skrd4ad.model_folder.resume_state import Record
+from skrd4ad.model_folder.resume_state import TrainState
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.task import QUIET
@@ -38,7 +38,7 @@ def our_loop(teacher: Teacher, model: ModelConfig, images: Tensor, dtype: torch.
         optimizer=torch.optim.Adam(student.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True),
         learning=FeatureCache(levels, mapped=False),
         holding=None,
-        record=Record(settings={}),
+        record=TrainState(settings={}),
         best={},
         task=QUIET,
     )

@@ -84,12 +84,12 @@ def items() -> list[QueueItem]:
 def fill_workspace() -> None:
     """Twelve good images, defects of three kinds, with and without mask, an unsure and an undecided one; histories,
     comments and names that are hard for file names and spreadsheets."""
-    for place in range(12):
+    for index in range(12):
         decided = put(
-            f"good {place}.png", picture(place), split=(None, "train", "test")[min(place, 2)] if place < 3 else None
+            f"good {index}.png", picture(index), split=(None, "train", "test")[min(index, 2)] if index < 3 else None
         )
         annotate.decide(decided, "good", reviewer="A. Weber")
-    for place, (name, kind) in enumerate(
+    for index, (name, kind) in enumerate(
         [
             ("a/part.png", "scratch"),
             ("b/part.png", "scratch"),
@@ -98,8 +98,8 @@ def fill_workspace() -> None:
             ("part_mask.png", "ok"),
         ]
     ):
-        decided = put(name, picture(100 + place), known_type="scratch" if place == 0 else None)
-        annotate.draw(decided, random_mask(place), reviewer="Ünal, B.", defect_type=kind)
+        decided = put(name, picture(100 + index), known_type="scratch" if index == 0 else None)
+        annotate.draw(decided, random_mask(index), reviewer="Ünal, B.", defect_type=kind)
     annotate.decide(item("b/part.png"), "good", reviewer="A. Weber", comment='+ only dirt,\r\nsaid "B"')
     annotate.undo(item("b/part.png"), reviewer="Ünal, B.")
     annotate.draw(item("b/part.png"), random_mask(50), reviewer="Ünal, B.")

@@ -7,7 +7,7 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen, seen_by
+from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
 from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.queue import filter_of
@@ -15,7 +15,7 @@ from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem, save_class_image
-from skrd4ad.storage.labelled_images import Said, save_predictions
+from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.predictions import save_image
 from skrd4ad.types import DatasetClass, Sample
 
@@ -66,7 +66,7 @@ def label_sample(info: ModelInfo, sample: Sample, *, split: str | None = None, w
 def say(info: ModelInfo, scores: dict[str, float], *, calibration: int | None = 1) -> None:
     """Store made-up scores of a model."""
     said = {
-        digest: Said(score=score, verdict=None, threshold=None, calibration=calibration, refusal=None)
+        digest: PredictionRow(score=score, verdict=None, threshold=None, calibration=calibration, refusal=None)
         for digest, score in scores.items()
     }
     with workspace_database().write() as session:
@@ -78,13 +78,13 @@ class Known:
     """What is known of the labels of a model's class."""
 
     book: LabelBook
-    seen: Seen
+    seen: SeenImages
     labels: Labels
 
 
 def known_of(info: ModelInfo, data: DatasetClass | None) -> Known:
     """Labels with the scores of a model as they are now."""
-    book, seen = read_book(info), seen_by(info, data)
+    book, seen = read_book(info), seen_images_of(info, data)
     return Known(book, seen, labels_of(info, book, seen))
 
 

@@ -24,8 +24,8 @@ from skrd4ad.model_folder.bundle_archive import MANIFEST as BUNDLE_MANIFEST
 from skrd4ad.model_folder.bundle_archive import SEAL, checked_manifest, open_bundle, seal_of
 from skrd4ad.model_folder.card import model_card
 from skrd4ad.model_folder.info import ModelInfo, config_values, read_history, read_info
-from skrd4ad.model_folder.metadata import ABOUT, About, read_about
-from skrd4ad.model_folder.resume_state import Record, read_record
+from skrd4ad.model_folder.metadata import ABOUT, ModelMetadata, read_metadata
+from skrd4ad.model_folder.resume_state import TrainState, read_record
 from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
@@ -80,7 +80,7 @@ def bundle_of(folder: Path) -> Any:
         return checked_manifest(archive, "the bundle")
 
 
-def record_of(folder: Path) -> Record:
+def record_of(folder: Path) -> TrainState:
     state = folder / "state.safetensors"
     write_tensors(state, {"x": torch.zeros(1)}, metadata={"record": (folder / "record.json").read_text()})
     return read_record(state)
@@ -118,7 +118,7 @@ DOCUMENTS = [
     Stored("config.json", "config.json", config_of, config_values),
     Stored("calibration.json", "calibration.json", read_history, lambda history: history.to_plain()),
     Stored("metrics.json", "metrics.json", metrics_of),
-    Stored("about.json", ABOUT, read_about, with_format(1)),
+    Stored("about.json", ABOUT, read_metadata, with_format(1)),
     Stored("reference.json", REFERENCE, read_reference, with_format(1)),
     Stored("certificate.json", "certificate.json", certificate_of, lambda found: found.to_plain()),
     Stored("export_manifest.json", MANIFEST, read_export, lambda export: export.manifest.to_plain()),
@@ -135,7 +135,7 @@ DOCUMENTS = [
     Stored(
         "comparison.json",
         "comparison.json",
-        lambda folder: read(folder / "comparison.json", compare._Kept, format=1),
+        lambda folder: read(folder / "comparison.json", compare._StoredComparison, format=1),
         with_format(1),
     ),
     Stored("confirmed.json", "confirmed.json", confirmed_of),
@@ -234,7 +234,7 @@ def test_a_damaged_document_is_read_to_valid_values_or_refused_by_name(stored: S
 @pytest.mark.parametrize(
     ("name", "file", "read", "missing"),
     [
-        ("about.json", ABOUT, read_about, ("imported", "adopted")),
+        ("about.json", ABOUT, read_metadata, ("imported", "adopted")),
         ("request_training.json", "request.json", request_of(TrainingRequest), ("start_from", "confirmed")),
         ("request_labels.json", "request.json", request_of(ImportRequest), ("agreed",)),
     ],
@@ -273,7 +273,7 @@ def test_the_demo_models_of_the_repository_are_read() -> None:
         assert info.metrics is not None
         assert config_values(info) == json.loads((folder / "config.json").read_text())
         assert isinstance(read_reference(folder), Reference)
-        assert isinstance(read_about(folder), About)
+        assert isinstance(read_metadata(folder), ModelMetadata)
         history = read_history(folder)
         assert history is not None
         assert history.to_plain() == json.loads((folder / "calibration.json").read_text())

@@ -17,7 +17,7 @@ from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.inspection.runtimes import RuntimeWish, Wish, open_predictor
+from skrd4ad.services.inspection.runtimes import RuntimeRequest, RuntimeWish, open_predictor
 from skrd4ad.types import DatasetClass
 
 
@@ -64,13 +64,15 @@ def add_runtime(parser: Parser, *, precision: bool = True) -> None:
     )
 
 
-def wish_of(arguments: argparse.Namespace) -> Wish:
+def runtime_request_of(arguments: argparse.Namespace) -> RuntimeRequest:
     """How the model is to be run.
 
     Raises:
         ConfigError: the options do not go together.
     """
-    return Wish(runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device)
+    return RuntimeRequest(
+        runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device
+    )
 
 
 def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Output) -> Predictor:
@@ -89,7 +91,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
     with output.progress("loading the model") as task:
         return open_predictor(
             arguments.model,
-            wish_of(arguments),
+            runtime_request_of(arguments),
             images=images,
             data=data,
             streams=STREAMS,

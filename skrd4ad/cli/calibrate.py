@@ -20,8 +20,8 @@ from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import (
-    Choice,
     Proposal,
+    ThresholdChoice,
     Way,
     propose,
     save,
@@ -111,7 +111,7 @@ def _add_choice(parser: Parser) -> None:
     parser.add_argument("--review-threshold", type=float, metavar="T", help="REVIEW above this score; likewise")
 
 
-def _choice(arguments: argparse.Namespace) -> Choice:
+def _choice(arguments: argparse.Namespace) -> ThresholdChoice:
     mistakes = (arguments.escape_cost, arguments.false_reject_cost)
     costs = None
     if None not in mistakes:
@@ -120,7 +120,7 @@ def _choice(arguments: argparse.Namespace) -> Choice:
         )
     elif (*mistakes, arguments.review_cost) != (None, None, None):
         raise ConfigError("Costs are not complete; give --escape-cost and --false-reject-cost, then --review-cost.")
-    return Choice(
+    return ThresholdChoice(
         way=arguments.way,
         rate=arguments.rate,
         review_rate=arguments.review_rate,

@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Mapping
 from typing import Any
 
-from skrd4ad.cli.arguments import add_data, add_model, add_runtime, add_weights, chosen_classes, wish_of
+from skrd4ad.cli.arguments import add_data, add_model, add_runtime, add_weights, chosen_classes, runtime_request_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
             data,
             source=arguments.data,
             weights=arguments.weights,
-            wish=wish_of(arguments),
+            wish=runtime_request_of(arguments),
             again=arguments.fresh,
             save_in_model=False,
             task=Task(show=show),

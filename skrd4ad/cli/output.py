@@ -90,8 +90,8 @@ class ListInDocument:
         head = json.dumps(document, indent=2, allow_nan=False).removesuffix("\n}")
         print(f"{head},\n  {json.dumps(name)}: [", end="")
         self._kept.seek(0)
-        for place, line in enumerate(self._kept):
-            print(f"{',' if place else ''}\n    {line.rstrip()}", end="")
+        for index, line in enumerate(self._kept):
+            print(f"{',' if index else ''}\n    {line.rstrip()}", end="")
         print("\n  ]\n}", flush=True)
 
 

@@ -13,7 +13,7 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.services.inspection.inspect import inspect_images
-from skrd4ad.services.reports.collect import Report, collect_report
+from skrd4ad.services.reports.collect import BatchReport, collect_report
 from skrd4ad.services.reports.html import Paper, write_html
 from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
 from skrd4ad.services.reports.text import promise, summary_line
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE if any(part.outcome != "UNREADABLE" for part in report.parts) else NO
 
 
-def _document(report: Report, arguments: argparse.Namespace) -> dict[str, object]:
+def _document(report: BatchReport, arguments: argparse.Namespace) -> dict[str, object]:
     return {
         "model": str(arguments.model),
         "pdf": str(arguments.out),

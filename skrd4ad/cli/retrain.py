@@ -11,7 +11,7 @@ from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import seen_by
+from skrd4ad.model_folder.seen_images import seen_images_of
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.improve.agreement import labels_of, read_book
 from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     output = Output(as_json=arguments.json)
     old = read_info(arguments.model)
     data = own_class(old)
-    plan = plan_retraining(old, read_book(old), seen_by(old, data))
+    plan = plan_retraining(old, read_book(old), seen_images_of(old, data))
     request = retrain_request(plan, config=_config(plan, arguments), weights=arguments.weights)
     output.note(_plan_text(plan))
     with output.progress(f"retraining {old.class_name}") as task:
@@ -99,7 +99,7 @@ def _plan_text(plan: RetrainPlan) -> str:
 
 
 def _compare(old: ModelInfo, new: ModelInfo, output: Output, *, weights: Path | None) -> LabelComparison:
-    seen = tuple(seen_by(info, own_class(info)) for info in (old, new))
+    seen = tuple(seen_images_of(info, own_class(info)) for info in (old, new))
     for info, its in zip((old, new), seen, strict=True):
         missing = [image for image in labels_of(info, read_book(info), its).images if image.score is None]
         with output.progress(f"scoring labelled images with {info.folder.name}") as task:

@@ -17,7 +17,7 @@ from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import CheckImages, compare
 from skrd4ad.export.graph import GRAPH_VERSION
 from skrd4ad.export.manifest import ExportLimits, Precision
-from skrd4ad.export.runtimes import Choice, RuntimeName, UnderSurface, by_runtime, runtime_cache
+from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, UnderSurface, by_runtime, runtime_cache
 from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
@@ -36,7 +36,7 @@ ROUNDS = 7
 class Candidate:
     """A runtime as it was measured."""
 
-    choice: Choice
+    choice: RuntimeChoice
     milliseconds: float | None
     """For one image of the model's size, from pixels to the score; None when it could not be run."""
     certificate: Certificate | None
@@ -62,7 +62,7 @@ class Measured:
     environment: dict[str, str]
     """Processor and versions."""
 
-    def fastest(self, *, exact: bool = False) -> Choice:
+    def fastest(self, *, exact: bool = False) -> RuntimeChoice:
         """The fastest runtime that says the same as torch.
 
         Args:
@@ -100,7 +100,7 @@ class Measured:
         found = documents.decode(values, _MeasuredFile, what=what, format=FORMAT, ignore=("fastest",))
         candidates = tuple(
             Candidate(
-                choice=Choice(each.runtime, each.precision),
+                choice=RuntimeChoice(each.runtime, each.precision),
                 milliseconds=each.milliseconds,
                 certificate=None if each.certificate is None else Certificate.from_plain(each.certificate, what),
                 problem=each.problem,
@@ -156,8 +156,8 @@ def measure(
     """
     reference = Predictor(predictor.model, predictor.info)
     limits = _limits(predictor.info)
-    opened: dict[Choice, Predictor] = {Choice("torch"): reference}
-    found: dict[Choice, Candidate] = {}
+    opened: dict[RuntimeChoice, Predictor] = {RuntimeChoice("torch"): reference}
+    found: dict[RuntimeChoice, Candidate] = {}
     for choice in _candidates(precisions):
         task.report(0, 0, f"preparing {choice.words}")
         try:
@@ -177,7 +177,7 @@ def measure(
     task.report(0, 0, "measuring the speed")
     times = _milliseconds(opened, images)
     found = {
-        Choice("torch"): Candidate(choice=Choice("torch"), milliseconds=None, certificate=None),
+        RuntimeChoice("torch"): Candidate(choice=RuntimeChoice("torch"), milliseconds=None, certificate=None),
         **found,
     }
     measured = Measured(
@@ -199,12 +199,12 @@ def remembered(info: ModelInfo) -> Measured | None:
         return None  # it is measured anew
 
 
-def _candidates(precisions: Sequence[str]) -> list[Choice]:
-    chosen = [Choice("openvino"), Choice("onnxruntime")]
+def _candidates(precisions: Sequence[str]) -> list[RuntimeChoice]:
+    chosen = [RuntimeChoice("openvino"), RuntimeChoice("onnxruntime")]
     if "bf16" in precisions and _computes_bf16():
-        chosen.append(Choice("openvino", "bf16"))
+        chosen.append(RuntimeChoice("openvino", "bf16"))
     if "int8" in precisions:
-        chosen.append(Choice("openvino", "int8"))
+        chosen.append(RuntimeChoice("openvino", "int8"))
     return chosen
 
 
@@ -215,7 +215,7 @@ def _computes_bf16() -> bool:
         return False
 
 
-def _problem(choice: Choice, certificate: Certificate, limits: ExportLimits | None) -> str:
+def _problem(choice: RuntimeChoice, certificate: Certificate, limits: ExportLimits | None) -> str:
     if not certificate.passed:
         return "; ".join(certificate.problems)
     if choice.precision == "fp32":
@@ -235,11 +235,11 @@ def _judging(predictor: Predictor) -> UnderSurface:
     return UnderSurface(predictor, scoring_mask_of(predictor.info))
 
 
-def _milliseconds(opened: dict[Choice, Predictor], images: CheckImages) -> dict[Choice, float]:
+def _milliseconds(opened: dict[RuntimeChoice, Predictor], images: CheckImages) -> dict[RuntimeChoice, float]:
     """One image at a time, all runtimes in turn, so that a machine that is busy for a while slows all of them alike."""
     size = next(iter(opened.values())).image_size
     image = load_images(images.samples[:1], size)
-    times: dict[Choice, list[float]] = {choice: [] for choice in opened}
+    times: dict[RuntimeChoice, list[float]] = {choice: [] for choice in opened}
     for _ in range(ROUNDS):
         for choice, predictor in opened.items():
             predictor.batch(image)  # the caches were filled by another runtime

@@ -152,14 +152,14 @@ def compare(
     samples = images.samples
     expected, given = np.empty(len(samples)), np.empty(len(samples))
     largest, total = 0.0, 0.0
-    for places, pixels in iter_images(samples, reference.image_size, batch=BATCH):
+    for indices, pixels in iter_images(samples, reference.image_size, batch=BATCH):
         task.check()
         right, found = reference.batch(pixels), other.batch(pixels)
-        here = slice(places.start, places.stop)
+        here = slice(indices.start, indices.stop)
         expected[here], given[here] = right.scores, found.scores
         difference = np.abs(right.maps.astype(np.float64) - found.maps)
-        largest, total = max(largest, float(difference.max())), total + float(difference.mean() * len(places))
-        task.report(places.stop, len(samples), f"comparing image {places.stop} of {len(samples)}")
+        largest, total = max(largest, float(difference.max())), total + float(difference.mean() * len(indices))
+        task.report(indices.stop, len(samples), f"comparing image {indices.stop} of {len(samples)}")
     labels = np.array([sample.label for sample in samples]) if images.labelled else np.array([], int)
     return _judged(
         expected,

@@ -35,7 +35,7 @@ PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class RuntimeChoice:
     """A runtime, and what it computes in.
 
     Raises:
@@ -161,7 +161,7 @@ class UnderSurface:
 
 def load_runtime(
     folder: Path,
-    choice: Choice,
+    choice: RuntimeChoice,
     *,
     normals: Sequence[Sample] = (),
     threads: int | None = None,
@@ -195,7 +195,7 @@ def load_runtime(
 
 def by_runtime(
     predictor: Predictor,
-    choice: Choice,
+    choice: RuntimeChoice,
     *,
     normals: Sequence[Sample] = (),
     threads: int | None = None,
@@ -218,7 +218,7 @@ def by_runtime(
     return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
 
 
-def is_converted(info: ModelInfo, choice: Choice) -> bool:
+def is_converted(info: ModelInfo, choice: RuntimeChoice) -> bool:
     """Whether a runtime can be had without converting the model first."""
     return choice.runtime == "torch" or (runtime_cache() / _key(info, _stored_as(choice))).is_dir()
 
@@ -228,7 +228,7 @@ def runtime_cache() -> Path:
     return workspace() / "cache" / "runtimes"
 
 
-def _stored_as(choice: Choice) -> ExportSettings:
+def _stored_as(choice: RuntimeChoice) -> ExportSettings:
     """What is converted for a choice; bf16 is computed from the files of fp32."""
     if choice.runtime == "onnxruntime":
         return ExportSettings(format="onnx")

@@ -92,13 +92,13 @@ def cache_features(
     levels = _on_disk(sizes, dtype) if mapped else [torch.empty(size, dtype=dtype) for size in sizes]
     cache = FeatureCache(levels, mapped=mapped)
     try:
-        for places, images in iter_images(samples, image_size, batch=BATCH):
+        for indices, images in iter_images(samples, image_size, batch=BATCH):
             with torch.inference_mode():
                 # convolutions are faster with channels last, and the features come as they are kept
                 features = teacher(images.to(teacher.mean.device).contiguous(memory_format=torch.channels_last))
             for stored, computed in zip(cache._levels, features, strict=True):
-                stored[places.start : places.stop] = computed.permute(0, 2, 3, 1)
-            task.report(places.stop, len(samples))
+                stored[indices.start : indices.stop] = computed.permute(0, 2, 3, 1)
+            task.report(indices.stop, len(samples))
     except BaseException:
         cache.__exit__()
         raise

@@ -152,15 +152,15 @@ def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
     """
     total = starts[-1] + size
     raw = np.zeros((len(starts), total))
-    for place, start in enumerate(starts):
-        rising = 0 if place == 0 else starts[place - 1] + size - start
-        falling = 0 if place == len(starts) - 1 else start + size - starts[place + 1]
+    for index, start in enumerate(starts):
+        rising = 0 if index == 0 else starts[index - 1] + size - start
+        falling = 0 if index == len(starts) - 1 else start + size - starts[index + 1]
         positions = np.arange(size) + 0.5
         up = np.ones(size) if rising == 0 else np.clip(positions / rising, 0, 1)
         down = np.ones(size) if falling == 0 else np.clip((size - positions) / falling, 0, 1)
-        raw[place, start : start + size] = np.sin(np.pi / 2 * up) ** 2 * np.sin(np.pi / 2 * down) ** 2
+        raw[index, start : start + size] = np.sin(np.pi / 2 * up) ** 2 * np.sin(np.pi / 2 * down) ** 2
     raw /= raw.sum(axis=0)
-    return np.stack([raw[place, start : start + size] for place, start in enumerate(starts)]).astype(np.float32)
+    return np.stack([raw[index, start : start + size] for index, start in enumerate(starts)]).astype(np.float32)
 
 
 def _blended(
@@ -205,7 +205,7 @@ def _starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
     stride = size * (1 - overlap)
     count = math.ceil((length - size) / stride) + 1
     last = LEVEL_STEP * math.ceil((length - size) / LEVEL_STEP)
-    return tuple(LEVEL_STEP * round(last * place / (count - 1) / LEVEL_STEP) for place in range(count))
+    return tuple(LEVEL_STEP * round(last * index / (count - 1) / LEVEL_STEP) for index in range(count))
 
 
 def _at_scale(image: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:

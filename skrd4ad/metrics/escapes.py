@@ -130,7 +130,7 @@ def escapes_by_size(
     without, vanished = np.flatnonzero(defect & (sizes < 0)), np.flatnonzero(defect & (sizes == 0))
     return EscapesBySize(
         groups=tuple(groups),
-        words=_size_words(known.size, len(groups), n_without=without.size, n_vanished=vanished.size),
+        words=_size_text(known.size, len(groups), n_without=without.size, n_vanished=vanished.size),
         without_mask=tuple(without.tolist()),
         vanished=tuple(vanished.tolist()),
     )
@@ -180,7 +180,7 @@ class _Judged:
         )
 
 
-def _size_words(n_images: int, n_groups: int, *, n_without: int, n_vanished: int) -> str:
+def _size_text(n_images: int, n_groups: int, *, n_without: int, n_vanished: int) -> str:
     ranges = "one range" if n_groups == 1 else f"{n_groups} ranges with about as many images each"
     words = f"{n_images} defective images by the area of their mask, in pixels of the map: {ranges}."
     if n_without:

@@ -26,7 +26,7 @@ from skrd4ad.model_folder.bundle_archive import (
 from skrd4ad.model_folder.calibration import this_moment
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
-from skrd4ad.model_folder.metadata import ABOUT, read_about, write_about
+from skrd4ad.model_folder.metadata import ABOUT, read_metadata, write_about
 from skrd4ad.model_folder.resume_state import state_file
 from skrd4ad.task import QUIET, Task
 
@@ -137,7 +137,7 @@ def import_bundle(
                     unpack(archive, part, manifest.parts[part], file, label)
             _require_fitting(read_info(temporary), manifest, label)
             came = f"{Path(label).name}, {this_moment()}"
-            write_about(temporary, replace(read_about(temporary), archived=False, imported=came))
+            write_about(temporary, replace(read_metadata(temporary), archived=False, imported=came))
     return ImportedBundle(read_info(target), existed=False)
 
 

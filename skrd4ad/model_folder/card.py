@@ -21,7 +21,7 @@ def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
         *([f"Note: {_one_line(note)}"] if note.strip() else []),
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
-        f"Anomaly map. {map_words(info.model)}",
+        f"Anomaly map. {map_text(info.model)}",
         "## Data",
         _table(_data_rows(info)),
         "## Training",
@@ -36,7 +36,7 @@ def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def map_words(model: ModelConfig) -> str:
+def map_text(model: ModelConfig) -> str:
     """What the anomaly map of a model is made of, in a sentence."""
     if model.fusion == "sum":
         return "The sum of the levels, as published."

@@ -16,7 +16,7 @@ LONGEST_NOTE = 4000
 
 
 @dataclass(frozen=True, kw_only=True)
-class About:
+class ModelMetadata:
     """What people say of a model."""
 
     name: str = ""
@@ -30,7 +30,7 @@ class About:
     """Used in place of the model that it went on from."""
 
 
-def read_about(folder: Path) -> About:
+def read_metadata(folder: Path) -> ModelMetadata:
     """What people say of a model; nothing where nobody has said anything.
 
     Raises:
@@ -38,11 +38,11 @@ def read_about(folder: Path) -> About:
     """
     path = folder / ABOUT
     if not path.is_file():
-        return About()
-    return documents.read(path, About, format=FORMAT, remedy="Delete it, or restore it.")
+        return ModelMetadata()
+    return documents.read(path, ModelMetadata, format=FORMAT, remedy="Delete it, or restore it.")
 
 
-def write_about(folder: Path, about: About) -> None:
+def write_about(folder: Path, about: ModelMetadata) -> None:
     """Store what people say of a model, in place of what was said before.
 
     Raises:
@@ -51,14 +51,14 @@ def write_about(folder: Path, about: About) -> None:
     write_json(folder / ABOUT, about, format=FORMAT)
 
 
-def change_about(
+def change_metadata(
     folder: Path,
     *,
     name: str | None = None,
     note: str | None = None,
     archived: bool | None = None,
     adopted: bool | None = None,
-) -> About:
+) -> ModelMetadata:
     """Change what people say of a model; None leaves each as it is. An empty name brings its title back.
 
     Raises:
@@ -74,12 +74,12 @@ def change_about(
     _require_fitting(given["name"] or "", given["note"] or "")
     with locked(folder):
         read_info(folder)
-        about = replace(read_about(folder), **{key: value for key, value in given.items() if value is not None})
+        about = replace(read_metadata(folder), **{key: value for key, value in given.items() if value is not None})
         write_about(folder, about)
     return about
 
 
-def title_of(info: ModelInfo, about: About) -> str:
+def title_of(info: ModelInfo, about: ModelMetadata) -> str:
     """The name people gave a model, or its title."""
     return about.name or info.title
 

@@ -23,7 +23,7 @@ SUFFIX = ".training.safetensors"
 
 
 @dataclass(kw_only=True)
-class Record:
+class TrainState:
     """What is known of a training besides its tensors."""
 
     settings: dict[str, Any]
@@ -62,7 +62,7 @@ def remove_state(path: Path) -> None:
 def save_state(
     path: Path,
     *,
-    record: Record,
+    record: TrainState,
     student: nn.Module,
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
@@ -83,7 +83,7 @@ def save_state(
         write_tensors(temporary, tensors, metadata={"record": json.dumps(documents.to_plain(record))})
 
 
-def read_record(path: Path) -> Record:
+def read_record(path: Path) -> TrainState:
     """The record of a training state, without its tensors.
 
     Raises:
@@ -94,7 +94,7 @@ def read_record(path: Path) -> Record:
 
 def restore_state(
     path: Path, *, student: nn.Module, optimizer: torch.optim.Optimizer
-) -> tuple[Record, dict[str, Tensor]]:
+) -> tuple[TrainState, dict[str, Tensor]]:
     """Put student and optimizer back to where they were; returns the record and the best epoch's state dict.
 
     Raises:
@@ -126,12 +126,12 @@ def _as_parameters_lie(optimizer: torch.optim.Optimizer) -> None:
                 moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
-def _read(path: Path, *, tensors: bool) -> tuple[Record, dict[str, Tensor]]:
+def _read(path: Path, *, tensors: bool) -> tuple[TrainState, dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             # older states hold Infinity for "none yet"
             values = json.loads(file.metadata()["record"], parse_constant=lambda _: None)
-            record = documents.decode(values, Record, what="its record")
+            record = documents.decode(values, TrainState, what="its record")
             return record, {name: file.get_tensor(name) for name in file.keys()} if tensors else {}  # noqa: SIM118
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError, DocumentError) as error:
         raise CheckpointError(

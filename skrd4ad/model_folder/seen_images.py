@@ -13,7 +13,7 @@ from skrd4ad.types import DatasetClass, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Seen:
+class SeenImages:
     """What a model has seen of images, by the SHA-256 of their files."""
 
     learnt: frozenset[str]
@@ -28,7 +28,7 @@ class Seen:
     are count as learnt from, and others may have been learnt from as well."""
 
 
-def seen_by(info: ModelInfo, data: DatasetClass | None) -> Seen:
+def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
     """What a model has seen of images.
 
     Args:
@@ -41,9 +41,9 @@ def seen_by(info: ModelInfo, data: DatasetClass | None) -> Seen:
     train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
     if "learnt" in info.data:
         learnt, held_out = frozenset(info.data["learnt"]), frozenset(info.data.get("held_out", ()))
-        return Seen(learnt=learnt, held_out=held_out, train=train, tests=tests, is_exact=True)
+        return SeenImages(learnt=learnt, held_out=held_out, train=train, tests=tests, is_exact=True)
     learnt_now, held_out_now = learnt_and_held_out(info, data)
-    return Seen(
+    return SeenImages(
         learnt=frozenset(learnt_now),
         held_out=_contents(held_out_now),
         train=train,
@@ -132,8 +132,8 @@ def split_holdout(
             "2 besides those (20 or more are advisable). Add good images to the class."
         )
     drawn = set(np.random.default_rng(seed).permutation(len(samples))[:n_out].tolist())
-    learn = tuple(s for place, s in enumerate(samples) if place not in drawn)
-    held_out = tuple(s for place, s in enumerate(samples) if place in drawn)
+    learn = tuple(s for index, s in enumerate(samples) if index not in drawn)
+    held_out = tuple(s for index, s in enumerate(samples) if index in drawn)
     return learn, held_out
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skrd4ad.data.doctor.examine import Report, examine
+from skrd4ad.data.doctor.examine import DoctorReport, examine
 from skrd4ad.data.images.read import list_images
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.data.sources import EMBEDDED, open_dataset
@@ -124,7 +124,7 @@ def class_of_model(info: ModelInfo) -> DatasetClass:
     return class_of(str(source), layout=str(info.data.get("layout", "auto")), class_name=info.class_name)
 
 
-def preflight(data: Sequence[DatasetClass], *, image_size: int, task: Task = QUIET) -> Report:
+def preflight(data: Sequence[DatasetClass], *, image_size: int, task: Task = QUIET) -> DoctorReport:
     """The doctor's report on classes, before training.
 
     Raises:

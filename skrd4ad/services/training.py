@@ -24,7 +24,7 @@ from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
-from skrd4ad.training.warm_start import Start
+from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import DatasetClass
 
 
@@ -53,7 +53,7 @@ def train_class(
     request: TrainingRequest,
     *,
     out: Path,
-    start: tuple[DatasetClass, Start] | None = None,
+    start: tuple[DatasetClass, WarmStart] | None = None,
     resume: bool = False,
     background: Background | None = None,
     task: Task = QUIET,
@@ -120,7 +120,7 @@ def run_training(
     job: JobHandle,
     *,
     data: DatasetClass | None = None,
-    start: tuple[DatasetClass, Start] | None = None,
+    start: tuple[DatasetClass, WarmStart] | None = None,
     resume: bool = False,
 ) -> ModelInfo:
     """Train on a class as a background job; None for the class that the request names. The rest as in

@@ -54,7 +54,7 @@ class LabelBook:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Said:
+class PredictionRow:
     """What a model says of an image."""
 
     score: float
@@ -130,7 +130,9 @@ def unlabelled_scores(session: Session, *, dataset: str, class_name: str, model_
     return {row[0]: row[1] for row in session.execute(query)}
 
 
-def save_predictions(session: Session, said: Mapping[str, Said], *, model_digest: str, model_folder: PurePath) -> None:
+def save_predictions(
+    session: Session, said: Mapping[str, PredictionRow], *, model_digest: str, model_folder: PurePath
+) -> None:
     """Store what a model says of images, by their digests, in place of what it said before.
 
     Their place in the review queue stays.

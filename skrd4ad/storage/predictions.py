@@ -7,7 +7,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.labelled_images import Said, save_predictions
+from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
 from skrd4ad.types import Verdict
 
@@ -119,7 +119,7 @@ def ask_for_review(
 
     What is known of the same image and model is replaced; its place in the queue is kept.
     """
-    said = Said(score=score, verdict=verdict, threshold=threshold, calibration=calibration, refusal=refusal)
+    said = PredictionRow(score=score, verdict=verdict, threshold=threshold, calibration=calibration, refusal=refusal)
     save_predictions(session, {image_digest: said}, model_digest=model_digest, model_folder=model_folder)
     return ask_for_reviews(session, [image_digest], model_digest=model_digest) == 1
 

@@ -17,7 +17,7 @@ from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.predict import Predictor, by_network, maps_of
 from skrd4ad.losses import distillation_loss, total_loss
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
-from skrd4ad.model_folder.resume_state import Record, save_state
+from skrd4ad.model_folder.resume_state import TrainState, save_state
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
@@ -67,7 +67,7 @@ class Loop:
         optimizer: torch.optim.Optimizer,
         learning: FeatureCache,
         holding: FeatureCache | None,
-        record: Record,
+        record: TrainState,
         best: dict[str, Tensor],
         task: Task,
     ) -> None:
@@ -111,7 +111,7 @@ class Loop:
         config, losses, seen = self.config, 0.0, 0
         batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
         ahead = self.learning.batches(batches)
-        for step, (places, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
+        for step, (indices, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
             self.task.check()
             done = ((epoch - 1) * len(batches) + step - 1) / (self.config.epochs * len(batches))
             for group in self.optimizer.param_groups:
@@ -121,8 +121,8 @@ class Loop:
             loss.backward()
             self.optimizer.step()
             self._require_finite(loss.item(), epoch)
-            losses += loss.item() * len(places)
-            seen += len(places)
+            losses += loss.item() * len(indices)
+            seen += len(indices)
             self._report(epoch, step, len(batches), seen, losses / seen, begun)
         return losses / seen
 

@@ -18,7 +18,7 @@ from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import run_folder, save_model
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, versions
 from skrd4ad.model_folder.resume_state import (
-    Record,
+    TrainState,
     read_record,
     remove_state,
     restore_state,
@@ -34,7 +34,7 @@ from skrd4ad.task import QUIET, Task
 from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
 from skrd4ad.training.progress import TrainProgress
-from skrd4ad.training.warm_start import Start, read_parent, record_of_start
+from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
 
 
@@ -47,7 +47,7 @@ def train(
     source: str,
     weights: Path | None = None,
     resume: bool = False,
-    start: Start | None = None,
+    start: WarmStart | None = None,
     task: Task = QUIET,
     device: DeviceName = "auto",
 ) -> ModelInfo:
@@ -96,8 +96,8 @@ def train(
         task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
     )
     teacher_digest = weights_digest(teacher)
-    parent = None if start is None else read_parent(start.folder, model=model, teacher_digest=teacher_digest)
-    record = Record(
+    parent = None if start is None else read_parent_model(start.folder, model=model, teacher_digest=teacher_digest)
+    record = TrainState(
         settings={
             "model": to_plain(model),
             "train": to_plain(config),
@@ -227,7 +227,7 @@ def _without_copies(
     return left
 
 
-def _unfinished(parent: Path, record: Record) -> Path | None:
+def _unfinished(parent: Path, record: TrainState) -> Path | None:
     runs = unfinished_runs(parent)
     return next((run for run in runs if read_record(state_file(run)).settings == record.settings), None)
 

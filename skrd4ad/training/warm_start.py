@@ -18,7 +18,7 @@ from skrd4ad.types import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Start:
+class WarmStart:
     """Where a training goes on from. Nothing is drawn: what the student has learnt already must not be held out."""
 
     folder: Path
@@ -60,7 +60,7 @@ class Start:
 
 
 @dataclass(frozen=True)
-class Parent:
+class ParentModel:
     """A trained student that is gone on from."""
 
     info: ModelInfo
@@ -78,7 +78,7 @@ class Parent:
             raise CheckpointError(f"{self.info.folder / WEIGHTS} does not fit its settings: {error}.") from error
 
 
-def read_parent(folder: Path, *, model: ModelConfig, teacher_digest: str) -> Parent:
+def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) -> ParentModel:
     """The trained student of a model folder, for a new one of the same design.
 
     Args:
@@ -105,13 +105,13 @@ def read_parent(folder: Path, *, model: ModelConfig, teacher_digest: str) -> Par
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
     try:
-        return Parent(info, split_tensors(load_file(folder / WEIGHTS))[0])
+        return ParentModel(info, split_tensors(load_file(folder / WEIGHTS))[0])
     except (OSError, SafetensorError) as error:
         raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}.") from error
 
 
 def record_of_start(
-    start: Start, parent: Parent, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
+    start: WarmStart, parent: ParentModel, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
 ) -> dict[str, Any]:
     """What the new model records of its start: its parent, and each image that the two learnt from or held out.
 

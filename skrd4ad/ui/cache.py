@@ -5,10 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.data.doctor.examine import Report
+from skrd4ad.data.doctor.examine import DoctorReport
 from skrd4ad.digests import content_digest
 from skrd4ad.export.manifest import Precision
-from skrd4ad.export.runtimes import Choice, RuntimeName, by_runtime
+from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, by_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import classes_of, preflight
@@ -32,7 +32,7 @@ def predictor_of(info: ModelInfo) -> Predictor:
     return loaded.with_info(info)
 
 
-def runtime_of(info: ModelInfo) -> tuple[Choice, str]:
+def runtime_of(info: ModelInfo) -> tuple[RuntimeChoice, str]:
     """What computes for a model now, and a line about it for people."""
     return background().choice_for(info)
 
@@ -44,7 +44,7 @@ def _predictor(folder: str, digest: str) -> Predictor:  # noqa: ARG001 - a new d
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model …")
 def _fast_predictor(folder: str, digest: str, runtime: RuntimeName, precision: Precision) -> Predictor:
-    return by_runtime(_predictor(folder, digest), Choice(runtime, precision))
+    return by_runtime(_predictor(folder, digest), RuntimeChoice(runtime, precision))
 
 
 @st.cache_data(max_entries=32, ttl="2m", show_spinner="Reading the data set …")
@@ -53,7 +53,7 @@ def dataset_classes(source: str, layout: str) -> list[DatasetClass]:
     return classes_of(source, layout=layout)
 
 
-def doctor_report(data: Sequence[DatasetClass], *, image_size: int, task: Task) -> Report:
+def doctor_report(data: Sequence[DatasetClass], *, image_size: int, task: Task) -> DoctorReport:
     """The doctor's report on classes, kept as long as their files do not change.
 
     Streamlit's own cache would record what ``task`` draws and fail to draw it again in the next session.
@@ -68,7 +68,7 @@ def doctor_report(data: Sequence[DatasetClass], *, image_size: int, task: Task) 
 
 
 @st.cache_resource(show_spinner=False)
-def _reports() -> dict[tuple[int, str], Report]:
+def _reports() -> dict[tuple[int, str], DoctorReport]:
     return {}
 
 

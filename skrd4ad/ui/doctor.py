@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from skrd4ad.data.doctor.examine import Finding, Report
+from skrd4ad.data.doctor.examine import DoctorReport, Finding
 from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
@@ -39,7 +39,7 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
     return report.ok
 
 
-def _examined(data: Sequence[DatasetClass], *, image_size: int) -> Report:
+def _examined(data: Sequence[DatasetClass], *, image_size: int) -> DoctorReport:
     with progress_bar("files checked") as task:
         return doctor_report(data, image_size=image_size, task=task)
 

@@ -11,7 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 from skrd4ad.errors import SkrdError
 from skrd4ad.format import short_moment
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.history import acting_as
 from skrd4ad.services.models.list import BrokenModel, default_model
 from skrd4ad.ui.acting import acting_reviewer
@@ -120,7 +120,7 @@ def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
 
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     """Models by their folders in as few words as tell them apart: name or class, then day and time, then the folder."""
-    names = [read_about(info.folder).name or info.class_name for info in models]
+    names = [read_metadata(info.folder).name or info.class_name for info in models]
     moments = [short_moment(info.created_at) for info in models]
     kinds = [
         names,
@@ -130,8 +130,8 @@ def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     counts = [Counter(labels) for labels in kinds]
     return {
         str(info.folder): next(
-            (labels[place] for labels, count in zip(kinds, counts, strict=True) if count[labels[place]] == 1),
+            (labels[index] for labels, count in zip(kinds, counts, strict=True) if count[labels[index]] == 1),
             str(info.folder),
         )
-        for place, info in enumerate(models)
+        for index, info in enumerate(models)
     }

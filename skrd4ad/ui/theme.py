@@ -192,6 +192,6 @@ LABEL_LOOKS: Mapping[Label, LabelLook] = {
 LABEL_NAMES: Mapping[Label, str] = {"none": "open", "good": "good", "defect": "defect", "unsure": "unsure"}
 
 
-def decision_words(label: Label, defect_type: str | None) -> str:
+def decision_text(label: Label, defect_type: str | None) -> str:
     """``good``, ``defect (scratch)``, ``open``."""
     return f"{LABEL_NAMES[label]} ({defect_type})" if defect_type else LABEL_NAMES[label]

@@ -22,7 +22,7 @@ from skrd4ad.services.evaluation.published import PROTOCOL_DIFFERENCE
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.ui.evaluate import images as evaluate_images
 from skrd4ad.ui.evaluate.escapes import groups_of
-from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_words
+from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_text
 from tests.evaluation_world import worse_copy
 from tests.limits import LONG
 from tests.shown_page import fine, words
@@ -117,7 +117,7 @@ def test_the_first_visit_says_what_is_missing_and_the_button_fixes_it(visit, own
     assert standings(at) == {"machined_disc": "up to date"}
     assert not at.info
     summary = list_evaluations()[0]
-    assert [metric.value for metric in at.metric] == [figure_words(getattr(summary.metrics, n)) for n in HEADLINES]
+    assert [metric.value for metric in at.metric] == [figure_text(getattr(summary.metrics, n)) for n in HEADLINES]
     interval = summary.intervals.intervals["aupro"]
     assert interval is not None
     assert at.metric[2].delta == f"{interval.low:.3f} to {interval.high:.3f}"
@@ -271,7 +271,7 @@ def test_each_type_of_defect_has_every_figure_with_its_interval(visit, evaluated
         assert table.loc[kind, "Images"] == f"{metrics.n_good} good, {metrics.n_defect} defective"
         for name in METRIC_NAMES:
             value, interval = getattr(metrics, name), evaluated.summary.intervals.by_type[kind][name]
-            assert table.loc[kind, METRIC_TITLES[name]] == figure_words(value, interval)
+            assert table.loc[kind, METRIC_TITLES[name]] == figure_text(value, interval)
     assert any("(" in text for text in table[METRIC_TITLES["image_auroc"]])
     assert "Near 1 they are too narrow" in words(at)
 

@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
 from skrd4ad.services.improve.retrain import plan_retraining, retrain_request, start_for, successors_of
 from skrd4ad.services.jobs.queue import queue
@@ -225,7 +225,7 @@ def test_nothing_is_replaced_before_the_user_says_so(
     button(at, "loop-use").click().run()
     fine(at)
     assert at.session_state["_model"] == str(new.folder)
-    assert read_about(new.folder).note.startswith("Used from now on: compared with tiny on")
+    assert read_metadata(new.folder).note.startswith("Used from now on: compared with tiny on")
     [job] = queue().list()
     assert (job.kind, job.request["model"]) == ("score", str(new.folder))
     assert queue().wait(job.id, LONG).state == "done"
@@ -244,7 +244,9 @@ def test_the_old_model_may_be_kept(open_loop: Open, info: ModelInfo, labelled: N
     at.text_input("loop-decides").input("Ada").run()
     if way == "keep":
         button(at, "loop-keep").click().run()
-        assert "Not used; tiny was kept" in read_about(new.folder).note and "Not used; tiny was kept" in words(fine(at))
+        assert "Not used; tiny was kept" in read_metadata(new.folder).note and "Not used; tiny was kept" in words(
+            fine(at)
+        )
     else:
         assert button(at, "loop-delete").disabled
         at.checkbox(f"loop-sure-{new.digest}").check().run()

@@ -12,7 +12,7 @@ from skrd4ad.export.manifest import read_export
 from skrd4ad.export.write import EXPORTS
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import WEIGHTS, read_info, save_metrics
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.evaluation.evaluate import evaluate_class
@@ -101,13 +101,13 @@ def test_search_order_and_archive_decide_what_is_listed(visit, own_model: Path, 
     at.text_input("models-search").input("").run()
     at.radio("models-list").set_value(str(other_model)).run()
     at.button("models-archive").click().run()
-    assert read_about(other_model).archived
+    assert read_metadata(other_model).archived
     assert listed(fine(at)) == ["machined_disc"]
     at.toggle("models-archived").set_value(True).run()
     at.radio("models-list").set_value(str(other_model)).run()
     assert at.button("models-use").disabled
     at.button("models-archive").click().run()
-    assert not read_about(other_model).archived
+    assert not read_metadata(other_model).archived
 
 
 def test_a_model_becomes_that_of_the_side_bar(visit, own_model: Path, other_model: Path) -> None:

@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Download, Error, Locator, Page, expect
 from skrd4ad.config import ModelConfig
 from skrd4ad.model_folder.bundle import import_bundle, read_bundle
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
 from tests.limits import RETRY, SLOW, TRIES
 
@@ -177,7 +177,7 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     tab.get_by_role("dialog").get_by_role("textbox", name="Note").fill("checked by Ada")
     click(tab.get_by_role("dialog"), "Save")
     said(tab, "checked by Ada")
-    stored(lambda: (read_about(washer).name, read_about(washer).note) == ("Line 3, *new* lamp", "checked by Ada"))
+    stored(lambda: (read_metadata(washer).name, read_metadata(washer).note) == ("Line 3, *new* lamp", "checked by Ada"))
 
     click(tab, "Use it")
     expect(tab.get_by_test_id("stSidebar").get_by_role("combobox")).to_have_value("Line 3, *new* lamp")
@@ -208,7 +208,7 @@ def test_a_model_is_named_noted_used_archived_handed_on_and_deleted(
     tab.get_by_test_id("stCheckbox").get_by_text("Archived too").click()
     click(tab, "Unarchive")
     said(tab, "is offered again")
-    assert not read_about(disc).archived
+    assert not read_metadata(disc).archived
 
     click(tab, "Delete")
     expect(tab.get_by_role("dialog")).to_contain_text(str(disc))
@@ -245,7 +245,7 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     settled(tab)
     click(tab, "Import the bundle")
     said(tab, "is imported; every part is as its bundle says")
-    assert read_about(folder).imported.startswith("fine.zip")
+    assert read_metadata(folder).imported.startswith("fine.zip")
 
     state = build_student(ModelConfig(), seed=5).state_dict()
     parts = {

@@ -8,7 +8,7 @@ from skrd4ad.export import benchmark
 from skrd4ad.export.benchmark import Candidate, Measured, measure, remembered
 from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import images_of
-from skrd4ad.export.runtimes import Choice
+from skrd4ad.export.runtimes import RuntimeChoice
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.info import ModelInfo
@@ -17,14 +17,14 @@ from skrd4ad.types import DatasetClass
 pytestmark = pytest.mark.usefixtures("converted_once")
 
 TORCH, OPENVINO, BF16, INT8 = (
-    Choice("torch"),
-    Choice("openvino"),
-    Choice("openvino", "bf16"),
-    Choice("openvino", "int8"),
+    RuntimeChoice("torch"),
+    RuntimeChoice("openvino"),
+    RuntimeChoice("openvino", "bf16"),
+    RuntimeChoice("openvino", "int8"),
 )
 
 
-def candidate(choice: Choice, milliseconds: float | None, problem: str = "") -> Candidate:
+def candidate(choice: RuntimeChoice, milliseconds: float | None, problem: str = "") -> Candidate:
     return Candidate(choice=choice, milliseconds=milliseconds, certificate=None, problem=problem)
 
 
@@ -58,9 +58,9 @@ def test_a_model_is_measured_once_for_each_calibration(
     assert remembered(trained) is None
     found = measure(predictor, images_of(disc, most=6))
     by_choice = {each.choice: each for each in found.candidates}
-    assert set(by_choice) >= {TORCH, OPENVINO, Choice("onnxruntime")}
+    assert set(by_choice) >= {TORCH, OPENVINO, RuntimeChoice("onnxruntime")}
     assert all(each.milliseconds is not None and each.milliseconds > 0 for each in found.candidates)
-    for choice in (OPENVINO, Choice("onnxruntime")):
+    for choice in (OPENVINO, RuntimeChoice("onnxruntime")):
         certificate = by_choice[choice].certificate
         assert certificate is not None and certificate.passed and certificate.images == 6
     assert remembered(trained) == found
@@ -88,8 +88,8 @@ def test_a_runtime_that_is_not_installed_does_not_stop_the_others(
 
     monkeypatch.setattr("skrd4ad.export.optional_dependencies.onnxruntime", missing)
     found = {each.choice: each for each in measure(Predictor.load(trained.folder), images_of(disc, most=2)).candidates}
-    assert found[Choice("onnxruntime")].problem == "onnxruntime is not there"
-    assert not found[Choice("onnxruntime")].usable and found[OPENVINO].usable
+    assert found[RuntimeChoice("onnxruntime")].problem == "onnxruntime is not there"
+    assert not found[RuntimeChoice("onnxruntime")].usable and found[OPENVINO].usable
 
 
 def certificate(flips: int | None, problems: tuple[str, ...] = ()) -> Certificate:

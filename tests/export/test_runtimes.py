@@ -12,7 +12,7 @@ from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export import optional_dependencies, runtimes
 from skrd4ad.export.manifest import read_export
-from skrd4ad.export.runtimes import Choice, ExportedModel, RuntimeName, UnderSurface, is_converted, load_runtime
+from skrd4ad.export.runtimes import ExportedModel, RuntimeChoice, RuntimeName, UnderSurface, is_converted, load_runtime
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
@@ -34,9 +34,9 @@ def images(disc: DatasetClass) -> Tensor:
 def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
     trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    expected = load_runtime(trained.folder, Choice("torch")).batch(images)
+    expected = load_runtime(trained.folder, RuntimeChoice("torch")).batch(images)
     for name in ("openvino", "onnxruntime"):
-        choice = Choice(name)  # type: ignore[arg-type]
+        choice = RuntimeChoice(name)  # type: ignore[arg-type]
         assert not is_converted(trained, choice)
         runtime = load_runtime(trained.folder, choice, threads=1)
         assert is_converted(trained, choice)
@@ -60,13 +60,13 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
         shutil.copytree(safe[out], out)
 
     monkeypatch.setattr(runtimes, "convert_scoring", convert)
-    load_runtime(trained.folder, Choice("onnxruntime"), threads=1)
-    load_runtime(trained.folder, Choice("openvino"), threads=1)
+    load_runtime(trained.folder, RuntimeChoice("onnxruntime"), threads=1)
+    load_runtime(trained.folder, RuntimeChoice("openvino"), threads=1)
     assert made == []
     # what was damaged since is made again
     (weights,) = (path for path in kept if path.suffix == ".bin")
     weights.write_bytes(b"damaged")
-    again = load_runtime(trained.folder, Choice("openvino"), threads=1)
+    again = load_runtime(trained.folder, RuntimeChoice("openvino"), threads=1)
     np.testing.assert_allclose(again.batch(images).maps, expected.maps, atol=1e-4)
     assert made == [weights.parent]
 
@@ -102,27 +102,27 @@ def test_a_number_of_threads_below_one_is_refused(tiny_export: Path, threads: in
 @pytest.mark.parametrize(("runtime", "precision"), [("tensorrt", "fp32"), ("torch", "bf16"), ("onnxruntime", "int8")])
 def test_an_unknown_runtime_or_precision_is_refused_with_those_there_are(runtime: str, precision: str) -> None:
     with pytest.raises(ConfigError, match=f"'{runtime}' in '{precision}'; allowed: torch in fp32; openvino in fp32, "):
-        Choice(runtime, precision)  # type: ignore[arg-type]
+        RuntimeChoice(runtime, precision)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_bf16_shares_the_files_of_fp32_and_int8_needs_good_images(
     trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path
 ) -> None:
-    expected = load_runtime(trained.folder, Choice("torch")).batch(images)
+    expected = load_runtime(trained.folder, RuntimeChoice("torch")).batch(images)
     for precision in ("fp32", "bf16"):
-        load_runtime(trained.folder, Choice("openvino", precision), threads=1)
+        load_runtime(trained.folder, RuntimeChoice("openvino", precision), threads=1)
     assert len(list((home / "cache" / "runtimes").glob("*/model.xml"))) == 1
     with pytest.raises(ConfigError, match="int8 takes the ranges of values from good training images"):
-        load_runtime(trained.folder, Choice("openvino", "int8"))
-    quantised = load_runtime(trained.folder, Choice("openvino", "int8"), normals=disc.train, threads=1)
+        load_runtime(trained.folder, RuntimeChoice("openvino", "int8"))
+    quantised = load_runtime(trained.folder, RuntimeChoice("openvino", "int8"), normals=disc.train, threads=1)
     found = quantised.batch(images)
     assert quantised.runtime == "openvino int8"
     # it is quantised, and it still is this model
     assert not np.allclose(found.scores, expected.scores, rtol=1e-4)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=0.3)
     # once made, it needs no images any more
-    again = load_runtime(trained.folder, Choice("openvino", "int8"), threads=1)
+    again = load_runtime(trained.folder, RuntimeChoice("openvino", "int8"), threads=1)
     np.testing.assert_array_equal(again.batch(images).scores, found.scores)
 
 
@@ -153,8 +153,8 @@ print(type(sys.modules["openvino.tools.ovc"].telemetry).__module__)
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 @pytest.mark.slow
 def test_streams_give_the_same_from_several_threads(trained: ModelInfo, images: Tensor, name: RuntimeName) -> None:
-    expected = load_runtime(trained.folder, Choice(name), threads=1).batch(images)
-    runtime = load_runtime(trained.folder, Choice(name), streams=2)
+    expected = load_runtime(trained.folder, RuntimeChoice(name), threads=1).batch(images)
+    runtime = load_runtime(trained.folder, RuntimeChoice(name), streams=2)
     with ThreadPoolExecutor(2) as pool:
         for found in pool.map(lambda _: runtime.batch(images), range(6)):
             np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-5, atol=1e-5)

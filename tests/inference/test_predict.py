@@ -23,9 +23,9 @@ def test_one_image_and_a_batch_of_it_are_the_same_bit_for_bit(predictor: Predict
 def test_the_neighbours_in_a_batch_do_not_matter(predictor: Predictor, disc: DatasetClass) -> None:
     images = load_images(disc.test, 64)
     together = predictor.batch(images)
-    for place in range(len(images)):
-        alone = predictor.batch(images[place : place + 1])
-        assert alone.maps[0] == pytest.approx(together.maps[place], abs=1e-5)
+    for index in range(len(images)):
+        alone = predictor.batch(images[index : index + 1])
+        assert alone.maps[0] == pytest.approx(together.maps[index], abs=1e-5)
 
 
 def test_shapes_types_and_the_order_of_magnitude(predictor: Predictor, disc: DatasetClass) -> None:
@@ -60,8 +60,8 @@ def test_four_threads_see_what_one_sees(predictor: Predictor, disc: DatasetClass
     alone = [predictor.predict(image) for image in images]
     with ThreadPoolExecutor(4) as pool:
         together = list(pool.map(predictor.predict, images * 4))
-    for place, found in enumerate(together):
-        expected = alone[place % len(images)]
+    for index, found in enumerate(together):
+        expected = alone[index % len(images)]
         assert np.array_equal(found.anomaly_map, expected.anomaly_map)
         assert np.array_equal(found.level_maps, expected.level_maps)
 

@@ -19,10 +19,10 @@ def a_set(*, seed: int = 3, n_good: int = 6, n_defect: int = 7, side: int = 24, 
     rng = np.random.default_rng(seed)
     labels = np.repeat([0, 1], [n_good, n_defect]).astype(np.int64)
     masks = np.zeros((len(labels), side, side), bool)
-    for place in range(n_good, len(labels) - 1):
+    for index in range(n_good, len(labels) - 1):
         top, left = rng.integers(0, side - 8, 2)
-        masks[place, top : top + rng.integers(2, 7), left : left + rng.integers(2, 7)] = True
-        masks[place, -2:, :3] = place % 2 == 0
+        masks[index, top : top + rng.integers(2, 7), left : left + rng.integers(2, 7)] = True
+        masks[index, -2:, :3] = index % 2 == 0
     maps = (rng.normal(size=masks.shape) + gain * masks).astype(np.float32)
     return EvaluationSet(
         labels=labels,

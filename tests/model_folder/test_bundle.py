@@ -22,7 +22,7 @@ from skrd4ad.model_folder.bundle_archive import MANIFEST, SEAL
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import load_model, read_history, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import change_about, read_about
+from skrd4ad.model_folder.metadata import change_metadata, read_metadata
 
 PARTS = (
     "about.json",
@@ -42,7 +42,7 @@ def model(trained: ModelInfo) -> ModelInfo:
     mask = np.zeros((20, 20), bool)
     mask[:5] = True
     save_calibration(trained.folder, calibrate([0.5, 0.6], data="d", who="w"), ignore_mask=mask)
-    change_about(trained.folder, name="Station 4", note="after the new lamp", archived=True)
+    change_metadata(trained.folder, name="Station 4", note="after the new lamp", archived=True)
     (trained.folder / "exports" / "onnx").mkdir(parents=True)
     (trained.folder / "exports" / "onnx" / "manifest.json").write_text("{}", encoding="utf-8")
     return read_info(trained.folder)
@@ -97,7 +97,7 @@ def test_a_model_comes_back_as_it_was(model: ModelInfo, file: Path, out: Path) -
     assert read_reference(info.folder) == read_reference(model.folder)
     np.testing.assert_array_equal(scoring_mask_of(info).ignored, scoring_mask_of(model).ignored)
     assert sorted(path.name for path in info.folder.iterdir()) == list(PARTS)
-    about = read_about(info.folder)
+    about = read_metadata(info.folder)
     assert (about.name, about.note, about.archived) == ("Station 4", "after the new lamp", False)
     assert about.imported.startswith("model.skrd4ad.zip, 2")
     load_model(info.folder)
@@ -134,8 +134,8 @@ def test_whatever_byte_of_the_file_is_flipped_nothing_wrong_is_imported(
     parts = (path for path in model.folder.iterdir() if path.is_file() and path.name != LOCK)
     expected = {path.name: path.read_bytes() for path in parts}
     refused = 0
-    for number, place in enumerate(sorted(places)):
-        changed = content[:place] + bytes([content[place] ^ 0x10]) + content[place + 1 :]
+    for number, index in enumerate(sorted(places)):
+        changed = content[:index] + bytes([content[index] ^ 0x10]) + content[index + 1 :]
         here = out / str(number)
         try:
             folder = import_bundle(changed, out=here, name="x.zip").info.folder
@@ -261,10 +261,10 @@ def test_names_of_data_sets_and_classes_cannot_lead_elsewhere(model: ModelInfo, 
 
 def test_the_same_content_is_not_imported_twice(model: ModelInfo, file: Path, out: Path) -> None:
     first = import_bundle(file, out=out)
-    change_about(first.info.folder, name="Another name")
+    change_metadata(first.info.folder, name="Another name")
     second = import_bundle(file, out=out)
     assert (second.existed, second.info.folder) == (True, first.info.folder)
-    assert read_about(first.info.folder).name == "Another name"
+    assert read_metadata(first.info.folder).name == "Another name"
     # a damaged bundle is not said to be there already
     entries = entries_of(file)
     packed(file, {**entries, "model_card.md": entries["model_card.md"][:-1] + b"x"})

@@ -8,7 +8,7 @@ from skrd4ad.data.sources import EMBEDDED
 from skrd4ad.errors import DataError, LayoutError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import change_about
+from skrd4ad.model_folder.metadata import change_metadata
 from skrd4ad.services.datasets import (
     EMBEDDED_SOURCES,
     class_of,
@@ -157,7 +157,7 @@ def test_a_model_that_went_on_from_another_waits_to_be_used(tiny_model: tuple[Pa
     old, new, newest = copy("old", digest="o"), copy("new", digest="n", parent="o"), copy("3", digest="3", parent="n")
     assert predecessor_digest(old) is None and predecessor_digest(new) == "o"
     assert default_model([newest, new, old]) == old
-    change_about(new.folder, adopted=True)
+    change_metadata(new.folder, adopted=True)
     assert default_model([newest, new, old]) == new
     assert default_model([newest]) == newest, "what it went on from is gone: nothing is left to decide"
     assert default_model([]) is None

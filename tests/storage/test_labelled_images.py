@@ -8,7 +8,7 @@ from sqlalchemy import event, select, update
 from skrd4ad.storage.annotations import Label, Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import save_class_image
-from skrd4ad.storage.labelled_images import LabelBook, Said, read_labels, save_predictions, unlabelled_scores
+from skrd4ad.storage.labelled_images import LabelBook, PredictionRow, read_labels, save_predictions, unlabelled_scores
 from skrd4ad.storage.predictions import ask_for_review, save_image
 from skrd4ad.storage.tables import Annotation, StoredImage, StoredPrediction
 
@@ -38,7 +38,7 @@ class World:
             add_revision(session, image_digest=digest_of(name), base=base, revision=revision)
 
     def score(self, name: str, score: float, *, model: str = MODEL) -> None:
-        said = Said(score=score, verdict="OK", threshold=1.0, calibration=3, refusal=None)
+        said = PredictionRow(score=score, verdict="OK", threshold=1.0, calibration=3, refusal=None)
         with self.database.write() as session:
             save_predictions(session, {digest_of(name): said}, model_digest=model, model_folder=PurePath("/m"))
 

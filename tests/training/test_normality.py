@@ -17,7 +17,7 @@ from skrd4ad.data.dataset import load_images
 from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, TrainingCancelled
 from skrd4ad.export.manifest import ExportSettings, Format
-from skrd4ad.export.runtimes import Choice, ExportedModel, RuntimeName, load_runtime
+from skrd4ad.export.runtimes import ExportedModel, RuntimeChoice, RuntimeName, load_runtime
 from skrd4ad.export.write import export_model
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.predict import Predictor
@@ -198,7 +198,7 @@ def test_other_runtimes_and_exports_give_the_same_with_patches(
     images = load_images(disc.test[:4], 64)
     predictor = Predictor.load(info.folder)
     expected = predictor.batch(images)
-    found = load_runtime(info.folder, Choice(runtime), threads=1).batch(images)
+    found = load_runtime(info.folder, RuntimeChoice(runtime), threads=1).batch(images)
     np.testing.assert_allclose(found.maps, expected.maps, rtol=1e-3, atol=1e-3)
     np.testing.assert_allclose(found.scores, expected.scores, rtol=1e-3, atol=1e-3)
     assert found.levels.shape[1] == 4

@@ -19,7 +19,7 @@ from skrd4ad.model_folder.folder import CONFIG
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import (
     SUFFIX,
-    Record,
+    TrainState,
     read_record,
     remove_state,
     restore_state,
@@ -299,7 +299,7 @@ def test_a_restored_optimiser_steps_as_the_one_that_was_stored(tmp_path: Path) -
     for seed in range(3):
         _step(net, adam, seed)
     entry = EpochEntry(epoch=1, loss=0.5, holdout_score=None)
-    record = Record(settings={"seed": 1}, epoch=3, best_epoch=2, best_score=0.25, seconds=1.5, history=[entry])
+    record = TrainState(settings={"seed": 1}, epoch=3, best_epoch=2, best_score=0.25, seconds=1.5, history=[entry])
     best = {"used.weight": torch.arange(3.0)}
     save_state(path, record=record, student=net, optimizer=adam, best=best)
 
@@ -317,7 +317,7 @@ def test_a_restored_optimiser_steps_as_the_one_that_was_stored(tmp_path: Path) -
 def test_no_best_score_yet_survives_the_file(tmp_path: Path) -> None:
     net = nn.Linear(1, 1)
     path = tmp_path / f"run{SUFFIX}"
-    save_state(path, record=Record(settings={}), student=net, optimizer=torch.optim.Adam(net.parameters()), best={})
+    save_state(path, record=TrainState(settings={}), student=net, optimizer=torch.optim.Adam(net.parameters()), best={})
     assert read_record(path).best_score is None
 
 

@@ -18,7 +18,7 @@ from skrd4ad.model_folder.resume_state import unfinished_runs
 from skrd4ad.model_folder.seen_images import split_holdout, unseen_samples
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
-from skrd4ad.training.warm_start import Start
+from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import DatasetClass, Sample
 
 GoOn = Callable[..., ModelInfo]
@@ -38,8 +38,8 @@ def split(disc: DatasetClass, parent: ModelInfo) -> Split:
 
 
 @pytest.fixture
-def start(parent: ModelInfo, split: Split) -> Start:
-    return Start(folder=parent.folder, learn=split[0], held_out=split[1])
+def start(parent: ModelInfo, split: Split) -> WarmStart:
+    return WarmStart(folder=parent.folder, learn=split[0], held_out=split[1])
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def go_on(parent: ModelInfo) -> GoOn:
 
     def run(
         data: DatasetClass,
-        start: Start | None,
+        start: WarmStart | None,
         out: Path,
         *,
         resume: bool = False,
@@ -80,7 +80,7 @@ def stop_after(epochs: int) -> Task:
 
 
 def test_a_trained_student_begins_where_it_stood(
-    go_on: GoOn, disc: DatasetClass, parent: ModelInfo, start: Start, tmp_path: Path
+    go_on: GoOn, disc: DatasetClass, parent: ModelInfo, start: WarmStart, tmp_path: Path
 ) -> None:
     scratch = go_on(disc, None, tmp_path / "scratch", epochs=1)
     onward = go_on(disc, start, tmp_path / "onward", epochs=1)
@@ -99,7 +99,7 @@ def test_the_parent_and_every_image_are_recorded(
     go_on: GoOn, disc: DatasetClass, parent: ModelInfo, split: Split, tmp_path: Path
 ) -> None:
     learn, held_out = split
-    start = Start(
+    start = WarmStart(
         folder=parent.folder,
         learn=learn[:5],
         held_out=held_out,
@@ -118,7 +118,7 @@ def test_the_parent_and_every_image_are_recorded(
 
 
 def test_an_interrupted_training_goes_on_as_an_uninterrupted_one(
-    go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path
 ) -> None:
     whole = go_on(disc, start, tmp_path / "whole", epochs=2)
     with pytest.raises(TrainingCancelled):
@@ -130,11 +130,11 @@ def test_an_interrupted_training_goes_on_as_an_uninterrupted_one(
 
 @pytest.mark.parametrize("other", ["parent", "images", "none"])
 def test_a_training_with_another_start_is_not_gone_on_with(
-    go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path, other: str
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path, other: str
 ) -> None:
     with pytest.raises(TrainingCancelled):
         go_on(disc, start, tmp_path / "out", epochs=2, task=stop_after(1))
-    changed: Start | None = None
+    changed: WarmStart | None = None
     if other == "parent":
         changed = replace(start, folder=go_on(disc, None, tmp_path / "other", epochs=1, seed=9).folder)
     elif other == "images":
@@ -144,7 +144,7 @@ def test_a_training_with_another_start_is_not_gone_on_with(
     assert len(info.history) == 2 and info.history[0]["epoch"] == 1
 
 
-def test_another_design_is_refused(go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path) -> None:
+def test_another_design_is_refused(go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"128x128 pixels\. A training goes on from a student of the same design"):
         go_on(disc, start, tmp_path / "out", epochs=1, model=ModelConfig(image_size=128))
     with pytest.raises(ConfigError, match=r"2 skip connections, .* 0 skip connections"):
@@ -153,7 +153,7 @@ def test_another_design_is_refused(go_on: GoOn, disc: DatasetClass, start: Start
 
 
 def test_another_teacher_and_damaged_weights_are_refused(
-    go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("skrd4ad.training.train.weights_digest", lambda _: "0" * 16)
@@ -168,7 +168,7 @@ def test_another_teacher_and_damaged_weights_are_refused(
 
 
 def test_a_split_without_what_the_settings_need_is_refused(
-    go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path
 ) -> None:
     with pytest.raises(DataError, match="none can be held out to choose"):
         go_on(disc, replace(start, held_out=()), tmp_path / "out", epochs=1)
@@ -179,7 +179,7 @@ def test_a_split_without_what_the_settings_need_is_refused(
 
 
 def test_a_model_is_not_evaluated_on_what_it_was_trained_or_calibrated_with(
-    go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path
 ) -> None:
     good = [s for s in disc.test if s.label == 0]
     as_train = [replace(s, split="train") for s in good]
@@ -193,7 +193,9 @@ def test_a_model_is_not_evaluated_on_what_it_was_trained_or_calibrated_with(
         evaluate_model(Predictor.load(info.folder), replace(disc, samples=tuple(good[:2])))
 
 
-def test_the_random_state_of_the_caller_stays(go_on: GoOn, disc: DatasetClass, start: Start, tmp_path: Path) -> None:
+def test_the_random_state_of_the_caller_stays(
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path
+) -> None:
     torch.manual_seed(3)
     before = torch.get_rng_state()
     go_on(disc, start, tmp_path / "out", epochs=1)
@@ -201,7 +203,7 @@ def test_the_random_state_of_the_caller_stays(go_on: GoOn, disc: DatasetClass, s
 
 
 def test_images_of_another_data_set_may_be_learnt_from(
-    go_on: GoOn, disc: DatasetClass, start: Start, more_parts: Path, tmp_path: Path
+    go_on: GoOn, disc: DatasetClass, start: WarmStart, more_parts: Path, tmp_path: Path
 ) -> None:
     others = open_dataset(more_parts)[0].train[:4]
     info = go_on(disc, replace(start, learn=(*start.learn, *others)), tmp_path / "out", epochs=1)

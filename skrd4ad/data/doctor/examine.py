@@ -5,14 +5,14 @@ from collections import Counter
 from collections.abc import Sequence
 
 from skrd4ad.data.doctor.checks import ImageFacts, check_class, read_facts
-from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, Finding, Report
+from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, Finding
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
-__all__ = ["ClassSummary", "Finding", "Report", "examine"]
+__all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 
 
-def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Task = QUIET) -> Report:
+def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Task = QUIET) -> DoctorReport:
     """Read every image and mask of the classes once, and report.
 
     ``image_size`` is the side that training would resize to.
@@ -30,7 +30,7 @@ def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Tas
         summaries.append(_summary(cls, facts))
         findings += check_class(cls, facts, image_size=image_size)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
-    return Report(tuple(summaries), tuple(findings))
+    return DoctorReport(tuple(summaries), tuple(findings))
 
 
 def _summary(cls: DatasetClass, facts: Sequence[ImageFacts]) -> ClassSummary:

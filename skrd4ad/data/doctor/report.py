@@ -51,7 +51,7 @@ class ClassSummary:
 
 
 @dataclass(frozen=True)
-class Report:
+class DoctorReport:
     """Result of a preflight; findings are sorted by severity, then class."""
 
     classes: tuple[ClassSummary, ...]

@@ -17,16 +17,16 @@ from skrd4ad.model_folder.folder import use_version as set_version
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.scores import Distributions, ScoredImage, score_distributions
-from skrd4ad.services.calibration.threshold_choice import METHODS, Choice, Way, thresholds_of
+from skrd4ad.services.calibration.threshold_choice import METHODS, ThresholdChoice, Way, thresholds_of
 from skrd4ad.services.history import What, record
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
 __all__ = [
-    "Choice",
     "Distributions",
     "Proposal",
     "ScoredImage",
+    "ThresholdChoice",
     "Way",
     "propose",
     "recalibrate",
@@ -53,7 +53,7 @@ class Proposal:
     """Ignored regions that are not yet in the model folder."""
 
 
-def propose(found: Distributions, choice: Choice) -> Proposal:
+def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
     """Thresholds chosen from scores, with their consequences.
 
     Args:
@@ -88,7 +88,7 @@ def propose(found: Distributions, choice: Choice) -> Proposal:
     calibration = Calibration(
         who="",
         method=METHODS[choice.way],
-        data=_data_in_words(found, choice, uses_labels=uses_labels),
+        data=_data_text(found, choice, uses_labels=uses_labels),
         n=len(found.labelled) if choice.way in ("f1", "balanced", "cost") else len(found.normals),
         image_threshold=reject,
         review_threshold=review,
@@ -183,7 +183,7 @@ def recalibrate(
     given = list(images)
     if not given:
         raise DataError("There are no new good images; give some that the model has not learnt from.")
-    choice = Choice(way="rate", rate=rate, review_rate=review_rate)
+    choice = ThresholdChoice(way="rate", rate=rate, review_rate=review_rate)
     unlabelled = None if data is None else replace(data, samples=())
     found = score_distributions(folder, data, labelled=unlabelled, normals=given, weights=weights, task=task)
     return save(propose(found, choice), who=who, note=note)
@@ -218,7 +218,7 @@ def _record(what: What, info: ModelInfo, *, who: str = "") -> None:
     record(what, info, who=who, details={"version": calibration.version, "calibration": values})
 
 
-def _data_in_words(found: Distributions, choice: Choice, *, uses_labels: bool) -> str:
+def _data_text(found: Distributions, choice: ThresholdChoice, *, uses_labels: bool) -> str:
     labels = found.labelled_data + (", test images among them" if found.labelled_are_tests else "")
     if choice.way == "manual":
         shown = [found.normals_data] if found.normals else []
@@ -243,7 +243,7 @@ def _promise(calibration: Calibration, interval: tuple[float, float] | None) -> 
     )
 
 
-def _warnings(found: Distributions, choice: Choice, calibration: Calibration, *, in_sample: bool) -> list[str]:
+def _warnings(found: Distributions, choice: ThresholdChoice, calibration: Calibration, *, in_sample: bool) -> list[str]:
     warnings = []
     n = len(found.normals)
     if choice.way == "rate" and choice.rate < smallest_certifiable(n):

@@ -16,7 +16,7 @@ from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import learnt_and_held_out
 from skrd4ad.regions import ScoringMask
-from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
+from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import GOOD, WHOLE, DatasetClass, Sample
 
@@ -66,7 +66,7 @@ class Distributions:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _HeldOutScores:
     """Scores that a calibration holds, and where they came from."""
 
     scores: tuple[float, ...]
@@ -145,13 +145,13 @@ def score_distributions(
         surface=chosen,
         ignore=info.calibration.ignore if info.calibration is not None and same else None,
         normals=normal_scores,
-        normals_data=_good_in_words(good, are_new=bool(normals)) if kept is None else kept.data,
+        normals_data=_good_text(good, are_new=bool(normals)) if kept is None else kept.data,
         normals_are_tests=_any_of(good, tests) if kept is None else kept.are_tests,
         labelled=tuple(
             ScoredImage(sample.path, sample.defect_type, prediction.score)
             for sample, prediction in zip(labelled_samples, of_labelled, strict=True)
         ),
-        labelled_data=_labelled_in_words(labelled_samples, source),
+        labelled_data=_labelled_text(labelled_samples, source),
         labelled_are_tests=_any_of(labelled_samples, tests),
         warnings=tuple(warnings),
     )
@@ -171,7 +171,7 @@ def _any_of(samples: Sequence[Sample], contents: set[str]) -> bool:
     return any(image_digest(sample.path) in contents for sample in samples)
 
 
-def _kept(info: ModelInfo) -> _Kept | None:
+def _kept(info: ModelInfo) -> _HeldOutScores | None:
     """Scores of held-out good images in the current calibration; those of the version that took them from images."""
     if info.calibration is None or not info.calibration.scores:
         return None
@@ -180,13 +180,13 @@ def _kept(info: ModelInfo) -> _Kept | None:
     versions = () if history is None else history.versions
     first = next((each for each in versions if each.scores == scores and each.method == "split-conformal"), None)
     if first is None:
-        return _Kept(scores, f"{len(scores)} held-out good images", info.calibration.test_fitted)
-    return _Kept(scores, first.data, first.test_fitted)
+        return _HeldOutScores(scores, f"{len(scores)} held-out good images", info.calibration.test_fitted)
+    return _HeldOutScores(scores, first.data, first.test_fitted)
 
 
 def _predictions(
     info: ModelInfo, samples: Sequence[Sample], mask: ScoringMask, *, weights: Path | None, task: Task
-) -> list[StoredPrediction]:
+) -> list[CachedPrediction]:
     """In the order of the samples.
 
     Raises:
@@ -194,7 +194,7 @@ def _predictions(
     """
     files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
     load = partial(Predictor.load, info.folder, weights=weights)
-    found: list[StoredPrediction] = []
+    found: list[CachedPrediction] = []
     for prediction in PredictionStore(info, mask).predictions(files, load, batch=BATCH, task=task):
         if isinstance(prediction, ImageError):
             raise prediction
@@ -203,7 +203,7 @@ def _predictions(
     return found
 
 
-def _tile_warning(scored: Sequence[StoredPrediction], what: str) -> list[str]:
+def _tile_warning(scored: Sequence[CachedPrediction], what: str) -> list[str]:
     """A limit taken from tiles holds for images with as many tiles only."""
     tiled = sum(each.view != WHOLE for each in scored)
     if not tiled:
@@ -214,11 +214,11 @@ def _tile_warning(scored: Sequence[StoredPrediction], what: str) -> list[str]:
     ]
 
 
-def _good_in_words(samples: Sequence[Sample], *, are_new: bool) -> str:
+def _good_text(samples: Sequence[Sample], *, are_new: bool) -> str:
     return f"{len(samples)} good images given" if are_new else f"{len(samples)} held-out good images of training"
 
 
-def _labelled_in_words(samples: Sequence[Sample], source: DatasetClass | None) -> str:
+def _labelled_text(samples: Sequence[Sample], source: DatasetClass | None) -> str:
     if source is None or not samples:
         return "no labelled images"
     n_good = sum(sample.label == 0 for sample in samples)

@@ -23,7 +23,7 @@ METHODS: dict[Way, str] = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class Choice:
+class ThresholdChoice:
     """How thresholds are chosen.
 
     Raises:
@@ -72,7 +72,7 @@ class Choice:
             raise ConfigError(f"Wrong choice of thresholds: {'; '.join(wrong)}.")
 
 
-def thresholds_of(found: Distributions, choice: Choice) -> tuple[float, float | None, tuple[str, ...]]:
+def thresholds_of(found: Distributions, choice: ThresholdChoice) -> tuple[float, float | None, tuple[str, ...]]:
     """Reject threshold, review threshold if there is one, and what is to be said of them.
 
     Raises:
@@ -102,7 +102,7 @@ def thresholds_of(found: Distributions, choice: Choice) -> tuple[float, float | 
     return reject, review, (none,) if review is None else ()
 
 
-def _reject_threshold(found: Distributions, choice: Choice) -> float:
+def _reject_threshold(found: Distributions, choice: ThresholdChoice) -> float:
     if choice.way == "rate":
         _require_normals(found)
         return conformal_threshold(found.normals, false_reject_rate=choice.rate).threshold

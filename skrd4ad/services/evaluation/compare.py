@@ -236,13 +236,13 @@ def _file_of(a: StoredEvaluation, b: StoredEvaluation) -> Path:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _StoredComparison:
     differences: dict[str, PairedDifference]
 
 
 def _keep_differences(a: StoredEvaluation, b: StoredEvaluation, differences: Mapping[str, PairedDifference]) -> None:
     try:
-        write_json(_file_of(a, b), _Kept(dict(differences)), format=FORMAT)
+        write_json(_file_of(a, b), _StoredComparison(dict(differences)), format=FORMAT)
     except CheckpointError as error:
         raise StorageError(f"The comparison cannot be kept. {error}") from error
 
@@ -252,7 +252,7 @@ def _kept_differences(a: StoredEvaluation, b: StoredEvaluation) -> dict[str, Pai
     if not path.is_file():
         return None
     try:
-        kept = documents.read(path, _Kept, format=FORMAT).differences
+        kept = documents.read(path, _StoredComparison, format=FORMAT).differences
     except CheckpointError:  # damaged: computed again
         return None
     return {name: kept[name] for name in METRIC_NAMES} if set(METRIC_NAMES) <= set(kept) else None

@@ -62,7 +62,7 @@ def curve_chart(
             y=curve.y,
             customdata=curve.threshold,
             mode="lines",
-            name=which + _area_words(curve, stored.summary),
+            name=which + _area_text(curve, stored.summary),
             line={"color": colour, "dash": dash, "width": 2, "shape": "vh" if curve.steps else "linear"},
             hovertemplate="%{x:.3f}, %{y:.3f}, threshold %{customdata:.4g}<extra></extra>",
         )
@@ -76,7 +76,7 @@ def curve_chart(
     return figure
 
 
-def _area_words(curve: Curve, summary: EvaluationSummary) -> str:
+def _area_text(curve: Curve, summary: EvaluationSummary) -> str:
     parts = []
     for metric, value in curve.areas.items():
         interval = summary.intervals.intervals.get(metric)

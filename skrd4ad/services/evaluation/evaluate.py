@@ -17,7 +17,7 @@ from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of,
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
-from skrd4ad.services.inspection.runtimes import Background, Wish, background
+from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, background
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Status, Task
@@ -145,7 +145,7 @@ def evaluate_class(
     *,
     source: str,
     weights: Path | None = None,
-    wish: Wish | None = None,
+    wish: RuntimeRequest | None = None,
     again: bool = False,
     save_in_model: bool = True,
     background: Background | None = None,

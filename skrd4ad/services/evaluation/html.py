@@ -52,13 +52,13 @@ def html_report(
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         judged=[(stored, found) for stored, found in judged if found is not None],
         types=[(stored.summary, _type_rows(stored.summary)) for stored in evaluations if stored.summary.by_defect],
-        escape_words=escape_words,
+        escape_text=escape_text,
         format_number=format_number,
         facts=[(summary, _facts(summary)) for summary in summaries],
     )
 
 
-def escape_words(group: EscapeGroup) -> str:
+def escape_text(group: EscapeGroup) -> str:
     """Escapes of a group: "2 of 12 (16.7 %; 2.09 % to 48.4 %)"."""
     low, high = format_rate(group.interval.low), format_rate(group.interval.high)
     return f"{len(group.escaped)} of {len(group.indices)} ({format_rate(group.rate)}; {low} to {high})"

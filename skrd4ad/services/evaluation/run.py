@@ -13,7 +13,7 @@ from skrd4ad.services.evaluation.key import Contents, evaluation_key, is_own_tes
 from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.store import write_evaluation
 from skrd4ad.services.inspection.predictions import PredictionStore
-from skrd4ad.services.inspection.runtimes import Background, Wish, open_predictor
+from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, open_predictor
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
@@ -28,7 +28,7 @@ def measure(
     *,
     source: str,
     weights: Path | None = None,
-    wish: Wish | None = None,
+    wish: RuntimeRequest | None = None,
     background: Background | None = None,
     task: Task = QUIET,
 ) -> StoredEvaluation:
@@ -41,7 +41,7 @@ def measure(
     predictor = task.beside(
         lambda: open_predictor(
             folder,
-            wish or Wish(),
+            wish or RuntimeRequest(),
             images=[sample.path for sample in data.test],
             exact=True,
             weights=weights,
@@ -119,21 +119,21 @@ def _images(data: DatasetClass, contents: Contents, evaluation: Evaluation) -> t
     found = evaluation.data
     assert found.maps is not None
     images = []
-    for place, sample in enumerate(evaluation.samples):
-        has_mask = found.masks is not None and sample.label == 1 and bool(found.has_mask[place])
+    for index, sample in enumerate(evaluation.samples):
+        has_mask = found.masks is not None and sample.label == 1 and bool(found.has_mask[index])
         images.append(
             EvaluatedImage(
-                place=place,
+                place=index,
                 path=sample.path,
                 name=name_in(data, sample.path),
                 label=sample.label,
                 defect_type=sample.defect_type,
                 mask_path=sample.mask_path if has_mask else None,
-                score=float(found.scores[place]),
-                verdict_score=float(evaluation.verdict_scores[place]),
-                mask_area=int(found.masks[place].sum()) if has_mask and found.masks is not None else None,
-                content=contents.images[place],
-                mask_content=contents.masks[place] if has_mask else None,
+                score=float(found.scores[index]),
+                verdict_score=float(evaluation.verdict_scores[index]),
+                mask_area=int(found.masks[index].sum()) if has_mask and found.masks is not None else None,
+                content=contents.images[index],
+                mask_content=contents.masks[index] if has_mask else None,
             )
         )
     return tuple(images)

@@ -2,7 +2,7 @@
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import change_about, read_about
+from skrd4ad.model_folder.metadata import change_metadata, read_metadata
 from skrd4ad.services.history import record
 from skrd4ad.services.improve.compare import LabelComparison
 from skrd4ad.services.labelling.annotate import reviewer_name
@@ -28,8 +28,8 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
         "labelled images"
     )
     added = f"{what}: {reason}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
-    before = read_about(new.folder).note
-    change_about(new.folder, note=f"{before}\n{added}" if before else added, adopted=used)
+    before = read_metadata(new.folder).note
+    change_metadata(new.folder, note=f"{before}\n{added}" if before else added, adopted=used)
     record(
         "promoted" if used else "set aside",
         new,

@@ -14,7 +14,7 @@ from skrd4ad.metrics.bootstrap import Interval, bootstrap
 from skrd4ad.metrics.consequences import Counts
 from skrd4ad.metrics.ranking import auroc, average_precision
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen
+from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.regions import verdict_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
@@ -117,7 +117,7 @@ def read_book(info: ModelInfo, before: LabelBook | None = None) -> LabelBook:
         )
 
 
-def labels_of(info: ModelInfo, book: LabelBook, seen: Seen) -> Labels:
+def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
     """Labelled images that a model can be judged by.
 
     Args:
@@ -202,7 +202,7 @@ def score_set(images: Sequence[LabelledImage]) -> EvaluationSet:
     )
 
 
-def closeness_of_labelled(labels: Labels, seen: Seen) -> float | None:
+def closeness_of_labelled(labels: Labels, seen: SeenImages) -> float | None:
     """How the labelled images were chosen, as far as scores tell: the chance that one of them lies closer to the limit
     than an image without a label; 0.5 for a choice that had nothing to do with the limit.
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from skrd4ad.metrics.bootstrap import PairedDifference, paired_differences
 from skrd4ad.metrics.evaluation import evaluate
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen
+from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.improve.agreement import (
     Agreement,
     ImageFigures,
@@ -80,7 +80,7 @@ class LabelComparison:
 
 
 def compare_on_labels(
-    old: ModelInfo, new: ModelInfo, *, books: tuple[LabelBook, LabelBook], seen: tuple[Seen, Seen]
+    old: ModelInfo, new: ModelInfo, *, books: tuple[LabelBook, LabelBook], seen: tuple[SeenImages, SeenImages]
 ) -> LabelComparison:
     """Compare two models of one class on its labelled images.
 

@@ -7,8 +7,8 @@ from skrd4ad.errors import DataError
 from skrd4ad.format import plural
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.thresholds import smallest_certifiable
-from skrd4ad.model_folder.seen_images import Seen
-from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, ScoredImage, propose
+from skrd4ad.model_folder.seen_images import SeenImages
+from skrd4ad.services.calibration.calibrate import Distributions, Proposal, ScoredImage, ThresholdChoice, propose
 from skrd4ad.services.improve.agreement import Agreement, Labels, agreement
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.labelled_images import LabelledImage
@@ -48,7 +48,7 @@ def confirmed_normals(labels: Labels) -> tuple[LabelledImage, ...]:
     return tuple(image for image in labels.of("good") if image.score is not None)
 
 
-def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Distributions:
+def label_distributions(labels: Labels, seen: SeenImages, *, with_defects: bool) -> Distributions:
     """Scores of labelled images, to choose limits by.
 
     Args:
@@ -86,7 +86,7 @@ def label_distributions(labels: Labels, seen: Seen, *, with_defects: bool) -> Di
     )
 
 
-def recalibration(labels: Labels, seen: Seen, choice: Choice, *, with_defects: bool) -> Recalibration:
+def recalibration(labels: Labels, seen: SeenImages, choice: ThresholdChoice, *, with_defects: bool) -> Recalibration:
     """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s.
 
     Raises:
@@ -129,7 +129,7 @@ def _warnings(labels: Labels) -> tuple[str, ...]:
     return tuple(warnings)
 
 
-def _any_test(images: Iterable[LabelledImage], seen: Seen) -> bool:
+def _any_test(images: Iterable[LabelledImage], seen: SeenImages) -> bool:
     return any(image.split == "test" or image.digest in seen.tests for image in images)
 
 

@@ -12,7 +12,7 @@ from skrd4ad.errors import ConfigError, DataError, SkrdError
 from skrd4ad.format import plural
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen
+from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.datasets import class_of
 from skrd4ad.services.improve.agreement import LabelBook, read_book
 from skrd4ad.services.improve.retrain_data import (
@@ -33,7 +33,7 @@ from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.models.list import list_models, predecessor_digest
 from skrd4ad.services.training import TRAINING, TrainingRequest, result_of, run_training, title_of
 from skrd4ad.task import Task
-from skrd4ad.training.warm_start import Start
+from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import DatasetClass
 
 EPOCHS_SHARE = 1 / 3
@@ -88,7 +88,7 @@ class RetrainPlan:
         return None
 
 
-def plan_retraining(info: ModelInfo, book: LabelBook, seen: Seen) -> RetrainPlan:
+def plan_retraining(info: ModelInfo, book: LabelBook, seen: SeenImages) -> RetrainPlan:
     """What retraining a model with the labels as they stand would learn from."""
     good = [book.images[digest] for digest in sorted(book.images) if book.images[digest].label == "good"]
     # what is among the model's own training images is learnt from, or held out, as it was
@@ -177,7 +177,7 @@ def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -
     return RETRAINING.submit(retrain_request(plan, config=config))
 
 
-def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClass, Start] | None:
+def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClass, WarmStart] | None:
     """What a request goes on from, and the class as it is learnt from then; None where it begins anew.
 
     Raises:

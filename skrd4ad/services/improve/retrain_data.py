@@ -21,10 +21,10 @@ from skrd4ad.errors import DataError, ImageError
 from skrd4ad.files import write_json
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen, seen_by, split_holdout
+from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of, split_holdout
 from skrd4ad.paths import workspace
 from skrd4ad.services.labelling.files import stored_path
-from skrd4ad.training.warm_start import Start
+from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import GOOD, DatasetClass, Sample
 
 Role = Literal["learn", "limits", "compare"]
@@ -58,7 +58,7 @@ class ConfirmedNormals:
     """Who labelled the good ones."""
 
 
-def role_of(digest: str, seen: Seen) -> Role:
+def role_of(digest: str, seen: SeenImages) -> Role:
     """What an image labelled good is for. One that has been learnt from, or has set limits, stays what it was."""
     if digest in seen.learnt:
         return "learn"
@@ -86,12 +86,12 @@ def read_confirmed(file: str) -> ConfirmedNormals:
     Raises:
         ConfigError: it holds something else.
     """
-    return documents.read(workspace() / file, ConfirmedNormals, remedy="Start the retraining anew.")
+    return documents.read(workspace() / file, ConfirmedNormals, remedy="WarmStart the retraining anew.")
 
 
 def start_of(
     data: DatasetClass, *, folder: Path, confirmed: str | None, config: TrainConfig
-) -> tuple[DatasetClass, Start]:
+) -> tuple[DatasetClass, WarmStart]:
     """Where a training goes on from, and the class without test images that are no longer clean.
 
     Args:
@@ -115,16 +115,16 @@ def empty_class(info: ModelInfo) -> DatasetClass:
     return DatasetClass(info.dataset, info.class_name, info.folder, layout, (), licence=info.data.get("licence", ""))
 
 
-def _plain_start(info: ModelInfo, data: DatasetClass, config: TrainConfig) -> Start:
+def _plain_start(info: ModelInfo, data: DatasetClass, config: TrainConfig) -> WarmStart:
     """A split in which nothing is held out that the trained student is known to have learnt from."""
-    seen = seen_by(info, data)
+    seen = seen_images_of(info, data)
     if not seen.is_exact:
-        seen = seen_by(info, own_class(info))
+        seen = seen_images_of(info, own_class(info))
     note = f"Goes on from {info.folder.name} (weights {info.digest[:12]})."
     if not seen.is_exact:
         learn, held_out = split_holdout(data.train, share=config.holdout, seed=config.seed)
         doubt = "which the model it goes on from may have learnt from"
-        return Start(
+        return WarmStart(
             folder=info.folder,
             learn=learn,
             held_out=held_out,
@@ -132,10 +132,12 @@ def _plain_start(info: ModelInfo, data: DatasetClass, config: TrainConfig) -> St
             note=f"{note} It is not known what that model has learnt from: the held-out images may be among it.",
         )
     learn, held_out = _split(data.train, seen, config)
-    return Start(folder=info.folder, learn=learn, held_out=held_out, already=seen.learnt, note=note)
+    return WarmStart(folder=info.folder, learn=learn, held_out=held_out, already=seen.learnt, note=note)
 
 
-def _split(samples: Sequence[Sample], seen: Seen, config: TrainConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
+def _split(
+    samples: Sequence[Sample], seen: SeenImages, config: TrainConfig
+) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Images to learn from and to hold out: first those that were held out before, then others not learnt from."""
     n_out = max(1, round(config.holdout * len(samples))) if config.holdout > 0 else 0
     before = [s for s in samples if image_digest(s.path) in seen.held_out]
@@ -148,10 +150,10 @@ def _split(samples: Sequence[Sample], seen: Seen, config: TrainConfig) -> tuple[
     )
 
 
-def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNormals) -> tuple[DatasetClass, Start]:
+def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNormals) -> tuple[DatasetClass, WarmStart]:
     if not data.train and len(confirmed.images) < FEWEST_ALONE:
         raise DataError(too_few_alone(info, len(confirmed.images)))
-    seen = seen_by(info, data)
+    seen = seen_images_of(info, data)
     extra = {
         role: [_sample(image) for image in confirmed.images if image.role == role and image.digest not in seen.train]
         for role in ("learn", "limits")
@@ -183,7 +185,7 @@ def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNor
         )
     if not data.train:
         note += " The images that the model it goes on from had learnt from were not at hand."
-    start = Start(
+    start = WarmStart(
         folder=info.folder,
         learn=(*(sample for sample in own if sample.path not in held_out), *extra["learn"]),
         held_out=(*kept_out, *extra["limits"]),

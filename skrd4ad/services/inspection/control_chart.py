@@ -39,7 +39,7 @@ AlarmKind = Literal["drift", "rejects"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrendPoint:
+class ControlPoint:
     """One part in the order of time."""
 
     index: int
@@ -69,10 +69,10 @@ class Alarm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Trend:
+class ControlChart:
     """A control chart of single parts."""
 
-    points: tuple[TrendPoint, ...]
+    points: tuple[ControlPoint, ...]
     """Parts that have a score, in their order."""
     image_threshold: float
     review_threshold: float | None
@@ -92,7 +92,7 @@ def trend(
     calibration: Calibration,
     *,
     names: Sequence[str] = (),
-) -> Trend:
+) -> ControlChart:
     """Control chart of the parts of one calibration.
 
     Args:
@@ -116,7 +116,7 @@ def trend(
     limit = drift_limit(held_out.size, top=top) if watched else None
     averages = _as_scores([0.0 if level is None else level for level in levels], held_out) if watched else []
     points = tuple(
-        TrendPoint(
+        ControlPoint(
             index=index,
             name=names[index] if names else f"part {index + 1}",
             score=score,
@@ -126,7 +126,7 @@ def trend(
         for place, ((index, score), verdict) in enumerate(zip(seen, verdicts, strict=True))
     )
     alarms = [*([] if limit is None else _drifts(points, levels, limit)), *_rejects(points)]
-    return Trend(
+    return ControlChart(
         points=points,
         image_threshold=calibration.image_threshold,
         review_threshold=calibration.review_threshold,
@@ -188,7 +188,7 @@ def _usual(held_out: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _drifts(points: Sequence[TrendPoint], levels: Sequence[float | None], limit: float) -> list[Alarm]:
+def _drifts(points: Sequence[ControlPoint], levels: Sequence[float | None], limit: float) -> list[Alarm]:
     above = [level is not None and level > limit for level in levels]
     found = []
     for first, last in _runs(above):
@@ -205,13 +205,13 @@ def _drifts(points: Sequence[TrendPoint], levels: Sequence[float | None], limit:
                 raised=points[first].index,
                 end=points[last].index,
                 ongoing=ongoing,
-                words=_drift_words(accepted, points[start], points[last], ongoing=ongoing),
+                words=_drift_text(accepted, points[start], points[last], ongoing=ongoing),
             )
         )
     return found
 
 
-def _drift_words(accepted: int, first: TrendPoint, last: TrendPoint, *, ongoing: bool) -> str:
+def _drift_text(accepted: int, first: ControlPoint, last: ControlPoint, *, ongoing: bool) -> str:
     where = f"The last {accepted} good parts"
     if not ongoing:
         where = f"{accepted} good parts, from number {first.index + 1} to {last.index + 1},"
@@ -219,7 +219,7 @@ def _drift_words(accepted: int, first: TrendPoint, last: TrendPoint, *, ongoing:
     return f"{where} {tense} higher than the calibration's: light, focus or dirt may have changed."
 
 
-def _rejects(points: Sequence[TrendPoint]) -> list[Alarm]:
+def _rejects(points: Sequence[ControlPoint]) -> list[Alarm]:
     found = []
     for first, last in _runs([point.verdict == "NG" for point in points]):
         count, ongoing = last - first + 1, last == len(points) - 1

@@ -51,7 +51,7 @@ CREATE TABLE IF NOT EXISTS predictions (
 )"""
 
 
-class StoredPrediction(NamedTuple):
+class CachedPrediction(NamedTuple):
     """What a model says of one image, without image and map."""
 
     content: str
@@ -110,7 +110,7 @@ class PredictionStore:
         keep_maps: bool = False,
         batch: int = BATCH,
         task: Task = QUIET,
-    ) -> Iterator[StoredPrediction | ImageError]:
+    ) -> Iterator[CachedPrediction | ImageError]:
         """Predictions of images in their order, or why an image cannot be read; what is not kept is computed.
 
         A score that is not a number is given and not kept.
@@ -123,7 +123,7 @@ class PredictionStore:
             task: asked before each image; when it ends the work, what was computed before is kept.
         """
         contents = [image.content for image in images]
-        found: dict[str, StoredPrediction | ImageError] = dict(self.known(contents))
+        found: dict[str, CachedPrediction | ImageError] = dict(self.known(contents))
         if keep_maps:
             found = {content: each for content, each in found.items() if self.has_map(content)}
         missing = {image.content: image for image in images if image.content not in found}
@@ -144,7 +144,7 @@ class PredictionStore:
 
     def recorded(self, inspections: Iterable[Inspection], *, keep_maps: bool = False) -> Iterator[Inspection]:
         """The same inspections, whose predictions are kept as they pass; all of them under this store's mask."""
-        waiting: list[StoredPrediction] = []
+        waiting: list[CachedPrediction] = []
         try:
             for inspection in inspections:
                 row = _row(inspection)
@@ -161,10 +161,10 @@ class PredictionStore:
             if keep_maps:
                 _limit_maps()
 
-    def known(self, contents: Iterable[str]) -> dict[str, StoredPrediction]:
+    def known(self, contents: Iterable[str]) -> dict[str, CachedPrediction]:
         """What is kept of images, by content."""
         asked = list(dict.fromkeys(contents))
-        found: dict[str, StoredPrediction] = {}
+        found: dict[str, CachedPrediction] = {}
         try:
             with closing(_connect()) as connection:
                 for begin in range(0, len(asked), _ASKED_AT_ONCE):
@@ -174,7 +174,7 @@ class PredictionStore:
                         f"WHERE model = ? AND content IN ({', '.join('?' * len(part))})",
                         (self._key, *part),
                     )
-                    found |= {row[0]: StoredPrediction(*row) for row in rows}
+                    found |= {row[0]: CachedPrediction(*row) for row in rows}
         except (sqlite3.Error, OSError, StorageError) as error:
             _start_anew(error)
         return found
@@ -197,7 +197,7 @@ class PredictionStore:
         """Whether the map of an image is kept."""
         return self._map_file(content).is_file()
 
-    def _write(self, rows: Sequence[StoredPrediction]) -> None:
+    def _write(self, rows: Sequence[CachedPrediction]) -> None:
         if not rows:
             return
         try:
@@ -236,14 +236,14 @@ class PredictionStore:
         return _maps() / model / f"{content}.npy"
 
 
-def _row(inspection: Inspection) -> StoredPrediction | None:
+def _row(inspection: Inspection) -> CachedPrediction | None:
     """What is kept of an inspection; None when the image cannot be read."""
     prediction, image = inspection.prediction, inspection.image
     if prediction is None or image is None:
         return None
     assert inspection.score is not None and inspection.content is not None
     height, width = image.shape[:2]
-    return StoredPrediction(
+    return CachedPrediction(
         content=inspection.content,
         score=inspection.score,
         raw_score=prediction.score,

@@ -19,7 +19,7 @@ from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.export.benchmark import MOST_IMAGES, Measured, measure, remembered
 from skrd4ad.export.check import CheckImages, given_images, images_of
 from skrd4ad.export.manifest import Precision
-from skrd4ad.export.runtimes import Choice, by_runtime, is_converted, runtime_cache
+from skrd4ad.export.runtimes import RuntimeChoice, by_runtime, is_converted, runtime_cache
 from skrd4ad.export.write import spread
 from skrd4ad.files import require_writable
 from skrd4ad.inference.predict import Predictor, by_network
@@ -38,7 +38,7 @@ _GENERATED = 8
 
 
 @dataclass(frozen=True, kw_only=True)
-class Wish:
+class RuntimeRequest:
     """How a model is to be run.
 
     Raises:
@@ -64,7 +64,7 @@ class Wish:
 
 def open_predictor(
     folder: Path,
-    wish: Wish,
+    wish: RuntimeRequest,
     *,
     images: Sequence[Path] = (),
     data: DatasetClass | None = None,
@@ -103,7 +103,7 @@ def open_predictor(
         look = by_network(network, size=predictor.image_size, normality=model.normality)
         return Predictor(model, predictor.info, look=look, runtime="torch on the graphics card")
     if wish.runtime != "auto":
-        choice = Choice(wish.runtime, wish.precision or "fp32")
+        choice = RuntimeChoice(wish.runtime, wish.precision or "fp32")
         return by_runtime(predictor, choice, normals=() if data is None else data.train, streams=streams)
     if background is not None:
         choice, _ = background.choice_for(predictor.info, exact=exact, search=len(images) >= WORTH)
@@ -184,7 +184,7 @@ class Background:
         self._running: tuple[str, subprocess.Popen[bytes]] | None = None
         self._tried: set[str] = set()
 
-    def choice_for(self, info: ModelInfo, *, exact: bool = False, search: bool = True) -> tuple[Choice, str]:
+    def choice_for(self, info: ModelInfo, *, exact: bool = False, search: bool = True) -> tuple[RuntimeChoice, str]:
         """The runtime to use now, and a line about it for people.
 
         Args:
@@ -194,13 +194,15 @@ class Background:
         """
         wanted = os.environ.get(VARIABLE, "auto")
         if wanted != "auto":
-            choice = Choice(Wish(runtime=wanted).runtime)  # type: ignore[arg-type]
+            choice = RuntimeChoice(RuntimeRequest(runtime=wanted).runtime)  # type: ignore[arg-type]
             return choice, f"Runs on {choice.words}, as {VARIABLE} says."
         measured = remembered(info)
         if measured is not None and is_converted(info, measured.fastest(exact=exact)):
             return measured.fastest(exact=exact), words_of(measured)
         begun = search and self._begin(info)
-        return Choice("torch"), f"Runs on torch{'; looking for a faster runtime in the background' if begun else ''}."
+        return RuntimeChoice(
+            "torch"
+        ), f"Runs on torch{'; looking for a faster runtime in the background' if begun else ''}."
 
     def _begin(self, info: ModelInfo) -> bool:
         """Whether the model is being measured; each is tried once."""
@@ -230,12 +232,8 @@ def background() -> Background:
 def words_of(measured: Measured) -> str:
     """One line on what was chosen and why."""
     times = {each.choice: each.milliseconds for each in measured.candidates}
-    fastest = measured.fastest()
-    if fastest == Choice("torch"):
-        return f"Runs on torch, {times[fastest]:.3g} ms an image: no other runtime was faster and said the same."
-    return (
-        f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {times[Choice('torch')]:.3g}. Verdicts "
-        f"were compared on {measured.images}."
-        if measured.calibration is not None
-        else f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {times[Choice('torch')]:.3g}."
-    )
+    fastest, torch_ms = measured.fastest(), times[RuntimeChoice("torch")]
+    if fastest == RuntimeChoice("torch"):
+        return f"Runs on torch, {torch_ms:.3g} ms an image: no other runtime was faster and said the same."
+    line = f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {torch_ms:.3g}."
+    return line if measured.calibration is None else f"{line} Verdicts were compared on {measured.images}."

@@ -91,10 +91,10 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
     if kept is not None:
         return kept
     found: list[NDArray[np.float32]] = []
-    for places, images in iter_images(samples, predictor.image_size, batch=BATCH):
+    for indices, images in iter_images(samples, predictor.image_size, batch=BATCH):
         with torch.inference_mode():
             found.append(pooled(predictor.model.teacher(images)[-1]))
-        task.report(places.stop, len(samples))
+        task.report(indices.stop, len(samples))
     embeddings = np.concatenate(found)
     with new_file(path) as temporary:
         write_tensors(temporary, {_EMBEDDINGS: torch.from_numpy(embeddings)})

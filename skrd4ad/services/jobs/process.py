@@ -62,7 +62,7 @@ def lower_process_priority() -> None:
         os.nice(NICENESS)
 
 
-def give_way(to: int) -> None:
+def lower_thread_priority(to: int) -> None:
     """Let pages go before this thread, and before those it starts.
 
     Args:

@@ -17,7 +17,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
 from skrd4ad.services.history import acting_as, acting_user
 from skrd4ad.services.jobs.handle import JobHandle
-from skrd4ad.services.jobs.process import give_way, is_alive, niceness, this_process
+from skrd4ad.services.jobs.process import is_alive, lower_thread_priority, niceness, this_process
 from skrd4ad.services.jobs.view import JobView, view_of
 from skrd4ad.storage import history, jobs
 from skrd4ad.storage.database import Database, open_database
@@ -231,7 +231,7 @@ class JobQueue:
             handle.resume()
 
     def _work_off(self, light: bool) -> None:
-        give_way(self._niceness)
+        lower_thread_priority(self._niceness)
         waiting = self._waiting[light]
         while True:
             with self._changed:

@@ -20,13 +20,13 @@ from skrd4ad.inference.predictions import Limits, limits_of
 from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.inspection.predictions import ImageFile, PredictionStore, StoredPrediction
+from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.labelled_images import LabelledImage, Said, save_predictions
+from skrd4ad.storage.labelled_images import LabelledImage, PredictionRow, save_predictions
 from skrd4ad.storage.predictions import ask_for_reviews, count_without_score, forget_notes, save_look, without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.task import QUIET, Status, Task
@@ -43,7 +43,7 @@ class QueueScore:
 
     digest: str
     name: str
-    said: Said | None
+    said: PredictionRow | None
     """None when the image has no score."""
     size: tuple[int, int] | None
     """Width and height."""
@@ -233,14 +233,14 @@ def _place_of(info: ModelInfo) -> dict[str, Any]:
 
 
 def _queue_score(
-    image: StoredImage | LabelledImage, found: StoredPrediction | ImageError, limits: Limits | None
+    image: StoredImage | LabelledImage, found: CachedPrediction | ImageError, limits: Limits | None
 ) -> QueueScore:
     if isinstance(found, ImageError):
         return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=str(found))
     if not math.isfinite(found.score):
         note = f"{image.name}: the model gives no number for this image. Train the model again."
         return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=note)
-    said = Said(
+    said = PredictionRow(
         score=found.score,
         verdict=None if limits is None else limits.verdict(found.score),
         threshold=None if limits is None else limits.reject,

@@ -113,8 +113,8 @@ def _outdated(manifest: ExportManifest, info: ModelInfo) -> str:
     now = None if info.calibration is None else info.calibration.version
     if made == now:
         return ""
-    return f"it was made with {_version_words(made)}; the model now has {_version_words(now)}"
+    return f"it was made with {_version_text(made)}; the model now has {_version_text(now)}"
 
 
-def _version_words(version: int | None) -> str:
+def _version_text(version: int | None) -> str:
     return "no calibration" if version is None else f"calibration version {version}"

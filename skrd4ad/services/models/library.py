@@ -17,7 +17,7 @@ from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bund
 from skrd4ad.model_folder.card import model_card
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import About, change_about, read_about, title_of
+from skrd4ad.model_folder.metadata import ModelMetadata, change_metadata, read_metadata, title_of
 from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints, workspace
 from skrd4ad.services.history import record
@@ -35,7 +35,7 @@ class LibraryModel:
     """A model, and what people say of it."""
 
     info: ModelInfo
-    about: About
+    about: ModelMetadata
 
     @property
     def title(self) -> str:
@@ -75,7 +75,7 @@ def list_library(
         archived: archived models too.
     """
     infos, broken = list_models(root, archived=True)
-    models = [LibraryModel(info=info, about=read_about(info.folder)) for info in infos]
+    models = [LibraryModel(info=info, about=read_metadata(info.folder)) for info in infos]
     words = search.casefold().split()
     found = [
         model
@@ -85,7 +85,7 @@ def list_library(
     return found, broken
 
 
-def rename_model(folder: Path, name: str) -> About:
+def rename_model(folder: Path, name: str) -> ModelMetadata:
     """Give a model a name to be shown; an empty one brings its title back. Its folder keeps its own.
 
     Raises:
@@ -93,13 +93,13 @@ def rename_model(folder: Path, name: str) -> About:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
     own = _own(folder)
-    before = read_about(own).name
-    about = change_about(own, name=name)
+    before = read_metadata(own).name
+    about = change_metadata(own, name=name)
     record("renamed", read_info(own), details={"name": about.name, "before": before})
     return about
 
 
-def note_model(folder: Path, note: str) -> About:
+def note_model(folder: Path, note: str) -> ModelMetadata:
     """Keep a note beside a model; an empty one removes it.
 
     Raises:
@@ -107,31 +107,31 @@ def note_model(folder: Path, note: str) -> About:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
     own = _own(folder)
-    about = change_about(own, note=note)
+    about = change_metadata(own, note=note)
     record("noted", read_info(own), details={"note": about.note})
     return about
 
 
-def archive_model(folder: Path) -> About:
+def archive_model(folder: Path) -> ModelMetadata:
     """Keep a model, but offer it no more where one is chosen.
 
     Raises:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
     own = _own(folder)
-    about = change_about(own, archived=True)
+    about = change_metadata(own, archived=True)
     record("archived", read_info(own))
     return about
 
 
-def unarchive_model(folder: Path) -> About:
+def unarchive_model(folder: Path) -> ModelMetadata:
     """Offer an archived model again.
 
     Raises:
         CheckpointError: this is no model of the library, or its folder cannot be written.
     """
     own = _own(folder)
-    about = change_about(own, archived=False)
+    about = change_metadata(own, archived=False)
     record("unarchived", read_info(own))
     return about
 
@@ -169,7 +169,7 @@ def what_goes(folder: Path) -> Deletion:
     files = [path for path in own.rglob("*") if path.is_file()]
     exports = own / EXPORTS
     try:
-        title = title_of(read_info(own), read_about(own))
+        title = title_of(read_info(own), read_metadata(own))
     except CheckpointError:  # damaged models are deleted too
         title = own.name
     return Deletion(

@@ -7,7 +7,7 @@ from pathlib import Path
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.paths import checkpoints
 
 
@@ -30,7 +30,7 @@ def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[li
     broken: list[BrokenModel] = []
     for folder in find_models(checkpoints() if root is None else root):
         try:
-            info, about = read_info(folder), read_about(folder)
+            info, about = read_info(folder), read_metadata(folder)
             if archived or not about.archived:
                 models.append(info)
         except CheckpointError as error:
@@ -52,7 +52,7 @@ def default_model(models: Sequence[ModelInfo]) -> ModelInfo | None:
     there = {info.digest for info in models}
 
     def waits(info: ModelInfo) -> bool:
-        return predecessor_digest(info) in there and not read_about(info.folder).adopted
+        return predecessor_digest(info) in there and not read_metadata(info.folder).adopted
 
     return next((info for info in models if not waits(info)), models[0] if models else None)
 

@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 
 from skrd4ad.format import format_number
-from skrd4ad.services.reports.collect import OUTCOMES, Outcome, Report
+from skrd4ad.services.reports.collect import OUTCOMES, BatchReport, Outcome
 from skrd4ad.services.reports.text import LOOKS, Point
 
 WIDTH, HEIGHT = 500.0, 158.0
@@ -27,7 +27,7 @@ class Polygon:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class ChartLine:
     """A straight line."""
 
     start: Point
@@ -47,10 +47,10 @@ class Label:
     anchor: Literal["start", "middle", "end"] = "start"
 
 
-Shape = Polygon | Line | Label
+Shape = Polygon | ChartLine | Label
 
 
-def score_chart(report: Report) -> tuple[Shape, ...]:
+def score_chart(report: BatchReport) -> tuple[Shape, ...]:
     """Histogram of the batch's scores with the limits, above the scores of the held-out good images.
 
     Returns:
@@ -69,13 +69,13 @@ def score_chart(report: Report) -> tuple[Shape, ...]:
     if held_out:
         for score in held_out:
             x = _x(score, low, high)
-            shapes.append(Line(start=(x, _STRIP_TOP), end=(x, _STRIP_BOTTOM), tone="OK", width=0.8))
+            shapes.append(ChartLine(start=(x, _STRIP_TOP), end=(x, _STRIP_BOTTOM), tone="OK", width=0.8))
         text = f"Held-out good images of the calibration ({len(held_out)})"
         shapes.append(Label(at=(_LEFT, _STRIP_BOTTOM + 10), text=text))
     return tuple(shapes)
 
 
-def chart_words(report: Report) -> str:
+def chart_text(report: BatchReport) -> str:
     """The chart in one sentence, for those who cannot see it."""
     scores = [part.score for part in report.parts if part.score is not None]
     if not scores:
@@ -84,7 +84,7 @@ def chart_words(report: Report) -> str:
     return f"Scores from {format_number(min(scores))} to {format_number(max(scores))}{limits}."
 
 
-def _limits(report: Report) -> list[tuple[float, str]]:
+def _limits(report: BatchReport) -> list[tuple[float, str]]:
     review = {part.review_limit for part in report.parts if part.review_limit is not None}
     reject = {part.limit for part in report.parts if part.limit is not None}
     found = [(limit, f"review above {format_number(limit)}") for limit in sorted(review)]
@@ -112,7 +112,7 @@ def _bars(scored: list[tuple[Outcome, float]], low: float, high: float) -> list[
     floor = np.zeros(BINS)
     width = (_RIGHT - _LEFT) / BINS
     shapes: list[Shape] = [
-        Line(start=(_LEFT, _TOP), end=(_RIGHT, _TOP), tone="grid"),
+        ChartLine(start=(_LEFT, _TOP), end=(_RIGHT, _TOP), tone="grid"),
         Label(at=(_LEFT - 4, _TOP + 3), text=str(tallest), anchor="end"),
         Label(at=(_LEFT - 4, _BOTTOM), text="0", anchor="end"),
         Label(at=(_LEFT - 4, (_TOP + _BOTTOM) / 2 + 3), text="parts", anchor="end"),
@@ -129,11 +129,11 @@ def _bars(scored: list[tuple[Outcome, float]], low: float, high: float) -> list[
 
 
 def _axis(low: float, high: float) -> list[Shape]:
-    shapes: list[Shape] = [Line(start=(_LEFT, _BOTTOM), end=(_RIGHT, _BOTTOM), tone="quiet")]
+    shapes: list[Shape] = [ChartLine(start=(_LEFT, _BOTTOM), end=(_RIGHT, _BOTTOM), tone="quiet")]
     step = _round_step((high - low) / 8)
     for tick in range(math.ceil(low / step), math.floor(high / step) + 1):
         x = _x(tick * step, low, high)
-        shapes.append(Line(start=(x, _BOTTOM), end=(x, _BOTTOM + 3), tone="quiet"))
+        shapes.append(ChartLine(start=(x, _BOTTOM), end=(x, _BOTTOM + 3), tone="quiet"))
         shapes.append(Label(at=(x, _BOTTOM + 12), text=f"{tick * step:.6g}", anchor="middle"))
     shapes.append(Label(at=(_RIGHT, _BOTTOM + 22), text="image score", anchor="end"))
     return shapes
@@ -151,7 +151,9 @@ def _limit(limit: float, text: str, *, row: int, low: float, high: float) -> lis
     y = _TOP - 10 + 8.5 * (row % 2)
     right = x < (_LEFT + _RIGHT) / 2 if not review else x < _LEFT + 80
     return [
-        Line(start=(x, y - 6), end=(x, _STRIP_BOTTOM), tone="REVIEW" if review else "NG", width=1.1, dashed=review),
+        ChartLine(
+            start=(x, y - 6), end=(x, _STRIP_BOTTOM), tone="REVIEW" if review else "NG", width=1.1, dashed=review
+        ),
         Label(at=(x + 3 if right else x - 3, y), text=text, tone="text", anchor="start" if right else "end"),
     ]
 

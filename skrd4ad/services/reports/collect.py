@@ -41,7 +41,7 @@ OUTCOMES: tuple[Outcome, ...] = ("NG", "REVIEW", "OK", "NO LIMIT", "REFUSED", "U
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures:
+class PartPictures:
     """A part as it was photographed and with its anomaly map, both JPEG."""
 
     photo: bytes
@@ -76,11 +76,11 @@ class Part:
     region_count: int = 0
     area: int = 0
     """Of all regions, in pixels of the image."""
-    pictures: Pictures | None = None
+    pictures: PartPictures | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
-class Report:
+class BatchReport:
     """Everything a report says; the PDF and the HTML page are two ways to write it down."""
 
     title: str
@@ -146,7 +146,7 @@ def collect_report(
     mm_per_pixel: float | None = None,
     pictured: int = PICTURED,
     created_at: datetime | None = None,
-) -> Report:
+) -> BatchReport:
     """Report of inspections; each is looked at once and let go.
 
     Args:
@@ -181,7 +181,7 @@ def collect_report(
     for _, part in worst:
         parts[part.number - 1] = part
     folder = _shared_folder([part.name for part in parts])
-    return Report(
+    return BatchReport(
         title=title,
         batch=batch,
         who=who,
@@ -230,7 +230,7 @@ def _with_pictures(part: Part, inspection: Inspection) -> Part:
     return replace(
         part,
         regions=inspection.regions[:REGIONS_SHOWN],
-        pictures=Pictures(
+        pictures=PartPictures(
             photo=_jpeg(photo),
             overlay=_jpeg(overlay_of(replace(inspection, image=photo))),
             width=width,

@@ -16,7 +16,7 @@ from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.services.reports import chart
 from skrd4ad.services.reports import text as words
-from skrd4ad.services.reports.collect import Report
+from skrd4ad.services.reports.collect import BatchReport
 from skrd4ad.services.reports.text import LOOKS, Look, Point
 
 Paper = Literal["a4", "letter"]
@@ -32,7 +32,7 @@ TONES: dict[chart.Tone, str] = {
 DIRECTION_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def write_html(report: Report, path: Path, *, paper: Paper = "a4") -> None:
+def write_html(report: BatchReport, path: Path, *, paper: Paper = "a4") -> None:
     """Write a report as one HTML file, in one go; a file that is there is replaced.
 
     Args:
@@ -47,7 +47,7 @@ def write_html(report: Report, path: Path, *, paper: Paper = "a4") -> None:
     save(html_text(report, paper=paper).encode(), path)
 
 
-def html_text(report: Report, *, paper: Paper = "a4") -> str:
+def html_text(report: BatchReport, *, paper: Paper = "a4") -> str:
     """The HTML document itself, for a download.
 
     Args:

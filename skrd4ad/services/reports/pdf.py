@@ -11,12 +11,12 @@ from types import ModuleType
 from PIL import ImageFile
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.services.reports.collect import Report
+from skrd4ad.services.reports.collect import BatchReport
 from skrd4ad.services.reports.html import Paper, html_text, save
 
 
 def write_pdf(
-    report: Report, path: Path, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None
+    report: BatchReport, path: Path, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None
 ) -> None:
     """Write a report as a PDF, in one go; a file that is there is replaced.
 
@@ -33,7 +33,7 @@ def write_pdf(
     save(pdf_bytes(report, paper=paper, progress=progress), path)
 
 
-def pdf_bytes(report: Report, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None) -> bytes:
+def pdf_bytes(report: BatchReport, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None) -> bytes:
     """The PDF itself, for a download.
 
     Args:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.reports.collect import OUTCOMES, Outcome, Part, Report
+from skrd4ad.services.reports.collect import OUTCOMES, BatchReport, Outcome, Part
 from skrd4ad.types import Region
 
 Facts = tuple[tuple[str, str], ...]
@@ -71,7 +71,7 @@ DECISIONS = ("Released", "Held for review", "Rejected")
 SIGNERS = ("Inspected by", "Released by")
 
 
-def summary_line(report: Report) -> str:
+def summary_line(report: BatchReport) -> str:
     """The batch in one sentence."""
     total = len(report.parts)
     if total == 0:
@@ -84,7 +84,7 @@ def summary_line(report: Report) -> str:
     return f"{plural(total, 'part')} inspected: {', '.join(words)}."
 
 
-def summary_rows(report: Report) -> tuple[tuple[Outcome, str, str], ...]:
+def summary_rows(report: BatchReport) -> tuple[tuple[Outcome, str, str], ...]:
     """Outcome, number of parts, and its number per 1000: verdicts of those judged, the others of all parts.
 
     Outcomes other than verdicts are left out where they did not occur.
@@ -103,7 +103,7 @@ def counted_of(outcome: Outcome) -> str:
     return "judged" if outcome in ("NG", "REVIEW", "OK") else "parts"
 
 
-def batch_facts(report: Report) -> Facts:
+def batch_facts(report: BatchReport) -> Facts:
     """Which parts, when, by whom."""
     scale = "not given, so areas are in pixels (px)"
     if report.mm_per_pixel is not None:
@@ -120,7 +120,7 @@ def batch_facts(report: Report) -> Facts:
     return tuple(rows)
 
 
-def model_facts(report: Report) -> Facts:
+def model_facts(report: BatchReport) -> Facts:
     """Which model, and what tells it from any other."""
     model = report.model
     skips = {1: "no skip", 2: "1 skip", 3: "2 skips"}[model.model.res]
@@ -136,7 +136,7 @@ def model_facts(report: Report) -> Facts:
     )
 
 
-def calibration_facts(report: Report) -> Facts:
+def calibration_facts(report: BatchReport) -> Facts:
     """The limits and where they came from; empty without a calibration."""
     found = report.calibration
     if found is None:
@@ -172,7 +172,7 @@ def promise(calibration: Calibration | None) -> str:
     return f"{said}."
 
 
-def warnings(report: Report) -> tuple[str, ...]:
+def warnings(report: BatchReport) -> tuple[str, ...]:
     """What a reader must know before relying on the verdicts."""
     found = []
     if report.calibration is not None and report.calibration.test_fitted:
@@ -192,7 +192,7 @@ def warnings(report: Report) -> tuple[str, ...]:
     return tuple(found)
 
 
-def gallery_note(report: Report) -> str:
+def gallery_note(report: BatchReport) -> str:
     """Which parts have pictures, and which have not."""
     shown, left = len(report.pictured), report.without_pictures
     if shown == 0 and left == 0:
@@ -272,7 +272,7 @@ def table_row(part: Part, mm_per_pixel: float | None) -> tuple[str, str, str, st
     )
 
 
-def subject(report: Report) -> str:
+def subject(report: BatchReport) -> str:
     """Class, model and limits: what heads every page. A limit given by hand stands beside the part."""
     limits = "no limit"
     if report.calibration is not None:
@@ -282,7 +282,7 @@ def subject(report: Report) -> str:
     return f"{report.model.class_name} ({report.model.dataset}) · model {report.model.folder.name} · {limits}"
 
 
-def footer(report: Report) -> str:
+def footer(report: BatchReport) -> str:
     """What stands at the foot of every page, before the page's number."""
     version = "no calibration" if report.calibration is None else f"calibration {report.calibration.version}"
     digest = report.model.digest[:SHORT_DIGEST]

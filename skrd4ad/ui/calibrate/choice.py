@@ -8,7 +8,7 @@ from skrd4ad.format import format_number
 from skrd4ad.metrics.consequences import PARTS, Costs
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.calibration.calibrate import Choice, Distributions, Way
+from skrd4ad.services.calibration.calibrate import Distributions, ThresholdChoice, Way
 from skrd4ad.ui.frame import halves
 
 WAYS: dict[Way, str] = {
@@ -28,7 +28,7 @@ _ABOUT: dict[Way, str] = {
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
 
 
-def pick_choice(found: Distributions, current: Calibration | None) -> Choice | None:
+def pick_choice(found: Distributions, current: Calibration | None) -> ThresholdChoice | None:
     """How the user wants the limits chosen; None while something is missing, which the page then says.
 
     Raises:
@@ -61,8 +61,8 @@ def pick_choice(found: Distributions, current: Calibration | None) -> Choice | N
         return None
     if way == "manual":
         review, reject = _start(found, current)
-        return Choice(way=way, threshold=reject, review_threshold=review, costs=costs, defect_rate=defect_rate)
-    return Choice(
+        return ThresholdChoice(way=way, threshold=reject, review_threshold=review, costs=costs, defect_rate=defect_rate)
+    return ThresholdChoice(
         way=way,
         rate=rate,
         review_rate=review_rate,

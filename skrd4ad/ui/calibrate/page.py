@@ -8,7 +8,13 @@ import streamlit as st
 
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
-from skrd4ad.services.calibration.calibrate import Choice, Distributions, Proposal, propose, score_distributions
+from skrd4ad.services.calibration.calibrate import (
+    Distributions,
+    Proposal,
+    ThresholdChoice,
+    propose,
+    score_distributions,
+)
 from skrd4ad.types import GOOD
 from skrd4ad.ui.calibrate.choice import pick_choice, unit
 from skrd4ad.ui.calibrate.sources import Images, pick_images, typical_image
@@ -58,7 +64,7 @@ def _notes(warnings: Sequence[str]) -> None:
         st.caption("  \n".join(f":material/info: {warning}" for warning in warnings))
 
 
-def _on_board(info: ModelInfo, found: Distributions, choice: Choice) -> Proposal:
+def _on_board(info: ModelInfo, found: Distributions, choice: ThresholdChoice) -> Proposal:
     """The board, and the proposal for the limits as they stand on it."""
     proposal = propose(found, choice)
     start = _limits_of(proposal)
@@ -80,7 +86,7 @@ def _on_board(info: ModelInfo, found: Distributions, choice: Choice) -> Proposal
     if moved is None:
         return proposal
     review, reject = moved.limits.review, moved.limits.reject
-    by_hand = Choice(
+    by_hand = ThresholdChoice(
         way="manual",
         threshold=reject,
         review_threshold=None if review == reject else review,

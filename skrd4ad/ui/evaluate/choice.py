@@ -14,7 +14,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
-from skrd4ad.ui.evaluate.text import figure_words
+from skrd4ad.ui.evaluate.text import figure_text
 from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
@@ -120,9 +120,9 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
             "Test images": ["–" if each.problem else str(each.n_images) for each in standings],
             "State": [each.words for each in standings],
             METRIC_TITLES["image_auroc"]: [
-                "–" if each is None else figure_words(each.metrics.image_auroc) for each in figures
+                "–" if each is None else figure_text(each.metrics.image_auroc) for each in figures
             ],
-            METRIC_TITLES["aupro"]: ["–" if each is None else figure_words(each.metrics.aupro) for each in figures],
+            METRIC_TITLES["aupro"]: ["–" if each is None else figure_text(each.metrics.aupro) for each in figures],
             "Remark": [_remark(each) for each in standings],
         }
     )

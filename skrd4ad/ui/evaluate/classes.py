@@ -14,7 +14,7 @@ from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.evaluate.images import show_images
-from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_words, images_words
+from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_text, images_text
 
 _OPENED = "evaluate-class-opened"
 COLUMNS = (*HEADLINES, *(name for name in METRIC_NAMES if name not in HEADLINES))
@@ -38,7 +38,7 @@ def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[st
         class_bars(summaries, metric=metric),
         key=f"evaluate-bars-{metric}",
         alt=f"{METRIC_TITLES[metric]}: "
-        + ", ".join(f"{labels[each.key]} {figure_words(getattr(each.metrics, metric))}" for each in shown),
+        + ", ".join(f"{labels[each.key]} {figure_text(getattr(each.metrics, metric))}" for each in shown),
         file_name=f"classes_{metric}",
         on_pick=_open,
     )
@@ -48,7 +48,7 @@ def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[st
     opened = evaluations.get(str(st.session_state.get(_OPENED)))
     if opened is not None:
         _show_opened(opened, labels[opened.summary.key])
-    _published_words(summaries)
+    _published_text(summaries)
     show_table(summaries, labels)
     show_types(evaluations[chosen].summary, labels[chosen])
 
@@ -62,7 +62,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         if match is not None:
             rows += [
                 {"Evaluation": f"{method}, published", "Images": "–", "Badges": _PUBLISHED[match.by_name_only]}
-                | {METRIC_TITLES[name]: figure_words(match.value(method, name)) for name in COLUMNS}
+                | {METRIC_TITLES[name]: figure_text(match.value(method, name)) for name in COLUMNS}
                 for method in METHODS
             ]
     table = pd.DataFrame(rows)
@@ -91,7 +91,7 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
         rows = [
             {"Type": name, "Images": f"{metrics.n_good} good, {metrics.n_defect} defective"}
             | {
-                METRIC_TITLES[each]: figure_words(getattr(metrics, each), summary.intervals.by_type[name].get(each))
+                METRIC_TITLES[each]: figure_text(getattr(metrics, each), summary.intervals.by_type[name].get(each))
                 for each in COLUMNS
             }
             for name, metrics in summary.by_defect.items()
@@ -112,8 +112,8 @@ def _columns() -> dict[str, Any]:
 def _own_row(summary: EvaluationSummary, label: str) -> dict[str, Any]:
     intervals = summary.intervals.intervals
     badges = [badge.word for badge in badges_of(summary)]
-    return {"Evaluation": label, "Images": images_words(summary), "Badges": ", ".join(badges) or "–"} | {
-        METRIC_TITLES[name]: figure_words(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
+    return {"Evaluation": label, "Images": images_text(summary), "Badges": ", ".join(badges) or "–"} | {
+        METRIC_TITLES[name]: figure_text(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
     }
 
 
@@ -149,7 +149,7 @@ def _open(data: Sequence[Any]) -> None:
     st.session_state[_OPENED] = str(data[0])
 
 
-def _published_words(summaries: Sequence[EvaluationSummary]) -> None:
+def _published_text(summaries: Sequence[EvaluationSummary]) -> None:
     """What stands beside our figures, and why it was not measured as they were."""
     matches = [match for each in summaries if (match := published_for(each.dataset, each.class_name)) is not None]
     if not matches:

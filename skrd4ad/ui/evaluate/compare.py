@@ -17,7 +17,7 @@ from skrd4ad.ui.evaluate.curves import draw_curves, pick_curves
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.images import view_map
-from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_words
+from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
 from skrd4ad.ui.frame import go_to, halves, show_error
 
 Load = Callable[[str], StoredEvaluation | None]
@@ -125,8 +125,8 @@ def _differences(found: Comparison, labels: Mapping[str, str]) -> None:
     rows = [
         {
             "Figure": METRIC_TITLES[name],
-            "First": figure_words(each.a),
-            "Second": figure_words(each.b),
+            "First": figure_text(each.a),
+            "Second": figure_text(each.b),
             "Difference": "–" if each.difference is None else f"{each.difference:+.3f}",
             "95 % interval": "–" if each.interval is None else f"{each.interval.low:+.3f} to {each.interval.high:+.3f}",
             "Clear": "–" if each.interval is None else "yes" if each.is_clear else "no",

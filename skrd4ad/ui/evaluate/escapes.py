@@ -146,10 +146,10 @@ def _parts(group: EscapeGroup, *, chart: str, of: str) -> list[ImageGroup]:
 def _first(groups: Sequence[ImageGroup]) -> int:
     """What a reader wants to see first: escapes, else false rejects, else whatever there is."""
     for wanted in ("defect OK", "good NG"):
-        for place, group in enumerate(groups):
+        for index, group in enumerate(groups):
             if group.name == wanted and group.places:
-                return place
-    return next((place for place, group in enumerate(groups) if group.places), 0)
+                return index
+    return next((index for index, group in enumerate(groups) if group.places), 0)
 
 
 def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str, axis: str, on_pick: Pick) -> None:

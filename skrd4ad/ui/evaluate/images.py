@@ -134,12 +134,12 @@ def _scale(stored: StoredEvaluation, calibration: Calibration | None) -> tuple[f
 def _tiles(stored: StoredEvaluation, places: Sequence[int], calibration: Calibration | None) -> list[GalleryItem]:
     bar = st.empty()
     tiles = []
-    for done, place in enumerate(places, start=1):
-        image = stored.images[place]
-        small, error = _small(stored.summary.key, stored.summary.created_at, place, _state(image), stored)
+    for done, index in enumerate(places, start=1):
+        image = stored.images[index]
+        small, error = _small(stored.summary.key, stored.summary.created_at, index, _state(image), stored)
         tiles.append(
             GalleryItem(
-                id=f"{stored.summary.key[:12]}-{place}",
+                id=f"{stored.summary.key[:12]}-{index}",
                 name=image.name,
                 thumbnail=small,
                 score=image.verdict_score if error is None else None,

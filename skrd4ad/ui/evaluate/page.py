@@ -23,7 +23,7 @@ from skrd4ad.ui.evaluate.export import show_export
 from skrd4ad.ui.evaluate.figures import pick_format
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.targets import Standing, standings_of
-from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_words, images_words, show_badges
+from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
 from skrd4ad.ui.frame import halves, shielded
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
@@ -121,7 +121,7 @@ def _headlines(summary: EvaluationSummary) -> None:
                 continue
             st.metric(
                 METRIC_TITLES[name],
-                figure_words(value),
+                figure_text(value),
                 None if interval is None else f"{interval.low:.3f} to {interval.high:.3f}",
                 delta_color="off",
                 delta_arrow="off",
@@ -132,7 +132,7 @@ def _headlines(summary: EvaluationSummary) -> None:
 
 def _about(summary: EvaluationSummary) -> None:
     """What was measured, when and how, and the way to remove it."""
-    st.caption(f"{images_words(summary)}, measured {summary.created_at[:16].replace('T', ' ')} UTC")
+    st.caption(f"{images_text(summary)}, measured {summary.created_at[:16].replace('T', ' ')} UTC")
     with st.container(horizontal=True, vertical_alignment="center"):
         show_badges(summary)
         with st.popover(
@@ -154,7 +154,7 @@ def _about(summary: EvaluationSummary) -> None:
 def _protocol(summary: EvaluationSummary) -> list[str]:
     lines = [
         f"Model: {summary.model_title}",
-        f"Test images: {summary.dataset}/{summary.class_name}, {images_words(summary)}, {summary.metrics.n_masks} "
+        f"Test images: {summary.dataset}/{summary.class_name}, {images_text(summary)}, {summary.metrics.n_masks} "
         f"masks with {summary.metrics.n_regions} regions",
         f"Maps of {summary.image_size} x {summary.image_size} pixels",
         summary.protocol,

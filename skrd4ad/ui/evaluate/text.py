@@ -74,13 +74,13 @@ def show_badges(summary: EvaluationSummary) -> None:
         st.badge(badge.word, color=badge.colour, icon=badge.icon, help=badge.meaning)
 
 
-def figure_words(value: float | None, interval: Interval | None = None) -> str:
+def figure_text(value: float | None, interval: Interval | None = None) -> str:
     """``0.933 (0.905 to 0.955)``; – where a figure is undefined."""
     limits = "" if interval is None or value is None else f" ({interval.low:.3f} to {interval.high:.3f})"
     return f"{format_figure(value)}{limits}"
 
 
-def images_words(summary: EvaluationSummary) -> str:
+def images_text(summary: EvaluationSummary) -> str:
     """``146 good, 313 defective``."""
     return f"{summary.metrics.n_good} good, {summary.metrics.n_defect} defective"
 
@@ -96,11 +96,11 @@ def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> dict[str, str
     return {
         each.key: next(
             (
-                labels[place]
+                labels[index]
                 for labels, count in zip((runs, sets, when), counts, strict=True)
-                if count[labels[place]] == 1
+                if count[labels[index]] == 1
             ),
-            f"{when[place]} · {each.key[:6]}",
+            f"{when[index]} · {each.key[:6]}",
         )
-        for place, each in enumerate(evaluations)
+        for index, each in enumerate(evaluations)
     }

@@ -22,7 +22,7 @@ from skrd4ad.task import Task
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.components.gallery import GalleryItem
-from skrd4ad.ui.inspect.control_chart import trend_chart, trend_words
+from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.progress_bar import progress_bar
 
@@ -122,7 +122,7 @@ def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:
     found = trend(judged, info.calibration, names=[each.tile.name for each in scored])
     for alarm in found.alarms:
         st.warning(alarm.words, icon=":material/trending_up:")
-    show_chart(trend_chart(found, dark=is_dark()), key="inspect-trend", alt=trend_words(found))
+    show_chart(trend_chart(found, dark=is_dark()), key="inspect-trend", alt=trend_text(found))
     st.caption(found.note)
 
 

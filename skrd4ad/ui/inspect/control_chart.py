@@ -3,7 +3,7 @@
 import plotly.graph_objects as go
 
 from skrd4ad.format import format_number
-from skrd4ad.services.inspection.control_chart import Trend
+from skrd4ad.services.inspection.control_chart import ControlChart
 from skrd4ad.types import Verdict
 from skrd4ad.ui.theme import CHART_COLOURS_DARK, CHART_COLOURS_LIGHT, DARK, LIGHT, VERDICTS, chart_template
 
@@ -11,7 +11,7 @@ SYMBOLS: dict[Verdict, str] = {"OK": "circle", "REVIEW": "diamond", "NG": "trian
 HEIGHT = 340
 
 
-def trend_chart(trend: Trend, *, dark: bool) -> go.Figure:
+def trend_chart(trend: ControlChart, *, dark: bool) -> go.Figure:
     """Scores by part with the limits, the moving average and the alarms.
 
     Args:
@@ -97,7 +97,7 @@ def trend_chart(trend: Trend, *, dark: bool) -> go.Figure:
     return figure
 
 
-def trend_words(trend: Trend) -> str:
+def trend_text(trend: ControlChart) -> str:
     """The chart in words, for those who cannot see it."""
     counts = {verdict: sum(point.verdict == verdict for point in trend.points) for verdict in SYMBOLS}
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no parts"

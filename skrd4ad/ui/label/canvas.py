@@ -18,7 +18,7 @@ from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.list import verdict_under
 from skrd4ad.ui.label.session import LabelSession
-from skrd4ad.ui.theme import LABEL_LOOKS, decision_words, verdict_badge
+from skrd4ad.ui.theme import LABEL_LOOKS, decision_text, verdict_badge
 
 AHEAD = 2
 """Images that are read while the reviewer looks at this one."""
@@ -57,7 +57,7 @@ def _brush(
         anomaly_map=None if start is None else start.values,
         threshold=None if start is None else start.threshold,
         max_height=MAX_HEIGHT,
-        picture=brush.Picture(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
+        picture=brush.BrushPicture(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
         page_keys=True,
         on_change=changed,
     )
@@ -107,7 +107,7 @@ def _head(session: LabelSession, item: QueueItem, limits: Limits | None) -> str:
 
 
 def _decision(item: QueueItem) -> str:
-    words = escape(decision_words(item.label, item.defect_type))
+    words = escape(decision_text(item.label, item.defect_type))
     if item.label == "none":
         return f'<span class="label-mark">{words}</span>'
     tone = LABEL_LOOKS[item.label].colour

@@ -11,7 +11,7 @@ from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
 from skrd4ad.ui.label.session import LabelSession, PendingChange
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.theme import decision_words
+from skrd4ad.ui.theme import decision_text
 from skrd4ad.visualize import draw_outlines
 
 SIDE = 240
@@ -25,7 +25,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
         return
     with st.container(border=True, key="label-conflict"):
         if theirs is not None:
-            st.warning(theirs_words(theirs, st.context.timezone), icon=":material/group:")
+            st.warning(theirs_text(theirs, st.context.timezone), icon=":material/group:")
         if mine is None:
             st.button(
                 "See it as it is now",
@@ -36,7 +36,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
             return
         if theirs is None:
             st.error(str(mine.error), icon=":material/error:")
-        st.markdown(f"**{mine_words(mine)}**")
+        st.markdown(f"**{mine_text(mine)}**")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if mine.mask is not None:
                 _compare(session, mine.mask, theirs)
@@ -55,15 +55,15 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
                 )
 
 
-def theirs_words(theirs: QueueItem, zone: str | None) -> str:
+def theirs_text(theirs: QueueItem, zone: str | None) -> str:
     """Who changed an image, when, and to what, as Markdown."""
     when = "" if theirs.latest.made_at is None else f" at {clock(theirs.latest.made_at, zone)}"
     drawing = ", with a drawing" if theirs.mask_file else ""
-    decision = plain(decision_words(theirs.label, theirs.defect_type))
+    decision = plain(decision_text(theirs.label, theirs.defect_type))
     return f"**{plain(theirs.latest.reviewer or 'Somebody')}** changed this image{when}: {decision}{drawing}."
 
 
-def mine_words(mine: PendingChange) -> str:
+def mine_text(mine: PendingChange) -> str:
     """What is not stored, as Markdown."""
     parts = []
     if mine.mask is not None:
@@ -71,7 +71,7 @@ def mine_words(mine: PendingChange) -> str:
     if mine.comment is not None:
         parts.append("your comment")
     elif mine.label is not None:
-        parts.append(f"your decision, {plain(decision_words(mine.label, mine.defect_type))}")
+        parts.append(f"your decision, {plain(decision_text(mine.label, mine.defect_type))}")
     return f"Not stored yet: {'; '.join(parts)}."
 
 

@@ -13,7 +13,7 @@ from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.history import history_html, history_lines
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.theme import decision_words
+from skrd4ad.ui.theme import decision_text
 
 PANEL = "label-panel"
 _STAY = "label-stay"
@@ -50,7 +50,7 @@ def _decide(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -
     confirmed = (label, kind) == (item.label, item.defect_type)
     if not session.decide(label, reviewer=reviewer, defect_type=kind):
         return
-    done = f"{item.name}: {decision_words(label, kind)}."
+    done = f"{item.name}: {decision_text(label, kind)}."
     if label == "defect" and stay and not confirmed:
         session.note = f"{done} Draw it, or go on with N."
         return

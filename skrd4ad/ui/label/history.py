@@ -7,11 +7,11 @@ from html import escape
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from skrd4ad.storage.annotations import Revision
-from skrd4ad.ui.theme import decision_words
+from skrd4ad.ui.theme import decision_text
 
 
 @dataclass(frozen=True, kw_only=True)
-class Line:
+class HistoryLine:
     """One line of a history: a decision, or strokes in a row by one person."""
 
     what: str
@@ -24,17 +24,17 @@ class Line:
     is_stroke: bool
 
 
-def history_lines(history: Sequence[Revision]) -> list[Line]:
+def history_lines(history: Sequence[Revision]) -> list[HistoryLine]:
     """Lines of a history, newest first."""
-    lines: list[Line] = []
+    lines: list[HistoryLine] = []
     before: Revision | None = None
     for revision in history:
         line = _line(revision, before)
         joins = lines and line.is_stroke and lines[-1].is_stroke and lines[-1].who == line.who
         if joins:
             strokes = line.last - lines[-1].first + 1
-            lines[-1] = Line(
-                what=f"{strokes} strokes, {decision_words(revision.label, revision.defect_type)}",
+            lines[-1] = HistoryLine(
+                what=f"{strokes} strokes, {decision_text(revision.label, revision.defect_type)}",
                 who=line.who,
                 when=line.when,
                 first=lines[-1].first,
@@ -47,7 +47,7 @@ def history_lines(history: Sequence[Revision]) -> list[Line]:
     return lines[::-1]
 
 
-def history_html(lines: Sequence[Line], zone: str | None, now: datetime | None = None) -> str:
+def history_html(lines: Sequence[HistoryLine], zone: str | None, now: datetime | None = None) -> str:
     """The lines as HTML, for ``st.html``.
 
     Args:
@@ -73,8 +73,8 @@ def clock(moment: datetime, zone: str | None, now: datetime | None = None) -> st
     return f"{local:%H:%M:%S}" if local.date() == today else f"{local:%d %b %H:%M}".lstrip("0")
 
 
-def _line(revision: Revision, before: Revision | None) -> Line:
-    words = decision_words(revision.label, revision.defect_type)
+def _line(revision: Revision, before: Revision | None) -> HistoryLine:
+    words = decision_text(revision.label, revision.defect_type)
     stroke = False
     if revision.undoes is not None:
         what = f"took back, so {words}"
@@ -85,7 +85,7 @@ def _line(revision: Revision, before: Revision | None) -> Line:
     else:
         what = words
     assert revision.made_at is not None  # it is stored
-    return Line(
+    return HistoryLine(
         what=what,
         who=revision.reviewer,
         when=revision.made_at,

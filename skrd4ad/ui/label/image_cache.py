@@ -37,7 +37,7 @@ class Picture:
     jpeg: bytes
 
 
-class Kept(Generic[_T]):
+class BoundedCache(Generic[_T]):
     """Results by key, the ones used last; each is made once, by whoever comes first. Safe to share between threads."""
 
     def __init__(self, size: int) -> None:
@@ -80,13 +80,13 @@ class Kept(Generic[_T]):
         return future.result() if whole and future is not None else None
 
 
-class Pictures:
+class ImageCache:
     """What is kept of images for all sessions of the server."""
 
     def __init__(self) -> None:
-        self._pictures: Kept[Picture] = Kept(KEPT_PICTURES)
-        self._thumbnails: Kept[bytes] = Kept(KEPT_THUMBNAILS)
-        self._maps: Kept[StartMap] = Kept(KEPT_MAPS)
+        self._pictures: BoundedCache[Picture] = BoundedCache(KEPT_PICTURES)
+        self._thumbnails: BoundedCache[bytes] = BoundedCache(KEPT_THUMBNAILS)
+        self._maps: BoundedCache[StartMap] = BoundedCache(KEPT_MAPS)
         self._ahead = ThreadPoolExecutor(1, thread_name_prefix="label-pictures")
         self._small = ThreadPoolExecutor(1, thread_name_prefix="label-thumbnails")
         self._asked: dict[str, Future[None]] = {}
@@ -169,9 +169,9 @@ class Pictures:
 
 
 @st.cache_resource(show_spinner=False)
-def pictures() -> Pictures:
+def pictures() -> ImageCache:
     """Those of this server."""
-    return Pictures()
+    return ImageCache()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

@@ -52,7 +52,7 @@ def _list(session: LabelSession, info: ModelInfo) -> None:
 
 def _progress(session: LabelSession, info: ModelInfo) -> None:
     counts = session.queue.counts()
-    decided, words = progress_words(counts)
+    decided, words = progress_text(counts)
     news = session.queue.news_since(counts)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
@@ -95,7 +95,7 @@ def _all_decided(unsure: int) -> None:
         st.rerun()
 
 
-def progress_words(counts: QueueCounts) -> tuple[int, str]:
+def progress_text(counts: QueueCounts) -> tuple[int, str]:
     """How many images are decided, and ``37 of 120 decided, 83 left``."""
     left = counts.labels.get("none", 0)
     decided = counts.total - left

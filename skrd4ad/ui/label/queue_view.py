@@ -20,7 +20,7 @@ class QueueView:
         self.digests: list[str] = order_of_queue(wanted, order=order)
         self.first = 0
         """Where the window begins."""
-        self._places = {digest: place for place, digest in enumerate(self.digests)}
+        self._places = {digest: index for index, digest in enumerate(self.digests)}
         self._then = self.counts()
 
     @property
@@ -48,7 +48,7 @@ class QueueView:
         """Keep an image in reach that the filter does not let through."""
         if digest not in self._places:
             self.digests.insert(0, digest)
-            self._places = {each: place for place, each in enumerate(self.digests)}
+            self._places = {each: index for index, each in enumerate(self.digests)}
 
     def neighbour(self, digest: str, way: int) -> str | None:
         """The next image (1) or the one before (-1); None at the end."""

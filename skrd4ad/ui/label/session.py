@@ -19,7 +19,7 @@ from skrd4ad.storage.label_queue import Order, QueueFilter, QueueItem
 from skrd4ad.ui.components.presses import session_token
 from skrd4ad.ui.label.image_cache import kept_mask
 from skrd4ad.ui.label.queue_view import QueueView
-from skrd4ad.ui.theme import decision_words
+from skrd4ad.ui.theme import decision_text
 
 REMEMBERED = 32
 """Images whose state the reviewer has seen lately."""
@@ -179,7 +179,7 @@ class LabelSession:
         assert revision is not None
         self._stored(item, revision)
         self._forget_step(item.digest)
-        self.note = f"Taken back: {decision_words(last.label, last.defect_type)} by {last.reviewer}."
+        self.note = f"Taken back: {decision_text(last.label, last.defect_type)} by {last.reviewer}."
 
     def _back_to_last_step(self, item: QueueItem) -> QueueItem | None:
         """The image of the last step, in hand; None when there is no step, or somebody else decided since."""
@@ -279,7 +279,7 @@ class LabelSession:
         return np.array_equal(kept_mask(before), mask) if before else not mask.any()
 
     def _forget_step(self, digest: str) -> None:
-        places = [place for place, each in enumerate(self._steps) if each == digest]
+        places = [index for index, each in enumerate(self._steps) if each == digest]
         if places:
             del self._steps[places[-1]]
 

@@ -42,7 +42,7 @@ def offer_watching(info: ModelInfo) -> None:
         shielded(lambda: _another(info))
 
 
-def watch_words(watch: Watch) -> str:
+def watch_text(watch: Watch) -> str:
     """How a watch stands, as Markdown."""
     if not watch.active:
         state = "stopped"
@@ -59,7 +59,7 @@ def watch_words(watch: Watch) -> str:
 
 def _known(info: ModelInfo) -> None:
     for watch in watches_of(info):
-        st.markdown(watch_words(watch))
+        st.markdown(watch_text(watch))
         with st.container(horizontal=True):
             for act in ("stop",) if watch.active else ("again", "forget"):
                 if st.button(_DOING[act], key=f"label-watch-{act}-{watch.id}"):

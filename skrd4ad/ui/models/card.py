@@ -7,14 +7,14 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number, format_rate, minute, plural
-from skrd4ad.model_folder.card import map_words
+from skrd4ad.model_folder.card import map_text
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.library import LibraryModel, card_of
 from skrd4ad.ui.calibrate.versions import METHOD_WORDS
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
-from skrd4ad.ui.models.text import interval_words, show_facts
+from skrd4ad.ui.models.text import interval_text, show_facts
 from skrd4ad.ui.text import plain
 
 UNKNOWN = "not known"
@@ -51,9 +51,9 @@ def _overview(model: LibraryModel) -> None:
             ("Class", info.class_name),
             ("Data set", info.dataset),
             ("Network", f"{info.model.net}, {plural(info.model.skips, 'skip connection')}"),
-            ("Map", map_words(info.model)),
+            ("Map", map_text(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
-            ("Limits", _limit_words(info)),
+            ("Limits", _limit_text(info)),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),
             ("Made", minute(info.created_at)),
             ("Weights, SHA-256", info.digest),
@@ -70,7 +70,7 @@ def _overview(model: LibraryModel) -> None:
     )
 
 
-def _limit_words(info: ModelInfo) -> str:
+def _limit_text(info: ModelInfo) -> str:
     calibration = info.calibration
     if calibration is None:
         return "none: scores without verdicts"
@@ -120,7 +120,7 @@ def _figures(model: LibraryModel) -> None:
             st.badge("test-selected: these figures are optimistic", color="orange", icon=":material/warning:")
         intervals = metrics.get("intervals") or {}
         rows = [
-            (title, format_figure(metrics[name]), interval_words(intervals.get(name)), HOW_TO_READ.get(name, ""))
+            (title, format_figure(metrics[name]), interval_text(intervals.get(name)), HOW_TO_READ.get(name, ""))
             for name, title in METRIC_TITLES.items()
             if metrics.get(name) is not None
         ]

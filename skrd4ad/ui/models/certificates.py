@@ -13,7 +13,7 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
 from skrd4ad.ui.frame import shielded
-from skrd4ad.ui.models.export import settings_words
+from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
@@ -58,7 +58,7 @@ def _entry(info: ModelInfo, entry: ExportEntry) -> None:
 def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> None:
     size, certificate = manifest.image_size, entry.certificate
     st.caption(
-        f"{settings_words(manifest.settings)}. In: RGB images of {size} x {size} pixels, 0 to 255; out: map and score. "
+        f"{settings_text(manifest.settings)}. In: RGB images of {size} x {size} pixels, 0 to 255; out: map and score. "
         f"{format_size(entry.size)}, {minute(manifest.made_at)}."
     )
     if entry.outdated:

@@ -46,7 +46,7 @@ def pick_export(info: ModelInfo) -> None:
     batch = _batch()
     data, why_not = _data_of(info)
     flips = _flips(info, precision)
-    st.caption(_check_words(info, data, why_not))
+    st.caption(_check_text(info, data, why_not))
     impossible = precision == "int8" and (data is None or not data.train)
     if impossible:
         st.warning(
@@ -73,7 +73,7 @@ def watch_exports(info: ModelInfo) -> None:
 def _jobs(info: ModelInfo, jobs: Sequence[JobView]) -> None:
     for job in jobs:
         with st.container(border=True, key=f"models-job-{job.id}"):
-            show_job(job, f"**{plain(_settings_words(job.request))}**")
+            show_job(job, f"**{plain(_settings_text(job.request))}**")
     if not jobs:
         _unfinished(info)
 
@@ -85,7 +85,7 @@ def _unfinished(info: ModelInfo) -> None:
         return
     when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
     st.warning(
-        f"The export as {plain(_settings_words(job.request))} was not made: {STATES[job.state]}{when}. "
+        f"The export as {plain(_settings_text(job.request))} was not made: {STATES[job.state]}{when}. "
         f"{plain(job.error or '')}",
         icon=":material/warning:",
     )
@@ -94,15 +94,15 @@ def _unfinished(info: ModelInfo) -> None:
         st.rerun()
 
 
-def _settings_words(request: Mapping[str, object]) -> str:
+def _settings_text(request: Mapping[str, object]) -> str:
     try:
         settings = EXPORT.request_of(request).settings
     except DocumentError:  # of another version: its words are enough
         return "an export"
-    return settings_words(settings)
+    return settings_text(settings)
 
 
-def settings_words(settings: ExportSettings) -> str:
+def settings_text(settings: ExportSettings) -> str:
     """``ONNX, fp32, any number of images in one call``."""
     batch = "any number of images" if settings.batch is None else plural(settings.batch, "image")
     return f"{FORMATS[settings.format]}, {settings.precision}, {batch} in one call"
@@ -180,7 +180,7 @@ def _data_of(info: ModelInfo) -> tuple[DatasetClass | None, str]:
     return found, "" if found else "its data set does not have this class any more"
 
 
-def _check_words(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str:
+def _check_text(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str:
     try:
         images = None if data is None else images_of(data)
     except DataError as error:

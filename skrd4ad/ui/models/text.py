@@ -76,7 +76,7 @@ def show_facts(rows: Sequence[tuple[str, ...]], head: Sequence[str] = ()) -> Non
     st.html(f'<table class="facts">{above}<tbody>{"".join(lines)}</tbody></table>')
 
 
-def interval_words(limits: object) -> str:
+def interval_text(limits: object) -> str:
     """``0.905 to 0.955``, kept on one line; a dash where there is no interval, or something else in its place."""
     if isinstance(limits, list) and len(limits) == 2 and all(isinstance(each, float) for each in limits):
         return f"{limits[0]:.3f} to {limits[1]:.3f}".replace(" ", "\N{NO-BREAK SPACE}")

@@ -5,18 +5,18 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skrd4ad.data.doctor.examine import Finding, Report, examine
+from skrd4ad.data.doctor.examine import DoctorReport, Finding, examine
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.task import Task
 
 SHARED = Path(__file__).parents[4] / "shared" / "data"
 
 
-def doctor(root: Path, **options) -> Report:
+def doctor(root: Path, **options) -> DoctorReport:
     return examine(find_classes(root), **options)
 
 
-def found(report: Report) -> dict[str, Finding]:
+def found(report: DoctorReport) -> dict[str, Finding]:
     by_code = {f.code: f for f in report.findings}
     assert len(by_code) == len(report.findings)
     return by_code

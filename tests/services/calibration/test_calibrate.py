@@ -14,9 +14,9 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration import scores as module
 from skrd4ad.services.calibration.calibrate import (
-    Choice,
     Distributions,
     ScoredImage,
+    ThresholdChoice,
     propose,
     recalibrate,
     save,
@@ -130,26 +130,26 @@ def test_test_images_given_as_good_images_are_found_out(folder: Path, disc: Data
     shutil.copy(next(s.path for s in disc.test if s.label == 0), copy)
     found = score_distributions(folder, disc, labelled=replace(disc, samples=()), normals=[copy])
     assert found.normals_are_tests
-    info = save(propose(found, Choice(rate=0.5)), who="A. Mason")
+    info = save(propose(found, ThresholdChoice(rate=0.5)), who="A. Mason")
     assert info.calibration is not None and info.calibration.test_fitted
     # and the scores that this version holds stay what they are
     later = score_distributions(folder, None)
-    assert propose(later, Choice(rate=0.5)).calibration.test_fitted
+    assert propose(later, ThresholdChoice(rate=0.5)).calibration.test_fitted
 
 
 @pytest.mark.parametrize(
     ("choice", "method", "n", "fitted"),
     [
-        (Choice(way="rate", rate=0.1), "split-conformal", 20, False),
-        (Choice(way="rate", rate=0.1, review_escape_rate=0.01), "split-conformal", 20, True),
-        (Choice(way="f1"), "f1-max", 50, True),
-        (Choice(way="balanced", review_rate=0.5), "balanced-accuracy", 50, True),
-        (Choice(way="cost", costs=Costs(escape=50, false_reject=2, review=1)), "least-cost", 50, True),
-        (Choice(way="manual", threshold=1.3, review_threshold=1.1), "manual", 20, True),
+        (ThresholdChoice(way="rate", rate=0.1), "split-conformal", 20, False),
+        (ThresholdChoice(way="rate", rate=0.1, review_escape_rate=0.01), "split-conformal", 20, True),
+        (ThresholdChoice(way="f1"), "f1-max", 50, True),
+        (ThresholdChoice(way="balanced", review_rate=0.5), "balanced-accuracy", 50, True),
+        (ThresholdChoice(way="cost", costs=Costs(escape=50, false_reject=2, review=1)), "least-cost", 50, True),
+        (ThresholdChoice(way="manual", threshold=1.3, review_threshold=1.1), "manual", 20, True),
     ],
 )
 def test_every_way_names_its_method_and_what_it_was_fitted_on(
-    folder: Path, choice: Choice, method: str, n: int, fitted: bool
+    folder: Path, choice: ThresholdChoice, method: str, n: int, fitted: bool
 ) -> None:
     for are_tests in (True, False):
         found = propose(made_up(folder, are_tests=are_tests), choice)
@@ -162,7 +162,7 @@ def test_every_way_names_its_method_and_what_it_was_fitted_on(
 
 def test_a_rate_is_promised_from_the_held_out_images_only(folder: Path) -> None:
     scores = made_up(folder)
-    found = propose(scores, Choice(rate=0.1, review_rate=0.3))
+    found = propose(scores, ThresholdChoice(rate=0.1, review_rate=0.3))
     assert found.calibration.image_threshold == scores.normals[18]  # rank ceil(21 * 0.9) = 19
     assert found.calibration.review_threshold == scores.normals[14]
     assert found.calibration.certified_false_reject_rate == 0.1
@@ -171,12 +171,12 @@ def test_a_rate_is_promised_from_the_held_out_images_only(folder: Path) -> None:
 
 
 def test_too_few_images_are_said_to_certify_too_little(folder: Path) -> None:
-    found = propose(made_up(folder, normals=142), Choice(rate=0.001))
+    found = propose(made_up(folder, normals=142), ThresholdChoice(rate=0.001))
     assert found.warnings[0].startswith("142 held-out good images cannot certify a false-reject rate below 0.699 %")
 
 
 def test_other_ways_promise_nothing(folder: Path) -> None:
-    found = propose(made_up(folder), Choice(way="f1"))
+    found = propose(made_up(folder), ThresholdChoice(way="f1"))
     assert found.promise.startswith("Nothing is promised")
     assert (found.interval, found.calibration.certified_false_reject_rate) == (None, None)
 
@@ -184,11 +184,15 @@ def test_other_ways_promise_nothing(folder: Path) -> None:
 def test_what_is_not_there_is_asked_for(folder: Path) -> None:
     bare = made_up(folder, labelled=False)
     with pytest.raises(DataError, match="no held-out good images"):
-        propose(replace(bare, normals=()), Choice(rate=0.1))
-    for choice in (Choice(way="f1"), Choice(way="balanced"), Choice(way="cost", costs=Costs(escape=1, false_reject=1))):
+        propose(replace(bare, normals=()), ThresholdChoice(rate=0.1))
+    for choice in (
+        ThresholdChoice(way="f1"),
+        ThresholdChoice(way="balanced"),
+        ThresholdChoice(way="cost", costs=Costs(escape=1, false_reject=1)),
+    ):
         with pytest.raises(DataError, match="There are 0"):
             propose(bare, choice)
-    alone = propose(bare, Choice(rate=0.1))
+    alone = propose(bare, ThresholdChoice(rate=0.1))
     assert alone.consequences.escapes is None
     assert any("No defect is known" in warning for warning in alone.warnings)
 
@@ -207,7 +211,7 @@ def test_what_is_not_there_is_asked_for(folder: Path) -> None:
 )
 def test_a_choice_that_contradicts_itself_is_refused(settings: dict[str, object], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Choice(**settings)  # type: ignore[arg-type]
+        ThresholdChoice(**settings)  # type: ignore[arg-type]
 
 
 def test_saving_signs_the_proposal_and_keeps_the_mask(folder: Path, disc: DatasetClass) -> None:
@@ -215,7 +219,7 @@ def test_saving_signs_the_proposal_and_keeps_the_mask(folder: Path, disc: Datase
     mask[:5] = True
     surface = surface_with(ScoringMask(), min_area=3, mask=mask)
     found = score_distributions(folder, disc, labelled=replace(disc, samples=()), surface=surface)
-    proposal = propose(found, Choice(rate=0.3))
+    proposal = propose(found, ThresholdChoice(rate=0.3))
     with pytest.raises(ConfigError, match="Nobody is named"):
         save(proposal, who=" ")
     info = save(proposal, who=" A. Mason ", note="the label moves")
@@ -224,7 +228,7 @@ def test_saving_signs_the_proposal_and_keeps_the_mask(folder: Path, disc: Datase
     assert (stored.version, stored.who, stored.note, stored.min_area) == (2, "A. Mason", "the label moves", 3)
     assert stored.ignore == "ignore-2.png"
     # and the next one, under the same surface, needs neither the data nor another mask
-    again = propose(score_distributions(folder, None), Choice(rate=0.4))
+    again = propose(score_distributions(folder, None), ThresholdChoice(rate=0.4))
     assert (again.new_mask, again.calibration.ignore, again.calibration.scores) == (None, "ignore-2.png", stored.scores)
 
 

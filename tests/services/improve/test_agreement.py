@@ -13,7 +13,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen
+from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.improve.agreement import (
     Labels,
     agreement,
@@ -24,7 +24,7 @@ from skrd4ad.services.improve.agreement import (
 )
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
 
-NOTHING = Seen(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
+NOTHING = SeenImages(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
@@ -60,7 +60,7 @@ def info(tiny_model: tuple[Path, Path]) -> ModelInfo:
     return replace(found, calibration=replace(found.calibration, image_threshold=0.5, review_threshold=0.4))
 
 
-def labels(info: ModelInfo, *images: LabelledImage, seen: Seen = NOTHING) -> Labels:
+def labels(info: ModelInfo, *images: LabelledImage, seen: SeenImages = NOTHING) -> Labels:
     return labels_of(info, book(images), seen)
 
 
@@ -106,8 +106,8 @@ def test_figures_are_those_of_an_independent_reference(info: ModelInfo) -> None:
     truth = rng.random(60) < 0.3
     scores = (rng.normal(0, 1, 60) + truth).astype(np.float32)
     made = [
-        image(f"{place:03d}", "defect" if bad else "good", float(score))
-        for place, (bad, score) in enumerate(zip(truth, scores, strict=True))
+        image(f"{index:03d}", "defect" if bad else "good", float(score))
+        for index, (bad, score) in enumerate(zip(truth, scores, strict=True))
     ]
     found = image_figures(labels(info, *made, image("x", "unsure", 9.0), image("y", "good", None)).images)
     assert found.auroc == pytest.approx(roc_auc_score(truth, scores))
@@ -165,7 +165,7 @@ def test_a_score_of_other_pixels_does_not_count(
 
 
 def test_the_choice_of_what_was_labelled_shows_in_the_scores(info: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
-    others = {f"o{place}": 0.5 + 0.1 * place for place in range(1, 21)}
+    others = {f"o{index}": 0.5 + 0.1 * index for index in range(1, 21)}
 
     class NoDatabase:
         def read(self) -> Any:
@@ -173,9 +173,9 @@ def test_the_choice_of_what_was_labelled_shows_in_the_scores(info: ModelInfo, mo
 
     monkeypatch.setattr("skrd4ad.services.improve.agreement.workspace_database", NoDatabase)
     monkeypatch.setattr("skrd4ad.services.improve.agreement.unlabelled_scores", lambda *_, **__: others)
-    near = [image(f"n{place:02d}", "good", 0.5 - 0.001 * place) for place in range(12)]
+    near = [image(f"n{index:02d}", "good", 0.5 - 0.001 * index) for index in range(12)]
     assert closeness_of_labelled(labels(info, *near), NOTHING) == 1.0
-    far = [image(f"n{place:02d}", "good", 9.0) for place in range(12)]
+    far = [image(f"n{index:02d}", "good", 9.0) for index in range(12)]
     assert closeness_of_labelled(labels(info, *far), NOTHING) == 0.0
     assert closeness_of_labelled(labels(info, *near[:9]), NOTHING) is None
     learnt = replace(NOTHING, learnt=frozenset(list(others)[:11]))

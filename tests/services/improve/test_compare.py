@@ -9,8 +9,8 @@ from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import read_about
-from skrd4ad.model_folder.seen_images import Seen
+from skrd4ad.model_folder.metadata import read_metadata
+from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.improve import adopt
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
 from skrd4ad.services.improve.compare import LabelComparison, PairedImage, auroc_difference, compare_on_labels
@@ -19,7 +19,7 @@ from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
 from skrd4ad.storage.watched_folders import all_watches, begin_watch
 from skrd4ad.types import Verdict
 
-NOTHING = Seen(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
+NOTHING = SeenImages(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
 
 
 def image(digest: str, label: str, score: float | None) -> LabelledImage:
@@ -61,7 +61,7 @@ def compared(
     *,
     old: dict[str, float | None] | None = None,
     new: dict[str, float | None] | None = None,
-    seen: tuple[Seen, Seen] = (NOTHING, NOTHING),
+    seen: tuple[SeenImages, SeenImages] = (NOTHING, NOTHING),
 ) -> LabelComparison:
     scores = ({**OLD, **(old or {})}, {**NEW, **(new or {})})
     books = [book([image(name, LABELS[name], its[name]) for name in LABELS]) for its in scores]
@@ -151,7 +151,7 @@ def own(tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_was_decided_is_noted_with_the_new_model(own: ModelInfo, models: tuple[ModelInfo, ModelInfo]) -> None:
-    assert read_about(own.folder).note == ""
+    assert read_metadata(own.folder).note == ""
     comparison = compared((models[0], own))
     first = note_outcome(comparison, who=" Ada ", used=False)
     assert first.startswith(
@@ -159,8 +159,8 @@ def test_what_was_decided_is_noted_with_the_new_model(own: ModelInfo, models: tu
     )
     assert "and 3 defective labelled images. Ada, 20" in first
     second = note_outcome(comparison, who="Ben", used=True)
-    assert read_about(own.folder).note.splitlines() == [first, second] and second.startswith("Used from now on")
-    assert read_about(models[0].folder).note == ""
+    assert read_metadata(own.folder).note.splitlines() == [first, second] and second.startswith("Used from now on")
+    assert read_metadata(models[0].folder).note == ""
 
 
 def test_nobody_and_a_model_that_is_gone_are_refused(own: ModelInfo, models: tuple[ModelInfo, ModelInfo]) -> None:
@@ -185,7 +185,7 @@ def test_watched_folders_go_with_the_model_in_use(
             return [row.model_folder for row in all_watches(session, active=True)]
 
     use_new_model(comparison, who="Ada")
-    assert read_about(own.folder).adopted and watched() == [str(own.folder)]
+    assert read_metadata(own.folder).adopted and watched() == [str(own.folder)]
     go_back(comparison, who="Ada")
-    assert not read_about(own.folder).adopted and watched() == [str(models[0].folder)]
-    assert read_about(own.folder).note.splitlines()[1].startswith("Not used")
+    assert not read_metadata(own.folder).adopted and watched() == [str(models[0].folder)]
+    assert read_metadata(own.folder).note.splitlines()[1].startswith("Not used")

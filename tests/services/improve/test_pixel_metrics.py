@@ -106,9 +106,9 @@ def test_the_kept_maps_are_bounded(
 ) -> None:
     score_labelled(info, images[:3])
     one = next((workspace() / "cache" / "maps").glob("*/*.npy")).stat().st_size
-    for place, image in enumerate(images[:3]):
+    for index, image in enumerate(images[:3]):
         path = next((workspace() / "cache" / "maps").glob(f"*/{image.digest}.npy"))
-        os.utime(path, (1000 + place, 1000 + place))
+        os.utime(path, (1000 + index, 1000 + index))
     PredictionStore(info).map_of(images[0].digest)  # used just now
     monkeypatch.setattr(predictions, "MAP_BYTES", 2 * one)
     score_labelled(info, images[3:4])
@@ -116,7 +116,7 @@ def test_the_kept_maps_are_bounded(
 
 
 def test_files_that_are_gone_or_changed_are_told(info: ModelInfo, others: DatasetClass, tmp_path: Path) -> None:
-    paths = [Path(shutil.copy(sample.path, tmp_path / f"{place}.png")) for place, sample in enumerate(others.train[:3])]
+    paths = [Path(shutil.copy(sample.path, tmp_path / f"{index}.png")) for index, sample in enumerate(others.train[:3])]
     digests = [put(info, path) for path in paths]
     images = [
         replace(known, digest=digest, file=str(path), name=path.name, label="good")

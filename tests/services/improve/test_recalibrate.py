@@ -7,7 +7,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.thresholds import conformal_threshold
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.calibration.calibrate import Choice, save, use_version
+from skrd4ad.services.calibration.calibrate import ThresholdChoice, save, use_version
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page
 from skrd4ad.services.improve.recalibrate import confirmed_normals, recalibration
 from skrd4ad.types import DatasetClass
@@ -19,9 +19,9 @@ def labelled(info: ModelInfo, more_parts: Path, *, good: list[float], defects: l
     others = part(more_parts)
     bad = [s for s in others.samples if s.label == 1]
     scores = {}
-    for place, (sample, score) in enumerate(zip(others.train, good, strict=False)):
+    for index, (sample, score) in enumerate(zip(others.train, good, strict=False)):
         digest = put(info, sample.path)
-        decide(info, digest, "good", who=("Ada", "Ben")[place % 2])
+        decide(info, digest, "good", who=("Ada", "Ben")[index % 2])
         scores[digest] = score
     for sample, score in zip(bad, defects, strict=False):
         digest = put(info, sample.path)
@@ -36,7 +36,7 @@ GOOD = [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 def test_limits_come_from_the_images_labelled_good(info: ModelInfo, disc: DatasetClass, more_parts: Path) -> None:
     labelled(info, more_parts, good=GOOD, defects=[0.75, 0.95, 3.0])
     known = known_of(info, disc)
-    found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.2), with_defects=True)
+    found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.2), with_defects=True)
     new = found.proposal.calibration
     assert new.image_threshold == conformal_threshold(GOOD, false_reject_rate=0.2).threshold == 0.9
     assert (found.n, new.n, new.scores) == (10, 10, tuple(GOOD))
@@ -54,7 +54,7 @@ def test_the_verdicts_that_would_change_are_named(info: ModelInfo, disc: Dataset
     limit = now.image_threshold
     labelled(info, more_parts, good=[limit * 0.5, limit * 1.1, limit * 1.3], defects=[limit * 1.2])
     known = known_of(info, disc)
-    found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.01), with_defects=True)
+    found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.01), with_defects=True)
     assert found.proposal.calibration.image_threshold == pytest.approx(limit * 1.3)
     assert found.before is not None and (found.before.good.ng, found.before.defect.ng) == (2, 1)
     changes = [(change.image.label, change.before, change.after) for change in found.changes]
@@ -65,7 +65,7 @@ def test_the_verdicts_that_would_change_are_named(info: ModelInfo, disc: Dataset
 def test_a_review_limit_may_rest_on_labelled_defects(info: ModelInfo, disc: DatasetClass, more_parts: Path) -> None:
     labelled(info, more_parts, good=GOOD, defects=[0.75, 0.95, 3.0])
     known = known_of(info, disc)
-    choice = Choice(way="rate", rate=0.2, review_escape_rate=0.0)
+    choice = ThresholdChoice(way="rate", rate=0.2, review_escape_rate=0.0)
     found = recalibration(known.labels, known.seen, choice, with_defects=True)
     review = found.proposal.calibration.review_threshold
     assert review is not None and review < 0.75 and found.after.defect.ok == 0
@@ -92,7 +92,7 @@ def test_limits_from_test_images_are_marked(info: ModelInfo, disc: DatasetClass,
     say(info, {digest: 0.5})
     known = known_of(info, disc)
     seen = replace(known.seen, tests=frozenset()) if by == "split" else known.seen
-    found = recalibration(known.labels, seen, Choice(way="rate", rate=0.5), with_defects=True)
+    found = recalibration(known.labels, seen, ThresholdChoice(way="rate", rate=0.5), with_defects=True)
     assert found.proposal.calibration.test_fitted
 
 
@@ -101,7 +101,7 @@ def test_what_cannot_be_checked_is_said(info: ModelInfo, more_parts: Path) -> No
     unscored = put(info, part(more_parts).train[-1].path)
     decide(info, unscored, "good")
     known = known_of(info, None)
-    found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.3), with_defects=True)
+    found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.3), with_defects=True)
     told = " ".join(found.proposal.warnings)
     assert "cannot be checked" in told and "1 labelled images have no score" in told
 
@@ -110,7 +110,7 @@ def test_without_a_good_image_there_is_no_limit(info: ModelInfo, disc: DatasetCl
     labelled(info, more_parts, good=[], defects=[0.5])
     known = known_of(info, disc)
     with pytest.raises(DataError, match="is labelled good and has a score"):
-        recalibration(known.labels, known.seen, Choice(), with_defects=True)
+        recalibration(known.labels, known.seen, ThresholdChoice(), with_defects=True)
 
 
 def test_a_saved_calibration_is_traceable_in_the_database(
@@ -118,7 +118,7 @@ def test_a_saved_calibration_is_traceable_in_the_database(
 ) -> None:
     labelled(info, more_parts, good=GOOD, defects=[])
     known = known_of(info, disc)
-    found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.2), with_defects=True)
+    found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.2), with_defects=True)
     saved = save(found.proposal, who=" A. Mason ", note="new lamp")
     with acting_as("Bo"):
         use_version(info.folder, 1)
@@ -141,7 +141,7 @@ def test_a_calibration_is_saved_without_the_database(
 ) -> None:
     labelled(info, more_parts, good=GOOD, defects=[])
     known = known_of(info, disc)
-    found = recalibration(known.labels, known.seen, Choice(way="rate", rate=0.2), with_defects=True)
+    found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.2), with_defects=True)
     monkeypatch.setenv("SKRD4AD_DATABASE_URL", f"sqlite:///{tmp_path}/no/such/folder/x.db")
     with caplog.at_level("WARNING", logger="skrd4ad"):
         assert save(found.proposal, who="Ada").calibration_versions == 2

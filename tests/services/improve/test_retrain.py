@@ -12,7 +12,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, DocumentError, TrainingCancelled
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import seen_by, split_holdout
+from skrd4ad.model_folder.seen_images import seen_images_of, split_holdout
 from skrd4ad.paths import workspace
 from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.improve import retrain, retrain_data
@@ -104,8 +104,8 @@ def test_an_image_keeps_its_role_and_the_shares_are_kept() -> None:
     assert role_of(kept, replace(nothing, held_out=frozenset({kept}))) == "limits"
 
 
-def seen_by_nothing() -> retrain.Seen:
-    return retrain.Seen(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
+def seen_by_nothing() -> retrain.SeenImages:
+    return retrain.SeenImages(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
 
 
 def test_the_plan_counts_what_would_be_done(old: ModelInfo, disc: DatasetClass, labelled: list[str]) -> None:
@@ -186,7 +186,7 @@ def test_the_new_model_learns_from_the_labels_and_from_nothing_it_should_not(
     old: ModelInfo, disc: DatasetClass, labelled: list[str]
 ) -> None:
     plan = plan_of(old, disc)
-    seen = seen_by(old, disc)
+    seen = seen_images_of(old, disc)
     new = retrained(old, disc)
     role = roles(plan)
     learn, held_out = split_holdout(disc.train, share=0.25, seed=old.train.seed)  # type: ignore[union-attr]
@@ -200,7 +200,7 @@ def test_the_new_model_learns_from_the_labels_and_from_nothing_it_should_not(
     assert f"{plan.limits} of them labelled good by Ada, Ben" in new.calibration.data
     assert not new.calibration.test_fitted
     # a second look finds the same, whether or not the data is at hand
-    assert seen_by(new, None).learnt == seen_by(new, disc).learnt == set(new.data["learnt"])
+    assert seen_images_of(new, None).learnt == seen_images_of(new, disc).learnt == set(new.data["learnt"])
 
 
 def test_test_images_that_were_labelled_are_evaluated_no_more(
@@ -382,7 +382,7 @@ def test_going_on_with_more_data_holds_out_nothing_that_was_learnt(
 ) -> None:
     more = replace(disc, samples=disc.samples + others.train)
     _, start = start_of(more, folder=old.folder, confirmed=None, config=replace(QUICK, seed=9))
-    seen = seen_by(old, own_class(old))
+    seen = seen_images_of(old, own_class(old))
     assert seen.is_exact and len(start.held_out) == 9 and len(start.learn) == 27
     held_out = {file_digest(s.path) for s in start.held_out}
     assert not held_out & seen.learnt and seen.held_out <= held_out

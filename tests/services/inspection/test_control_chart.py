@@ -12,7 +12,7 @@ from skrd4ad.services.inspection.control_chart import (
     HORIZON,
     REJECTS_IN_A_ROW,
     USUAL,
-    Trend,
+    ControlChart,
     trend,
 )
 
@@ -29,7 +29,7 @@ def calibrated(random: np.random.Generator, n: int) -> Calibration:
     return calibrate(good(random, n), data="held-out good images", who="A. Weber")
 
 
-def drifts(found: Trend) -> list[int]:
+def drifts(found: ControlChart) -> list[int]:
     return [alarm.raised for alarm in found.alarms if alarm.kind == "drift"]
 
 

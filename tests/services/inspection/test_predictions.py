@@ -23,7 +23,7 @@ from skrd4ad.regions import ScoringMask, score_under
 from skrd4ad.services.calibration.scores import score_distributions
 from skrd4ad.services.inspection import predictions
 from skrd4ad.services.inspection.inspect import inspect_images, png_bytes
-from skrd4ad.services.inspection.predictions import FILE, ImageFile, PredictionStore, StoredPrediction
+from skrd4ad.services.inspection.predictions import FILE, CachedPrediction, ImageFile, PredictionStore
 from skrd4ad.task import Task
 from skrd4ad.types import Sample
 
@@ -57,7 +57,7 @@ def never() -> Predictor:
 
 def scores_of(
     store: PredictionStore, paths: list[Path], load: Callable[[], Predictor]
-) -> list[StoredPrediction | ImageError]:
+) -> list[CachedPrediction | ImageError]:
     return list(store.predictions(files_of(paths), load))
 
 
@@ -65,7 +65,7 @@ def test_predictions_are_the_models_and_are_made_once(predictor: Predictor, imag
     store = PredictionStore(predictor.info)
     found = scores_of(store, images, lambda: predictor)
     for path, each in zip(images, found, strict=True):
-        assert isinstance(each, StoredPrediction)
+        assert isinstance(each, CachedPrediction)
         alone = predictor.predict(read_image(path))
         assert each.score == each.raw_score == pytest.approx(alone.score, rel=1e-5)
         assert (each.content, each.view, each.refusal) == (image_digest(path), "resized whole", None)
@@ -76,7 +76,7 @@ def test_predictions_are_the_models_and_are_made_once(predictor: Predictor, imag
 def test_what_one_page_found_another_one_reads(predictor: Predictor, images: list[Path]) -> None:
     seen = list(inspect_images(predictor, [("upload.png", path.read_bytes()) for path in images]))
     found = scores_of(PredictionStore(predictor.info), images, never)
-    assert [each.score for each in found if isinstance(each, StoredPrediction)] == [each.score for each in seen]
+    assert [each.score for each in found if isinstance(each, CachedPrediction)] == [each.score for each in seen]
 
 
 def test_tiles_by_hand_are_not_kept(predictor: Predictor, images: list[Path], home: Path) -> None:
@@ -98,7 +98,7 @@ def test_another_mask_runtime_or_reference_has_its_own_predictions(
     others.append(PredictionStore(read_info(folder)))
     assert [store.known([content]) for store in others] == [{}, {}, {}]
     (found,) = scores_of(coarse, images[:1], lambda: predictor)
-    assert isinstance(found, StoredPrediction)
+    assert isinstance(found, CachedPrediction)
     plane = predictor.predict(read_image(images[0])).anomaly_map
     assert found.score == pytest.approx(score_under(plane, ScoringMask(min_area=200)), rel=1e-5)
     assert found.score < found.raw_score
@@ -139,7 +139,7 @@ def test_a_score_that_is_no_number_is_given_and_not_kept(
     monkeypatch.setattr(predictions, "predict_images", broken)
     store = PredictionStore(predictor.info)
     (found,) = scores_of(store, images[:1], lambda: predictor)
-    assert isinstance(found, StoredPrediction) and np.isnan(found.score)
+    assert isinstance(found, CachedPrediction) and np.isnan(found.score)
     assert store.known([image_digest(images[0])]) == {}
 
 
@@ -187,7 +187,7 @@ def test_predictions_are_bounded_and_the_oldest_go(
 
 def test_thousands_are_read_by_content_whatever_their_number(predictor: Predictor) -> None:
     store = PredictionStore(predictor.info)
-    rows = [StoredPrediction(f"{n:064x}", n / 7, n / 3, "resized whole", None, 64, 48) for n in range(5000)]
+    rows = [CachedPrediction(f"{n:064x}", n / 7, n / 3, "resized whole", None, 64, 48) for n in range(5000)]
     store._write(rows)
     assert store.known([row.content for row in rows]) == {row.content: row for row in rows}
     assert store.known(["f" * 64, rows[1].content]) == {rows[1].content: rows[1]}

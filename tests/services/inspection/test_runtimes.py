@@ -9,11 +9,11 @@ import pytest
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export.benchmark import remembered
-from skrd4ad.export.runtimes import Choice
+from skrd4ad.export.runtimes import RuntimeChoice
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection import runtimes
-from skrd4ad.services.inspection.runtimes import Background, Wish, measure_model, open_predictor, words_of
+from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, measure_model, open_predictor, words_of
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 
@@ -35,21 +35,21 @@ def model(info: ModelInfo) -> ModelInfo:
 )
 def test_what_does_not_go_together_is_refused(wish: dict[str, str], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
-        Wish(**wish)  # type: ignore[arg-type]
+        RuntimeRequest(**wish)  # type: ignore[arg-type]
 
 
 @pytest.mark.slow
 def test_auto_is_torch_until_measured_and_then_the_fastest(
     model: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert open_predictor(model.folder, Wish()).runtime == "torch"
+    assert open_predictor(model.folder, RuntimeRequest()).runtime == "torch"
     assert remembered(model) is None
     measured = measure_model(Predictor.load(model.folder), disc)
     fastest = measured.fastest()
-    opened = open_predictor(model.folder, Wish())
+    opened = open_predictor(model.folder, RuntimeRequest())
     assert opened.runtime == fastest.words
-    assert open_predictor(model.folder, Wish(), exact=True).runtime == measured.fastest(exact=True).words
-    assert open_predictor(model.folder, Wish(runtime="torch")).runtime == "torch"
+    assert open_predictor(model.folder, RuntimeRequest(), exact=True).runtime == measured.fastest(exact=True).words
+    assert open_predictor(model.folder, RuntimeRequest(runtime="torch")).runtime == "torch"
     images = load_images(disc.test[:3], 64)
     np.testing.assert_allclose(opened.batch(images).scores, Predictor.load(model.folder).batch(images).scores, rtol=0.1)
 
@@ -62,10 +62,10 @@ def test_many_images_are_worth_measuring_first(
     damaged.write_bytes(b"no image")
     images = [*(sample.path for sample in disc.test[:9]), damaged]
     monkeypatch.setattr(runtimes, "WORTH", len(images) + 1)
-    open_predictor(model.folder, Wish(), images=images)
+    open_predictor(model.folder, RuntimeRequest(), images=images)
     assert remembered(model) is None
     monkeypatch.setattr(runtimes, "WORTH", len(images))
-    opened = open_predictor(model.folder, Wish(), images=images)
+    opened = open_predictor(model.folder, RuntimeRequest(), images=images)
     found = remembered(model)
     assert found is not None and found.images == "9 images given"
     assert opened.runtime == found.fastest().words
@@ -84,13 +84,13 @@ def test_without_images_only_fp32_is_compared_on_made_up_ones(model: ModelInfo) 
 @pytest.mark.slow
 def test_int8_is_measured_with_what_it_costs_and_never_chosen_by_itself(model: ModelInfo, disc: DatasetClass) -> None:
     measured = measure_model(Predictor.load(model.folder), disc, int8=True)
-    (int8,) = (each for each in measured.candidates if each.choice == Choice("openvino", "int8"))
+    (int8,) = (each for each in measured.candidates if each.choice == RuntimeChoice("openvino", "int8"))
     assert int8.certificate is not None and int8.milliseconds is not None
     assert int8.certificate.auroc_torch is not None and int8.certificate.auroc_export is not None
     assert int8.problem and measured.fastest() != int8.choice
     kept = remembered(model)
     assert kept is not None and int8 in kept.candidates
-    assert open_predictor(model.folder, Wish(runtime="openvino", precision="int8")).runtime == "openvino int8"
+    assert open_predictor(model.folder, RuntimeRequest(runtime="openvino", precision="int8")).runtime == "openvino int8"
 
 
 @pytest.mark.slow
@@ -101,26 +101,26 @@ def test_the_app_runs_on_torch_until_another_process_has_measured(
     started = tmp_path / "started"
     background = Background(lambda _: [sys.executable, "-c", f"open({str(started)!r}, 'a').write('x')"])
     assert background.choice_for(model) == (
-        Choice("torch"),
+        RuntimeChoice("torch"),
         "Runs on torch; looking for a faster runtime in the background.",
     )
     deadline = time.monotonic() + LONG
     while background._running is not None and background._running[1].poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
     # it found nothing, and is not asked again
-    assert background.choice_for(model) == (Choice("torch"), "Runs on torch.")
+    assert background.choice_for(model) == (RuntimeChoice("torch"), "Runs on torch.")
     assert started.read_text() == "x"
     measured = measure_model(Predictor.load(model.folder), disc)
     assert background.choice_for(model) == (measured.fastest(), words_of(measured))
     # a conversion that was thrown away is no reason to wait
     shutil.rmtree(runtimes.runtime_cache())
-    assert background.choice_for(model)[0] == Choice("torch")
+    assert background.choice_for(model)[0] == RuntimeChoice("torch")
 
 
 def test_a_server_can_be_told_what_to_use(model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKRD4AD_RUNTIME", "onnxruntime")
     assert Background().choice_for(model) == (
-        Choice("onnxruntime"),
+        RuntimeChoice("onnxruntime"),
         "Runs on onnxruntime fp32, as SKRD4AD_RUNTIME says.",
     )
     monkeypatch.setenv("SKRD4AD_RUNTIME", "fast")
@@ -131,4 +131,4 @@ def test_a_server_can_be_told_what_to_use(model: ModelInfo, monkeypatch: pytest.
 def test_the_graphics_card_that_is_not_there_is_named(model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="finds no graphics card"):
-        open_predictor(model.folder, Wish(device="cuda"))
+        open_predictor(model.folder, RuntimeRequest(device="cuda"))

@@ -197,8 +197,8 @@ def test_one_job_a_model_is_enough_and_it_can_be_cancelled(
     job_ids: list[str] = []
 
     def predict_then_cancel(*arguments: object, **values: object) -> Iterator[object]:
-        for place, found in enumerate(original(*arguments, **values)):  # type: ignore[arg-type]
-            if place == 2:
+        for index, found in enumerate(original(*arguments, **values)):  # type: ignore[arg-type]
+            if index == 2:
                 job_ids.append(str(submit_scoring(info)))  # no second one
                 queue().cancel(job_ids[0])
                 values["task"].check()  # type: ignore[attr-defined]

@@ -11,7 +11,7 @@ import torch
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.model_folder.folder import CARD, read_info
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.jobs.queue import queue
@@ -181,7 +181,7 @@ def test_folders_that_are_no_models_of_the_library_are_left_alone(
         with pytest.raises(CheckpointError, match="is no model in"):
             change(folder)
     assert first.is_dir()
-    assert read_about(tiny_model[0]).name == ""
+    assert read_metadata(tiny_model[0]).name == ""
 
 
 def test_names_are_checked(model: Model) -> None:
@@ -204,7 +204,7 @@ def test_the_card_is_that_of_the_folder_with_what_people_say_of_the_model(model:
 
 
 def card_in(folder: Path) -> str:
-    return card_of(LibraryModel(info=read_info(folder), about=read_about(folder)))
+    return card_of(LibraryModel(info=read_info(folder), about=read_metadata(folder)))
 
 
 def test_a_bundle_goes_to_another_library(model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,8 +23,8 @@ from skrd4ad.model_folder.calibration import Calibration, calibrate
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask, find_regions
 from skrd4ad.services.reports import text as words
-from skrd4ad.services.reports.chart import HEIGHT, WIDTH, Label, Line, Polygon, score_chart
-from skrd4ad.services.reports.collect import PICTURE_SIDE, PICTURED, Report, collect_report
+from skrd4ad.services.reports.chart import HEIGHT, WIDTH, ChartLine, Label, Polygon, score_chart
+from skrd4ad.services.reports.collect import PICTURE_SIDE, PICTURED, BatchReport, collect_report
 from skrd4ad.services.reports.html import html_text, readable, write_html
 from skrd4ad.services.reports.pdf import pdf_bytes, print_page, write_pdf
 from skrd4ad.types import WHOLE, Prediction, Region
@@ -106,12 +106,12 @@ def batch() -> Iterator[Inspection]:
     yield Inspection(name="in/broken.png", error="in/broken.png is not an image: cut short.")
 
 
-def report_of(inspections: Iterator[Inspection] | list[Inspection], **settings) -> Report:
+def report_of(inspections: Iterator[Inspection] | list[Inspection], **settings) -> BatchReport:
     chosen = {"model": info(), "created_at": datetime(2026, 3, 1, 14, 5, tzinfo=UTC)} | settings
     return collect_report(inspections, **chosen)
 
 
-def pdf_text(report: Report, **settings) -> str:
+def pdf_text(report: BatchReport, **settings) -> str:
     """Text of all pages; line breaks are spaces, as they depend on widths."""
     pages = pypdf.PdfReader(io.BytesIO(pdf_bytes(report, **settings))).pages
     return " ".join(" ".join(page.extract_text() for page in pages).split())
@@ -158,11 +158,11 @@ def test_counts_order_and_severity() -> None:
 
 
 def test_pdf_says_everything_that_a_reader_signs() -> None:
-    report = report_of(batch(), batch="Line 3, lot 17", who="A. Weber")
+    report = report_of(batch(), batch="ChartLine 3, lot 17", who="A. Weber")
     text = pdf_text(report)
     for expected in (
         "Inspection report",
-        "Line 3, lot 17",
+        "ChartLine 3, lot 17",
         "2026-03-01 14:05 UTC",
         "5 parts inspected: 2 NG, 1 to review, 1 OK, 1 unreadable.",
         "500 per 1000 judged",
@@ -281,7 +281,7 @@ def test_pictures_are_small_and_show_the_heat() -> None:
 
 
 def test_the_worst_parts_get_the_pictures_and_the_rest_the_table() -> None:
-    scores = [1.0 + 0.01 * ((place * 37) % 70) for place in range(70)]
+    scores = [1.0 + 0.01 * ((index * 37) % 70) for index in range(70)]
     report = report_of([*(seen(f"{n}.png", score) for n, score in enumerate(scores)), seen("doubt.png", 0.85)])
     shown = [part.score for part in report.pictured]
     assert len(shown) == PICTURED == 60 and shown == sorted(scores, reverse=True)[:60]
@@ -398,12 +398,12 @@ def test_the_chart_counts_every_part_and_stays_in_its_box() -> None:
     report = report_of(batch())
     shapes = score_chart(report)
     points = [point for shape in shapes if isinstance(shape, Polygon) for point in shape.points]
-    points += [end for shape in shapes if isinstance(shape, Line) for end in (shape.start, shape.end)]
+    points += [end for shape in shapes if isinstance(shape, ChartLine) for end in (shape.start, shape.end)]
     points += [shape.at for shape in shapes if isinstance(shape, Label)]
     assert all(0 <= x <= WIDTH and 0 <= y <= HEIGHT for x, y in points)
     texts = {shape.text for shape in shapes if isinstance(shape, Label)}
     assert {"NG 2", "REVIEW 1", "OK 1", "review above 0.800", "NG above 0.900"} <= texts
-    ticks = [shape for shape in shapes if isinstance(shape, Line) and shape.tone == "OK"]
+    ticks = [shape for shape in shapes if isinstance(shape, ChartLine) and shape.tone == "OK"]
     assert len(ticks) == 21
 
 

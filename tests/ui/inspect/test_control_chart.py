@@ -3,7 +3,7 @@ import pytest
 
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.services.inspection.control_chart import trend
-from skrd4ad.ui.inspect.control_chart import trend_chart, trend_words
+from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +30,10 @@ def test_limits_and_the_span_of_the_alarm_are_drawn(drifting) -> None:
     (alarm,) = drifting.alarms
     spans = [(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.yref == "y domain"]
     assert spans == [(alarm.start + 0.5, alarm.end + 1.5)]
-    assert alarm.words in trend_words(drifting)
+    assert alarm.words in trend_text(drifting)
 
 
 def test_an_empty_chart_still_has_its_limits() -> None:
     empty = trend([], calibrate(np.linspace(0.5, 1.0, 40), data="d", who="w"))
     assert len(trend_chart(empty, dark=True).layout.shapes) == 2
-    assert trend_words(empty) == "Scores of parts in their order: no parts."
+    assert trend_text(empty) == "Scores of parts in their order: no parts."

@@ -7,9 +7,9 @@ from skrd4ad.ui.inspect.sources import mixed
 
 def samples(**counts: int) -> list[Sample]:
     return [
-        Sample(path=Path(f"{kind}/{place}.png"), split="test", label=int(kind != "good"), defect_type=kind)
+        Sample(path=Path(f"{kind}/{index}.png"), split="test", label=int(kind != "good"), defect_type=kind)
         for kind, count in counts.items()
-        for place in range(count)
+        for index in range(count)
     ]
 
 

@@ -14,7 +14,7 @@ from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.components.gallery import thumbnail
-from skrd4ad.ui.label.image_cache import Kept, Pictures
+from skrd4ad.ui.label.image_cache import BoundedCache, ImageCache
 from tests.label_world import picture, put
 from tests.limits import LONG
 
@@ -29,7 +29,7 @@ def count(made: list[str], name: str) -> str:
 
 
 def test_a_result_is_made_once_and_the_oldest_goes_first() -> None:
-    kept: Kept[str] = Kept(2)
+    kept: BoundedCache[str] = BoundedCache(2)
     made: list[str] = []
     for name in ("a", "b", "a", "c", "a", "b"):
         assert kept.get(name, lambda name=name: count(made, name)) == name
@@ -38,7 +38,7 @@ def test_a_result_is_made_once_and_the_oldest_goes_first() -> None:
 
 
 def test_all_who_want_a_result_wait_for_the_one_who_makes_it() -> None:
-    kept: Kept[str] = Kept(2)
+    kept: BoundedCache[str] = BoundedCache(2)
     made: list[str] = []
     begun, go = threading.Event(), threading.Event()
 
@@ -57,7 +57,7 @@ def test_all_who_want_a_result_wait_for_the_one_who_makes_it() -> None:
 
 
 def test_what_went_wrong_is_told_and_tried_again() -> None:
-    kept: Kept[str] = Kept(2)
+    kept: BoundedCache[str] = BoundedCache(2)
 
     def fails() -> str:
         raise ImageError("torn")
@@ -73,7 +73,7 @@ def test_what_went_wrong_is_told_and_tried_again() -> None:
 
 
 def test_who_waits_for_a_run_that_is_broken_off_makes_the_result() -> None:
-    kept: Kept[str] = Kept(2)
+    kept: BoundedCache[str] = BoundedCache(2)
     begun, go = threading.Event(), threading.Event()
 
     def breaks() -> str:
@@ -101,7 +101,7 @@ def home(home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
 def test_pictures_and_thumbnails_are_those_of_the_files(home: Path) -> None:
     item, gone = put("a.png", picture(1)), put("b.png", picture(2))
     expected = read_image(home / item.file)
-    kept = Pictures()
+    kept = ImageCache()
     np.testing.assert_array_equal(kept.picture(item).image, expected)
     (home / item.file).unlink()
     np.testing.assert_array_equal(kept.picture(item).image, expected)
@@ -124,7 +124,7 @@ def test_a_map_is_that_of_the_inspection_and_the_model_is_loaded_for_the_first_a
         loaded.append(1)
         return predictor
 
-    kept = Pictures()
+    kept = ImageCache()
     found = kept.start_map(first, info, limits, load)
     np.testing.assert_array_equal(found.values, predictor.predict(read_image(home / first.file)).anomaly_map)
     assert found.threshold == limits.pixel

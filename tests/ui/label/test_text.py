@@ -11,12 +11,12 @@ from skrd4ad.services.watching.watches import Arrival, Watch
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_queue import QueueCounts, QueueItem
 from skrd4ad.types import Verdict
-from skrd4ad.ui.label.conflict import mine_words, theirs_words
-from skrd4ad.ui.label.list import progress_words, rows_of, verdict_under
+from skrd4ad.ui.label.conflict import mine_text, theirs_text
+from skrd4ad.ui.label.list import progress_text, rows_of, verdict_under
 from skrd4ad.ui.label.session import PendingChange
-from skrd4ad.ui.label.watch import arrival_table, watch_words
+from skrd4ad.ui.label.watch import arrival_table, watch_text
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.theme import decision_words
+from skrd4ad.ui.theme import decision_text
 from tests.label_world import ALL
 
 MADE = datetime(2020, 5, 12, 8, 42, 7, tzinfo=UTC)
@@ -73,27 +73,27 @@ def test_progress_counts_all_that_somebody_decided_on() -> None:
     counts = QueueCounts(
         total=1200, labels={"none": 83, "good": 1000, "defect": 100, "unsure": 17}, masks=0, unscored=0
     )
-    assert progress_words(counts) == (1117, "1,117 of 1,200 decided, 83 left")
-    assert progress_words(QueueCounts(total=0, labels={}, masks=0, unscored=0)) == (0, "0 of 0 decided, 0 left")
+    assert progress_text(counts) == (1117, "1,117 of 1,200 decided, 83 left")
+    assert progress_text(QueueCounts(total=0, labels={}, masks=0, unscored=0)) == (0, "0 of 0 decided, 0 left")
 
 
 def test_decisions_in_words() -> None:
-    assert decision_words("defect", "scratch") == "defect (scratch)"
-    assert decision_words("none", None) == "open"
+    assert decision_text("defect", "scratch") == "defect (scratch)"
+    assert decision_text("none", None) == "open"
     assert plain("*a* [b](c) :red[d]") == r"\*a\* \[b\]\(c\) \:red\[d\]"
 
 
 def test_both_sides_of_a_conflict_in_words() -> None:
     dent = Revision(label="defect", defect_type="dent", mask_file="m", reviewer="Bob", made_at=MADE)
     theirs = replace(ITEM, latest=dent)
-    assert theirs_words(theirs, None).startswith("**Bob** changed this image at 12 May 08:42: defect ")
-    assert theirs_words(theirs, None).endswith(", with a drawing.")
+    assert theirs_text(theirs, None).startswith("**Bob** changed this image at 12 May 08:42: defect ")
+    assert theirs_text(theirs, None).endswith(", with a drawing.")
     error = ConflictError("late")
     mask = np.ones((30, 50), bool)
-    assert mine_words(PendingChange(error=error, mask=mask, label="good")) == (
+    assert mine_text(PendingChange(error=error, mask=mask, label="good")) == (
         "Not stored yet: your drawing, 1,500 pixels; your decision, good."
     )
-    assert mine_words(PendingChange(error=error, label="none", comment="a")) == "Not stored yet: your comment."
+    assert mine_text(PendingChange(error=error, label="none", comment="a")) == "Not stored yet: your comment."
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_how_a_watched_folder_stands(changes: dict[str, Any], words: str) -> Non
     known: dict[str, Any] = {"active": True, "alive": True, "note": None, "taken": 12, "noted": 1}
     known |= {"last_at": datetime.now(UTC)} | changes
     watch = Watch(id=1, folder=Path("/line 1"), model_folder=Path("/m"), **known)
-    assert watch_words(watch) == f"**/line 1**  \n{words}"
+    assert watch_text(watch) == f"**/line 1**  \n{words}"
 
 
 def test_the_table_of_what_came_says_why_there_is_no_verdict() -> None:

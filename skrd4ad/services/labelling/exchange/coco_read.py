@@ -83,10 +83,10 @@ class _Reader:
     def with_ids(self, values: Sequence[Any], what: str) -> Iterator[tuple[int | str, Values]]:
         """Entries by their ids; those without, and those whose id came before, are problems."""
         seen: set[int | str] = set()
-        for place, entry in enumerate(values, start=1):
+        for index, entry in enumerate(values, start=1):
             number = entry.get("id") if isinstance(entry, dict) else None
             if isinstance(number, bool) or not isinstance(number, int | str):
-                self.problems.append(Problem(f"{what} number {place}", "it has no id"))
+                self.problems.append(Problem(f"{what} number {index}", "it has no id"))
             elif number in seen:
                 self.problems.append(Problem(f"{what} {number}", "its id came before"))
             else:

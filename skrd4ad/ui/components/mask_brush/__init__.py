@@ -44,7 +44,7 @@ _component = st.components.v2.component(
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class BrushPicture:
     """An image as it is sent to the browser."""
 
     id: str
@@ -73,7 +73,7 @@ def mask_brush(
     threshold: float | None = None,
     colour: Colour = "defect",
     max_height: int = 640,
-    picture: Picture | None = None,
+    picture: BrushPicture | None = None,
     page_keys: bool = False,
     on_change: Callable[[str, BrushState], None] | None = None,
 ) -> BrushState | None:

@@ -9,7 +9,7 @@ import streamlit as st
 from skrd4ad.format import format_figure, format_number, format_rate
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.metadata import read_about
+from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
 from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
 from skrd4ad.services.improve.pixel_metrics import PixelState
@@ -208,7 +208,7 @@ def _changes(found: LabelComparison) -> None:
 
 def _decide(found: LabelComparison, *, in_use: str) -> None:
     new = found.new.info
-    if note := read_about(new.folder).note:
+    if note := read_metadata(new.folder).note:
         st.caption("  \n".join(f":material/history: {line}" for line in note.splitlines()))
     who = st.text_input(
         "Who decides",

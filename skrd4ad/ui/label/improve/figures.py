@@ -39,7 +39,7 @@ def show_figures(state: LoopState) -> None:
             help="Precision averaged over all recalls: how clean the list is when the highest scores come first.",
         )
         interval = _interval(state.info.digest, _key(state.labels.images), state)
-        st.caption(f"{found.n_good} good and {found.n_defect} defective images{_interval_words(interval)}")
+        st.caption(f"{found.n_good} good and {found.n_defect} defective images{_interval_text(interval)}")
     _unscored(state)
     show_pixels(pixel_worker().ask(state.info, state.labels.images, purpose="figures"))
 
@@ -110,7 +110,7 @@ def _interval(digest: str, key: int, _state: LoopState) -> Interval | None:  # n
     return auroc_interval(_state.labels.images)
 
 
-def _interval_words(interval: Interval | None) -> str:
+def _interval_text(interval: Interval | None) -> str:
     if interval is None:
         return "; too few for an interval."
     return f"; AUROC between {interval.low:.3f} and {interval.high:.3f} with other images chosen alike (95 %)."

@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.format import format_number, format_rate, plural
-from skrd4ad.services.calibration.calibrate import Choice, save
+from skrd4ad.services.calibration.calibrate import ThresholdChoice, save
 from skrd4ad.services.improve.agreement import Agreement
 from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normals, recalibration
 from skrd4ad.ui.frame import halves
@@ -41,7 +41,7 @@ def show_recalibration(state: LoopState) -> None:
         _consequences(state, found)
 
 
-def _pick_choice(state: LoopState) -> Choice:
+def _pick_choice(state: LoopState) -> ThresholdChoice:
     percent = st.number_input(
         "False rejects, % of good parts",
         min_value=0.01,
@@ -77,13 +77,13 @@ def _pick_choice(state: LoopState) -> Choice:
             key=f"loop-review-{lowest}",
             persist_state="session",
         )
-        return Choice(way="rate", rate=rate, review_rate=float(review) / 100)
+        return ThresholdChoice(way="rate", rate=rate, review_rate=float(review) / 100)
     if band == "escapes":
         escapes = st.number_input(
             "Escapes, % of labelled defects", 0.0, 99.0, 1.0, 0.5, key="loop-escapes", persist_state="session"
         )
-        return Choice(way="rate", rate=rate, review_escape_rate=float(escapes) / 100)
-    return Choice(way="rate", rate=rate)
+        return ThresholdChoice(way="rate", rate=rate, review_escape_rate=float(escapes) / 100)
+    return ThresholdChoice(way="rate", rate=rate)
 
 
 def _sign(state: LoopState, found: Recalibration) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import Seen, seen_by
+from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
@@ -26,7 +26,7 @@ class LoopState:
 
     info: ModelInfo
     book: LabelBook
-    seen: Seen
+    seen: SeenImages
     labels: Labels
 
 
@@ -47,7 +47,7 @@ def book_of(info: ModelInfo) -> LabelBook:
     return book
 
 
-def seen_of(info: ModelInfo) -> Seen:
+def seen_of(info: ModelInfo) -> SeenImages:
     """What a model has seen of images; looked up again after two minutes."""
     return _seen(str(info.folder), info.digest)
 
@@ -64,9 +64,9 @@ def reviewer() -> str:
 
 
 @st.cache_data(max_entries=16, ttl="2m", show_spinner="Looking up what the model has learnt from …")
-def _seen(folder: str, digest: str) -> Seen:  # noqa: ARG001 - a new digest is a new model
+def _seen(folder: str, digest: str) -> SeenImages:  # noqa: ARG001 - a new digest is a new model
     info = read_info(Path(folder))
     try:
-        return seen_by(info, class_of_model(info))
+        return seen_images_of(info, class_of_model(info))
     except DataError:  # not at hand: the sections say what follows from that
-        return seen_by(info, None)
+        return seen_images_of(info, None)

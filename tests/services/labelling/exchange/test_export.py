@@ -60,8 +60,8 @@ def test_good_images_stay_where_the_data_set_has_them_and_no_image_changes_sides
     before = {each.item.digest: each.split for each in plan_export(ALL, MVTEC).images}
     assert before[item("good 1.png").digest] == "train"
     assert before[item("good 2.png").digest] == "test"
-    for place in range(300, 400):
-        annotate.decide(put(f"more {place}.png", picture(place)), "good", reviewer="A")
+    for index in range(300, 400):
+        annotate.decide(put(f"more {index}.png", picture(index)), "good", reviewer="A")
     plan = plan_export(ALL, MVTEC)
     after = {each.item.digest: each.split for each in plan.images}
     assert {digest: after[digest] for digest in before} == before
@@ -72,8 +72,8 @@ def test_good_images_stay_where_the_data_set_has_them_and_no_image_changes_sides
 
 @pytest.mark.parametrize("count", range(2, 6))
 def test_of_a_few_good_images_both_sides_get_one(count: int) -> None:
-    for place in range(count):
-        annotate.decide(put(f"{place}.png", picture(place)), "good", reviewer="A")
+    for index in range(count):
+        annotate.decide(put(f"{index}.png", picture(index)), "good", reviewer="A")
     plan = plan_export(ALL, replace(MVTEC, test_share=0.01))
     assert (plan.count("good", "train"), plan.count("good", "test")) == (count - 1, 1)
 

@@ -74,8 +74,8 @@ def problems(plan: ImportPlan) -> str:
 
 @pytest.mark.parametrize("separator", [",", ";", "\t"])
 def test_a_table_by_hand_beside_its_images(data: Path, separator: str) -> None:
-    for place in range(3):
-        (data / f"{place}.png").write_bytes(picture(place))
+    for index in range(3):
+        (data / f"{index}.png").write_bytes(picture(index))
     (data / "m.png").write_bytes(mask_png(random_mask(1)))
     rows = [
         ("File", "LABEL", "defect_type", "mask", "comment", "reviewer", "made_at", "colour"),
@@ -402,8 +402,8 @@ def test_a_folder_that_is_too_large_or_leads_elsewhere_is_refused(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (data / "good").mkdir()
-    for place in range(4):
-        (data / f"{place}.png").write_bytes(b"x")
+    for index in range(4):
+        (data / f"{index}.png").write_bytes(b"x")
     monkeypatch.setattr(sources, "MAX_FILES", 3)
     with pytest.raises(DataError, match="over 3 files"):
         look(data)

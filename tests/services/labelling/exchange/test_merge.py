@@ -65,8 +65,8 @@ def export() -> bytes:
 
 
 def three() -> None:
-    for place, name in enumerate(("a.png", "b.png", "c.png")):
-        annotate.decide(put(name, picture(place)), "good", reviewer="Me", comment=f"first {name}")
+    for index, name in enumerate(("a.png", "b.png", "c.png")):
+        annotate.decide(put(name, picture(index)), "good", reviewer="Me", comment=f"first {name}")
 
 
 def labels() -> dict[str, str]:
@@ -227,8 +227,8 @@ def test_masks_are_compared_by_their_pixels_and_not_by_how_they_are_packed(tmp_p
 
 def test_nothing_is_stored_when_something_is_wrong_unless_it_is_to_be_left_out(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    for place in range(3):
-        (tmp_path / "in" / f"{place}.png").write_bytes(picture(place))
+    for index in range(3):
+        (tmp_path / "in" / f"{index}.png").write_bytes(picture(index))
     table = tmp_path / "in" / "labels.csv"
     table.write_text(
         "file,label,defect_type\n0.png,good,\n1.png,fine,\n2.png,good,dent\n3.png,good,\n", encoding="utf-8"
