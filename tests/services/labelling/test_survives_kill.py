@@ -5,8 +5,10 @@ import multiprocessing
 import random
 import signal
 import sqlite3
+import sys
 import time
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -47,6 +49,8 @@ def confirmed_by_one(home: Path, turn: int) -> list[Step]:
 
 def test_nothing_confirmed_is_lost_when_the_process_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKRD4AD_HOME", str(tmp_path))
+    # a page that ran before in this process has left itself as __main__, which the children would run again
+    monkeypatch.setitem(sys.modules, "__main__", ModuleType("__main__"))
     for i in range(5):
         put(f"{i}.png", picture(i))
     workspace_database().close()
