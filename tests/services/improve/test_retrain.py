@@ -105,7 +105,9 @@ def test_an_image_keeps_its_role_and_the_shares_are_kept() -> None:
 
 
 def seen_by_nothing() -> retrain.SeenImages:
-    return retrain.SeenImages(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
+    return retrain.SeenImages(
+        learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True
+    )
 
 
 def test_the_plan_counts_what_would_be_done(old: ModelInfo, disc: DatasetClass, labelled: list[str]) -> None:
