@@ -1,7 +1,7 @@
 """Tiny data sets, tiny trained models and their exports: made once a run and shared, or a copy for one test."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from skrd4ad.models.backbones import empty_network
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Sample
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
 Train = Callable[..., ModelInfo]
@@ -155,11 +155,13 @@ def weights_of() -> Callable[[ModelInfo], dict[str, Tensor]]:
 def converted_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
     """A runtime of this program converts the same model once a run; afterwards its files are copied."""
 
-    def convert(predictor: Predictor, settings: ExportSettings, *, out: Path, **options: Any) -> None:
+    def convert(
+        predictor: Predictor, settings: ExportSettings, *, out: Path, normals: Sequence[Sample] = (), **options: Any
+    ) -> None:
         def fill(root: Path) -> None:
-            convert_scoring(predictor, settings, out=root / "export", **options)
+            convert_scoring(predictor, settings, out=root / "export", normals=normals, **options)
 
-        kept = shared(f"runtime-{predictor.info.digest}-{settings.name}", fill)
+        kept = shared(f"runtime-{predictor.info.digest}-{settings.name}-{len(normals)}", fill)
         shutil.copytree(kept / "export", out)
 
     monkeypatch.setattr("skrd4ad.export.runtimes.convert_scoring", convert)
