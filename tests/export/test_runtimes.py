@@ -140,8 +140,8 @@ import socket, sys
 def refuse(*_):
     raise SystemExit("a connection was tried")
 socket.socket.connect = socket.getaddrinfo = refuse
-from skrd4ad.engine import toolkits
-for load in (toolkits.openvino, toolkits.nncf, toolkits.onnxruntime):
+from skrd4ad.export import optional_dependencies as kits
+for load in (kits.openvino, kits.nncf, kits.onnxruntime):
     load()
 assert sys.modules["openvino_telemetry"] is None
 print(type(sys.modules["openvino.tools.ovc"].telemetry).__module__)
