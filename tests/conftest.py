@@ -7,9 +7,9 @@ from pathlib import Path
 
 # before torch is imported: the workers of a parallel run share the cores
 os.environ["OMP_NUM_THREADS"] = "1"
-# the app would start a process for every model it shows; tests/services/test_runtimes.py tries that on purpose
+# the app would start a process for every model it shows; services/inspection/test_runtimes.py tries that on purpose
 os.environ["SKRD4AD_RUNTIME"] = "torch"
-# a job beside another worker's tests would get a tenth of a core; tests/services/test_jobs.py tries that on purpose
+# a job beside another worker's tests would get a tenth of a core; services/jobs/test_queue.py tries that
 os.environ["SKRD4AD_NICENESS"] = "0"
 # tests import OpenVINO before the package does, which would let every conversion report to its makers
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
@@ -25,7 +25,7 @@ pytest_plugins = ["tests.model_fixtures", "tests.evaluation_world"]
 
 torch.set_num_threads(1)
 Shared = Callable[[str, Callable[[Path], None]], Path]
-SLOW_LAST = ("services", "engine", "training", "inference", "export", "cli", "app", "e2e")
+SLOW_LAST = ("services", "model_folder", "training", "inference", "export", "cli", "app", "e2e")
 """Folders of tests in the order of their duration; all others come before them."""
 
 

@@ -32,7 +32,7 @@ from skrd4ad.types import WHOLE, Prediction, Region, Verdict
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
-"""Pixels of original images in a batch, and of those that wait for one; large photographs come in smaller batches."""
+"""Most pixels of original images in one batch; large photographs come in smaller batches."""
 DECODERS = min(4, os.cpu_count() or 1)
 STREAMS = 2
 """Threads that take batches: while one runs the network, the other scores what it gave."""

@@ -221,7 +221,7 @@ def thinned(
 ) -> NDArray[np.int64]:
     """Indices of at most ``most`` points of a curve, ascending; both ends and pinned points stay.
 
-    Round by round, points go that move the area less than their neighbours would, those that move it least first.
+    Round by round, points that change the area less than their neighbours would are removed, smallest change first.
 
     ``x``: (K,), not falling. ``y``: (K,). ``most`` is at least the number of ends and pinned points. With ``steps``
     each point is the right end of a step of its height; else points are joined by straight lines. ``pinned``: (K,).

@@ -48,7 +48,7 @@ class EscapeGroup:
     indices: tuple[int, ...]
     """Of all images of the group."""
     escaped: tuple[int, ...]
-    """Indices of those that are passed, highest score first."""
+    """Indices of the defects that would be passed as good, highest score first."""
     reviewed: tuple[int, ...]
     rejected: tuple[int, ...]
     rate: float
