@@ -26,6 +26,8 @@ from skrd4ad.storage.migrate import migrate
 
 BUSY_SECONDS = 10
 """How long a write waits for another one to end, and opening for a server's answer."""
+EMPTY_SECONDS = 1.0
+"""How long a new file may stay empty while another process makes its tables."""
 WRITE_LOCK = 0x534B5244
 """Number of PostgreSQL's advisory lock that a write block holds; each database has its own."""
 _HELP = "or unset SKRD4AD_DATABASE_URL to use a file in the workspace."
@@ -107,6 +109,8 @@ def open_database(url: str | None = None) -> Database:
         StorageError: the URL is wrong, or the database cannot be read, written, or is of a newer version.
     """
     target = _target(url or os.environ.get("SKRD4AD_DATABASE_URL"))
+    if target.get_backend_name() == "sqlite":
+        _refuse_empty_file(Path(target.database or ""))
     database = Database(_engine(target))
     try:
         database.migrate()
@@ -148,6 +152,18 @@ def _target(given: str | None) -> URL:
             "Give the form of sqlite:////folder/file.db."
         )
     return target
+
+
+def _refuse_empty_file(path: Path) -> None:
+    """An empty file is a lost database, which SQLite would fill as a new one; another process may be making it now."""
+    deadline = time.monotonic() + EMPTY_SECONDS
+    while path.is_file() and path.stat().st_size == 0:
+        if time.monotonic() > deadline:
+            raise StorageError(
+                f"The database {path} is empty (0 bytes): its content was lost. Put a copy back, or delete the file to "
+                "begin with an empty database; model folders stay as they are."
+            )
+        time.sleep(0.02)
 
 
 def _engine(target: URL) -> Engine:

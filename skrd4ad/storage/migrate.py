@@ -3,7 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def migrate(reader: Engine, writer: Engine) -> None:
         # asked again, now under the lock: another process may have done the work meanwhile
         if _is_current(connection):
             return
+        _keep_copy(connection)
         before = _broken_references(connection)
         command.upgrade(migration_config(connection), "head")
         if len(broken := _broken_references(connection)) > len(before):
@@ -55,6 +56,27 @@ def migrate(reader: Engine, writer: Engine) -> None:
                 f"{broken[-1][0]} would refer to rows that are gone. "
                 "It was left as it is. Keep a copy of it, and report this."
             )
+
+
+def _keep_copy(connection: Connection) -> None:
+    """On SQLite, a copy beside the database as the earlier version left it; servers have backups of their own."""
+    revisions = MigrationContext.configure(connection).get_current_heads()
+    if not (_is_sqlite(connection) and revisions):
+        return
+    database = Path(connection.engine.url.database or "")
+    copy = database.with_name(f"{database.name}.schema-{revisions[0]}")
+    part = copy.with_name(f"{copy.name}.part")
+    try:
+        with closing(sqlite3.connect(database)) as source, closing(sqlite3.connect(part)) as target:
+            source.backup(target)
+        part.replace(copy)
+    except (OSError, sqlite3.Error) as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise StorageError(
+            f"The database {database} must be brought up to date, and the copy {copy} that is made before cannot be "
+            f"written: {error}. Free some space on its disk. The database was left as it is."
+        ) from error
 
 
 def _broken_references(connection: Connection) -> Sequence[Row[Any]]:

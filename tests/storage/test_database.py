@@ -192,6 +192,16 @@ def test_a_file_that_is_no_database_is_named(home: Path) -> None:
         open_database()
 
 
+def test_an_empty_file_is_a_lost_database_not_a_new_one(home: Path) -> None:
+    path = home / "skrd4ad.db"
+    path.touch()
+    with pytest.raises(StorageError, match=r"skrd4ad\.db is empty \(0 bytes\).*Put a copy back, or delete the file"):
+        open_database()
+    assert path.stat().st_size == 0
+    path.unlink()
+    open_database().close()
+
+
 def test_a_database_with_overwritten_pages_is_reported_as_damaged(home: Path) -> None:
     database = open_database()
     with database.read() as session:

@@ -267,6 +267,37 @@ def test_a_migration_that_would_leave_rows_without_what_they_refer_to_is_taken_b
     engine.dispose()
 
 
+def test_the_database_is_copied_as_it_was_before_it_is_brought_up_to_date(sqlite_url: str, home: Path) -> None:
+    with old_database("0004") as connection:
+        for statements in STATEMENTS["0004"]:
+            insert(connection, statements)
+        before = counts(connection)
+    open_database().close()
+    engine = create_engine(f"sqlite:///{home / 'skrd4ad.db.schema-0004'}")
+    with engine.connect() as connection:
+        assert counts(connection) == before
+    engine.dispose()
+    assert not [*home.glob("*.part")]
+
+
+def test_a_new_database_is_not_copied(database: Database, home: Path) -> None:
+    assert not [*home.glob("*.schema-*")]
+
+
+def test_without_room_for_the_copy_the_database_stays_as_it_is(
+    sqlite_url: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with old_database("0004") as connection:
+        insert(connection, FIRST_TABLES)
+    (home / "skrd4ad.db.schema-0004.part").mkdir()  # the copy cannot be opened for writing
+    with pytest.raises(StorageError, match=r"the copy .*schema-0004 that is made before cannot be written"):
+        open_database()
+    engine = create_engine(sqlite_url)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT version_num FROM alembic_version")) == "0004"
+    engine.dispose()
+
+
 def test_the_newest_migration_equals_the_tables_of_the_code(database: Database) -> None:
     with database.engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True, "compare_server_default": True})
