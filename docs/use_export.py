@@ -29,7 +29,9 @@ for path in sys.argv[2:]:
     pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
     scores, maps = session.run(["score", "map"], {"images": np.repeat(pixels[None], batch, axis=0)})
     score, plane, verdict = float(scores[0]), maps[0], "no limits, so no verdict"
-    if limits:
+    if not np.isfinite(plane).all():
+        verdict = "cannot judge: the map holds values that are no numbers"
+    elif limits:
         review, reject, area = limits["review_threshold"], limits["image_threshold"], limits["min_area"]
         ng, doubtful = (x is not None and has_region(plane > x, area) for x in (reject, review))
         verdict = "NG" if ng else "REVIEW" if doubtful else "OK"

@@ -8,6 +8,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from skrd4ad.errors import CheckpointError, ImageError, SkrdError
+from skrd4ad.paths import open_regular
 
 KEPT_DIGESTS = 100_000
 
@@ -23,7 +24,7 @@ def content_digest(*parts: bytes | str) -> str:
 def file_digest(path: Path, *, error: type[SkrdError] = CheckpointError) -> str:
     """Of a file's bytes; ``error`` is raised where it cannot be read."""
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as cause:
         raise error(f"{path} cannot be read: {cause.strerror}.") from cause

@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 
 from skrd4ad.errors import DocumentError, SkrdError
+from skrd4ad.paths import read_regular
 
 T = TypeVar("T")
 
@@ -98,7 +99,7 @@ def read_values(path: Path) -> dict[str, Any]:
         DocumentError: the file is missing, unreadable or damaged.
     """
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise DocumentError(f"{path} cannot be read: {error}.") from error
     if not isinstance(values, dict):

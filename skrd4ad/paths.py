@@ -1,9 +1,20 @@
-"""Where things live: the workspace, the model folders, and the folders a user of the app may read."""
+"""Where things live: the workspace, the model folders, the folders a user of the app may read; opening files there."""
 
+import errno
 import os
+import stat
+from io import BufferedReader
 from pathlib import Path
 
 from skrd4ad.errors import DataError, StorageError
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_KINDS = (
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
 
 
 def workspace() -> Path:
@@ -54,3 +65,33 @@ def inside_data_roots(path: str | Path) -> Path:
         f"The folder {path} is outside the folders this app may read ({allowed}). "
         "Move the data there, or start the app with SKRD4AD_DATA_ROOTS naming its folder."
     )
+
+
+def open_regular(path: Path) -> BufferedReader:
+    """A file opened for reading; no named pipe or device, which may keep its reader for ever.
+
+    Raises:
+        OSError: it is not there, may not be read, or is no regular file; ``strerror`` says which.
+    """
+    _check(path, path.stat().st_mode)  # some devices act when they are opened
+    descriptor = os.open(path, _FLAGS)
+    try:
+        _check(path, os.fstat(descriptor).st_mode)  # another file may stand there by now
+        return os.fdopen(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def read_regular(path: Path) -> bytes:
+    """Content of a file; raises as :func:`open_regular`."""
+    with open_regular(path) as file:
+        return file.read()
+
+
+def _check(path: Path, mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    kind = next((name for is_kind, name in _KINDS if is_kind(mode)), None)
+    if kind is not None:
+        raise OSError(errno.EINVAL, f"it is {kind}, and only regular files are read", str(path))

@@ -1,5 +1,6 @@
 """What counts of an anomaly map: its pixels, its score and verdict, and its connected regions above a threshold."""
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -97,6 +98,8 @@ def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
 
 def verdict_of(score: float, *, review: float | None, reject: float) -> Verdict:
     """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK."""
+    if not math.isfinite(score) or math.isnan(reject) or (review is not None and math.isnan(review)):
+        raise DataError(f"The score is {score} and the limit {reject}: there is no verdict without two numbers.")
     if score > reject:
         return "NG"
     return "REVIEW" if review is not None and score > review else "OK"

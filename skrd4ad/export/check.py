@@ -1,5 +1,6 @@
 """Whether an export says the same as the model it was made from: both look at the same images."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -232,7 +233,12 @@ def _judged(
 
 def _verdicts(scores: NDArray[np.float64], limits: ExportLimits) -> NDArray[np.str_]:
     return np.array(
-        [verdict_of(score, review=limits.review_threshold, reject=limits.image_threshold) for score in scores.tolist()]
+        [
+            verdict_of(score, review=limits.review_threshold, reject=limits.image_threshold)
+            if math.isfinite(score)
+            else "none"
+            for score in scores.tolist()
+        ]
     )
 
 

@@ -37,6 +37,10 @@ DECODERS = min(4, os.cpu_count() or 1)
 STREAMS = 2
 """Threads that take batches: while one runs the network, the other scores what it gave."""
 
+NOT_FINITE = (
+    "the model's map holds values that are not finite (NaN or infinity), so there is no score. Restore the model from "
+    "a copy, or train it again."
+)
 Source = tuple[str, Path | bytes | ImageError]
 """Name of an image, and its file or bytes, or why it could not be had."""
 
@@ -278,6 +282,8 @@ def _in_tiles(predictor: Predictor, image: NDArray[np.uint8], reference: Referen
 
 def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, mask: ScoringMask) -> Inspection:
     """The inspection of a decoded image, with score and, where there are limits, verdict and regions."""
+    if not np.isfinite(prediction.anomaly_map).all():
+        return Inspection(name=decoded.name, content=decoded.content, error=f"{decoded.name}: {NOT_FINITE}")
     if prediction.view != WHOLE:
         mask = ScoringMask(min_area=mask.min_area)  # regions to ignore were drawn on one field of view
     scored = muted_map(prediction.anomaly_map, mask)

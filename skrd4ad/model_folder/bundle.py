@@ -6,6 +6,7 @@ they have a licence and a size of their own; the model names the digest of those
 
 import json
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,7 +25,7 @@ from skrd4ad.model_folder.bundle_archive import (
     unpack,
 )
 from skrd4ad.model_folder.calibration import this_moment
-from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.model_folder.folder import folder_name, read_student
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
 from skrd4ad.model_folder.metadata import ABOUT, read_metadata, write_about
 from skrd4ad.model_folder.resume_state import state_file
@@ -104,6 +105,7 @@ def import_bundle(
     *,
     out: Path,
     name: str | None = None,
+    validate: Callable[[Path], object] = lambda _: None,
     task: Task = QUIET,
 ) -> ImportedBundle:
     """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked.
@@ -114,6 +116,7 @@ def import_bundle(
         source: the file, or its bytes.
         out: folder of the model folders.
         name: of the file, for messages and for the record.
+        validate: called with the unpacked folder, and raises where a part is damaged that this layer does not know.
 
     Raises:
         CheckpointError: as :func:`read_bundle`, or a part was changed, or the folder cannot be written.
@@ -135,7 +138,10 @@ def import_bundle(
                 task.check()
                 with (temporary / part).open("wb") as file:
                     unpack(archive, part, manifest.parts[part], file, label)
-            _require_fitting(read_info(temporary), manifest, label)
+            info = read_info(temporary)
+            _require_fitting(info, manifest, label)
+            read_student(info)
+            validate(temporary)
             came = f"{Path(label).name}, {this_moment()}"
             write_about(temporary, replace(read_metadata(temporary), archived=False, imported=came))
     return ImportedBundle(read_info(target), existed=False)

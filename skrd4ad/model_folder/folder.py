@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig
@@ -33,9 +31,9 @@ from skrd4ad.model_folder.info import (
 )
 from skrd4ad.model_folder.resume_state import state_file
 from skrd4ad.models.normality import PREFIX, Normality
-from skrd4ad.models.skrd import SKRD4AD, build_student
+from skrd4ad.models.skrd import SKRD4AD, Student, build_student
 from skrd4ad.models.teachers import build_teacher
-from skrd4ad.models.tensor_files import write_tensors
+from skrd4ad.models.tensor_files import differences, read_tensors, write_tensors
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.task import QUIET, Task
 
@@ -151,18 +149,30 @@ def load_model(folder: Path, *, weights: Path | None = None, task: Task = QUIET)
             f"{folder} was trained with other weights of the teacher {info.model.net} (digest {info.teacher_digest}, "
             f"given {weights_digest(teacher)}); give the file it was trained with by --weights FILE."
         )
-    student = build_student(info.model)
+    student, normality = read_student(info)
+    model = SKRD4AD(teacher, student, normality).eval()
+    model.requires_grad_(False)
+    return model, info
+
+
+def read_student(info: ModelInfo) -> tuple[Student, Normality | None]:
+    """What training made of a model, without its teacher: the student, and what is usual on good images.
+
+    Raises:
+        CheckpointError: the weights are damaged, do not fit the settings, or are no finite numbers.
+    """
+    folder, student = info.folder, build_student(info.model)
+    of_student, of_normality = split_tensors(read_tensors(folder / WEIGHTS))
     try:
-        of_student, of_normality = split_tensors(load_file(folder / WEIGHTS))
+        if problems := differences(of_student, student.state_dict()):
+            raise RuntimeError("; ".join(problems))
         student.load_state_dict(of_student)
         normality = None if info.model.fusion == "sum" else Normality.from_tensors(of_normality)
         if normality is not None and (normality.floor is not None) != (info.model.fusion == "agreement"):
             raise RuntimeError(f"the fusion is {info.model.fusion!r} and the tensors are those of another")
-    except (OSError, SafetensorError, RuntimeError) as error:
+    except RuntimeError as error:
         raise CheckpointError(f"{folder / WEIGHTS} does not fit its {CONFIG}: {error}.") from error
-    model = SKRD4AD(teacher, student, normality).eval()
-    model.requires_grad_(False)
-    return model, info
+    return student, normality
 
 
 def split_tensors(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:

@@ -92,6 +92,8 @@ class Normality(nn.Module):
             raise RuntimeError(f"the patches of good images are damaged: {error}") from error
         if shapes != names:
             raise RuntimeError(f"the statistics of good images have the shapes {shapes}; expected {names}")
+        if wrong := [n for n, tensor in given.items() if tensor.is_floating_point() == (n == "source")]:
+            raise RuntimeError(f"the statistics of good images {wrong[0]} are of {given[wrong[0]].dtype}")
         return Normality(**given)
 
     @property

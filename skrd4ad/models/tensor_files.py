@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from skrd4ad.errors import CheckpointError, SkrdError
+from skrd4ad.paths import open_regular
 
 SUFFIXES = (".pth", ".pt", ".safetensors")
 COUNTER = "num_batches_tracked"
@@ -42,7 +43,41 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
         raise error(f"{path} is damaged or cut short ({type(cause).__name__}). Copy or download it again.") from cause
     if not isinstance(content, dict) or not content:
         raise error(f"{path} holds no state dict (a dictionary from names to tensors).")
+    for name, value in content.items():
+        check_finite({name: value} if isinstance(value, Tensor) else value, path, error=error)
     return content
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The tensors of a ``.safetensors`` file, on the CPU, all of them finite.
+
+    Raises:
+        CheckpointError: it cannot be read, is damaged, or a value is not finite.
+    """
+    try:
+        open_regular(path).close()
+        tensors: dict[str, Tensor] = load_file(path)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
+    except SafetensorError as error:
+        raise CheckpointError(f"{path} is damaged or cut short ({error}). Copy it again, or restore it.") from error
+    check_finite(tensors, path, error=CheckpointError)
+    return tensors
+
+
+def check_finite(tensors: object, what: object, *, error: type[SkrdError]) -> None:
+    """Refuse a mapping with a tensor that holds NaN or infinity, which would make scores that are no numbers."""
+    named = tensors.items() if isinstance(tensors, Mapping) else ()
+    bad = [
+        name
+        for name, tensor in named
+        if isinstance(tensor, Tensor) and tensor.is_floating_point() and not tensor.isfinite().all()
+    ]
+    if bad:
+        raise error(
+            f"{what} holds values that are not finite (NaN or infinity), in {len(bad)} of {len(named)} tensors, "
+            f"first in {bad[0]}. No verdict can come from them: restore the file, or train again."
+        )
 
 
 def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
@@ -52,6 +87,7 @@ def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapp
         CheckpointError: the place cannot be written.
     """
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    check_finite(plain, f"What is to be written to {target}", error=CheckpointError)
     try:
         # the library leaves files that only their owner may read; a new file has the system's default mode
         target.touch()
@@ -86,12 +122,18 @@ def differences(
         for name, like in needed.items()
         if name in given and given[name].shape != like.shape
     ]
+    found += [
+        f"{name} is of {given[name].dtype}, not floating point"
+        for name in needed
+        if name in given and not given[name].is_floating_point()
+    ]
     unknown = (name for name in given if name not in needed and not name.endswith(COUNTER))
     found += [f"{name} is not known" for name in unknown if not name.startswith(skipped)]
     return found[:3]
 
 
 def _read(path: Path) -> Any:
+    open_regular(path).close()
     if path.suffix.lower() == ".safetensors":
         return load_file(path)
     return torch.load(path, map_location="cpu", weights_only=True)

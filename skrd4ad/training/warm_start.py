@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from skrd4ad.config import ModelConfig, TrainConfig
@@ -14,6 +12,7 @@ from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.model_folder.folder import split_tensors
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info
+from skrd4ad.models.tensor_files import read_tensors
 from skrd4ad.types import Sample
 
 
@@ -104,10 +103,7 @@ def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) 
         )
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
-    try:
-        return ParentModel(info, split_tensors(load_file(folder / WEIGHTS))[0])
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} cannot be read: {error}.") from error
+    return ParentModel(info, split_tensors(read_tensors(folder / WEIGHTS))[0])
 
 
 def record_of_start(

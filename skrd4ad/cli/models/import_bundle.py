@@ -6,9 +6,7 @@ from pathlib import Path
 from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.model_folder.bundle import import_bundle
-from skrd4ad.paths import checkpoints
-from skrd4ad.services.history import record
+from skrd4ad.services.models.library import import_model_bundle
 
 
 def add_options(parser: Parser) -> None:
@@ -26,12 +24,10 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Import the bundle."""
     output = Output(as_json=arguments.json)
-    found = import_bundle(arguments.file, out=arguments.out or checkpoints())
+    found = import_model_bundle(arguments.file, out=arguments.out)
     info = found.info
     if found.existed:
         output.note("A model of the same content is there already; nothing was written.")
-    else:
-        record("imported", info, details={"file": str(arguments.file.absolute())})
     output.say(str(info.folder))
     output.document(
         {

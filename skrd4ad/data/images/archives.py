@@ -15,6 +15,7 @@ from typing import Literal
 
 from skrd4ad.data.images.read import is_hidden, is_image
 from skrd4ad.errors import DataError, ImageError
+from skrd4ad.paths import open_regular
 
 MAX_FILES = 20_000
 """Entries of all kinds; a ZIP file with more is refused."""
@@ -38,7 +39,10 @@ def open_zip(source: Path | bytes, label: str, *, kind: str, remedy: str) -> zip
         DataError: it cannot be opened, or is none.
     """
     try:
-        return zipfile.ZipFile(io.BytesIO(source) if isinstance(source, bytes) else source)
+        if isinstance(source, bytes):
+            return zipfile.ZipFile(io.BytesIO(source))
+        open_regular(source).close()
+        return zipfile.ZipFile(source)
     except OSError as error:
         raise DataError(f"{label} cannot be opened: {error.strerror or error}.") from error
     except _DAMAGED as error:

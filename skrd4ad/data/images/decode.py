@@ -26,6 +26,7 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2, TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from skrd4ad.errors import ImageError
+from skrd4ad.paths import open_regular
 
 MAX_PIXELS = 100_000_000
 """Larger images are refused from their header alone: a small file may claim to unpack to any size."""
@@ -129,7 +130,7 @@ def read_pixels(source: Path | bytes, name: str) -> Pixels:
 @contextmanager
 def _stream(source: Path | bytes, name: str) -> Iterator[BinaryIO]:
     try:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source.open("rb")
+        stream = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source)
     except OSError as error:
         raise refusal(name, f"the file cannot be opened ({error.strerror or error})") from error
     with stream:

@@ -8,7 +8,7 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.paths import workspace
+from skrd4ad.paths import read_regular, workspace
 from skrd4ad.storage import predictions
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import save_class_image
@@ -49,7 +49,7 @@ def send_to_review(info: ModelInfo, requests: Iterable[ReviewRequest]) -> int:
     added = 0
     for request in requests:
         try:
-            content = request.source if isinstance(request.source, bytes) else request.source.read_bytes()
+            content = request.source if isinstance(request.source, bytes) else read_regular(request.source)
         except OSError as error:
             raise ImageError(
                 f"{request.source!s} cannot be read any more: {error.strerror}. Choose the images again."

@@ -13,6 +13,7 @@ from typing import Any
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import CheckpointError, StorageError
 from skrd4ad.export.write import EXPORTS
+from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
 from skrd4ad.model_folder.card import model_card
 from skrd4ad.model_folder.folder import find_models, read_info
@@ -232,15 +233,20 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
     return file.name, content
 
 
-def import_uploaded_bundle(name: str, content: bytes) -> ImportedBundle:
-    """A model folder from an uploaded bundle, or the one that is there already with the same content.
+def import_model_bundle(source: Path | bytes, *, name: str | None = None, out: Path | None = None) -> ImportedBundle:
+    """A model folder from a bundle, or the one that is there already with the same content.
+
+    Args:
+        source: the file, or its bytes.
+        name: of the file; needed with bytes.
+        out: folder of the model folders; None for the usual one.
 
     Raises:
         CheckpointError: the bundle is damaged or was changed, or the folder cannot be written; the part is named.
     """
-    found = import_bundle(content, out=checkpoints(), name=name)
+    found = import_bundle(source, out=out or checkpoints(), name=name, validate=read_reference)
     if not found.existed:
-        record("imported", found.info, details={"file": name})
+        record("imported", found.info, details={"file": name or str(Path(str(source)).absolute())})
     return found
 
 

@@ -5,6 +5,7 @@ taken once it has stayed as it is for a while; one that was moved there in one g
 not. What was seen is in the database, so whoever watches next goes on where this process ended.
 """
 
+import errno
 import logging
 import os
 import threading
@@ -18,7 +19,7 @@ from skrd4ad.data.images.read import is_hidden, is_image, natural_key
 from skrd4ad.errors import DataError, SkrdError, StorageError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.paths import inside_data_roots
+from skrd4ad.paths import inside_data_roots, read_regular
 from skrd4ad.services.jobs.process import is_alive, this_process
 from skrd4ad.services.labelling.add_images import add_files
 from skrd4ad.services.labelling.score_queue import score_images, up_to_date
@@ -296,10 +297,12 @@ def _take_file(info: ModelInfo, file: FoundFile) -> SeenFile | None:
     """Put a file into the queue, or say why it cannot be; None when it is gone or changes still."""
     try:
         inside_data_roots(file.path)
-        content = file.path.read_bytes()
+        content = read_regular(file.path)
         state = file.path.stat()
-    except OSError:
-        return None
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            return None
+        return SeenFile(name=file.name, state=file.state, note=f"{file.name}: {error.strerror}.")
     except DataError:
         note = f"{file.name}: a link that leads outside the folders this app may read. Put the image itself there."
         return SeenFile(name=file.name, state=file.state, note=note)

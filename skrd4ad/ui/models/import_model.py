@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
-from skrd4ad.services.models.library import import_uploaded_bundle, import_uploaded_checkpoint
+from skrd4ad.services.models.library import import_model_bundle, import_uploaded_checkpoint
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
@@ -47,7 +47,7 @@ def _bundle() -> None:
     )
     if st.button("Import the bundle", type="primary", icon=":material/upload:", key="models-import-bundle"):
         with st.spinner("Checking every part …"):
-            found = import_uploaded_bundle(file.name, content)
+            found = import_model_bundle(content, name=file.name)
         title = plain(found.info.title)
         _done(
             found.info.folder,

@@ -21,7 +21,7 @@ from skrd4ad.services.models.library import (
     bundle_of,
     card_of,
     delete_model,
-    import_uploaded_bundle,
+    import_model_bundle,
     import_uploaded_checkpoint,
     jobs_using,
     list_library,
@@ -211,15 +211,15 @@ def test_a_bundle_goes_to_another_library(model: Model, tmp_path: Path, monkeypa
     first = model("first")
     name, content = bundle_of(first)
     assert name == "parts-machined_disc-first.skrd4ad.zip"
-    assert import_uploaded_bundle(name, content).existed
+    assert import_model_bundle(content, name=name).existed
     assert recorded() == [("exported", "first", {"format": "bundle", "file": name})]
     monkeypatch.setenv("SKRD4AD_CHECKPOINTS", str(tmp_path / "other"))
-    found = import_uploaded_bundle("my upload.zip", content)
+    found = import_model_bundle(content, name="my upload.zip")
     assert (found.existed, found.info.folder) == (False, tmp_path / "other" / "parts" / "machined_disc" / "first")
     assert recorded()[1:] == [("imported", "first", {"file": "my upload.zip"})]
     assert list_library(search="my upload")[0][0].about.imported.startswith("my upload.zip, ")
     with pytest.raises(CheckpointError, match=r"my upload\.zip"):
-        import_uploaded_bundle("my upload.zip", content[: len(content) // 2])
+        import_model_bundle(content[: len(content) // 2], name="my upload.zip")
     assert list((tmp_path / "home").glob("tmp*")) == []
 
 

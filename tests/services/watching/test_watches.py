@@ -206,19 +206,21 @@ def test_what_cannot_be_read_becomes_a_note_until_it_changes(info: ModelInfo, li
     (tmp_path / "secret.png").write_bytes(picture(4))
     (line / "link.png").symlink_to(tmp_path / "secret.png")
     (line / "nowhere.png").symlink_to(tmp_path / "nothing.png")
-    look_until(watcher, 3)
+    os.mkfifo(line / "pipe.png")
+    look_until(watcher, 4)
     look_in_vain(watcher)
     assert queue_of(info) == {}
     notes = {arrival.name: arrival.note or "" for arrival in arrivals_of(watch_id, info)}
-    assert set(notes) == {"cut.png", "text.png", "link.png"}
+    assert set(notes) == {"cut.png", "text.png", "link.png", "pipe.png"}
     assert "damaged" in notes["cut.png"]
     assert "leads outside" in notes["link.png"]
+    assert notes["pipe.png"] == "pipe.png: it is a named pipe, and only regular files are read."
     (watch,) = watches_of(info)
-    assert (watch.taken, watch.noted, watch.note) == (0, 3, None)
+    assert (watch.taken, watch.noted, watch.note) == (0, 4, None)
     (line / "cut.png").write_bytes(content)
     look_until(watcher, 1)
     (watch,) = watches_of(info)
-    assert (watch.taken, watch.noted) == (1, 2)
+    assert (watch.taken, watch.noted) == (1, 3)
 
 
 def test_a_name_that_is_no_text_does_not_matter(info: ModelInfo, line: Path) -> None:

@@ -17,7 +17,7 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.paths import workspace
+from skrd4ad.paths import read_regular, workspace
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
@@ -197,7 +197,7 @@ def _source(request: ImportRequest) -> Path | bytes:
     if request.name is None:
         return path
     try:
-        return path.read_bytes()
+        return read_regular(path)
     except OSError as error:
         raise DataError(f"{request.name} is not kept any more ({error.strerror}). Choose the file again.") from error
 

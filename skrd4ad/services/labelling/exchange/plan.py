@@ -10,6 +10,7 @@ from typing import cast
 from skrd4ad.data.images.read import is_image
 from skrd4ad.data.layouts.folders import MASK_ENDINGS
 from skrd4ad.errors import ConfigError
+from skrd4ad.paths import open_regular
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.labelling.exchange.coco import Segmentation
 from skrd4ad.services.labelling.exchange.records import FORMATS, ExportImage, Format
@@ -166,7 +167,7 @@ def _split_name(item: QueueItem) -> tuple[str, str]:
 
 def _suffix_by_content(path: Path) -> str:
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             start = stream.read(4)
     except OSError:
         start = b""

@@ -13,6 +13,7 @@ from skrd4ad.data.images.read import image_size, read_mask
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.paths import read_regular
 from skrd4ad.services.labelling.exchange import coco, csv_format, mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
 from skrd4ad.services.labelling.exchange.records import ExportImage, Problem
@@ -204,7 +205,7 @@ def _files_of(image: ExportImage, *, copied: bool, sized: bool) -> _Files:
 def _content_of(item: QueueItem) -> bytes:
     path = stored_path(item.file)
     try:
-        content = path.read_bytes()
+        content = read_regular(path)
     except OSError as error:
         raise ImageError(f"{path} cannot be read ({error.strerror}); put it back") from error
     if content_digest(content) != item.digest:
@@ -214,7 +215,7 @@ def _content_of(item: QueueItem) -> bytes:
 
 def _mask_content(file: str, shape: tuple[int, int] | None) -> bytes:
     try:
-        content = stored_path(file).read_bytes()
+        content = read_regular(stored_path(file))
     except OSError as error:
         raise ImageError(f"the mask {file} cannot be read ({error.strerror}); draw it again") from error
     width, height = image_size(content)
