@@ -1,7 +1,7 @@
 """Model folders: ``<dataset>/<class>/<run>/`` with weights, settings, thresholds, metrics and a card for people."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -29,7 +29,7 @@ from skrd4ad.model_folder.info import (
     read_history,
     read_info,
 )
-from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.model_folder.resume_state import is_unfinished, state_file
 from skrd4ad.models.normality import PREFIX, Normality
 from skrd4ad.models.skrd import SKRD4AD, Student, build_student
 from skrd4ad.models.teachers import build_teacher
@@ -39,7 +39,12 @@ from skrd4ad.task import QUIET, Task
 
 
 def save_model(
-    folder: Path, *, info: ModelInfo, student: dict[str, Tensor], normality: Normality | None = None
+    folder: Path,
+    *,
+    info: ModelInfo,
+    student: dict[str, Tensor],
+    normality: Normality | None = None,
+    more: Callable[[Path], object] = lambda _: None,
 ) -> ModelInfo:
     """Write a new model folder in one go.
 
@@ -48,6 +53,7 @@ def save_model(
         info: what the model is; its digest and folder are filled in.
         student: state dict of the student.
         normality: what is usual on good images; None for the published map.
+        more: writes further documents into the folder before it is there under its name.
 
     Raises:
         CheckpointError: the folder exists or cannot be written.
@@ -64,6 +70,7 @@ def save_model(
         if saved.metrics is not None:
             write_json(temporary / METRICS, saved.metrics)
         (temporary / CARD).write_text(model_card(saved), encoding="utf-8")
+        more(temporary)
     return saved
 
 
@@ -182,12 +189,13 @@ def split_tensors(tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[s
 
 
 def find_models(root: Path) -> Iterator[Path]:
-    """Model folders below a folder, by name; training states and temporary folders are passed over."""
+    """Model folders below a folder, by name; those whose training is not complete are passed over."""
     if not root.is_dir():
         return
     for config in sorted(root.glob(f"*/*/*/{CONFIG}")):
-        if not config.parent.name.startswith(".") and (config.parent / WEIGHTS).is_file():
-            yield config.parent
+        folder = config.parent
+        if not folder.name.startswith(".") and (folder / WEIGHTS).is_file() and not is_unfinished(folder):
+            yield folder
 
 
 def run_folder(out: Path, *, dataset: str, class_name: str, model: ModelConfig) -> Path:

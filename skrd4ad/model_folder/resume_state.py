@@ -22,6 +22,10 @@ SUFFIX = ".training.safetensors"
 """Stands beside the folder of the run, ``<run>.training.safetensors``, until the run is complete."""
 
 
+MARKER = ".unfinished"
+"""In a model folder whose training is not complete: its figures are still being measured. Nobody lists it."""
+
+
 @dataclass(kw_only=True)
 class TrainState:
     """What is known of a training besides its tensors."""
@@ -47,8 +51,26 @@ def unfinished_runs(parent: Path) -> list[Path]:
     """Runs below ``<out>/<dataset>/<class>/`` that were begun and not completed, newest first."""
     files = sorted(parent.glob(f"*{SUFFIX}"), reverse=True) if parent.is_dir() else []
     runs = [file.with_name(file.name.removesuffix(SUFFIX)) for file in files]
-    # a process may die after its model folder is there and before its state is gone
-    return [run for run in runs if not run.exists()]
+    # a process may die after its model folder is whole and before its state is gone
+    return [run for run in runs if not run.exists() or is_unfinished(run)]
+
+
+def is_unfinished(folder: Path) -> bool:
+    """Whether the training of a model folder is not complete."""
+    return (folder / MARKER).exists()
+
+
+def finish(folder: Path) -> None:
+    """Let a model folder be seen, and remove the state of its training.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    try:
+        (folder / MARKER).unlink(missing_ok=True)
+    except OSError as error:
+        raise CheckpointError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
+    remove_state(state_file(folder))
 
 
 def remove_state(path: Path) -> None:

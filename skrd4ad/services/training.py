@@ -12,6 +12,7 @@ from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.resume_state import finish
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of
@@ -85,6 +86,7 @@ def train_class(
     learnt_from, begun = (data, None) if start is None else start
     asked = _asked(request, job_id=job_id)
     info = None
+    measured = request.evaluate and bool(data.test)
     try:
         info = train(
             learnt_from,
@@ -95,11 +97,12 @@ def train_class(
             weights=_weights(request),
             resume=resume,
             start=begun,
+            complete=not measured,
             task=task.part(0, 0.8),
             device=device,
         )
-        if request.evaluate and data.test and not task.beside(partial(why_not_measured, info, data)):
-            info = _evaluate(data, request, info, background=background, task=task.part(0.8, 1))
+        if measured:
+            info = _measured(data, request, info, background=background, task=task.part(0.8, 1))
     except BaseException as error:
         cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
         reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
@@ -184,19 +187,29 @@ def why_not_measured(info: ModelInfo, data: DatasetClass) -> str:
     return unseen_test_images(info, data)[1] if data.test else ""
 
 
-def _evaluate(
+def _measured(
     data: DatasetClass, request: TrainingRequest, info: ModelInfo, *, background: Background | None, task: Task
 ) -> ModelInfo:
-    stored = evaluate_class(
-        info.folder,
-        data,
-        source=request.source or _source_of(request),
-        weights=_weights(request),
-        save_in_model=False,
-        background=background,
-        task=task,
-    )
-    return save_metrics(info.folder, stored.summary.document())
+    """The model with its figures, where there are images to measure it on.
+
+    The model is listed from here on, also without figures when its evaluation fails. Only a process that dies leaves
+    it unlisted, for a resumed training to measure.
+    """
+    try:
+        if task.beside(partial(why_not_measured, info, data)):
+            return info
+        stored = evaluate_class(
+            info.folder,
+            data,
+            source=request.source or _source_of(request),
+            weights=_weights(request),
+            save_in_model=False,
+            background=background,
+            task=task,
+        )
+        return save_metrics(info.folder, stored.summary.document())
+    finally:
+        finish(info.folder)
 
 
 def _asked(request: TrainingRequest, *, job_id: str | None) -> dict[str, Any]:

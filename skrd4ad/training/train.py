@@ -16,11 +16,13 @@ from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.reference import cached_embeddings, make_reference, measure, save_reference
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import run_folder, save_model
-from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, versions
+from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
 from skrd4ad.model_folder.resume_state import (
+    MARKER,
     TrainState,
+    finish,
+    is_unfinished,
     read_record,
-    remove_state,
     restore_state,
     state_file,
     unfinished_runs,
@@ -48,6 +50,7 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     start: WarmStart | None = None,
+    complete: bool = True,
     task: Task = QUIET,
     device: DeviceName = "auto",
 ) -> ModelInfo:
@@ -66,6 +69,8 @@ def train(
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
+        complete: whether the model is complete then. If not, it is listed nowhere before
+            :func:`skrd4ad.model_folder.resume_state.finish`, and a resumed training gives it as it is.
         task: its reports have a :class:`TrainProgress`, its points are the epochs.
         device: where it is trained; see :func:`skrd4ad.models.devices.training_type` for the precision.
 
@@ -123,6 +128,8 @@ def train(
     best: dict[str, Tensor] = {}
     if resume and (unfinished := _unfinished(run.parent, record)):
         run = unfinished
+        if is_unfinished(run):
+            return read_info(run)
         record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
 
     reading = _recorded(
@@ -203,9 +210,15 @@ def train(
         environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {where.type}"},
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
-    saved = save_model(run, info=info, student=student.state_dict(), normality=normality)
-    save_reference(saved.folder, reference)
-    remove_state(state_file(run))
+
+    def more(folder: Path) -> None:
+        save_reference(folder, reference)
+        if not complete:
+            (folder / MARKER).touch()
+
+    saved = save_model(run, info=info, student=student.state_dict(), normality=normality, more=more)
+    if complete:
+        finish(run)
     return saved
 
 

@@ -1,5 +1,8 @@
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,10 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, StorageError, TrainingCancelled
+from skrd4ad.files import write_json
+from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.folder import find_models, read_info
+from skrd4ad.model_folder.resume_state import unfinished_runs
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
 from skrd4ad.services.improve.retrain import RETRAINING
@@ -207,6 +213,39 @@ def test_a_resumed_training_trains_only_what_is_left(
     assert epochs == [2]
     assert [entry["epoch"] for entry in info.history] == [1, 2]
     assert [what for what, _, _ in recorded()] == ["trained", "training cancelled"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+import skrd4ad.services.training as training
+from skrd4ad import documents
+from skrd4ad.data.sources import open_dataset
+
+training.evaluate_class = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
+request = documents.decode(documents.read_values(Path(sys.argv[1])), training.TrainingRequest, what="request")
+training.train_class(open_dataset(Path(request.source))[0], request, out=Path(sys.argv[2]))
+"""
+
+
+def test_a_training_that_was_killed_in_its_evaluation_is_not_listed_and_goes_on_with_the_evaluation(
+    data: DatasetClass, request_: TrainingRequest, world: Path
+) -> None:
+    out = world / "models"
+    write_json(world / "request.json", request_)
+    killed = subprocess.run([sys.executable, "-c", KILLED, world / "request.json", out], timeout=LONG, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert list(find_models(out)) == []
+    (run,) = unfinished_runs(out / "parts" / "machined_disc")
+    assert read_reference(run) is not None and read_info(run).metrics is None
+    trained = file_digest(run / "model.safetensors")
+
+    info = train_class(
+        data, request_, out=out, resume=True, task=Task(point=lambda *_: pytest.fail("it is trained already"))
+    )
+    assert list(find_models(out)) == [info.folder] == [run]
+    assert info.metrics is not None and file_digest(run / "model.safetensors") == trained
+    assert unfinished_runs(run.parent) == [] and not [*run.parent.glob("*.training.safetensors")]
 
 
 def test_a_background_training_leaves_its_model_its_curve_and_its_figures(request_: TrainingRequest) -> None:

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, list_models
-from skrd4ad.services.training import TRAINING
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.task import QUIET, Task
@@ -145,7 +143,7 @@ def card_of(model: LibraryModel) -> str:
 def jobs_using(folder: Path) -> list[JobView]:
     """Jobs that wait or run and need a model folder, as far as their requests tell."""
     wanted = folder.resolve()
-    return [job for job in queue().active() if wanted in set(_paths_in(job.request)) or _has_made(job, wanted)]
+    return [job for job in queue().active() if wanted in set(_paths_in(job.request))]
 
 
 def watched_for(folder: Path) -> list[str]:
@@ -306,18 +304,6 @@ def _paths_in(value: Any) -> Iterator[Path]:
             yield from _paths_in(each)
     elif isinstance(value, str) and "/" in value:
         yield Path(value).resolve()
-
-
-def _has_made(job: JobView, folder: Path) -> bool:
-    """Whether a training has written this model folder and now evaluates it; its request cannot name the folder."""
-    if job.kind != TRAINING.name or job.started_at is None:
-        return False
-    try:
-        info = read_info(folder)
-        made = datetime.fromisoformat(info.created_at)
-        return info.class_name == job.request.get("class_name") and made >= job.started_at.replace(microsecond=0)
-    except (CheckpointError, ValueError, TypeError):  # damaged, or a moment that cannot be compared: not made here
-        return False
 
 
 @contextmanager

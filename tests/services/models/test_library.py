@@ -1,7 +1,6 @@
 import shutil
 import threading
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from skrd4ad.services.models.library import (
 )
 from skrd4ad.services.models.list import list_models
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.tables import utc_now
 from skrd4ad.storage.watched_folders import all_watches, begin_watch, stop_watch
 from tests.limits import LONG
 
@@ -124,29 +122,6 @@ def test_a_model_that_a_job_needs_is_not_deleted(model: Model) -> None:
     queue().wait(job, LONG)
     delete_model(first)
     assert not first.exists()
-
-
-def test_a_model_that_its_training_still_evaluates_is_not_deleted(model: Model) -> None:
-    first, second = model("first"), model("second")
-    created = read_info(first).created_at
-    config = (first / "config.json").read_text(encoding="utf-8")
-    later = (utc_now() + timedelta(minutes=1)).isoformat(timespec="seconds")
-    (first / "config.json").write_text(config.replace(created, later), encoding="utf-8")
-    going, running = threading.Event(), threading.Event()
-
-    def work(_: object) -> dict[str, bool]:
-        running.set()
-        return {"x": going.wait(LONG)}
-
-    request = {"source": "parts", "class_name": "machined_disc"}
-    job = queue().submit(kind="train", title="Training", request=request, work=work)
-    assert running.wait(LONG)
-    assert jobs_using(second) == []
-    with pytest.raises(CheckpointError, match="Training"):
-        delete_model(first)
-    going.set()
-    queue().wait(job, LONG)
-    assert jobs_using(first) == []
 
 
 def test_a_model_that_a_watched_folder_needs_is_not_deleted(model: Model, tmp_path: Path) -> None:
