@@ -31,11 +31,7 @@ def _require(*checks: tuple[bool, str]) -> None:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What a model is made of.
-
-    Raises:
-        ConfigError: naming every setting that is out of range.
-    """
+    """What a model is made of."""
 
     net: str = "efficientnet_lite0"
     res: int = 3
@@ -90,9 +86,6 @@ class ModelConfig:
 
         A teacher that has one width takes it, the published sum leaves no room for retrieval, and levels agree only
         with retrieval.
-
-        Raises:
-            ConfigError: the values do not fit together.
         """
         if values.get("net", self.net) not in LITE_NETS:
             values.setdefault("width", 1)
@@ -107,11 +100,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a student is trained.
-
-    Raises:
-        ConfigError: naming every setting that is out of range.
-    """
+    """How a student is trained."""
 
     epochs: int = 60
     most_steps: int | None = None

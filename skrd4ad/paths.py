@@ -7,11 +7,7 @@ from skrd4ad.errors import DataError, StorageError
 
 
 def workspace() -> Path:
-    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
+    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing."""
     home = Path(os.environ.get("SKRD4AD_HOME") or "workspace").expanduser().resolve()
     try:
         home.mkdir(parents=True, exist_ok=True)

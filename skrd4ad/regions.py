@@ -83,9 +83,7 @@ def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
     With a smallest region of one pixel this is the maximum. The score is above a threshold exactly when
     :func:`find_regions` finds a region above it that counts.
 
-    Args:
-        anomaly_map: (h, w), raw scores.
-        mask: which pixels count.
+    ``anomaly_map``: (h, w), raw scores.
     """
     muted = muted_map(anomaly_map, mask)
     if mask.min_area <= 1:

@@ -97,14 +97,8 @@ def overlay(
 ) -> NDArray[np.uint8]:
     """The image (H, W, 3) RGB with the heat of its map over it, a new array, for files and reports.
 
-    Args:
-        image: (H, W, 3) RGB.
-        anomaly_map: (h, w) raw scores of any size; resized to the image.
-        threshold: anchors the scale.
-        top: the score that saturates, usually the highest of the calibration.
-        opacity: 0 to 1, of heat at or above the threshold.
-        colour_map: one of :data:`COLOUR_MAPS`.
-        outlines: whether to draw the outlines of the regions above the threshold.
+    ``anomaly_map``: (h, w) raw scores of any size; resized to the image. ``top``: the score that saturates, usually the
+    highest of the calibration. ``opacity``: 0 to 1, of heat at or above the threshold.
     """
     _check_image(image)
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:

@@ -63,11 +63,7 @@ class Measured:
     """Processor and versions."""
 
     def fastest(self, *, exact: bool = False) -> RuntimeChoice:
-        """The fastest runtime that says the same as torch.
-
-        Args:
-            exact: of those that compute in fp32, for figures and limits.
-        """
+        """The fastest runtime that says the same as torch."""
         usable = [each for each in self.candidates if each.usable and not (exact and each.choice.precision != "fp32")]
         return min(usable, key=lambda each: each.milliseconds or 0.0).choice
 
@@ -92,11 +88,7 @@ class Measured:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "Measured":
-        """What was measured, from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format, or is damaged.
-        """
+        """What was measured, from its JSON form; ``what`` names it in messages."""
         found = documents.decode(values, _MeasuredFile, what=what, format=FORMAT, ignore=("fastest",))
         candidates = tuple(
             Candidate(
@@ -144,15 +136,7 @@ def measure(
     A runtime in another precision than fp32 may be chosen only when the model has limits and every verdict agrees.
     int8 is measured when it is asked for and used when it is named; it is never chosen by itself.
 
-    Args:
-        predictor: the model in torch.
-        images: what all look at; its labels, if known, only say how the AUROC changes.
-        precisions: to measure besides fp32.
-        normals: good images of training, for int8.
-
-    Raises:
-        CheckpointError: the workspace cannot be written.
-        ImageError: an image cannot be read.
+    ``images``: what all look at; its labels, if known, only say how the AUROC changes.
     """
     reference = Predictor(predictor.model, predictor.info)
     limits = _limits(predictor.info)

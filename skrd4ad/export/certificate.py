@@ -98,11 +98,7 @@ class Certificate:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "Certificate":
-        """Certificate from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format, or is damaged.
-        """
+        """Certificate from its JSON form; ``what`` names it in messages."""
         remedy = "Check the export again."
         found = documents.decode(values, Certificate, what=what, format=FORMAT, ignore=("passed",), remedy=remedy)
         if found.passed is not values.get("passed"):
@@ -126,11 +122,7 @@ def read_certificate(export: Export) -> Certificate | None:
 
 
 def write_certificate(export: Export, certificate: Certificate) -> None:
-    """Store a certificate beside its export, in place of the one before.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Store a certificate beside its export, in place of the one before."""
     write_json(export.folder / CERTIFICATE, certificate.to_plain())
 
 

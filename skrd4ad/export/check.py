@@ -44,13 +44,6 @@ def images_of(data: DatasetClass, *, most: int = MOST_IMAGES) -> CheckImages:
     """Images of a class to compare with: its test images, or its good training images where it has none.
 
     Nothing is fitted to them.
-
-    Args:
-        data: the class.
-        most: images at most; evenly spread over all there are.
-
-    Raises:
-        DataError: the class has no images.
     """
     samples, kind = (data.test, "test") if data.test else (data.train, "good training")
     if not samples:
@@ -61,11 +54,7 @@ def images_of(data: DatasetClass, *, most: int = MOST_IMAGES) -> CheckImages:
 
 
 def given_images(paths: Sequence[Path]) -> CheckImages:
-    """Images without labels to compare with.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Images without labels to compare with."""
     if not paths:
         raise DataError("There are no images to compare the export on; give some of parts like those it will see.")
     return CheckImages(
@@ -84,16 +73,7 @@ def check_export(
 ) -> Certificate:
     """Compare an export with its model, and store the certificate beside it.
 
-    Args:
-        export: from :func:`skrd4ad.export.write.export_model`.
-        predictor: the model it was made from.
-        images: what both look at.
-        max_flips: share of verdicts that may differ, in place of what the precision is allowed.
-        threads: for the export; None leaves it to the runtime.
-
-    Raises:
-        CheckpointError: the export is damaged or of another model, or the certificate cannot be written.
-        ImageError: an image cannot be read.
+    ``max_flips``: share of verdicts that may differ, in place of what the precision is allowed.
     """
     origin, limits = export.manifest.model, export.manifest.limits
     if (origin.get("digest"), origin.get("teacher_digest")) != (
@@ -139,15 +119,7 @@ def compare(
 ) -> Certificate:
     """Compare what two runtimes say of the same images.
 
-    Args:
-        reference: what is right.
-        other: what is compared with it.
-        images: what both look at.
-        limits: which verdicts the scores lead to; None for none.
-        tolerance: what may differ.
-
-    Raises:
-        ImageError: an image cannot be read.
+    ``limits``: which verdicts the scores lead to; None for none.
     """
     samples = images.samples
     expected, given = np.empty(len(samples)), np.empty(len(samples))

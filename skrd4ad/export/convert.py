@@ -46,15 +46,7 @@ def write_onnx(
 ) -> None:
     """Write a traced graph as one ``.onnx`` file.
 
-    Args:
-        program: from :func:`skrd4ad.export.graph.trace`.
-        target: file to write.
-        outputs: names of the outputs, in their order.
-        metadata: JSON to put into the file.
-        halve: store weights as 16-bit floats; they are computed with as 32-bit ones.
-
-    Raises:
-        ConfigError: onnx or onnxscript is not installed.
+    ``halve``: store weights as 16-bit floats; they are computed with as 32-bit ones.
     """
     onnx = optional_dependencies.onnx()
     with _ONE_AT_A_TIME:
@@ -81,18 +73,8 @@ def write_openvino(
 ) -> None:
     """Write a traced graph as OpenVINO IR: ``<target>.xml`` and the weights beside it.
 
-    Args:
-        program: from :func:`skrd4ad.export.graph.trace`.
-        target: file to write, ending with ``.xml``.
-        size: side S of the images.
-        batch: images in one call; None for any number.
-        outputs: names of the outputs, in their order.
-        metadata: JSON to put into the file.
-        halve: store weights as 16-bit floats.
-        normals: images of good parts, each read several times; when given, convolutions are quantised to int8 by them.
-
-    Raises:
-        ConfigError: openvino, or for int8 nncf, is not installed.
+    ``halve``: store weights as 16-bit floats. ``normals``: images of good parts, each read several times; when given,
+    convolutions are quantised to int8 by them.
     """
     openvino = optional_dependencies.openvino()
     with _ONE_AT_A_TIME, _root_logger_kept():

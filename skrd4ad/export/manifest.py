@@ -38,11 +38,7 @@ _MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What an export is to be.
-
-    Raises:
-        ConfigError: the format does not exist, or not in this precision, or the batch is out of range.
-    """
+    """What an export is to be."""
 
     format: Format = "onnx"
     precision: Precision = "fp32"

@@ -36,11 +36,7 @@ PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """A runtime, and what it computes in.
-
-    Raises:
-        ConfigError: there is no such runtime, or not in this precision.
-    """
+    """A runtime, and what it computes in."""
 
     runtime: RuntimeName
     precision: Precision = "fp32"
@@ -95,17 +91,6 @@ class ConvertedModel:
     def __init__(
         self, export: Export, *, precision: Precision = "fp32", threads: int | None = None, streams: int = 1
     ) -> None:
-        """Open a conversion.
-
-        Args:
-            export: from :func:`skrd4ad.export.write.convert_scoring`.
-            precision: to compute in.
-            threads: to compute with; None leaves it to the runtime.
-            streams: see :func:`skrd4ad.export.sessions.open_session`.
-
-        Raises:
-            CheckpointError: a file of it is missing or was changed.
-        """
         self._run = open_session(export, threads=threads, precision=precision, streams=streams)
 
     def __call__(self, images: Tensor) -> Maps:
@@ -119,16 +104,6 @@ class ExportedModel:
     """An export as its users run it, with the scores that its limits are compared with."""
 
     def __init__(self, export: Export, *, threads: int | None = None) -> None:
-        """Open an export.
-
-        Args:
-            export: from :func:`skrd4ad.export.write.export_model`.
-            threads: to compute with; None leaves it to the runtime.
-
-        Raises:
-            CheckpointError: a file of it is missing or was changed.
-            ConfigError: the runtime's Python package is not installed.
-        """
         self._run = open_session(export, threads=threads)
         self._min_area = export.manifest.min_area
         self.image_size = export.manifest.image_size
@@ -173,21 +148,9 @@ def load_runtime(
 
     The first call for a model converts it, which takes seconds, and keeps the conversion in the workspace.
 
-    Args:
-        folder: model folder.
-        choice: runtime and precision.
-        normals: good images of training, which the first call for int8 needs.
-        threads: to compute with; None leaves it to the runtime. Torch has one number of threads for the process, which
-            is not changed here.
-        streams: batches from so many threads are computed side by side; see
-            :func:`skrd4ad.export.sessions.open_session`.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        ConfigError: a Python package of the runtime is not installed, or int8 has no good images to be made from.
-        CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
-        StorageError: the workspace cannot be made.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    ``normals``: good images of training, which the first call for int8 needs. ``threads``: to compute with; None leaves
+    it to the runtime. Torch has one number of threads for the process, which is not changed here. ``streams``: batches
+    from so many threads are computed side by side; see :func:`skrd4ad.export.sessions.open_session`.
     """
     predictor = Predictor.load(folder, weights=weights, task=task)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)

@@ -59,18 +59,8 @@ def export_model(
     Pixels that the calibration ignores are 0 in the map inside the graph. A smallest region of more than one pixel
     cannot be computed inside; the manifest says so, and ``docs/use_export.py`` shows what to do.
 
-    Args:
-        predictor: the model.
-        settings: format, precision and batch.
-        out: folder to write, must not exist; None for a new one among the model's exports.
-        normals: good images of training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly
-            spread.
-
-    Raises:
-        ConfigError: int8 is asked for without normals, or a Python package it needs is not installed.
-        CheckpointError: the folder exists or cannot be written, the mask of ignored regions is missing, or the toolkit
-            cannot convert the model.
-        ImageError: one of the normals cannot be read.
+    ``out``: folder to write, must not exist; None for a new one among the model's exports. ``normals``: good images of
+    training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly spread.
     """
     quantised = settings.precision == "int8"
     chosen = _normals(normals) if quantised else []
@@ -105,16 +95,7 @@ def convert_scoring(
 ) -> Export:
     """Write all that a predictor computes of a model, for the runtimes of this program itself.
 
-    Args:
-        predictor: the model.
-        settings: format and precision.
-        out: folder to write, must not exist.
-        normals: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
-
-    Raises:
-        ConfigError: int8 is asked for without normals, or a Python package is not installed.
-        CheckpointError: the folder exists or cannot be written, or the toolkit cannot convert the model.
-        ImageError: one of the normals cannot be read.
+    ``normals``: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
     """
     size, quantised = predictor.image_size, settings.precision == "int8"
     chosen = _normals(normals) if quantised else []
@@ -132,11 +113,7 @@ def convert_scoring(
 
 
 def _normals(samples: Sequence[Sample]) -> list[Sample]:
-    """Good images for int8.
-
-    Raises:
-        ConfigError: there are none.
-    """
+    """Good images for int8."""
     if not samples:
         raise ConfigError(
             "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "

@@ -90,10 +90,7 @@ def evaluate_model(
     Maps and masks take 5 bytes a pixel, and the pool of the pixel metrics 4 more. What is above the budget of
     :mod:`skrd4ad.scratch` is in files, so that memory does not grow with the images.
 
-    Args:
-        predictor: the model.
-        data: a class with test images.
-        record: passes the inspections on, and may keep their predictions.
+    ``record``: passes the inspections on, and may keep their predictions.
     """
     samples, why_not = unseen_test_images(predictor.info, data, task)
     if not samples:
@@ -180,12 +177,7 @@ def score_samples(
 ) -> ScoredSamples:
     """Maps and scores of samples.
 
-    Args:
-        predictor: the model.
-        samples: in any order.
-        mask: which pixels count; None for all.
-        tiling: see :func:`skrd4ad.inference.predictions.wants_tiles`.
-        record: passes the inspections on, and may keep their predictions.
+    ``mask``: which pixels count; None for all. ``record``: passes the inspections on, and may keep their predictions.
     """
     size = predictor.image_size
     maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")

@@ -41,11 +41,8 @@ def refusal_of(
     """Why an image that the model sees as a whole cannot be judged, in one line such as "cannot judge: out of focus
     (sharpness 12, training images 80–210)"; None when it can.
 
-    Args:
-        image: (H, W, 3) RGB.
-        embedding: (C,), of :class:`skrd4ad.inference.predict.Maps`; None leaves out whether it shows the right part.
-        reference: of the model.
-        resized: the image at the model's size, when it is at hand.
+    ``image``: (H, W, 3) RGB. ``embedding``: (C,), of :class:`skrd4ad.inference.predict.Maps`; None leaves out whether
+    it shows the right part. ``resized``: the image at the model's size, when it is at hand.
     """
     figures = image_statistics(image, size=reference.image_size, resized=resized)
     sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
@@ -67,10 +64,7 @@ def refusal_of_tiles(
     Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part, so
     that medians over the tiles count.
 
-    Args:
-        tiles: each (S, S, 3) RGB at the model's size; at least one.
-        embeddings: (N, C), of the same or other tiles.
-        reference: of the model.
+    ``tiles``: each (S, S, 3) RGB at the model's size; at least one. ``embeddings``: (N, C), of the same or other tiles.
     """
     each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
     usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})

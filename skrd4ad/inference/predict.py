@@ -69,11 +69,7 @@ class Predictor:
     def __init__(self, model: SKRD4AD, info: ModelInfo, *, look: Look | None = None, runtime: str = "torch") -> None:
         """Make a predictor.
 
-        Args:
-            model: teacher and student in torch, for all that looks inside.
-            info: what is known of the model.
-            look: what computes maps and scores; None for the model itself.
-            runtime: what computes, in words.
+        ``look``: what computes maps and scores; None for the model itself.
         """
         self.model = model.eval()
         self.info = info
@@ -82,16 +78,7 @@ class Predictor:
 
     @staticmethod
     def load(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> "Predictor":
-        """Predictor of a model folder.
-
-        Args:
-            folder: model folder.
-            weights: weights file of the teacher to use instead of the usual places.
-
-        Raises:
-            CheckpointError: this is no model folder, or it is damaged.
-            WeightsError: the teacher's weights cannot be found, fetched or trusted.
-        """
+        """Predictor of a model folder."""
         return Predictor(*load_model(folder, weights=weights, task=task))
 
     def with_info(self, info: ModelInfo) -> "Predictor":

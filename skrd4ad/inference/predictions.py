@@ -110,9 +110,7 @@ class Inspection:
 def limits_of(info: ModelInfo, threshold: float | None = None) -> Limits | None:
     """The limits of a model; None when it has no calibration and no threshold is given.
 
-    Args:
-        info: the model.
-        threshold: NG above this score, in place of the calibration's thresholds; then nothing is for review.
+    ``threshold``: NG above this score, in place of the calibration's thresholds; then nothing is for review.
     """
     calibration = info.calibration
     if threshold is None:
@@ -154,15 +152,11 @@ def predict_images(
     Regions are found on the map at the model's size, where they agree with the score, and their area, box and
     centroid are scaled to the image.
 
-    Args:
-        predictor: the model.
-        sources: the images.
-        limits: for verdicts and regions; None for scores alone.
-        mask: which pixels count in the scores; None for that of the limits, or all pixels where there are none.
-        tiling: whether large images are seen in tiles at the scale of the training images: by the rule of
-            :func:`wants_tiles` (auto), always (on) or never (off). Each tile is one more chance of a false reject.
-        batch: images that go through the network together, at most.
-        task: checked before each result is given and, from other threads, between tiles.
+    ``limits``: for verdicts and regions; None for scores alone. ``mask``: which pixels count in the scores; None for
+    that of the limits, or all pixels where there are none. ``tiling``: whether large images are seen in tiles at the
+    scale of the training images: by the rule of :func:`wants_tiles` (auto), always (on) or never (off). Each tile is
+    one more chance of a false reject. ``task``: checked before each result is given and, from other threads, between
+    tiles.
     """
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
@@ -194,12 +188,7 @@ def predict_batch(
 ) -> list[Prediction]:
     """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
 
-    Args:
-        predictor: the model.
-        images: of any sizes.
-        reference: of the model; without it no image is refused, and none is tiled unless asked for.
-        tiling: see :func:`wants_tiles`.
-        task: checked between batches of tiles.
+    ``reference``: of the model; without it no image is refused, and none is tiled unless asked for.
     """
     in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
     whole = [image for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
@@ -233,11 +222,7 @@ def wants_tiles(
     So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels is not:
     its tiles would show an enlarged piece of what the model knows as a whole.
 
-    Args:
-        predictor: the model.
-        image: (H, W, 3) RGB.
-        reference: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
-        tiling: auto, on or off.
+    ``reference``: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
     """
     if tiling != "auto" or reference is None:
         return tiling == "on"

@@ -118,15 +118,7 @@ def make_reference(
 ) -> Reference:
     """Reference from the figures of good images.
 
-    Args:
-        statistics: of n images.
-        embeddings: (n, C), as :func:`pooled` gives them.
-        image_size: side at which the statistics were measured.
-        refusal_rate: share of good images that may be refused.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no images, or not as many embeddings.
+    ``embeddings``: (n, C), as :func:`pooled` gives them.
     """
     if not 0 < refusal_rate < 1:
         raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
@@ -184,10 +176,7 @@ def upper_limit(values: NDArray[np.floating], share: float) -> float:
 def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
     """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`.
 
-    Args:
-        name: of the figure.
-        values: (n,), of good images.
-        share: of good images that may lie outside, at each side that the figure has.
+    ``values``: (n,), of good images. ``share``: of good images that may lie outside, at each side that the figure has.
     """
     tolerance = FIGURES[name]
     if name in _RATIOS:
@@ -231,11 +220,7 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
 
 
 def measure(samples: Sequence[Sample], *, image_size: int, task: Task = QUIET) -> list[ImageStatistics]:
-    """Statistics of the images of samples, in their order.
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
+    """Statistics of the images of samples, in their order."""
     found: list[ImageStatistics] = []
     with decoding_pool() as pool:
         for each in pool.map(lambda sample: image_statistics(read_image(sample.path), size=image_size), samples):
@@ -245,21 +230,13 @@ def measure(samples: Sequence[Sample], *, image_size: int, task: Task = QUIET) -
 
 
 def save_reference(folder: Path, reference: Reference) -> None:
-    """Write ``reference.json`` into a model folder.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Write ``reference.json`` into a model folder."""
     rounded = replace(reference, embedding=tuple(round(value, 6) for value in reference.embedding))
     write_json(folder / REFERENCE, rounded, format=FORMAT)
 
 
 def read_reference(folder: Path) -> Reference | None:
-    """The reference of a model folder; None where there is none (imported and older models).
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
+    """The reference of a model folder; None where there is none (imported and older models)."""
     path = folder / REFERENCE
     if not path.is_file():
         return None

@@ -87,12 +87,8 @@ def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference:
 def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
     """Places of tiles that cover an image.
 
-    Args:
-        width: of the image.
-        height: of the image.
-        size: side S of a tile in pixels of the map, a multiple of 4.
-        tile_pixels: width and height in pixels of the image that a tile covers.
-        overlap: share of a tile that it has in common with the next, at least.
+    ``size``: side S of a tile in pixels of the map, a multiple of 4. ``tile_pixels``: width and height in pixels of the
+    image that a tile covers. ``overlap``: share of a tile that it has in common with the next, at least.
     """
     if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
         raise ConfigError(
@@ -125,11 +121,8 @@ def predict_tiled(
     and one batch of tiles. Every tile is one more chance of a false reject: what a calibration promises, it promises
     for one field of view.
 
-    Args:
-        predictor: the model.
-        image: (H, W, 3) RGB; sides shorter than a tile are mirrored.
-        tile_pixels: width and height in pixels of the image that a tile covers.
-        overlap: share of a tile that it has in common with the next, at least.
+    ``image``: (H, W, 3) RGB; sides shorter than a tile are mirrored. ``tile_pixels``: width and height in pixels of the
+    image that a tile covers.
     """
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)

@@ -91,17 +91,8 @@ def consequences(
 ) -> Consequences:
     """Verdicts counted, and scaled to 1000 parts.
 
-    Args:
-        good_scores: (n,) image scores of good parts, at least one.
-        defect_scores: (m,) image scores of defective parts; None or empty when no defect is known.
-        review: a part is for review above this; None for no review.
-        reject: a part is NG above this.
-        defect_rate: share of defective parts among all parts, 0 to 1.
-        costs: a review without a cost is free.
-
-    Raises:
-        ConfigError: a threshold is not finite, review is above reject, or the rate is not 0 to 1.
-        DataError: there is no good image, or a score is not finite.
+    ``good_scores``: (n,) image scores of good parts, at least one. ``defect_scores``: (m,) image scores of defective
+    parts; None or empty when no defect is known. ``costs``: a review without a cost is free.
     """
     require_rate(defect_rate)
     lower = reject if review is None else review

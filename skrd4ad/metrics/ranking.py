@@ -120,11 +120,7 @@ class Ranking:
 
 
 def rank(labels: ArrayLike, scores: ArrayLike) -> Ranking:
-    """Sort the scores of images. ``labels``: (N,), 0 good and 1 defect. ``scores``: (N,), finite.
-
-    Raises:
-        DataError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
-    """
+    """Sort the scores of images. ``labels``: (N,), 0 good and 1 defect. ``scores``: (N,), finite."""
     values, truth = finite_scores(scores), np.asarray(labels)
     if truth.shape != values.shape:
         raise DataError(f"There are labels of shape {truth.shape} for {values.size} scores; give one label a score.")
@@ -163,11 +159,7 @@ def threshold_between(lower: np.floating | None, upper: np.floating) -> float:
 
 
 def finite_scores(scores: ArrayLike) -> NDArray[np.floating]:
-    """``scores`` as an (N,) array of float32 (kept as it is) or float64.
-
-    Raises:
-        DataError: it has another shape, or a score is not finite.
-    """
+    """``scores`` as an (N,) array of float32 (kept as it is) or float64."""
     values = np.asarray(scores)
     if values.ndim != 1:
         raise DataError(f"The scores have shape {values.shape}; allowed: (N,), one score an image.")

@@ -34,10 +34,6 @@ def conformal_threshold(scores: ArrayLike, *, false_reject_rate: float) -> Confo
 
     ``scores``: (n,) image scores of good images that were kept from training. Their maximum is used when n is too
     small for the rate. The guarantee supposes that new good parts come from the same process as the held-out ones.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no scores, or one is not finite.
     """
     if not 0 < false_reject_rate < 1:
         raise ConfigError(f"The false-reject rate is {false_reject_rate!r}; allowed: above 0, below 1 (0.01 is 1 %).")

@@ -92,11 +92,7 @@ class CalibrationHistory:
         return self.versions[-1].version + 1
 
     def of_version(self, version: int) -> Calibration:
-        """The calibration with a number.
-
-        Raises:
-            CheckpointError: there is none.
-        """
+        """The calibration with a number."""
         for each in self.versions:
             if each.version == version:
                 return each
@@ -109,11 +105,7 @@ class CalibrationHistory:
         return CalibrationHistory(numbered.version, (*self.versions, numbered))
 
     def using(self, version: int) -> "CalibrationHistory":
-        """The history with another current version.
-
-        Raises:
-            CheckpointError: there is no such version.
-        """
+        """The history with another current version."""
         return CalibrationHistory(self.of_version(version).version, self.versions)
 
     def to_plain(self) -> dict[str, Any]:
@@ -122,11 +114,7 @@ class CalibrationHistory:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "CalibrationHistory":
-        """History from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format or is damaged.
-        """
+        """History from its JSON form; ``what`` names it in messages."""
         remedy = "Calibrate the model again: remove its calibration.json, then run `skrd4ad calibrate`."
         found = documents.decode(values, _HistoryFile, what=what, format=FORMAT, remedy=remedy)
         problems = [problem for each in found.versions for problem in _problems(each)]
@@ -158,15 +146,7 @@ def calibrate(
 ) -> Calibration:
     """First version of a calibration: one threshold for a target false-reject rate.
 
-    Args:
-        scores: image scores of good images that the model has not learnt from.
-        false_reject_rate: share of good parts that may be rejected.
-        data: in words, which images these are.
-        who: who answers for it.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no scores, or one is not finite.
+    ``scores``: image scores of good images that the model has not learnt from.
     """
     found = conformal_threshold(scores, false_reject_rate=false_reject_rate)
     return Calibration(

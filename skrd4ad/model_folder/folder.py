@@ -45,14 +45,8 @@ def save_model(
 ) -> ModelInfo:
     """Write a new model folder in one go.
 
-    Args:
-        folder: must not exist.
-        info: what the model is; its digest and folder are filled in.
-        student: state dict of the student.
-        normality: what is usual on good images; None for the published map.
-
-    Raises:
-        CheckpointError: the folder exists or cannot be written.
+    ``info``: what the model is; its digest and folder are filled in. ``normality``: what is usual on good images; None
+    for the published map.
     """
     with new_folder(folder) as temporary:
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
@@ -70,11 +64,7 @@ def save_model(
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> ModelInfo:
-    """Store what an evaluation found in a model folder, and bring its card up to date.
-
-    Raises:
-        CheckpointError: this is no model folder, or it cannot be written.
-    """
+    """Store what an evaluation found in a model folder, and bring its card up to date."""
     with locked(folder):
         info = replace(read_info(folder), metrics=metrics)
         write_json(folder / METRICS, metrics)
@@ -87,15 +77,9 @@ def save_calibration(
 ) -> ModelInfo:
     """Add a calibration to the history of a model folder and make it the current one; its card is brought up to date.
 
-    Args:
-        folder: model folder.
-        calibration: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
-            replaced by the name of ``ignore_mask``.
-        ignore_mask: (H, W) of any size, true where the map is ignored; None keeps what the calibration names.
-
-    Raises:
-        CheckpointError: this is no model folder, the mask it names is not there, its smallest region is larger than
-            the map, or the folder cannot be written.
+    ``calibration``: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
+    replaced by the name of ``ignore_mask``. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None
+    keeps what the calibration names.
     """
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
@@ -119,11 +103,7 @@ def save_calibration(
 
 
 def use_version(folder: Path, version: int) -> ModelInfo:
-    """Make an earlier calibration of a model folder the current one again; its history stays as it is.
-
-    Raises:
-        CheckpointError: this is no model folder, there is no such version, or the folder cannot be written.
-    """
+    """Make an earlier calibration of a model folder the current one again; its history stays as it is."""
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
         if history is None:
@@ -132,16 +112,7 @@ def use_version(folder: Path, version: int) -> ModelInfo:
 
 
 def load_model(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> tuple[SKRD4AD, ModelInfo]:
-    """A trained model in evaluation mode, and what is known of it.
-
-    Args:
-        folder: model folder.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        CheckpointError: this is no model folder, or its weights are damaged or belong to another teacher.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-    """
+    """A trained model in evaluation mode, and what is known of it."""
     info = read_info(folder)
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")

@@ -111,11 +111,7 @@ class ModelInfo:
 
 
 def read_history(folder: Path) -> CalibrationHistory | None:
-    """All calibrations of a model folder; None when there is none.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
+    """All calibrations of a model folder; None when there is none."""
     path = folder / CALIBRATION
     return CalibrationHistory.from_plain(documents.read_values(path), str(path)) if path.is_file() else None
 

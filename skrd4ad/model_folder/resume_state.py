@@ -69,11 +69,7 @@ def save_state(
 ) -> None:
     """Replace a training state in one go.
 
-    Args:
-        best: state dict of the epoch selected so far; empty when the last epoch is kept.
-
-    Raises:
-        CheckpointError: it cannot be written.
+    ``best``: state dict of the epoch selected so far; empty when the last epoch is kept.
     """
     tensors = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
@@ -84,22 +80,14 @@ def save_state(
 
 
 def read_record(path: Path) -> TrainState:
-    """The record of a training state, without its tensors.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """The record of a training state, without its tensors."""
     return _read(path, tensors=False)[0]
 
 
 def restore_state(
     path: Path, *, student: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[TrainState, dict[str, Tensor]]:
-    """Put student and optimizer back to where they were; returns the record and the best epoch's state dict.
-
-    Raises:
-        CheckpointError: it cannot be read, or it is the state of another network.
-    """
+    """Put student and optimizer back to where they were; returns the record and the best epoch's state dict."""
     record, tensors = _read(path, tensors=True)
     parts: dict[str, dict[str, Tensor]] = {"student": {}, "best": {}, "adam": {}}
     moments: dict[int, dict[str, Tensor]] = {}

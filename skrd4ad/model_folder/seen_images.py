@@ -31,12 +31,7 @@ class SeenImages:
 def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
     """What a model has seen of images.
 
-    Args:
-        info: the model.
-        data: the class it was trained on, when it is at hand.
-
-    Raises:
-        ImageError: an image of the class cannot be read.
+    ``data``: the class it was trained on, when it is at hand.
     """
     train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
     if "learnt" in info.data:
@@ -55,9 +50,6 @@ def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
 def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
     """Contents of the images learnt from, and the held-out images; when the data has changed since, all training
     images count as learnt from, and none as held out.
-
-    Raises:
-        ImageError: an image of the class cannot be read.
     """
     if "learnt" in info.data:
         held_out_before = set(info.data.get("held_out", ()))
@@ -95,9 +87,6 @@ def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIE
 
     Only a model that went on from another one can have learnt from test images of its data set: a person may have
     labelled some of them good. All others lose nothing.
-
-    Raises:
-        ImageError: an image cannot be read.
     """
     seen = recorded_images(info)
     if not seen:

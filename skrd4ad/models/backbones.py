@@ -98,11 +98,7 @@ _BEHIND_LITE = ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc")
 
 
 def teacher_spec(net: str) -> TeacherSpec:
-    """Spec of a teacher by its ``--net`` name.
-
-    Raises:
-        ConfigError: no teacher has this name.
-    """
+    """Spec of a teacher by its ``--net`` name."""
     try:
         return _SPECS[net]
     except KeyError:
@@ -119,9 +115,6 @@ def empty_network(net: str) -> nn.Module:
 
     It has names and shapes but no values: load a state dict with ``assign=True``. What lies behind the coarsest
     level (a ResNet's stage 4, pooling, classifier) is not in it. The global random state is left alone.
-
-    Raises:
-        ConfigError: no teacher has this name.
     """
     unused = unused_modules(net)
     with torch.device("meta"):

@@ -46,11 +46,7 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
 
 
 def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a ``.safetensors`` file.
-
-    Raises:
-        CheckpointError: the place cannot be written.
-    """
+    """Write a ``.safetensors`` file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     try:
         # the library leaves files that only their owner may read; a new file has the system's default mode

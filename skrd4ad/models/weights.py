@@ -40,10 +40,6 @@ def load_weights(net: str, *, file: Path | None = None, task: Task = QUIET) -> d
     torch's cache of downloads; the internet (then kept in that cache).
 
     ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. Returns the state dict of ``empty_network(net)``.
-
-    Raises:
-        ConfigError: no teacher has this name.
-        WeightsError: nothing worked, or the file found is no weights file of this teacher.
     """
     spec = teacher_spec(net)
     try:

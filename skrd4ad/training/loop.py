@@ -81,13 +81,7 @@ class Loop:
         self._waited = 0.0
 
     def run(self, state: Path) -> None:
-        """Train the epochs that are missing; the state is stored in ``state`` after each.
-
-        Raises:
-            TrainingError: the loss is no longer a finite number.
-            CheckpointError: the state cannot be written.
-            DataError: the epoch is chosen on the test set, and that cannot be read.
-        """
+        """Train the epochs that are missing; the state is stored in ``state`` after each."""
         begun, before = time.monotonic(), self.record.seconds
         for epoch in range(self.record.epoch + 1, self.config.epochs + 1):
             loss = self._epoch(epoch, begun)
@@ -200,11 +194,7 @@ class Loop:
 
 
 def require_both_classes(data: DatasetClass) -> None:
-    """See that the epoch can be chosen on the test set of a class.
-
-    Raises:
-        DataError: good or defective test images are missing.
-    """
+    """See that the epoch can be chosen on the test set of a class."""
     defects = sum(sample.label for sample in data.test)
     if defects in (0, len(data.test)):
         raise DataError(

@@ -42,11 +42,7 @@ def fit_normality(
 
     The same seed gives the same patches.
 
-    Args:
-        student: trained; is put into evaluation mode.
-        learning: features of the training images.
-        model: its ``fusion`` and ``retrieval``.
-        seed: of the draws.
+    ``student``: trained; is put into evaluation mode.
     """
     if model.fusion == "sum":
         return None
@@ -116,8 +112,7 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, t
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
 
-    Returns:
-        (min(N, count),) int64.
+    Returns (min(N, count),) int64.
     """
     directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
     low = points @ directions if points.shape[1] > _PROJECTED else points

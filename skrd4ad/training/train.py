@@ -56,27 +56,11 @@ def train(
     The state is stored after every epoch. The same seed, data and settings give the same weights, also when the
     training was stopped and resumed in between (on one kind of machine, with the same number of threads).
 
-    Args:
-        data: the class; only ``train`` good images are learnt from.
-        model: what the model is made of.
-        config: how it is trained.
-        out: folder of the model folders; the new one is ``<out>/<dataset>/<class>/<run>``.
-        source: what was given as the data, for the record: a path, ``elpv`` or ``synthetic``.
-        weights: weights file of the teacher to use instead of the usual places.
-        resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
-        start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
-            ``data``; None begins anew.
-        task: its reports have a :class:`TrainProgress`, its points are the epochs.
-        device: where it is trained; see :func:`skrd4ad.models.devices.training_type` for the precision.
-
-    Raises:
-        ConfigError: the trained student is of another design, or the device is not there.
-        DataError: there are too few good images, or one cannot be read, or the epoch is to be chosen on a test set
-            that lacks good or defective images.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-        CheckpointError: the model folder or the training state cannot be written or read.
-        TrainingError: the loss is no longer a finite number, or the features fit nowhere.
-        TrainingCancelled: the task ended it.
+    ``data``: the class; only ``train`` good images are learnt from. ``source``: what was given as the data, for the
+    record: a path, ``elpv`` or ``synthetic``. ``resume``: go on with the newest unfinished training of the same class,
+    data and settings, if there is one. ``start``: a trained student to go on from, and the images it may learn from and
+    hold out now, in place of those of ``data``; None begins anew. ``task``: its reports have a :class:`TrainProgress`,
+    its points are the epochs.
     """
     if config.selection == "test":
         require_both_classes(data)
@@ -212,11 +196,7 @@ def train(
 def _without_copies(
     learn: tuple[Sample, ...], held_out: tuple[Sample, ...], contents: Mapping[Path, str]
 ) -> tuple[Sample, ...]:
-    """Images to learn from that are no copies of held-out ones: the thresholds rest on images never seen.
-
-    Raises:
-        DataError: fewer than two are left.
-    """
+    """Images to learn from that are no copies of held-out ones: the thresholds rest on images never seen."""
     unseen = {contents[sample.path] for sample in held_out}
     left = tuple(sample for sample in learn if contents[sample.path] not in unseen)
     if len(left) < 2:

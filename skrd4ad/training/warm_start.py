@@ -40,11 +40,7 @@ class WarmStart:
         return f"{note.rstrip().rstrip('.')}. {self.note}"
 
     def split(self, config: TrainConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-        """Images to learn from and to hold out.
-
-        Raises:
-            DataError: there are fewer than two to learn from, or none to choose the epoch by.
-        """
+        """Images to learn from and to hold out."""
         if len(self.learn) < 2:
             raise DataError(
                 f"There are {len(self.learn)} good images to learn from; going on from {self.folder.name} needs at "
@@ -67,11 +63,7 @@ class ParentModel:
     weights: dict[str, Tensor]
 
     def restore(self, student: nn.Module) -> None:
-        """Give its weights to an untrained student.
-
-        Raises:
-            CheckpointError: they do not fit.
-        """
+        """Give its weights to an untrained student."""
         try:
             student.load_state_dict(self.weights)
         except RuntimeError as error:
@@ -79,17 +71,7 @@ class ParentModel:
 
 
 def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) -> ParentModel:
-    """The trained student of a model folder, for a new one of the same design.
-
-    Args:
-        folder: model folder.
-        model: what the new model is made of.
-        teacher_digest: of the teacher that the new model has.
-
-    Raises:
-        CheckpointError: this is no model folder, it is damaged, or it had a teacher with other weights.
-        ConfigError: it is made otherwise than the new model.
-    """
+    """The trained student of a model folder, for a new one of the same design."""
     info = read_info(folder)
     if info.model != model:
         raise ConfigError(
@@ -113,14 +95,7 @@ def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) 
 def record_of_start(
     start: WarmStart, parent: ParentModel, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
 ) -> dict[str, Any]:
-    """What the new model records of its start: its parent, and each image that the two learnt from or held out.
-
-    Args:
-        start: where the training went on from.
-        parent: as :func:`read_parent` gave it.
-        learnt: images that the new student learnt from.
-        contents: SHA-256 of the file of each image.
-    """
+    """What the new model records of its start: its parent, and each image that the two learnt from or held out."""
     held_out = {contents[sample.path] for sample in start.held_out}
     return {
         "started_from": {"run": start.folder.name, "digest": parent.info.digest},
