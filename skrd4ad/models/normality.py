@@ -94,11 +94,6 @@ class Normality(nn.Module):
             raise RuntimeError(f"the statistics of good images have the shapes {shapes}; expected {names}")
         return Normality(**given)
 
-    @property
-    def has_patches(self) -> bool:
-        """Whether there is a memory bank."""
-        return self.patches is not None
-
     def forward(self, features: list[Tensor], distances: list[Tensor]) -> list[Tensor]:
         """Weighted z-scores of each level, shaped as the distances; with a memory bank one more, (B, 1, H_2, W_2).
 

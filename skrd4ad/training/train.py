@@ -13,7 +13,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
-from skrd4ad.inference.reference import cached_embeddings, make_reference, measure, save_reference
+from skrd4ad.inference.reference import save_reference
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import run_folder, save_model
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, versions
@@ -34,6 +34,7 @@ from skrd4ad.task import QUIET, Task
 from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
 from skrd4ad.training.progress import TrainProgress
+from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
 
