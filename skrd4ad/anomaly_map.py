@@ -35,10 +35,8 @@ def level_maps(
     features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None
 ) -> Tensor:
     """The maps whose sum, blurred, is the anomaly map: (B, L, S, S) float32, bilinear with aligned corners.
-
     ``features`` and ``restored``: (B, C_l, H_l, W_l) each, finest first. ``size`` is S. Without ``normality`` the maps
-    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank.
-    """
+    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank."""
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
     levels = torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
@@ -46,12 +44,9 @@ def level_maps(
 
 
 def anomaly_map(levels: Tensor, *, normality: Normality | None = None) -> Tensor:
-    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw.
-
-    The blur is Gaussian with sigma 4, cut at 4 sigma. Beyond the border the published map is mirrored (SciPy's
-    ``gaussian_filter``). With a memory bank it is 0 there, the mean of good parts: a mirror would count what lies at
-    the border twice.
-    """
+    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw. The blur is Gaussian with sigma 4, cut at
+    4 sigma. Beyond the border the published map is mirrored (SciPy's ``gaussian_filter``). With a memory bank it is 0
+    there, the mean of good parts: a mirror would count what lies at the border twice."""
     summed = levels.float().sum(dim=1)
     mirrored = normality is None or normality.patches is None
     # int: while a model is traced for export, sides are tensors

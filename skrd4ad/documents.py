@@ -99,9 +99,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def to_plain(value: object, *, infinite: Literal["refuse", "null"] = "refuse") -> Any:
     """Deep copy that JSON can hold: dataclasses and mappings become dicts, tuples and arrays lists, paths texts.
-
-    ``infinite``: what becomes of a number that is not finite.
-    """
+    ``infinite``: what becomes of a number that is not finite."""
     return _plain(value, "", infinite)
 
 

@@ -108,11 +108,8 @@ def require_writable(folder: Path) -> None:
 
 
 def write_json(target: Path, value: object, *, format: int | None = None, indent: int | None = 2) -> None:
-    """Replace a JSON file in one go.
-
-    ``format``: number of the document's format, kept under ``format``; None for documents without one. ``indent``:
-    spaces a level; None for a file that nobody reads.
-    """
+    """Replace a JSON file in one go. ``format``: number of the document's format, kept under ``format``; None for
+    documents without one. ``indent``: spaces a level; None for a file that nobody reads."""
     values = ({} if format is None else {"format": format}) | to_plain(value)
     text = json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
     with new_file(target) as temporary:

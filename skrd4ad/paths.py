@@ -25,10 +25,8 @@ def checkpoints() -> Path:
 
 
 def data_roots() -> list[Path]:
-    """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``).
-
-    The default is the workspace and the user's home folder. The command line reads any path its user may read.
-    """
+    """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``). The default is the
+    workspace and the user's home folder. The command line reads any path its user may read."""
     given = os.environ.get("SKRD4AD_DATA_ROOTS")
     if given is None:
         return [workspace(), Path.home().resolve()]

@@ -21,10 +21,8 @@ class ScoringMask:
 
 
 def region_mask(anomaly_map: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
-    """(H, W) bool: pixels of a map (H, W) strictly above a threshold, as a part is rejected strictly above its limit.
-
-    A NaN is above nothing. The comparison is in double precision, so a limit is not rounded to the map's type.
-    """
+    """(H, W) bool: pixels of a map (H, W) strictly above a threshold, as a part is rejected strictly above its limit. A
+    NaN is above nothing. The comparison is in double precision, so a limit is not rounded to the map's type."""
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
         raise DataError(f"The anomaly map has the shape {anomaly_map.shape}; allowed: (H, W), at least one pixel.")
     return np.asarray(anomaly_map > np.float64(threshold))
@@ -51,10 +49,8 @@ def find_regions(anomaly_map: NDArray[np.floating], threshold: float, *, min_are
 
 
 def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:
-    """A mask drawn on an image at the size of its map: (height, width).
-
-    A map pixel is ignored as soon as a part of it is, so that nothing of an ignored region is left at its border.
-    """
+    """A mask drawn on an image at the size of its map: (height, width). A map pixel is ignored as soon as a part of it
+    is, so that nothing of an ignored region is left at its border."""
     counts = cv2.integral(mask.astype(np.uint8))
     # first pixel of the mask, and the one after the last, that each row and column of the map touches
     (top, bottom), (left, right) = (
@@ -74,11 +70,9 @@ def muted_map(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> NDArray[np
 
 
 def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
-    """Highest level at which some 8-connected region of the muted map (h, w) has at least ``min_area`` pixels.
-
-    With a smallest region of one pixel this is the maximum. The score is above a threshold exactly when
-    :func:`find_regions` finds a region above it that counts.
-    """
+    """Highest level at which some 8-connected region of the muted map (h, w) has at least ``min_area`` pixels. With a
+    smallest region of one pixel this is the maximum. The score is above a threshold exactly when :func:`find_regions`
+    finds a region above it that counts."""
     muted = muted_map(anomaly_map, mask)
     if mask.min_area <= 1:
         return float(muted.max())

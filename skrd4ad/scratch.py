@@ -44,9 +44,7 @@ def scratch_array(shape: Sequence[int], dtype: DTypeLike, *, what: str) -> NDArr
 
 def in_files(sizes: Sequence[int], *, what: str) -> list[NDArray[np.uint8]]:
     """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns.
-
-    ``sizes``: bytes of each; an empty one is in memory.
-    """
+    ``sizes``: bytes of each; an empty one is in memory."""
     needed = sum(sizes)
     try:
         place = workspace() / "cache"

@@ -25,7 +25,6 @@ class Tolerance:
     score: float
     """Largest difference of a score, as a share of the scale; beyond it the conversion is broken."""
     auroc: float
-    """What the AUROC may lose."""
 
 
 TOLERANCES: dict[Precision, Tolerance] = {
@@ -42,7 +41,6 @@ class Certificate:
 
     images: Count
     data: str
-    """In words: which images."""
     good: Count
     """Images labelled good; 0 together with ``defective`` where no labels are known."""
     defective: Count
@@ -70,7 +68,6 @@ class Certificate:
     export_digest: str = ""
     """SHA-256 of the export's manifest, and so of all its files."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Processor, and the versions that computed."""
     made_at: str = field(default_factory=this_moment)
 
     @property

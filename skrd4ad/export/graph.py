@@ -54,10 +54,7 @@ class VerdictGraph(nn.Module):
     ignored: Tensor | None
 
     def __init__(self, scoring: ScoringGraph, *, ignored: NDArray[np.bool_] | None = None) -> None:
-        """Make the graph.
-
-        ``ignored``: (S, S), true where the map is ignored; None when nothing is.
-        """
+        """Make the graph. ``ignored``: (S, S), true where the map is ignored; None when nothing is."""
         super().__init__()
         self.scoring = scoring
         self.register_buffer("ignored", None if ignored is None else torch.from_numpy(ignored))
@@ -76,10 +73,7 @@ class VerdictGraph(nn.Module):
 
 
 def trace(graph: VerdictGraph | ScoringGraph, *, size: int, batch: int | None) -> torch.export.ExportedProgram:
-    """The operations of a graph.
-
-    ``batch``: images in one call; None for any number from 1 to ``MOST_IMAGES``.
-    """
+    """The operations of a graph. ``batch``: images in one call; None for any number from 1 to ``MOST_IMAGES``."""
     # one image would be taken for a constant
     images = torch.zeros((batch or 2, size, size, 3), dtype=torch.uint8)
     shapes = None if batch is not None else ({0: torch.export.Dim("batch", min=1, max=MOST_IMAGES)},)

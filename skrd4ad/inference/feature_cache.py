@@ -18,15 +18,12 @@ WHAT = "The teacher's features of the training images"
 
 
 class FeatureCache:
-    """Features of N images: a list over levels, each (N, h, w, C), in memory or in memory-mapped files.
-
-    Use it as a context manager, so that memory and disk are free again afterwards.
-    """
+    """Features of N images: a list over levels, each (N, h, w, C), in memory or in memory-mapped files. Use it as a
+    context manager, so that memory and disk are free again afterwards."""
 
     def __init__(self, levels: list[Tensor], *, mapped: bool) -> None:
         self._levels = levels
         self.mapped = mapped
-        """Whether the features are in memory-mapped files."""
 
     def __len__(self) -> int:
         return len(self._levels[0])

@@ -67,7 +67,6 @@ class Inspection:
     """What a model says of one image, or why it cannot say anything."""
 
     name: str
-    """Path or file name that was given."""
     content: str | None = None
     """SHA-256 of the file; None when it could not be read."""
     image: NDArray[np.uint8] | None = None
@@ -107,10 +106,8 @@ class Inspection:
 
 
 def limits_of(info: ModelInfo, threshold: float | None = None) -> Limits | None:
-    """The limits of a model's calibration; None when it has none and no threshold is given.
-
-    ``threshold``: NG above this score, in place of the calibration's thresholds; then nothing is for review.
-    """
+    """The limits of a model's calibration; None when it has none and no threshold is given. ``threshold``: NG above
+    this score, in place of the calibration's thresholds; then nothing is for review."""
     calibration, mask = info.calibration, scoring_mask_of(info)
     if threshold is None:
         if calibration is None:
@@ -180,9 +177,7 @@ def predict_batch(
     task: Task = QUIET,
 ) -> list[Prediction]:
     """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
-
-    ``reference``: of the model; without it no image is refused, and none is tiled unless asked for.
-    """
+    ``reference``: of the model; without it no image is refused, and none is tiled unless asked for."""
     in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
     size = predictor.image_size
     resized = [resize_image(image, size) for image, tiled in zip(images, in_tiles, strict=True) if not tiled]

@@ -74,7 +74,6 @@ class ImageStatistics:
     shadows: float
     """Grey level below which a tenth of the pixels lie, 0..255."""
     brightness: float
-    """Median grey level."""
     lights: float
     """Grey level above which a tenth of the pixels lie."""
     dark: float
@@ -82,7 +81,6 @@ class ImageStatistics:
     bright: float
     """Share of pixels that are white, 0..1."""
     contrast: float
-    """Standard deviation of the grey levels."""
     sharpness: float
     """Strength of the edges at a fine scale in percent of that at twice the scale. Blur takes the fine scale first,
     whatever the contrast and however many edges there are."""
@@ -133,7 +131,6 @@ class Reference:
     width: Positive
     """Median width in pixels of the training images' files."""
     height: Positive
-    """Median height."""
     bands: dict[str, Band]
     """By the names of :class:`ImageStatistics`, and ``aspect``, ``shorter_side`` and ``distance``."""
     embedding: tuple[float, ...]

@@ -85,11 +85,9 @@ def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference:
 
 
 def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
-    """Tiles that cover an image.
-
-    ``size``: side S of a tile in pixels of the map, a multiple of 4. ``tile_pixels``: width and height in pixels of the
-    image that a tile covers. ``overlap``: share of a tile that it has in common with the next, at least.
-    """
+    """Tiles that cover an image. ``size``: side S of a tile in pixels of the map, a multiple of 4. ``tile_pixels``:
+    width and height in pixels of the image that a tile covers. ``overlap``: share of a tile that it has in common with
+    the next, at least."""
     if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
         raise ConfigError(
             f"The overlap is {overlap!r} and a tile covers {tile_pixels[0]} x {tile_pixels[1]} pixels; allowed: an "
@@ -115,12 +113,9 @@ def predict_tiled(
     overlap: float = OVERLAP,
     task: Task = QUIET,
 ) -> TiledPrediction:
-    """Prediction for a large image from overlapping tiles.
-
-    ``image``: (H, W, 3) RGB; sides shorter than a tile are mirrored. ``tile_pixels``: width and height in pixels of the
-    image that a tile covers. Every tile is one more chance of a false reject: what a calibration promises, it promises
-    for one field of view.
-    """
+    """Prediction for a large image from overlapping tiles. ``image``: (H, W, 3) RGB; sides shorter than a tile are
+    mirrored. ``tile_pixels``: width and height in pixels of the image that a tile covers. Every tile is one more chance
+    of a false reject: what a calibration promises, it promises for one field of view."""
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
     scaled = _at_scale(image, grid)
@@ -137,10 +132,8 @@ def predict_tiled(
 
 
 def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
-    """(N, size): weights of tiles along one side; at every position those of all tiles there sum to 1.
-
-    Half a cosine wave over what two neighbours have in common, so that neither value nor slope jumps.
-    """
+    """(N, size): weights of tiles along one side; at every position those of all tiles there sum to 1. Half a cosine
+    wave over what two neighbours have in common, so that neither value nor slope jumps."""
     total = starts[-1] + size
     raw = np.zeros((len(starts), total))
     for index, start in enumerate(starts):

@@ -25,18 +25,15 @@ class F1Max:
     """The best F1 that any threshold reaches."""
 
     f1: float
-    """0 to 1."""
     threshold: float
     """Lies halfway between the two neighbouring scores it separates; of several equally good ones the highest."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Scores of both kinds, each sorted alone, and counts of negatives above each positive.
-
-    Every metric is a sum over the positives. Of pixels these are few beside the negatives, which are sorted in place:
-    no array of indices over all items is made.
-    """
+    """Scores of both kinds, each sorted alone, and counts of negatives above each positive. Every metric is a sum over
+    the positives. Of pixels these are few beside the negatives, which are sorted in place: no array of indices over all
+    items is made."""
 
     negatives: NDArray[np.floating]
     """(P,), ascending."""

@@ -89,10 +89,8 @@ def import_bundle(
     name: str | None = None,
     task: Task = QUIET,
 ) -> ImportedBundle:
-    """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked.
-
-    A run of that name with another content is left alone; the new one gets a number behind its name.
-    """
+    """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked. A
+    run of that name with another content is left alone; the new one gets a number behind its name."""
     label = _label(source, name)
     with open_bundle(source, label) as archive:
         manifest = checked_manifest(archive, label)

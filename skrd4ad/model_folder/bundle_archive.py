@@ -45,9 +45,7 @@ class BundleManifest:
     """Of the teacher's weights that the model needs; not in the bundle."""
     made_at: str
     made_with: str
-    """Version of this program."""
     parts: dict[str, FileEntry]
-    """By name."""
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""

@@ -43,11 +43,8 @@ from skrd4ad.task import QUIET, Task
 def save_model(
     folder: Path, *, info: ModelInfo, student: dict[str, Tensor], normality: Normality | None = None
 ) -> ModelInfo:
-    """Write a new model folder in one go.
-
-    ``info``: what the model is; its digest and folder are filled in. ``normality``: what is usual on good images; None
-    for the published map.
-    """
+    """Write a new model folder in one go. ``info``: what the model is; its digest and folder are filled in.
+    ``normality``: what is usual on good images; None for the published map."""
     with new_folder(folder) as temporary:
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
         write_tensors(temporary / WEIGHTS, student | usual)
@@ -152,10 +149,8 @@ def find_models(root: Path) -> Iterator[Path]:
 
 
 def run_folder(out: Path, *, dataset: str, class_name: str, model: ModelConfig) -> Path:
-    """A model folder's path for a new run, named by the time and the network; not made here.
-
-    It is neither that of a model nor that of an unfinished training.
-    """
+    """A model folder's path for a new run, named by the time and the network; not made here. It is neither that of a
+    model nor that of an unfinished training."""
     moment = datetime.now().strftime("%Y%m%d-%H%M%S")
     base = out / folder_name(dataset) / folder_name(class_name) / f"{moment}-{model.net}-res{model.res}"
     free = (base.with_name(f"{base.name}{suffix}") for suffix in ["", *(f"-{n}" for n in range(2, 1000))])

@@ -29,9 +29,7 @@ class TrainState:
     settings: dict[str, Any]
     """What must be equal for a training to go on: model, train, data digest, teacher digest."""
     epoch: Count = 0
-    """Epochs done."""
     best_epoch: Count = 0
-    """The epoch selected so far."""
     best_score: float | None = None
     """The lower the better; None before the first epoch that may be selected."""
     seconds: float = 0.0
@@ -67,10 +65,8 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
 ) -> None:
-    """Replace a training state in one go.
-
-    ``best``: state dict of the epoch selected so far; empty when the last epoch is kept.
-    """
+    """Replace a training state in one go. ``best``: state dict of the epoch selected so far; empty when the last epoch
+    is kept."""
     tensors = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for place, moments in optimizer.state_dict()["state"].items():

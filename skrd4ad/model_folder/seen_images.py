@@ -29,10 +29,7 @@ class SeenImages:
 
 
 def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
-    """What a model has seen of images.
-
-    ``data``: the class it was trained on, when it is at hand.
-    """
+    """What a model has seen of images. ``data``: the class it was trained on, when it is at hand."""
     train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
     if "learnt" in info.data:
         learnt, held_out = frozenset(info.data["learnt"]), frozenset(info.data.get("held_out", ()))
@@ -83,11 +80,9 @@ def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
 
 
 def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIET) -> tuple[Sample, ...]:
-    """Samples without those that a model is known to have learnt from, or to have been held out for its limits.
-
-    Only a model that went on from another one can have learnt from test images of its data set: a person may have
-    labelled some of them good. All others lose nothing.
-    """
+    """Samples without those that a model is known to have learnt from, or to have been held out for its limits. Only a
+    model that went on from another one can have learnt from test images of its data set: a person may have labelled
+    some of them good. All others lose nothing."""
     seen = recorded_images(info)
     if not seen:
         return tuple(samples)

@@ -111,11 +111,9 @@ def unused_modules(net: str) -> tuple[str, ...]:
 
 
 def empty_network(net: str) -> nn.Module:
-    """The network of a teacher as its package defines it, up to the coarsest level, on the meta device.
-
-    It has names and shapes but no values: load a state dict with ``assign=True``. What lies behind the coarsest
-    level (a ResNet's stage 4, pooling, classifier) is not in it. The global random state is left alone.
-    """
+    """The network of a teacher as its package defines it, up to the coarsest level, on the meta device. It has names
+    and shapes but no values: load a state dict with ``assign=True``. What lies behind the coarsest level (a ResNet's
+    stage 4, pooling, classifier) is not in it. The global random state is left alone."""
     unused = unused_modules(net)
     with torch.device("meta"):
         network = _RESNETS[net]() if net in _RESNETS else EfficientNet.from_name(net.replace("_", "-"))

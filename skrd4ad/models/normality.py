@@ -15,11 +15,9 @@ _PATCHES = "patches"
 
 
 def patch_descriptors(features: list[Tensor]) -> Tensor:
-    """(B, C_1 + C_2, H_2, W_2) float32: the two finest levels, joined on the grid of the second.
-
-    ``features``: the teacher's, (B, C_l, H_l, W_l) each, finest first. Each level is averaged over 3x3 positions, so
-    that a small shift of the part changes little.
-    """
+    """(B, C_1 + C_2, H_2, W_2) float32: the two finest levels, joined on the grid of the second. ``features``: the
+    teacher's, (B, C_l, H_l, W_l) each, finest first. Each level is averaged over 3x3 positions, so that a small shift
+    of the part changes little."""
     fine, middle = (
         F.avg_pool2d(level.float(), 3, stride=1, padding=1, count_include_pad=False) for level in features[:2]
     )
@@ -63,10 +61,8 @@ class Normality(nn.Module):
         source: Tensor | None = None,
         floor: Tensor | None = None,
     ) -> None:
-        """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches.
-
-        All from ``centre`` to ``source`` are given, or none is.
-        """
+        """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches. All from
+        ``centre`` to ``source`` are given, or none is."""
         super().__init__()
         self.register_buffer("weights", weights)
         self.register_buffer("centre", centre)

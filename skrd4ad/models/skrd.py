@@ -166,10 +166,7 @@ class SKRD4AD(nn.Module):
     """Teacher and student together, from raw pixels to both sets of features."""
 
     def __init__(self, teacher: Teacher, student: Student, normality: Normality | None = None) -> None:
-        """Put a model together.
-
-        ``normality``: what is usual on good images; None for the published map.
-        """
+        """Put a model together. ``normality``: what is usual on good images; None for the published map."""
         super().__init__()
         self.teacher = teacher
         self.student = student

@@ -71,9 +71,7 @@ def differences(
     given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, unused: Sequence[str] = ()
 ) -> list[str]:
     """Up to three differences of two state dicts in words: names and shapes; batch norm's counters do not matter.
-
-    ``unused``: modules whose tensors may be given without being expected.
-    """
+    ``unused``: modules whose tensors may be given without being expected."""
     needed = {name: like for name, like in expected.items() if not name.endswith(COUNTER)}
     skipped = tuple(f"{module}." for module in unused)
     found = [f"{name} is missing" for name in needed if name not in given]

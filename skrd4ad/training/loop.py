@@ -31,10 +31,8 @@ WARM_UP = 0.05
 
 
 def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide.
-
-    A last batch of one image joins the one before, as batch normalisation needs two.
-    """
+    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide. A last
+    batch of one image joins the one before, as batch normalisation needs two."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)
     batches = list(torch.randperm(n, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
@@ -44,10 +42,8 @@ def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Ten
 
 
 def rate_factor(schedule: Schedule, done: float) -> float:
-    """Factor of the learning rate when a share of the steps, 0 to below 1, is done.
-
-    ``cosine`` rises over the first 5 % of the steps, and falls with half a cosine from 1 at the start to 0 at the end.
-    """
+    """Factor of the learning rate when a share of the steps, 0 to below 1, is done. ``cosine`` rises over the first 5 %
+    of the steps, and falls with half a cosine from 1 at the start to 0 at the end."""
     if schedule == "constant":
         return 1.0
     return max(min(1.0, done / WARM_UP), 0.01) * 0.5 * (1 + math.cos(math.pi * done))

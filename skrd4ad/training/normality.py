@@ -12,7 +12,6 @@ from skrd4ad.models.skrd import Student
 from skrd4ad.task import QUIET, Task
 
 PATCHES = 3000
-"""Kept patches, at most."""
 POOL = 40_000
 """Patches they are chosen from, at most, drawn evenly from all training images."""
 IMAGES = 160
@@ -157,10 +156,8 @@ def _distances(student: Student, learning: FeatureCache, images: Tensor, *, task
 
 
 def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given.
-
-    An image to come has given none either.
-    """
+    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given. An image to come has
+    given none either."""
     grid = described.shape[-2:]
     own = places.repeat_interleave(grid.numel())[:, None] == source[:, 0]
     squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))

@@ -57,10 +57,7 @@ def make_reference(
     image_size: int,
     refusal_rate: float = DEFAULT_REFUSAL_RATE,
 ) -> Reference:
-    """Reference from the figures of good images.
-
-    ``embeddings``: (n, C), as :func:`pooled` gives them.
-    """
+    """Reference from the figures of good images. ``embeddings``: (n, C), as :func:`pooled` gives them."""
     if not 0 < refusal_rate < 1:
         raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
     if not statistics or len(statistics) != len(embeddings):
@@ -115,10 +112,8 @@ def upper_limit(values: NDArray[np.floating], share: float) -> float:
 
 
 def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
-    """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`.
-
-    ``values``: (n,), of good images. ``share``: of good images that may lie outside, at each side that the figure has.
-    """
+    """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`. ``values``: (n,), of good images.
+    ``share``: of good images that may lie outside, at each side that the figure has."""
     tolerance = FIGURES[name]
     if name in _RATIOS:
         # an even grey image has neither contrast nor edges

@@ -81,7 +81,10 @@ def train(
         task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
     )
     teacher_digest = weights_digest(teacher)
-    parent = None if start is None else read_parent_model(start.folder, model=model, teacher_digest=teacher_digest)
+    student = build_student(model, seed=config.seed)
+    parent = None
+    if start is not None:
+        parent = read_parent_model(start.folder, student, model=model, teacher_digest=teacher_digest)
     record = TrainState(
         settings={
             "model": to_plain(model),
@@ -93,17 +96,14 @@ def train(
             ),
             "teacher_digest": teacher_digest,
         }
-        | ({} if parent is None else {"parent_digest": parent.info.digest})
+        | ({} if parent is None else {"parent_digest": parent.digest})
     )
     run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
     require_writable(run.parent)
-    student = build_student(model, seed=config.seed)
-    if parent is not None:
-        parent.restore(student)
-    where = choose_device(device)
-    dtype = training_type(config.precision, net=model.net, device=where)
-    teacher.to(where)
-    student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    chosen = choose_device(device)
+    dtype = training_type(config.precision, net=model.net, device=chosen)
+    teacher.to(chosen)
+    student.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
     best: dict[str, Tensor] = {}
     if resume and (unfinished := _unfinished(run.parent, record)):
@@ -185,7 +185,7 @@ def train(
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         test_selected=config.selection == "test",
         training_seconds=round(record.seconds, 1),
-        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {where.type}"},
+        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {chosen.type}"},
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
     saved = save_model(run, info=info, student=student.state_dict(), normality=normality)

@@ -79,7 +79,6 @@ class ZipEntry:
     index: int
     """Among all entries."""
     error: ImageError | None = None
-    """Why it is not read."""
 
 
 def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, ...] = ()) -> list[ZipEntry]:

@@ -18,7 +18,6 @@ _NEEDS = {
     "of defects, with masks in ground_truth/DEFECT, in masks/DEFECT, or beside the images as NAME_mask.png",
 }
 LAYOUTS = ("auto", *_NEEDS)
-"""Names of ``--layout``."""
 _MAX_NAMES = 8
 
 
