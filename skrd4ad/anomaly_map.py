@@ -23,40 +23,32 @@ _EPS = 1e-8
 
 def restoration_distances(features: list[Tensor], restored: list[Tensor]) -> list[Tensor]:
     """1 − cos over channels, 0..2, of each level: (B, C_l, H_l, W_l) twice → (B, 1, H_l, W_l) float32, finest first."""
-    return [_cosine_distance(f, g) for f, g in zip(features, restored, strict=True)]
+    distances = []
+    for f, g in zip((f.float() for f in features), (g.float() for g in restored), strict=True):
+        dot = (f * g).sum(dim=1, keepdim=True)
+        norm_f, norm_g = ((x * x).sum(dim=1, keepdim=True).sqrt().clamp(min=_EPS) for x in (f, g))
+        distances.append(1 - dot / (norm_f * norm_g))
+    return distances
 
 
 def level_maps(
     features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None
 ) -> Tensor:
     """The maps whose sum, blurred, is the anomaly map: (B, L, S, S) float32, bilinear with aligned corners.
-
     ``features`` and ``restored``: (B, C_l, H_l, W_l) each, finest first. ``size`` is S. Without ``normality`` the maps
-    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank.
-    """
+    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank."""
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
     levels = torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
     return levels if normality is None else normality.counted(levels)
 
 
-def _cosine_distance(f: Tensor, g: Tensor) -> Tensor:
-    f, g = f.float(), g.float()
-    dot = (f * g).sum(dim=1, keepdim=True)
-    norm_f = (f * f).sum(dim=1, keepdim=True).sqrt().clamp(min=_EPS)
-    norm_g = (g * g).sum(dim=1, keepdim=True).sqrt().clamp(min=_EPS)
-    return 1 - dot / (norm_f * norm_g)
-
-
 def anomaly_map(levels: Tensor, *, normality: Normality | None = None) -> Tensor:
-    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw.
-
-    The blur is Gaussian with sigma 4, cut at 4 sigma. Beyond the border the published map is mirrored (SciPy's
-    ``gaussian_filter``). With a memory bank it is 0 there, the mean of good parts: a mirror would count what lies at
-    the border twice.
-    """
+    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw. The blur is Gaussian with sigma 4, cut at
+    4 sigma. Beyond the border the published map is mirrored (SciPy's ``gaussian_filter``). With a memory bank it is 0
+    there, the mean of good parts: a mirror would count what lies at the border twice."""
     summed = levels.float().sum(dim=1)
-    mirrored = normality is None or not normality.has_patches
+    mirrored = normality is None or normality.patches is None
     # int: while a model is traced for export, sides are tensors
     blur = torch.from_numpy(_blur_matrix(int(summed.shape[-1]), mirrored=mirrored)).to(summed.device)
     return blur @ summed @ blur.T

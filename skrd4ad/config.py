@@ -1,5 +1,6 @@
 """Settings of a model and of its training, validated once, where they are made."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
@@ -19,23 +20,31 @@ LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
 
 
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+Check = tuple[bool, str]
+"""Whether a setting is right, and what to say when it is not."""
 
 
-def _require(*checks: tuple[bool, str]) -> None:
-    wrong = [message for ok, message in checks if not ok]
+def _is_int(value: object, low: int, high: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _setting(config: object, name: str, right: bool, allowed: str) -> Check:
+    return right, f"{name.replace('_', ' ')} is {getattr(config, name)!r}; allowed: {allowed}"
+
+
+def _one_of(config: object, name: str, allowed: Sequence[str]) -> Check:
+    return _setting(config, name, getattr(config, name) in allowed, ", ".join(allowed))
+
+
+def _require(*checks: Check) -> None:
+    wrong = [message for right, message in checks if not right]
     if wrong:
         raise ConfigError("Wrong settings: " + "; ".join(wrong) + ".")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What a model is made of.
-
-    Raises:
-        ConfigError: naming every setting that is out of range.
-    """
+    """What a model is made of."""
 
     net: str = "efficientnet_lite0"
     res: int = 3
@@ -55,21 +64,18 @@ class ModelConfig:
     def __post_init__(self) -> None:
         # the embedding halves the coarsest level once more, so that level must have an even side
         step = 64 if self.net in LITE_NETS else 32
+        lite = self.net in LITE_NETS
         _require(
-            (self.net in NETS, f"net is {self.net!r}; allowed: {', '.join(NETS)}"),
-            (self.res in (1, 2, 3), f"res is {self.res!r}; allowed: 1 (no skip), 2 (one skip), 3 (two skips)"),
-            (
-                _is_int(self.image_size) and 64 <= self.image_size <= 1024 and self.image_size % step == 0,
-                f"image size is {self.image_size!r}; allowed: multiples of {step} from 64 to 1024 for {self.net}",
+            _one_of(self, "net", NETS),
+            _setting(self, "res", self.res in (1, 2, 3), "1 (no skip), 2 (one skip), 3 (two skips)"),
+            _setting(
+                self,
+                "image_size",
+                _is_int(self.image_size, 64, 1024) and self.image_size % step == 0,
+                f"multiples of {step} from 64 to 1024 for {self.net}",
             ),
-            (
-                self.width in ((1, 2) if self.net in LITE_NETS else (1,)),
-                f"width is {self.width!r}; allowed: 1, and 2 for the EfficientNet-Lites",
-            ),
-            (
-                self.fusion in get_args(Fusion),
-                f"fusion is {self.fusion!r}; allowed: {', '.join(get_args(Fusion))}",
-            ),
+            _setting(self, "width", self.width in ((1, 2) if lite else (1,)), "1, and 2 for the EfficientNet-Lites"),
+            _one_of(self, "fusion", get_args(Fusion)),
             (
                 not (self.retrieval and self.fusion == "sum"),
                 "retrieval is on but fusion is 'sum'; choose fusion 'normal' or 'agreement', or retrieval off",
@@ -86,14 +92,7 @@ class ModelConfig:
         return self.res - 1
 
     def changed(self, **values: Any) -> "ModelConfig":
-        """The same with other values; what only suited the old ones, and is not given, gives way.
-
-        A teacher that has one width takes it, the published sum leaves no room for retrieval, and levels agree only
-        with retrieval.
-
-        Raises:
-            ConfigError: the values do not fit together.
-        """
+        """The same with other values; what only suited the old ones, and is not given, gives way."""
         if values.get("net", self.net) not in LITE_NETS:
             values.setdefault("width", 1)
         if (fusion := values.get("fusion")) is not None:
@@ -107,11 +106,7 @@ class ModelConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainConfig:
-    """How a student is trained.
-
-    Raises:
-        ConfigError: naming every setting that is out of range.
-    """
+    """How a student is trained."""
 
     epochs: int = 60
     most_steps: int | None = None
@@ -140,31 +135,21 @@ class TrainConfig:
     """Epochs between evaluations when the epoch is chosen on the test set."""
 
     def __post_init__(self) -> None:
+        few = self.most_steps is None or _is_int(self.most_steps, 1, 10_000_000)
+        pair = "2 to 1024 (batch normalisation needs two images)"
         _require(
-            (_is_int(self.epochs) and 1 <= self.epochs <= 10_000, f"epochs is {self.epochs!r}; allowed: 1 to 10000"),
-            (
-                self.most_steps is None or (_is_int(self.most_steps) and 1 <= self.most_steps <= 10_000_000),
-                f"most steps is {self.most_steps!r}; allowed: 1 to 10000000, or None for all epochs",
-            ),
-            (self.schedule in ("constant", "cosine"), f"schedule is {self.schedule!r}; allowed: constant, cosine"),
-            (0 < self.learning_rate <= 1, f"learning rate is {self.learning_rate!r}; allowed: above 0, up to 1"),
-            (
-                _is_int(self.batch_size) and 2 <= self.batch_size <= 1024,
-                f"batch size is {self.batch_size!r}; allowed: 2 to 1024 (batch normalisation needs two images)",
-            ),
-            (_is_int(self.seed) and 0 <= self.seed < 2**32, f"seed is {self.seed!r}; allowed: 0 to 4294967295"),
-            (self.loss in get_args(Loss), f"loss is {self.loss!r}; allowed: {', '.join(get_args(Loss))}"),
-            (0 <= self.rate <= 100, f"rate is {self.rate!r}; allowed: 0 to 100"),
-            (0 <= self.holdout <= 0.5, f"holdout is {self.holdout!r}; allowed: 0 to 0.5 (a share of train/good)"),
-            (
-                _is_int(self.evaluate_every) and self.evaluate_every >= 1,
-                f"evaluate every is {self.evaluate_every!r}; allowed: 1 or more epochs",
-            ),
-            (
-                self.selection in ("last", "holdout", "test"),
-                f"selection is {self.selection!r}; allowed: last, holdout, test",
-            ),
-            (self.precision in ("auto", "fp32", "bf16"), f"precision is {self.precision!r}; allowed: auto, fp32, bf16"),
+            _setting(self, "epochs", _is_int(self.epochs, 1, 10_000), "1 to 10000"),
+            _setting(self, "most_steps", few, "1 to 10000000, or None for all epochs"),
+            _one_of(self, "schedule", get_args(Schedule)),
+            _setting(self, "learning_rate", 0 < self.learning_rate <= 1, "above 0, up to 1"),
+            _setting(self, "batch_size", _is_int(self.batch_size, 2, 1024), pair),
+            _setting(self, "seed", _is_int(self.seed, 0, 2**32 - 1), "0 to 4294967295"),
+            _one_of(self, "loss", get_args(Loss)),
+            _setting(self, "rate", 0 <= self.rate <= 100, "0 to 100"),
+            _setting(self, "holdout", 0 <= self.holdout <= 0.5, "0 to 0.5 (a share of train/good)"),
+            _setting(self, "evaluate_every", _is_int(self.evaluate_every, 1, 2**63), "1 or more epochs"),
+            _one_of(self, "selection", get_args(Selection)),
+            _one_of(self, "precision", get_args(TrainPrecision)),
             (
                 not (self.selection == "holdout" and self.holdout == 0),
                 "selection is 'holdout' but holdout is 0; hold images out or choose selection 'last'",

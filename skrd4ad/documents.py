@@ -57,13 +57,8 @@ def decode(
 ) -> T:
     """A value of a type from its plain form.
 
-    Args:
-        values: of dicts, lists, texts, numbers, true, false and null.
-        kind: dataclass, or any other type with annotations.
-        what: the document, for messages.
-        format: that the key ``format`` must have; None for documents without one.
-        ignore: keys that are there for other readers only.
-        remedy: what to do with a document that is damaged.
+    ``format``: that the key ``format`` must have; None for documents without one. ``ignore``: keys that are there for
+    other readers only.
 
     Raises:
         DocumentError: a value is missing, unknown, of another type, out of range or not finite, or the format differs.
@@ -93,11 +88,7 @@ def damaged(what: str, problem: str, *, remedy: str = "") -> DocumentError:
 
 
 def read_values(path: Path) -> dict[str, Any]:
-    """The plain object in a JSON file.
-
-    Raises:
-        DocumentError: the file is missing, unreadable or damaged.
-    """
+    """The plain object in a JSON file."""
     try:
         values = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
@@ -109,14 +100,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 def to_plain(value: object, *, infinite: Literal["refuse", "null"] = "refuse") -> Any:
     """Deep copy that JSON can hold: dataclasses and mappings become dicts, tuples and arrays lists, paths texts.
-
-    Args:
-        value: a dataclass, or plain values with dataclasses, paths, and numpy's numbers and arrays in them.
-        infinite: what becomes of a number that is not finite.
-
-    Raises:
-        DocumentError: a value has no JSON form; the message says where it is.
-    """
+    ``infinite``: what becomes of a number that is not finite."""
     return _plain(value, "", infinite)
 
 

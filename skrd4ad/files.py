@@ -37,11 +37,7 @@ class FileEntry:
 
 @contextmanager
 def new_folder(target: Path) -> Iterator[Path]:
-    """A temporary folder that becomes ``target`` when the block ends well, and vanishes when it does not.
-
-    Raises:
-        CheckpointError: the target exists, or the place cannot be written.
-    """
+    """A temporary folder that becomes ``target`` when the block ends well, and vanishes when it does not."""
     if target.exists():
         raise CheckpointError(f"{target} exists already; choose another folder, or move it away first.")
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
@@ -60,11 +56,7 @@ def new_folder(target: Path) -> Iterator[Path]:
 
 @contextmanager
 def new_file(target: Path) -> Iterator[Path]:
-    """A temporary file name whose file replaces ``target`` when the block ends well.
-
-    Raises:
-        CheckpointError: the place cannot be written.
-    """
+    """A temporary file name whose file replaces ``target`` when the block ends well."""
     temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -104,11 +96,7 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def require_writable(folder: Path) -> None:
-    """Make a folder when it is missing, and try whether files can be made in it.
-
-    Raises:
-        CheckpointError: they cannot.
-    """
+    """Make a folder when it is missing, and try whether files can be made in it."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -120,17 +108,8 @@ def require_writable(folder: Path) -> None:
 
 
 def write_json(target: Path, value: object, *, format: int | None = None, indent: int | None = 2) -> None:
-    """Replace a JSON file in one go.
-
-    Args:
-        target: the file.
-        value: dataclass or mapping; see :func:`skrd4ad.documents.to_plain`.
-        format: number of the document's format, kept under ``format``; None for documents without one.
-        indent: spaces a level; None for a file that nobody reads.
-
-    Raises:
-        CheckpointError: a value has no JSON form, or the place cannot be written.
-    """
+    """Replace a JSON file in one go. ``format``: number of the document's format, kept under ``format``; None for
+    documents without one. ``indent``: spaces a level; None for a file that nobody reads."""
     values = ({} if format is None else {"format": format}) | to_plain(value)
     text = json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
     with new_file(target) as temporary:

@@ -34,10 +34,8 @@ def format_number(value: float, *, figures: int = FIGURES) -> str:
 
 
 def format_apart(*values: float) -> tuple[str, ...]:
-    """Numbers with three significant figures, or as many more as tell different ones apart.
-
-    A score of 0.9504 against a limit of 0.9496 would otherwise read "0.950" twice.
-    """
+    """Numbers with three significant figures, or as many more as tell different ones apart. A score of 0.9504 against a
+    limit of 0.9496 would otherwise read "0.950" twice."""
     different = len(set(values))
     for figures in range(FIGURES, MOST_FIGURES):
         texts = tuple(format_number(value, figures=figures) for value in values)

@@ -20,39 +20,19 @@ Size = tuple[int, int]
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """What the losses need of one level: sums over channels and positions, and for scalars over images too."""
+class _Level:
+    """Terms of the losses of one level, scalars."""
 
-    fg: Tensor
-    """(B,) of the products f g."""
-    ff: Tensor
-    """(B,) of f²."""
-    gg: Tensor
-    """(B,) of g²."""
-    error: Tensor
-    """Scalar, of (f − g)²."""
-    enlarged: Tensor
-    """Scalar, of up(f − g)², where up enlarges to the next finer level; 0 for the finest, and without the loss."""
-    elements: int
-    """How many numbers ``error`` sums over."""
-    enlarged_elements: int
-
-    @property
-    def cosine(self) -> Tensor:
-        """Mean over the images of 1 − cos(flatten(f), flatten(g))."""
-        return (1 - self.fg / (self.ff.clamp_min(_LEAST) * self.gg.clamp_min(_LEAST)).sqrt()).mean()
-
-    @property
-    def mse(self) -> Tensor:
-        return self.error / self.elements
-
-    @property
-    def enlarged_mse(self) -> Tensor:
-        return self.enlarged / self.enlarged_elements
+    cosine: Tensor
+    """Mean over the images of 1 − cos(flatten(f), flatten(g))."""
+    mse: Tensor
+    """Mean of (f − g)²."""
+    enlarged_mse: Tensor
+    """Mean of up(f − g)², where up enlarges to the next finer level; 0 for the finest level."""
 
 
 class _SumsOfLevel(torch.autograd.Function):
-    """The sums of :class:`_Sums` and their gradient in g, each in a few passes over the features.
+    """Sums of f g, f², g² an image, (B,) each, of (f − g)² and of up(f − g)², and their gradient in g.
 
     Autograd, formula by formula, makes some thirty passes, a third of them at the size of the finer level. Enlarging is
     linear and the same in rows and columns: with U its matrix of one side, the sum of up(e)² is Σ e · (K e K) with
@@ -105,14 +85,14 @@ def _enlarging_kernel(side: int, fine: int) -> Tensor:
     return torch.from_numpy((matrix.T @ matrix).astype(np.float32))
 
 
-def _sums(features: list[Tensor], restored: list[Tensor], *, enlarged: bool) -> list[_Sums]:
-    """Of all levels; ``enlarged`` of the coarse ones only where it is asked for."""
+def _levels(features: list[Tensor], restored: list[Tensor], *, enlarged: bool) -> list[_Level]:
+    """``enlarged``: whether the enlarged errors of the coarse levels are asked for."""
     levels = []
     for index, (f, g) in enumerate(zip(features, restored, strict=True)):
         fine: Size | None = tuple(features[index - 1].shape[-2:]) if enlarged and index else None  # type: ignore[assignment]
         fg, ff, gg, error, up = _SumsOfLevel.apply(f, g, fine)
-        pixels = math.prod(fine or (0, 0))
-        levels.append(_Sums(fg, ff, gg, error, up, f.numel(), len(f) * f.shape[1] * pixels))
+        cosine = (1 - fg / (ff.clamp_min(_LEAST) * gg.clamp_min(_LEAST)).sqrt()).mean()
+        levels.append(_Level(cosine, error / f.numel(), up / (len(f) * f.shape[1] * math.prod(fine or (1, 1)))))
     return levels
 
 
@@ -124,42 +104,34 @@ def distillation_loss(features: list[Tensor], restored: list[Tensor], *, kind: L
     and positions of 1 − cos over the channels, as in the anomaly map.
     """
     if kind == "position":
-        return _by_position(features, restored)
-    return _distillation(_sums(features, restored, enlarged=False), kind)
+        pairs = zip(features, restored, strict=True)
+        return torch.stack([(1 - F.cosine_similarity(f.float(), g.float(), dim=1)).mean() for f, g in pairs]).sum()
+    return _distillation(_levels(features, restored, enlarged=False), kind)
 
 
-def _by_position(features: list[Tensor], restored: list[Tensor]) -> Tensor:
-    pairs = zip(features, restored, strict=True)
-    return torch.stack([(1 - F.cosine_similarity(f.float(), g.float(), dim=1)).mean() for f, g in pairs]).sum()
-
-
-def _distillation(levels: list[_Sums], kind: Loss) -> Tensor:
+def _distillation(levels: list[_Level], kind: Loss) -> Tensor:
     cosine, mse = {"cosine": (1.0, 0.0), "mse": (0.0, 1.0), "mixed": (0.5, 0.5)}[kind]
     return torch.stack([cosine * level.cosine + mse * level.mse for level in levels]).sum()
 
 
 def group_consistency(features: list[Tensor], restored: list[Tensor]) -> Tensor:
     """Difference between the errors of neighbouring levels, a scalar from 0 up: balances the levels against each other.
-
     Sum over neighbours of |MSE(up(f_(l+1)), up(g_(l+1))) − MSE(f_l, g_l)|, where ``up`` is bilinear to the finer
-    level's size with aligned corners.
-    """
-    return _consistency(_sums(features, restored, enlarged=True))
+    level's size with aligned corners."""
+    return _consistency(_levels(features, restored, enlarged=True))
 
 
-def _consistency(levels: list[_Sums]) -> Tensor:
+def _consistency(levels: list[_Level]) -> Tensor:
     pairs = itertools.pairwise(levels)
     return torch.stack([(coarse.enlarged_mse - fine.mse).abs() for fine, coarse in pairs]).sum()
 
 
 def total_loss(features: list[Tensor], restored: list[Tensor], *, config: TrainConfig) -> Tensor:
-    """Distillation loss, plus ``rate`` times the group consistency when the config asks for it.
-
-    Features may be of float32 or bfloat16; sums and gradients are computed in float32. Only ``restored`` gets a
-    gradient.
-    """
-    levels = _sums(features, restored, enlarged=config.group_consistency)
-    loss = _by_position(features, restored) if config.loss == "position" else _distillation(levels, config.loss)
+    """Distillation loss, plus ``rate`` times the group consistency when the config asks for it. Features may be of
+    float32 or bfloat16; sums and gradients are computed in float32. Only ``restored`` gets a gradient."""
+    levels = _levels(features, restored, enlarged=config.group_consistency)
+    by_position = config.loss == "position"
+    loss = distillation_loss(features, restored, kind="position") if by_position else _distillation(levels, config.loss)
     if config.group_consistency:
         loss = loss + config.rate * _consistency(levels)
     return loss

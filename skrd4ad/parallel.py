@@ -26,13 +26,10 @@ def ordered_map(
 ) -> Iterator[R]:
     """Results of ``work`` on each item, in the order of the items.
 
-    Args:
-        work: called in one of the threads; what it raises is raised here, when the item's turn comes.
-        items: taken one by one in the caller's thread, as they are needed.
-        workers: threads.
-        ahead: items that are worked on, or done and not yet taken, at most.
-        size: of a result; while those that wait to be taken have ``most`` or more together, nothing more is begun.
-        most: see ``size``.
+    ``work``: called in one of the threads; what it raises is raised here, when the item's turn comes. ``items``: taken
+    one by one in the caller's thread, as they are needed. ``ahead``: items that are worked on, or done and not yet
+    taken, at most. ``size``: of a result; while those that wait to be taken have ``most`` or more together, nothing
+    more is begun.
     """
     room = _Room(most)
 

@@ -18,11 +18,7 @@ _KINDS = (
 
 
 def workspace() -> Path:
-    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
+    """Folder for uploads, caches and the database (``SKRD4AD_HOME``, default ``./workspace``); made when missing."""
     home = Path(os.environ.get("SKRD4AD_HOME") or "workspace").expanduser().resolve()
     try:
         home.mkdir(parents=True, exist_ok=True)
@@ -40,10 +36,8 @@ def checkpoints() -> Path:
 
 
 def data_roots() -> list[Path]:
-    """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``).
-
-    The default is the workspace and the user's home folder. The command line reads any path its user may read.
-    """
+    """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``). The default is the
+    workspace and the user's home folder. The command line reads any path its user may read."""
     given = os.environ.get("SKRD4AD_DATA_ROOTS")
     if given is None:
         return [workspace(), Path.home().resolve()]

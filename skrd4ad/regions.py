@@ -22,10 +22,8 @@ class ScoringMask:
 
 
 def region_mask(anomaly_map: NDArray[np.floating], threshold: float) -> NDArray[np.bool_]:
-    """(H, W) bool: pixels of a map (H, W) strictly above a threshold, as a part is rejected strictly above its limit.
-
-    A NaN is above nothing. The comparison is in double precision, so a limit is not rounded to the map's type.
-    """
+    """(H, W) bool: pixels of a map (H, W) strictly above a threshold, as a part is rejected strictly above its limit. A
+    NaN is above nothing. The comparison is in double precision, so a limit is not rounded to the map's type."""
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
         raise DataError(f"The anomaly map has the shape {anomaly_map.shape}; allowed: (H, W), at least one pixel.")
     return np.asarray(anomaly_map > np.float64(threshold))
@@ -41,31 +39,25 @@ def find_regions(anomaly_map: NDArray[np.floating], threshold: float, *, min_are
     peaks = np.full(count, -np.inf)
     np.maximum.at(peaks, inside, values)
 
-    # label 0 is the background
-    kept = [label for label in range(1, count) if stats[label, cv2.CC_STAT_AREA] >= min_area]
-    kept.sort(key=lambda label: -peaks[label])
-    return [_region(stats[label], centroids[label], peak=peaks[label], total=sums[label]) for label in kept]
-
-
-def _region(stats: NDArray[np.int32], centroid: NDArray[np.float64], *, peak: float, total: float) -> Region:
-    x, y, width, height, area = (int(value) for value in stats)
-    return Region(
-        area=area,
-        peak=float(peak),
-        mean=float(total / area),
-        box=(x, y, x + width, y + height),
-        centroid=(float(centroid[0]), float(centroid[1])),
-    )
+    regions = []
+    for label in range(1, count):  # label 0 is the background
+        x, y, width, height, area = (int(value) for value in stats[label])
+        if area >= min_area:
+            box, centroid = (x, y, x + width, y + height), (float(centroids[label][0]), float(centroids[label][1]))
+            mean = float(sums[label] / area)
+            regions.append(Region(area=area, peak=float(peaks[label]), mean=mean, box=box, centroid=centroid))
+    return sorted(regions, key=lambda region: -region.peak)
 
 
 def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:
-    """A mask drawn on an image at the size of its map: (height, width).
-
-    A map pixel is ignored as soon as a part of it is, so that nothing of an ignored region is left at its border.
-    """
+    """A mask drawn on an image at the size of its map: (height, width). A map pixel is ignored as soon as a part of it
+    is, so that nothing of an ignored region is left at its border."""
     counts = cv2.integral(mask.astype(np.uint8))
-    top, bottom = _parts_of(mask.shape[0], height)
-    left, right = _parts_of(mask.shape[1], width)
+    # first pixel of the mask, and the one after the last, that each row and column of the map touches
+    (top, bottom), (left, right) = (
+        (np.arange(side) * pixels // side, -(-(np.arange(side) + 1) * pixels // side))
+        for side, pixels in ((height, mask.shape[0]), (width, mask.shape[1]))
+    )
     inside = counts[bottom][:, right] - counts[top][:, right] - counts[bottom][:, left] + counts[top][:, left]
     return np.asarray(inside > 0)
 
@@ -79,21 +71,27 @@ def muted_map(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> NDArray[np
 
 
 def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
-    """Highest level at which some 8-connected region of the muted map has at least ``min_area`` pixels.
-
-    With a smallest region of one pixel this is the maximum. The score is above a threshold exactly when
-    :func:`find_regions` finds a region above it that counts.
-
-    Args:
-        anomaly_map: (h, w), raw scores.
-        mask: which pixels count.
-    """
+    """Highest level at which some 8-connected region of the muted map (h, w) has at least ``min_area`` pixels. With a
+    smallest region of one pixel this is the maximum. The score is above a threshold exactly when :func:`find_regions`
+    finds a region above it that counts."""
     muted = muted_map(anomaly_map, mask)
     if mask.min_area <= 1:
         return float(muted.max())
     if mask.min_area > muted.size:
         raise DataError(f"The smallest region is {mask.min_area} pixels; allowed: up to {muted.size}, the map.")
-    return _highest_level(muted, mask.min_area)
+    # by bisection over the map's own values: a region that exists at one level exists at every lower one
+    levels = np.sort(muted, axis=None)
+    # with k pixels at or above a level no region can be larger than k; the lowest level always holds the whole map
+    low, high = 0, muted.size - mask.min_area
+    while low < high:
+        middle = (low + high + 1) // 2
+        above = (muted >= levels[middle]).view(np.uint8)
+        _, _, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
+        if stats[1:, cv2.CC_STAT_AREA].max(initial=0) >= mask.min_area:
+            low = middle
+        else:
+            high = middle - 1
+    return float(levels[low])
 
 
 def verdict_of(score: float, *, review: float | None, reject: float) -> Verdict:
@@ -117,28 +115,3 @@ def without_small_regions(anomaly_map: NDArray[np.float32], *, threshold: float,
     if float(limit) > threshold:
         limit = np.nextafter(limit, np.float32(-np.inf))
     return np.where(too_small, limit, anomaly_map)
-
-
-def _parts_of(pixels: int, places: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """First pixel, and the one after the last, that each of some equal parts of a row of pixels touches."""
-    numbers = np.arange(places)
-    return numbers * pixels // places, -(-(numbers + 1) * pixels // places)
-
-
-def _highest_level(muted: NDArray[np.float32], min_area: int) -> float:
-    """By bisection over the map's own values: a region that exists at one level exists at every lower one."""
-    levels = np.sort(muted, axis=None)
-    # with k pixels at or above a level no region can be larger than k; the lowest level always holds the whole map
-    low, high = 0, muted.size - min_area
-    while low < high:
-        middle = (low + high + 1) // 2
-        if _largest_region(muted >= levels[middle]) >= min_area:
-            low = middle
-        else:
-            high = middle - 1
-    return float(levels[low])
-
-
-def _largest_region(mask: NDArray[np.bool_]) -> int:
-    _, _, stats, _ = cv2.connectedComponentsWithStats(mask.view(np.uint8), connectivity=8)
-    return int(stats[1:, cv2.CC_STAT_AREA].max(initial=0))

@@ -24,9 +24,6 @@ BUDGET_VARIABLE = "SKRD4AD_CACHE_MB"
 def memory_budget() -> int:
     """Bytes that what is computed once and used often may take in memory: ``SKRD4AD_CACHE_MB``, or a third of what is
     free now.
-
-    Raises:
-        ConfigError: ``SKRD4AD_CACHE_MB`` is no whole number of megabytes.
     """
     given = os.environ.get(BUDGET_VARIABLE)
     if given is None:
@@ -37,17 +34,7 @@ def memory_budget() -> int:
 
 
 def scratch_array(shape: Sequence[int], dtype: DTypeLike, *, what: str) -> NDArray[Any]:
-    """An array of zeros, in memory or, when it is larger than the budget, in a file.
-
-    Args:
-        shape: its shape.
-        dtype: its type.
-        what: what it holds, for the message of an error.
-
-    Raises:
-        ConfigError: the budget that is set is no number.
-        StorageError: it fits neither in memory nor on the disk, or the workspace folder cannot be made.
-    """
+    """An array of zeros, in memory or, when it is larger than the budget, in a file."""
     kind, number = np.dtype(dtype), math.prod(shape)
     if kind.itemsize * number <= memory_budget():
         return np.zeros(shape, kind)
@@ -57,14 +44,7 @@ def scratch_array(shape: Sequence[int], dtype: DTypeLike, *, what: str) -> NDArr
 
 def in_files(sizes: Sequence[int], *, what: str) -> list[NDArray[np.uint8]]:
     """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns.
-
-    Args:
-        sizes: bytes of each; an empty one is in memory.
-        what: what they hold, for the message of an error.
-
-    Raises:
-        StorageError: they do not fit on the disk, or the workspace folder cannot be made.
-    """
+    ``sizes``: bytes of each; an empty one is in memory."""
     needed = sum(sizes)
     try:
         place = workspace() / "cache"

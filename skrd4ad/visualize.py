@@ -44,11 +44,9 @@ def lut(name: str) -> NDArray[np.uint8]:
 
 
 def heat_position(values: NDArray[np.floating], *, threshold: float, top: float) -> NDArray[np.float64]:
-    """Positions 0 to 1 of raw scores on the anchored scale, in the shape of ``values``.
-
-    Two straight lines: from 0 at score 0 to 0.5 at the threshold, and on to 1 at ``top``. When ``top`` is not above the
-    threshold, every score above the threshold is at 1.
-    """
+    """Positions 0 to 1 of raw scores on the anchored scale, in the shape of ``values``. Two straight lines: from 0 at
+    score 0 to 0.5 at the threshold, and on to 1 at ``top``. When ``top`` is not above the threshold, every score above
+    the threshold is at 1."""
     scores = np.asarray(values, np.float64)
     below = 0.5 / threshold if threshold > 0 else 0.0
     above = 0.5 / max(top - threshold, 1e-12)
@@ -95,17 +93,9 @@ def overlay(
     colour_map: str = "inferno",
     outlines: bool = True,
 ) -> NDArray[np.uint8]:
-    """The image (H, W, 3) RGB with the heat of its map over it, a new array, for files and reports.
-
-    Args:
-        image: (H, W, 3) RGB.
-        anomaly_map: (h, w) raw scores of any size; resized to the image.
-        threshold: anchors the scale.
-        top: the score that saturates, usually the highest of the calibration.
-        opacity: 0 to 1, of heat at or above the threshold.
-        colour_map: one of :data:`COLOUR_MAPS`.
-        outlines: whether to draw the outlines of the regions above the threshold.
-    """
+    """The image (H, W, 3) RGB with the heat of its map over it, a new array, for files and reports. ``anomaly_map``:
+    (h, w) raw scores of any size; resized to the image. ``top``: the score that saturates, usually the highest of the
+    calibration. ``opacity``: 0 to 1, of heat at or above the threshold."""
     _check_image(image)
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
         raise DataError(f"The anomaly map has the shape {anomaly_map.shape}; allowed: (H, W), at least one pixel.")
@@ -123,10 +113,8 @@ def overlay(
 
 
 def draw_outlines(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """The image (H, W, 3) RGB with the outlines of a mask (H, W), a new array.
-
-    A light line with a dark halo, whose width follows the image's size.
-    """
+    """The image (H, W, 3) RGB with the outlines of a mask (H, W), a new array. A light line with a dark halo, whose
+    width follows the image's size."""
     _check_image(image)
     if mask.shape != image.shape[:2]:
         raise DataError(f"The mask has the shape {mask.shape}; allowed: that of the image, {image.shape[:2]}.")

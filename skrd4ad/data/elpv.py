@@ -20,7 +20,6 @@ _REINSTALL = "Reinstall it with: pip install --force-reinstall elpv-dataset"
 
 
 _Cell = tuple[Path, float, str]
-"""Image, probability of a defect, and type of a cell."""
 
 
 def elpv_classes() -> list[DatasetClass]:

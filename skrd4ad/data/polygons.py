@@ -32,12 +32,8 @@ def trace(mask: NDArray[np.bool_]) -> list[Ring]:
 
 
 def fill(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
-    """Mask (H, W) of the pixels whose middle lies inside a polygon, by the even-odd rule.
-
-    Args:
-        polygon: (N, 2) corners x, y; finite. What lies outside of the image is cut off.
-        shape: height and width.
-    """
+    """Mask (H, W) of the pixels whose middle lies inside a polygon, by the even-odd rule. ``polygon``: (N, 2) corners
+    x, y; finite. What lies outside of the image is cut off."""
     mask = np.zeros(shape, bool)
     limits = shape[1], shape[0]
     low = np.clip(np.floor(polygon.min(axis=0)), 0, limits).astype(np.int64)

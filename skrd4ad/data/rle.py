@@ -55,11 +55,7 @@ def to_text(counts: NDArray[np.int64]) -> str:
 
 
 def from_text(text: str) -> NDArray[np.int64]:
-    """Run lengths from COCO's compressed text.
-
-    Raises:
-        DataError: the text is none.
-    """
+    """Run lengths from COCO's compressed text."""
     if not text.isascii():
         raise DataError("The text is no compressed run lengths.")
     codes = np.frombuffer(text.encode("ascii"), np.uint8).astype(np.int64) - _ZERO
@@ -81,11 +77,7 @@ def from_text(text: str) -> NDArray[np.int64]:
 
 
 def from_numbers(numbers: Sequence[object]) -> NDArray[np.int64]:
-    """Run lengths from a list of numbers.
-
-    Raises:
-        DataError: one is not a whole number that an image can have.
-    """
+    """Run lengths from a list of numbers."""
     if not all(type(number) is int and 0 <= number < 2**40 for number in numbers):
         raise DataError("The run lengths hold something else than whole numbers from 0.")
     return np.array(numbers, np.int64)

@@ -16,8 +16,8 @@ from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import CheckImages, compare
 from skrd4ad.export.graph import GRAPH_VERSION
-from skrd4ad.export.manifest import ExportLimits, Precision
-from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, UnderSurface, by_runtime, runtime_cache
+from skrd4ad.export.manifest import ExportLimits
+from skrd4ad.export.runtimes import MaskedModel, RuntimeChoice, by_runtime, runtime_cache
 from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
@@ -56,18 +56,12 @@ class Measured:
 
     candidates: tuple[Candidate, ...]
     images: str
-    """In words: what they looked at."""
     calibration: int | None
     """Version of the calibration whose verdicts were compared."""
     environment: dict[str, str]
-    """Processor and versions."""
 
     def fastest(self, *, exact: bool = False) -> RuntimeChoice:
-        """The fastest runtime that says the same as torch.
-
-        Args:
-            exact: of those that compute in fp32, for figures and limits.
-        """
+        """The fastest runtime that says the same as torch."""
         usable = [each for each in self.candidates if each.usable and not (exact and each.choice.precision != "fp32")]
         return min(usable, key=lambda each: each.milliseconds or 0.0).choice
 
@@ -92,43 +86,26 @@ class Measured:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "Measured":
-        """What was measured, from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format, or is damaged.
-        """
-        found = documents.decode(values, _MeasuredFile, what=what, format=FORMAT, ignore=("fastest",))
-        candidates = tuple(
-            Candidate(
-                choice=RuntimeChoice(each.runtime, each.precision),
-                milliseconds=each.milliseconds,
-                certificate=None if each.certificate is None else Certificate.from_plain(each.certificate, what),
-                problem=each.problem,
-            )
-            for each in found.candidates
-        )
-        if not any(each.usable and each.choice.precision == "fp32" for each in candidates):
-            raise documents.damaged(what, "no runtime in fp32 may be used")
-        return Measured(
-            candidates=candidates, images=found.images, calibration=found.calibration, environment=found.environment
-        )
+        """What was measured, from its JSON form; ``what`` names it in messages."""
+        remedy = "Measure the runtimes again."
+        candidates = values.get("candidates")
+        if isinstance(candidates, list):
+            # in the file a runtime and its precision stand beside what was measured, and a certificate is a document
+            values = {**values, "candidates": [_nested(each, what) for each in candidates]}
+        found = documents.decode(values, Measured, what=what, format=FORMAT, ignore=("fastest",), remedy=remedy)
+        if not any(each.usable and each.choice.precision == "fp32" for each in found.candidates):
+            raise documents.damaged(what, "no runtime in fp32 may be used", remedy=remedy)
+        return found
 
 
-@dataclass(frozen=True, kw_only=True)
-class _CandidateEntry:
-    runtime: RuntimeName
-    precision: Precision
-    milliseconds: float | None
-    certificate: dict[str, Any] | None
-    problem: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _MeasuredFile:
-    candidates: tuple[_CandidateEntry, ...]
-    images: str
-    calibration: int | None
-    environment: dict[str, str]
+def _nested(candidate: Any, what: str) -> Any:
+    if not isinstance(candidate, dict):
+        return candidate
+    rest = {name: value for name, value in candidate.items() if name not in ("runtime", "precision")}
+    rest["choice"] = {name: candidate[name] for name in ("runtime", "precision") if name in candidate}
+    if isinstance(certificate := rest.get("certificate"), dict):
+        rest["certificate"] = documents.to_plain(Certificate.from_plain(certificate, what))
+    return rest
 
 
 def measure(
@@ -144,27 +121,20 @@ def measure(
     A runtime in another precision than fp32 may be chosen only when the model has limits and every verdict agrees.
     int8 is measured when it is asked for and used when it is named; it is never chosen by itself.
 
-    Args:
-        predictor: the model in torch.
-        images: what all look at; its labels, if known, only say how the AUROC changes.
-        precisions: to measure besides fp32.
-        normals: good images of training, for int8.
-
-    Raises:
-        CheckpointError: the workspace cannot be written.
-        ImageError: an image cannot be read.
+    ``images``: what all look at; its labels, if known, only say how the AUROC changes.
     """
     reference = Predictor(predictor.model, predictor.info)
-    limits = _limits(predictor.info)
+    calibration, mask = predictor.info.calibration, scoring_mask_of(predictor.info)
+    limits = None if calibration is None else ExportLimits.of(calibration, ignored_pixels=0)
     opened: dict[RuntimeChoice, Predictor] = {RuntimeChoice("torch"): reference}
-    found: dict[RuntimeChoice, Candidate] = {}
+    found = {RuntimeChoice("torch"): Candidate(choice=RuntimeChoice("torch"), milliseconds=None, certificate=None)}
     for choice in _candidates(precisions):
         task.report(0, 0, f"preparing {choice.words}")
         try:
             opened[choice] = by_runtime(reference, choice, normals=normals)
             certificate = compare(
-                _judging(reference),
-                _judging(opened[choice]),
+                MaskedModel(reference, mask),
+                MaskedModel(opened[choice], mask),
                 images,
                 limits=limits,
                 tolerance=TOLERANCES[choice.precision],
@@ -176,14 +146,10 @@ def measure(
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=None, problem=str(error))
     task.report(0, 0, "measuring the speed")
     times = _milliseconds(opened, images)
-    found = {
-        RuntimeChoice("torch"): Candidate(choice=RuntimeChoice("torch"), milliseconds=None, certificate=None),
-        **found,
-    }
     measured = Measured(
         candidates=tuple(replace(each, milliseconds=times.get(choice)) for choice, each in found.items()),
         images=images.words,
-        calibration=None if limits is None else limits.calibration,
+        calibration=None if calibration is None else calibration.version,
         environment=_environment(),
     )
     write_json(_file(predictor.info), measured.to_plain())
@@ -225,14 +191,6 @@ def _problem(choice: RuntimeChoice, certificate: Certificate, limits: ExportLimi
     if choice.precision == "int8":
         return "int8 is used only when it is named"
     return "" if certificate.verdict_flips == certificate.ties else f"{certificate.verdict_flips} verdicts differ"
-
-
-def _limits(info: ModelInfo) -> ExportLimits | None:
-    return None if info.calibration is None else ExportLimits.of(info.calibration, ignored_pixels=0)
-
-
-def _judging(predictor: Predictor) -> UnderSurface:
-    return UnderSurface(predictor, scoring_mask_of(predictor.info))
 
 
 def _milliseconds(opened: dict[RuntimeChoice, Predictor], images: CheckImages) -> dict[RuntimeChoice, float]:

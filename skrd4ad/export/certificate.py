@@ -25,7 +25,6 @@ class Tolerance:
     score: float
     """Largest difference of a score, as a share of the scale; beyond it the conversion is broken."""
     auroc: float
-    """What the AUROC may lose."""
 
 
 TOLERANCES: dict[Precision, Tolerance] = {
@@ -42,7 +41,6 @@ class Certificate:
 
     images: Count
     data: str
-    """In words: which images."""
     good: Count
     """Images labelled good; 0 together with ``defective`` where no labels are known."""
     defective: Count
@@ -70,7 +68,6 @@ class Certificate:
     export_digest: str = ""
     """SHA-256 of the export's manifest, and so of all its files."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Processor, and the versions that computed."""
     made_at: str = field(default_factory=this_moment)
 
     @property
@@ -98,11 +95,7 @@ class Certificate:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "Certificate":
-        """Certificate from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format, or is damaged.
-        """
+        """Certificate from its JSON form; ``what`` names it in messages."""
         remedy = "Check the export again."
         found = documents.decode(values, Certificate, what=what, format=FORMAT, ignore=("passed",), remedy=remedy)
         if found.passed is not values.get("passed"):
@@ -126,11 +119,7 @@ def read_certificate(export: Export) -> Certificate | None:
 
 
 def write_certificate(export: Export, certificate: Certificate) -> None:
-    """Store a certificate beside its export, in place of the one before.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Store a certificate beside its export, in place of the one before."""
     write_json(export.folder / CERTIFICATE, certificate.to_plain())
 
 

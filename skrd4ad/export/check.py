@@ -14,7 +14,7 @@ from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate, Tolerance, export_digest, write_certificate
 from skrd4ad.export.manifest import Export, ExportLimits
-from skrd4ad.export.runtimes import ExportedModel, Runtime, UnderSurface
+from skrd4ad.export.runtimes import ExportedModel, MaskedModel
 from skrd4ad.export.write import spread
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
@@ -26,7 +26,6 @@ from skrd4ad.types import DatasetClass, Sample
 
 BATCH = 8
 MOST_IMAGES = 200
-"""Images that are compared, unless the caller gives more."""
 TIE = 1e-5
 """Of the scale; so near to a limit rounding alone decides, as for the held-out image that a limit was taken from."""
 
@@ -38,35 +37,21 @@ class CheckImages:
     samples: tuple[Sample, ...]
     words: str
     labelled: bool = True
-    """Whether the labels of the samples are known."""
 
 
 def images_of(data: DatasetClass, *, most: int = MOST_IMAGES) -> CheckImages:
-    """Images of a class to compare with: its test images, or its good training images where it has none.
-
-    Nothing is fitted to them.
-
-    Args:
-        data: the class.
-        most: images at most; evenly spread over all there are.
-
-    Raises:
-        DataError: the class has no images.
-    """
+    """Images of a class to compare with: its test images, or its good training images where it has none. Nothing is
+    fitted to them."""
     samples, kind = (data.test, "test") if data.test else (data.train, "good training")
     if not samples:
         raise DataError(f"The class {data.name} of {data.dataset} has no images to compare the export on; give some.")
-    chosen = tuple(samples[place] for place in spread(len(samples), most))
+    chosen = tuple(samples[index] for index in spread(len(samples), most))
     count = f"{len(chosen)}" if len(chosen) == len(samples) else f"{len(chosen)} of {len(samples)}"
     return CheckImages(chosen, f"{count} {kind} images of {data.dataset}/{data.name}")
 
 
 def given_images(paths: Sequence[Path]) -> CheckImages:
-    """Images without labels to compare with.
-
-    Raises:
-        DataError: there are none.
-    """
+    """Images without labels to compare with."""
     if not paths:
         raise DataError("There are no images to compare the export on; give some of parts like those it will see.")
     return CheckImages(
@@ -83,19 +68,8 @@ def check_export(
     threads: int | None = None,
     task: Task = QUIET,
 ) -> Certificate:
-    """Compare an export with its model, and store the certificate beside it.
-
-    Args:
-        export: from :func:`skrd4ad.export.write.export_model`.
-        predictor: the model it was made from.
-        images: what both look at.
-        max_flips: share of verdicts that may differ, in place of what the precision is allowed.
-        threads: for the export; None leaves it to the runtime.
-
-    Raises:
-        CheckpointError: the export is damaged or of another model, or the certificate cannot be written.
-        ImageError: an image cannot be read.
-    """
+    """Compare an export with its model, and store the certificate beside it. ``max_flips``: share of verdicts that may
+    differ, in place of what the precision is allowed."""
     origin, limits = export.manifest.model, export.manifest.limits
     if (origin.get("digest"), origin.get("teacher_digest")) != (
         predictor.info.digest,
@@ -105,7 +79,7 @@ def check_export(
     precision = export.manifest.settings.precision
     tolerance = TOLERANCES[precision]
     certificate = compare(
-        UnderSurface(predictor, _surface(predictor.info, limits)),
+        MaskedModel(predictor, _scoring_mask(predictor.info, limits)),
         ExportedModel(export, threads=threads),
         images,
         limits=limits,
@@ -130,47 +104,69 @@ def check_export(
 
 
 def compare(
-    reference: Runtime,
-    other: Runtime,
+    reference: MaskedModel,
+    other: MaskedModel | ExportedModel,
     images: CheckImages,
     *,
     limits: ExportLimits | None,
     tolerance: Tolerance,
     task: Task = QUIET,
 ) -> Certificate:
-    """Compare what two runtimes say of the same images.
-
-    Args:
-        reference: what is right.
-        other: what is compared with it.
-        images: what both look at.
-        limits: which verdicts the scores lead to; None for none.
-        tolerance: what may differ.
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
+    """Compare what two runtimes say of the same images. ``limits``: which verdicts the scores lead to; None for
+    none."""
     samples = images.samples
     expected, given = np.empty(len(samples)), np.empty(len(samples))
     largest, total = 0.0, 0.0
     for indices, pixels in iter_images(samples, reference.image_size, batch=BATCH):
         task.check()
-        right, found = reference.batch(pixels), other.batch(pixels)
+        right, converted = reference.batch(pixels), other.batch(pixels)
         here = slice(indices.start, indices.stop)
-        expected[here], given[here] = right.scores, found.scores
-        difference = np.abs(right.maps.astype(np.float64) - found.maps)
+        expected[here], given[here] = right.scores, converted.scores
+        difference = np.abs(right.maps.astype(np.float64) - converted.maps)
         largest, total = max(largest, float(difference.max())), total + float(difference.mean() * len(indices))
         task.report(indices.stop, len(samples), f"comparing image {indices.stop} of {len(samples)}")
     labels = np.array([sample.label for sample in samples]) if images.labelled else np.array([], int)
-    return _judged(
-        expected,
-        given,
-        maps=(largest, total / len(samples)),
-        labels=labels,
+    finite = bool(np.isfinite(given).all() and np.isfinite([largest, total]).all())
+    difference = np.abs(given - expected)
+    scale = abs(float(np.median(expected)) if limits is None else limits.image_threshold) or 1.0
+    flipped, tied = _flips(expected, given, limits, scale=scale)
+    auroc_torch = auroc(labels, expected) if labels.size else None
+    found = Certificate(
+        images=len(samples),
         data=images.words,
-        limits=limits,
+        good=int((labels == 0).sum()),
+        defective=int((labels == 1).sum()),
+        scale=scale,
+        score_difference=float(difference.max()) if finite else None,
+        mean_score_difference=float(difference.mean()) if finite else None,
+        map_difference=largest if finite else None,
+        mean_map_difference=total / len(samples) if finite else None,
+        verdict_flips=None if limits is None else flipped,
+        ties=tied,
+        auroc_torch=auroc_torch,
+        auroc_export=auroc(labels, given) if auroc_torch is not None and finite else None,
         tolerance=tolerance,
+        problems=(),
     )
+    return replace(found, problems=tuple(_problems(found)))
+
+
+def _flips(
+    expected: NDArray[np.float64], given: NDArray[np.float64], limits: ExportLimits | None, *, scale: float
+) -> tuple[int, int]:
+    """Images whose verdict is another one, and those of them whose expected score is on a limit."""
+    if limits is None:
+        return 0, 0
+    review, reject = limits.review_threshold, limits.image_threshold
+    right, found = (
+        np.array([verdict_of(s, review=review, reject=reject) if math.isfinite(s) else "none" for s in scores.tolist()])
+        for scores in (expected, given)
+    )
+    flipped, near = right != found, np.zeros(len(expected), bool)
+    for limit in (reject, review):
+        if limit is not None:
+            near |= np.abs(expected - limit) <= TIE * scale
+    return int(flipped.sum()), int((flipped & near).sum())
 
 
 def _environment(export: Export) -> dict[str, str]:
@@ -182,7 +178,7 @@ def _environment(export: Export) -> dict[str, str]:
     return {"processor": optional_dependencies.processor_name(), "torch": torch.__version__, name: module.__version__}
 
 
-def _surface(info: ModelInfo, limits: ExportLimits | None) -> ScoringMask:
+def _scoring_mask(info: ModelInfo, limits: ExportLimits | None) -> ScoringMask:
     """Which pixels count under the calibration that an export was made with, which need not be the current one."""
     if limits is None:
         return ScoringMask()
@@ -190,65 +186,6 @@ def _surface(info: ModelInfo, limits: ExportLimits | None) -> ScoringMask:
     if history is None:
         raise CheckpointError(f"{info.folder} has no calibration any more, but the export was made with one.")
     return scoring_mask_of(replace(info, calibration=history.of_version(limits.calibration)))
-
-
-def _judged(
-    expected: NDArray[np.float64],
-    given: NDArray[np.float64],
-    *,
-    maps: tuple[float, float],
-    labels: NDArray[np.int64],
-    data: str,
-    limits: ExportLimits | None,
-    tolerance: Tolerance,
-) -> Certificate:
-    finite = bool(np.isfinite(given).all() and np.isfinite(maps).all())
-    difference = np.abs(given - expected)
-    scale = float(np.median(expected)) if limits is None else limits.image_threshold
-    scale = abs(scale) or 1.0
-    flipped = (
-        np.zeros(len(expected), bool) if limits is None else _verdicts(expected, limits) != _verdicts(given, limits)
-    )
-    tied = flipped & _on_a_limit(expected, limits, scale=scale)
-    right = auroc(labels, expected) if labels.size else None
-    found = Certificate(
-        images=len(expected),
-        data=data,
-        good=int((labels == 0).sum()),
-        defective=int((labels == 1).sum()),
-        scale=scale,
-        score_difference=float(difference.max()) if finite else None,
-        mean_score_difference=float(difference.mean()) if finite else None,
-        map_difference=maps[0] if finite else None,
-        mean_map_difference=maps[1] if finite else None,
-        verdict_flips=None if limits is None else int(flipped.sum()),
-        ties=int(tied.sum()),
-        auroc_torch=right,
-        auroc_export=auroc(labels, given) if right is not None and finite else None,
-        tolerance=tolerance,
-        problems=(),
-    )
-    return replace(found, problems=tuple(_problems(found)))
-
-
-def _verdicts(scores: NDArray[np.float64], limits: ExportLimits) -> NDArray[np.str_]:
-    return np.array(
-        [
-            verdict_of(score, review=limits.review_threshold, reject=limits.image_threshold)
-            if math.isfinite(score)
-            else "none"
-            for score in scores.tolist()
-        ]
-    )
-
-
-def _on_a_limit(scores: NDArray[np.float64], limits: ExportLimits | None, *, scale: float) -> NDArray[np.bool_]:
-    near = np.zeros(len(scores), bool)
-    if limits is not None:
-        for limit in (limits.image_threshold, limits.review_threshold):
-            if limit is not None:
-                near |= np.abs(scores - limit) <= TIE * scale
-    return near
 
 
 def _problems(found: Certificate) -> list[str]:

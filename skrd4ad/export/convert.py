@@ -44,18 +44,8 @@ two demo models."""
 def write_onnx(
     program: ExportedProgram, target: Path, *, outputs: Sequence[str], metadata: str, halve: bool = False
 ) -> None:
-    """Write a traced graph as one ``.onnx`` file.
-
-    Args:
-        program: from :func:`skrd4ad.export.graph.trace`.
-        target: file to write.
-        outputs: names of the outputs, in their order.
-        metadata: JSON to put into the file.
-        halve: store weights as 16-bit floats; they are computed with as 32-bit ones.
-
-    Raises:
-        ConfigError: onnx or onnxscript is not installed.
-    """
+    """Write a traced graph as one ``.onnx`` file. ``halve``: store weights as 16-bit floats; they are computed with as
+    32-bit ones."""
     onnx = optional_dependencies.onnx()
     with _ONE_AT_A_TIME:
         converted = torch.onnx.export(program, input_names=[INPUT], output_names=list(outputs), verbose=False)
@@ -79,21 +69,9 @@ def write_openvino(
     halve: bool = False,
     normals: Sequence[Read] | None = None,
 ) -> None:
-    """Write a traced graph as OpenVINO IR: ``<target>.xml`` and the weights beside it.
-
-    Args:
-        program: from :func:`skrd4ad.export.graph.trace`.
-        target: file to write, ending with ``.xml``.
-        size: side S of the images.
-        batch: images in one call; None for any number.
-        outputs: names of the outputs, in their order.
-        metadata: JSON to put into the file.
-        halve: store weights as 16-bit floats.
-        normals: images of good parts, each read several times; when given, convolutions are quantised to int8 by them.
-
-    Raises:
-        ConfigError: openvino, or for int8 nncf, is not installed.
-    """
+    """Write a traced graph as OpenVINO IR: ``<target>.xml`` and the weights beside it. ``halve``: store weights as
+    16-bit floats. ``normals``: images of good parts, each read several times; when given, convolutions are quantised to
+    int8 by them."""
     openvino = optional_dependencies.openvino()
     with _ONE_AT_A_TIME, _root_logger_kept():
         model = openvino.convert_model(program)
@@ -124,14 +102,12 @@ def _root_logger_kept() -> Iterator[None]:
 
 
 def _keep_scoring_precise(file: Path) -> None:
-    """Mark what follows the features as ``precise``: where convolutions are computed in bf16, it stays in float32.
-
-    One less a cosine near one has hardly a digit left in bf16.
-    """
+    """Mark what follows the features as ``precise``: where convolutions are computed in bf16, it stays in float32. One
+    less a cosine near one has hardly a digit left in bf16."""
     root = ElementTree.parse(file).getroot()
     layers = {layer.get("id"): layer for layer in root.iter("layer")}
     edges = [(edge.get("from-layer"), edge.get("to-layer")) for edge in root.iter("edge")]
-    marked = {place for place, layer in layers.items() if layer.get("type") in _BEHIND_FEATURES}
+    marked = {number for number, layer in layers.items() if layer.get("type") in _BEHIND_FEATURES}
     todo = set(marked)
     while todo:
         todo = {after for before, after in edges if before in todo} - marked
@@ -141,8 +117,7 @@ def _keep_scoring_precise(file: Path) -> None:
     while todo:
         todo = {before for before, after in edges if after in todo and layers[before].get("type") in _FEEDS} - marked
         marked |= todo
-    for place in marked:
-        layer = layers[place]
+    for layer in (layers[number] for number in marked):
         info = layer.find("rt_info")
         if info is None:
             info = ElementTree.Element("rt_info")

@@ -35,11 +35,10 @@ class ScoringGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score, map, level maps and embedding of images.
 
-        Args:
-            images: (N, S, S, 3) uint8 RGB.
+        ``images``: (N, S, S, 3) uint8 RGB.
 
-        Returns:
-            (N,), (N, S, S), (N, L, S, S) and (N, C) float32, as the fields of :class:`skrd4ad.inference.predict.Maps`.
+        Returns (N,), (N, S, S), (N, L, S, S) and (N, C) float32, as the fields of
+        :class:`skrd4ad.inference.predict.Maps`.
         """
         features, restored = self.model(images.permute(0, 3, 1, 2))
         normality = self.model.normality
@@ -55,12 +54,7 @@ class VerdictGraph(nn.Module):
     ignored: Tensor | None
 
     def __init__(self, scoring: ScoringGraph, *, ignored: NDArray[np.bool_] | None = None) -> None:
-        """Make the graph.
-
-        Args:
-            scoring: the raw chain.
-            ignored: (S, S), true where the map is ignored; None when nothing is.
-        """
+        """Make the graph. ``ignored``: (S, S), true where the map is ignored; None when nothing is."""
         super().__init__()
         self.scoring = scoring
         self.register_buffer("ignored", None if ignored is None else torch.from_numpy(ignored))
@@ -68,11 +62,9 @@ class VerdictGraph(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Score and map of images.
 
-        Args:
-            images: (N, S, S, 3) uint8 RGB.
+        ``images``: (N, S, S, 3) uint8 RGB.
 
-        Returns:
-            (N,) and (N, S, S) float32; the score is the highest value of the map.
+        Returns (N,) and (N, S, S) float32; the score is the highest value of the map.
         """
         _, maps, _, _ = self.scoring(images)
         if self.ignored is not None:
@@ -81,13 +73,7 @@ class VerdictGraph(nn.Module):
 
 
 def trace(graph: VerdictGraph | ScoringGraph, *, size: int, batch: int | None) -> torch.export.ExportedProgram:
-    """The operations of a graph.
-
-    Args:
-        graph: what to trace.
-        size: side S of the images.
-        batch: images in one call; None for any number from 1 to ``MOST_IMAGES``.
-    """
+    """The operations of a graph. ``batch``: images in one call; None for any number from 1 to ``MOST_IMAGES``."""
     # one image would be taken for a constant
     images = torch.zeros((batch or 2, size, size, 3), dtype=torch.uint8)
     shapes = None if batch is not None else ({0: torch.export.Dim("batch", min=1, max=MOST_IMAGES)},)

@@ -38,11 +38,7 @@ _MEANING = {
 
 @dataclass(frozen=True, kw_only=True)
 class ExportSettings:
-    """What an export is to be.
-
-    Raises:
-        ConfigError: the format does not exist, or not in this precision, or the batch is out of range.
-    """
+    """What an export is to be."""
 
     format: Format = "onnx"
     precision: Precision = "fp32"
@@ -74,9 +70,7 @@ class ExportLimits:
     """The calibration that an export was made with."""
 
     image_threshold: float
-    """NG above this score."""
     review_threshold: float | None
-    """REVIEW above this score; None where there is no review."""
     pixel_threshold: float
     heat_top: float
     min_area: Positive
@@ -85,7 +79,6 @@ class ExportLimits:
     ignored_pixels: Count
     """Of the map; they are 0 there."""
     calibration: int
-    """Version in the model's history."""
     created_at: str
     who: str
     method: str
@@ -117,7 +110,6 @@ class ExportManifest:
 
     settings: ExportSettings
     image_size: Positive
-    """Side S of the images and maps."""
     outputs: tuple[str, ...]
     model: dict[str, Any]
     """Where it came from: dataset, class, run, net, res, digest, teacher_digest."""
@@ -126,10 +118,8 @@ class ExportManifest:
     quantisation: dict[str, Any] | None = None
     """Of int8: tool, images, and the digest over their contents."""
     environment: dict[str, str] = field(default_factory=dict)
-    """Versions of what it was made with."""
     made_at: str = field(default_factory=this_moment)
     files: dict[str, FileEntry] = field(default_factory=dict)
-    """By name."""
 
     @property
     def min_area(self) -> int:

@@ -12,21 +12,13 @@ from skrd4ad.errors import ConfigError
 
 
 def openvino() -> Any:
-    """The module ``openvino``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The module ``openvino``."""
     _without_usage_reports()
     return _imported("openvino", package="openvino")
 
 
 def nncf() -> Any:
-    """The module ``nncf``, which quantises OpenVINO models.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The module ``nncf``, which quantises OpenVINO models."""
     _without_usage_reports()
     module = _imported("nncf", package="nncf")
     module.set_log_level("ERROR")
@@ -34,22 +26,14 @@ def nncf() -> Any:
 
 
 def onnxruntime() -> Any:
-    """The module ``onnxruntime``.
-
-    Raises:
-        ConfigError: it is not installed.
-    """
+    """The module ``onnxruntime``."""
     module = _imported("onnxruntime", package="onnxruntime")
     module.disable_telemetry_events()
     return module
 
 
 def onnx() -> Any:
-    """The module ``onnx``; torch needs ``onnxscript`` beside it to write such models.
-
-    Raises:
-        ConfigError: one of them is not installed.
-    """
+    """The module ``onnx``; torch needs ``onnxscript`` beside it to write such models."""
     _imported("onnxscript", package="onnxscript")
     return _imported("onnx", package="onnx")
 

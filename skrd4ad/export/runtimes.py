@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,11 +36,7 @@ PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
 
 @dataclass(frozen=True)
 class RuntimeChoice:
-    """A runtime, and what it computes in.
-
-    Raises:
-        ConfigError: there is no such runtime, or not in this precision.
-    """
+    """A runtime, and what it computes in."""
 
     runtime: RuntimeName
     precision: Precision = "fp32"
@@ -56,32 +52,9 @@ class RuntimeChoice:
         return self.runtime if self.runtime == "torch" else f"{self.runtime} {self.precision}"
 
 
-class Looks(Protocol):
-    """What a runtime says of B images."""
-
-    @property
-    def maps(self) -> NDArray[np.float32]:
-        """(B, S, S)."""
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        """(B,)."""
-
-
-class Runtime(Protocol):
-    """What looks at images. :class:`skrd4ad.inference.predict.Predictor` is the one of torch."""
-
-    @property
-    def image_size(self) -> int:
-        """Side S of the images and maps."""
-
-    def batch(self, images: Tensor) -> Looks:
-        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB, any B from 1."""
-
-
 @dataclass(frozen=True, eq=False)
 class Verdicts:
-    """Maps and scores as verdicts use them, in the order of the images."""
+    """Maps and scores of B images as verdicts use them."""
 
     maps: NDArray[np.float32]
     """(B, S, S): 0 where the image is ignored."""
@@ -89,46 +62,10 @@ class Verdicts:
     """(B,): to be compared with the limits."""
 
 
-class ConvertedModel:
-    """All that a predictor computes, by another runtime than torch. Safe to share between threads."""
-
-    def __init__(
-        self, export: Export, *, precision: Precision = "fp32", threads: int | None = None, streams: int = 1
-    ) -> None:
-        """Open a conversion.
-
-        Args:
-            export: from :func:`skrd4ad.export.write.convert_scoring`.
-            precision: to compute in.
-            threads: to compute with; None leaves it to the runtime.
-            streams: see :func:`skrd4ad.export.sessions.open_session`.
-
-        Raises:
-            CheckpointError: a file of it is missing or was changed.
-        """
-        self._run = open_session(export, threads=threads, precision=precision, streams=streams)
-
-    def __call__(self, images: Tensor) -> Maps:
-        """Maps of images: (B, 3, S, S) uint8 RGB."""
-        found = self._run(_pixels(images))
-        scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
-        return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
-
-
 class ExportedModel:
     """An export as its users run it, with the scores that its limits are compared with."""
 
     def __init__(self, export: Export, *, threads: int | None = None) -> None:
-        """Open an export.
-
-        Args:
-            export: from :func:`skrd4ad.export.write.export_model`.
-            threads: to compute with; None leaves it to the runtime.
-
-        Raises:
-            CheckpointError: a file of it is missing or was changed.
-            ConfigError: the runtime's Python package is not installed.
-        """
         self._run = open_session(export, threads=threads)
         self._min_area = export.manifest.min_area
         self.image_size = export.manifest.image_size
@@ -141,22 +78,16 @@ class ExportedModel:
         return _verdicts(found["map"], ScoringMask(min_area=self._min_area))
 
 
-@dataclass(frozen=True, eq=False)
-class UnderSurface:
-    """A raw runtime, with maps and scores as verdicts use them."""
+class MaskedModel:
+    """A predictor with maps and scores as verdicts use them, under the mask of a calibration."""
 
-    runtime: Runtime
-    surface: ScoringMask
-    """Which pixels count."""
-
-    @property
-    def image_size(self) -> int:
-        """Side S of the images and maps."""
-        return self.runtime.image_size
+    def __init__(self, predictor: Predictor, mask: ScoringMask) -> None:
+        self._predictor, self._mask = predictor, mask
+        self.image_size = predictor.image_size
 
     def batch(self, images: Tensor) -> Verdicts:
         """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB."""
-        return _verdicts(self.runtime.batch(images).maps, self.surface)
+        return _verdicts(self._predictor.batch(images).maps, self._mask)
 
 
 def load_runtime(
@@ -173,21 +104,9 @@ def load_runtime(
 
     The first call for a model converts it, which takes seconds, and keeps the conversion in the workspace.
 
-    Args:
-        folder: model folder.
-        choice: runtime and precision.
-        normals: good images of training, which the first call for int8 needs.
-        threads: to compute with; None leaves it to the runtime. Torch has one number of threads for the process, which
-            is not changed here.
-        streams: batches from so many threads are computed side by side; see
-            :func:`skrd4ad.export.sessions.open_session`.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        ConfigError: a Python package of the runtime is not installed, or int8 has no good images to be made from.
-        CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
-        StorageError: the workspace cannot be made.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    ``normals``: good images of training, which the first call for int8 needs. ``threads``: to compute with; None leaves
+    it to the runtime. Torch has one number of threads for the process, which is not changed here. ``streams``: batches
+    from so many threads are computed side by side; see :func:`skrd4ad.export.sessions.open_session`.
     """
     predictor = Predictor.load(folder, weights=weights, task=task)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)
@@ -214,7 +133,13 @@ def by_runtime(
             if not _is_intact(target):
                 shutil.rmtree(target, ignore_errors=True)
                 convert_scoring(predictor, settings, out=target, normals=normals)
-    look = ConvertedModel(read_export(target), precision=choice.precision, threads=threads, streams=streams)
+    run = open_session(read_export(target), threads=threads, precision=choice.precision, streams=streams)
+
+    def look(images: Tensor) -> Maps:
+        found = run(_pixels(images))
+        scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
+        return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
+
     return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
 
 
@@ -240,10 +165,9 @@ def _pixels(images: Tensor) -> NDArray[np.uint8]:
     return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
 
 
-def _verdicts(maps: NDArray[np.float32], surface: ScoringMask) -> Verdicts:
-    muted = np.stack([muted_map(plane, surface) for plane in maps])
-    scores = [score_under(plane, ScoringMask(min_area=surface.min_area)) for plane in muted]
-    return Verdicts(maps=muted, scores=np.array(scores, np.float32))
+def _verdicts(maps: NDArray[np.float32], mask: ScoringMask) -> Verdicts:
+    scores = [score_under(plane, mask) for plane in maps]
+    return Verdicts(maps=np.stack([muted_map(plane, mask) for plane in maps]), scores=np.array(scores, np.float32))
 
 
 def _is_intact(target: Path) -> bool:

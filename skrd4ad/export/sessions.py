@@ -22,16 +22,9 @@ def open_session(
 ) -> Session:
     """What runs an export, for any number of images at once: a graph with a fixed batch is fed in parts.
 
-    Args:
-        export: what to run.
-        threads: to compute with; None leaves it to the runtime.
-        precision: to compute in, in place of the export's own.
-        streams: calls from so many threads are computed side by side, each on its share of the cores; 1 is the
-            quickest for one call, more do more calls a second.
-
-    Raises:
-        CheckpointError: a file of it is missing or was changed, or the runtime cannot open it.
-        ConfigError: the runtime's Python package is not installed.
+    ``threads``: to compute with; None leaves it to the runtime. ``precision``: to compute in, in place of the export's
+    own. ``streams``: calls from so many threads are computed side by side, each on its share of the cores; 1 is the
+    quickest for one call, more do more calls a second.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"The number of threads is {threads}; allowed: 1 or more.")

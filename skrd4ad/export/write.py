@@ -2,7 +2,7 @@
 
 import platform
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,7 @@ import skrd4ad
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
-from skrd4ad.export.convert import Read, write_onnx, write_openvino
+from skrd4ad.export.convert import write_onnx, write_openvino
 from skrd4ad.export.graph import ScoringGraph, VerdictGraph, trace
 from skrd4ad.export.manifest import (
     MANIFEST,
@@ -37,7 +37,6 @@ from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
 EXPORTS = "exports"
-"""Folder in a model folder that holds its exports."""
 MOST_NORMALS = 300
 """Good images that int8 takes the ranges of values from."""
 
@@ -59,40 +58,18 @@ def export_model(
     Pixels that the calibration ignores are 0 in the map inside the graph. A smallest region of more than one pixel
     cannot be computed inside; the manifest says so, and ``docs/use_export.py`` shows what to do.
 
-    Args:
-        predictor: the model.
-        settings: format, precision and batch.
-        out: folder to write, must not exist; None for a new one among the model's exports.
-        normals: good images of training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly
-            spread.
-
-    Raises:
-        ConfigError: int8 is asked for without normals, or a Python package it needs is not installed.
-        CheckpointError: the folder exists or cannot be written, the mask of ignored regions is missing, or the toolkit
-            cannot convert the model.
-        ImageError: one of the normals cannot be read.
+    ``out``: folder to write, must not exist; None for a new one among the model's exports. ``normals``: good images of
+    training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly spread.
     """
-    quantised = settings.precision == "int8"
-    chosen = _normals(normals) if quantised else []
     info, size = predictor.info, predictor.image_size
-    surface = scoring_mask_of(info)
-    ignored = None if surface.ignored is None else ignored_pixels(surface.ignored, height=size, width=size)
-    manifest = ExportManifest(
-        settings=settings,
-        image_size=size,
-        outputs=VerdictGraph.outputs,
-        model=_origin(info),
-        limits=None
-        if info.calibration is None
-        else ExportLimits.of(info.calibration, ignored_pixels=0 if ignored is None else int(ignored.sum())),
-        quantisation=_quantisation(chosen) if quantised else None,
-        environment=_environment(settings),
-    )
-    task.check()
+    mask = scoring_mask_of(info)
+    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, height=size, width=size)
+    limits = None
+    if info.calibration is not None:
+        limits = ExportLimits.of(info.calibration, ignored_pixels=0 if ignored is None else int(ignored.sum()))
     graph = VerdictGraph(ScoringGraph(predictor.model, size=size), ignored=ignored)
-    reads = _readers(chosen, size=size, task=task) if quantised else None
     target = out or free_folder(info.folder / EXPORTS, settings.name)
-    return _write(graph, manifest, target, normals=reads, task=task)
+    return _write(graph, info, settings, target, limits=limits, normals=normals, task=task)
 
 
 def convert_scoring(
@@ -103,68 +80,76 @@ def convert_scoring(
     normals: Sequence[Sample] = (),
     task: Task = QUIET,
 ) -> Export:
-    """Write all that a predictor computes of a model, for the runtimes of this program itself.
-
-    Args:
-        predictor: the model.
-        settings: format and precision.
-        out: folder to write, must not exist.
-        normals: good images of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread.
-
-    Raises:
-        ConfigError: int8 is asked for without normals, or a Python package is not installed.
-        CheckpointError: the folder exists or cannot be written, or the toolkit cannot convert the model.
-        ImageError: one of the normals cannot be read.
-    """
-    size, quantised = predictor.image_size, settings.precision == "int8"
-    chosen = _normals(normals) if quantised else []
-    manifest = ExportManifest(
-        settings=settings,
-        image_size=size,
-        outputs=ScoringGraph.outputs,
-        model=_origin(predictor.info),
-        limits=None,
-        quantisation=_quantisation(chosen) if quantised else None,
-        environment=_environment(settings),
-    )
-    reads = _readers(chosen, size=size, task=task) if quantised else None
-    return _write(ScoringGraph(predictor.model, size=size), manifest, out, normals=reads, task=task)
-
-
-def _normals(samples: Sequence[Sample]) -> list[Sample]:
-    """Good images for int8.
-
-    Raises:
-        ConfigError: there are none.
-    """
-    if not samples:
-        raise ConfigError(
-            "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "
-            "the model was trained on, or choose another precision."
-        )
-    return [samples[place] for place in spread(len(samples), MOST_NORMALS)]
+    """Write all that a predictor computes of a model, for the runtimes of this program itself. ``normals``: good images
+    of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread."""
+    graph = ScoringGraph(predictor.model, size=predictor.image_size)
+    return _write(graph, predictor.info, settings, out, limits=None, normals=normals, task=task)
 
 
 def spread(count: int, most: int) -> list[int]:
-    """Up to ``most`` of the places 0 to ``count`` - 1, evenly spread from the first to the last."""
+    """Up to ``most`` of the indices 0 to ``count`` - 1, evenly spread from the first to the last."""
     return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
 def _write(
     graph: VerdictGraph | ScoringGraph,
-    manifest: ExportManifest,
+    info: ModelInfo,
+    settings: ExportSettings,
     target: Path,
     *,
-    normals: Sequence[Read] | None,
+    limits: ExportLimits | None,
+    normals: Sequence[Sample],
     task: Task,
 ) -> Export:
-    settings = manifest.settings
+    quantised, size = settings.precision == "int8", info.model.image_size
+    if quantised and not normals:
+        raise ConfigError(
+            "int8 takes the ranges of values from good training images, and there are none at hand. Name the data set "
+            "the model was trained on, or choose another precision."
+        )
+    chosen = [normals[index] for index in spread(len(normals), MOST_NORMALS)] if quantised else []
+    manifest = ExportManifest(
+        settings=settings,
+        image_size=size,
+        outputs=graph.outputs,
+        model={
+            "dataset": info.dataset,
+            "class": info.class_name,
+            "run": info.folder.name,
+            "net": info.model.net,
+            "res": info.model.res,
+            "digest": info.digest,
+            "teacher_digest": info.teacher_digest,
+        },
+        limits=limits,
+        quantisation=_quantisation(chosen) if quantised else None,
+        environment=_environment(settings),
+    )
+    task.check()
+
+    def read(index: int) -> NDArray[np.uint8]:
+        task.report(index + 1, len(chosen), f"quantising with good image {index + 1} of {len(chosen)}")
+        return resize_image(read_image(chosen[index].path), size)[None]
+
     with new_folder(target) as folder, _CONVERTING:
+        file, halve = folder / settings.main_file, settings.precision == "fp16"
         try:
             task.report(0, 0, "reading the network's operations")
-            program = trace(graph, size=manifest.image_size, batch=settings.batch)
+            program = trace(graph, size=size, batch=settings.batch)
             task.report(0, 0, "converting")
-            _convert(program, manifest, folder / settings.main_file, normals=normals)
+            if settings.format == "onnx":
+                write_onnx(program, file, outputs=graph.outputs, metadata=manifest.facts(), halve=halve)
+            else:
+                write_openvino(
+                    program,
+                    file,
+                    size=size,
+                    batch=settings.batch,
+                    outputs=graph.outputs,
+                    metadata=manifest.facts(),
+                    halve=halve,
+                    normals=[partial(read, index) for index in range(len(chosen))] if quantised else None,
+                )
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
         task.check()
@@ -172,50 +157,10 @@ def _write(
     return read_export(target)
 
 
-def _convert(
-    program: torch.export.ExportedProgram, manifest: ExportManifest, file: Path, *, normals: Sequence[Read] | None
-) -> None:
-    settings, facts = manifest.settings, manifest.facts()
-    halve = settings.precision == "fp16"
-    if settings.format == "onnx":
-        write_onnx(program, file, outputs=manifest.outputs, metadata=facts, halve=halve)
-        return
-    write_openvino(
-        program,
-        file,
-        size=manifest.image_size,
-        batch=settings.batch,
-        outputs=manifest.outputs,
-        metadata=facts,
-        halve=halve,
-        normals=normals,
-    )
-
-
-def _readers(samples: Sequence[Sample], *, size: int, task: Task) -> list[Callable[[], NDArray[np.uint8]]]:
-    def read(place: int) -> NDArray[np.uint8]:
-        task.report(place + 1, len(samples), f"quantising with good image {place + 1} of {len(samples)}")
-        return resize_image(read_image(samples[place].path), size)[None]
-
-    return [partial(read, place) for place in range(len(samples))]
-
-
 def free_folder(parent: Path, name: str) -> Path:
     """The first of ``name``, ``name-2``, … that is not in a folder."""
     names = (name, *(f"{name}-{n}" for n in range(2, 1000)))
     return next(parent / each for each in names if not (parent / each).exists())
-
-
-def _origin(info: ModelInfo) -> dict[str, Any]:
-    return {
-        "dataset": info.dataset,
-        "class": info.class_name,
-        "run": info.folder.name,
-        "net": info.model.net,
-        "res": info.model.res,
-        "digest": info.digest,
-        "teacher_digest": info.teacher_digest,
-    }
 
 
 def _quantisation(samples: Sequence[Sample]) -> dict[str, Any]:

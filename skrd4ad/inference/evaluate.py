@@ -43,14 +43,12 @@ class Evaluation:
     vanished_regions: int
     """Regions of masks of which nothing is left at the size of the maps, so that no metric can count them."""
     test_selected: bool
-    """The model's epoch was chosen on the test set."""
     image_size: int
     calibration: int | None = None
     """Version of the model's calibration; it changes figures only where it ignores pixels."""
     ignores_pixels: bool = False
     """Pixels that the calibration ignores were left out of scores, maps and pixel metrics."""
     in_tiles: int = 0
-    """Test images that were seen in tiles."""
     left_out: int = 0
     """Test images that the model has learnt from or takes its limits from: people had labelled them good."""
 
@@ -90,10 +88,7 @@ def evaluate_model(
     Maps and masks take 5 bytes a pixel, and the pool of the pixel metrics 4 more. What is above the budget of
     :mod:`skrd4ad.scratch` is in files, so that memory does not grow with the images.
 
-    Args:
-        predictor: the model.
-        data: a class with test images.
-        record: passes the inspections on, and may keep their predictions.
+    ``record``: passes the inspections on, and may keep their predictions.
     """
     samples, why_not = unseen_test_images(predictor.info, data, task)
     if not samples:
@@ -166,7 +161,6 @@ class ScoredSamples:
     verdict_scores: NDArray[np.float64]
     """(N,): as ``scores``, without regions that are too small to count; what limits are compared with."""
     in_tiles: int
-    """Images that were seen in tiles."""
 
 
 def score_samples(
@@ -178,15 +172,8 @@ def score_samples(
     record: Record = iter,
     task: Task = QUIET,
 ) -> ScoredSamples:
-    """Maps and scores of samples.
-
-    Args:
-        predictor: the model.
-        samples: in any order.
-        mask: which pixels count; None for all.
-        tiling: see :func:`skrd4ad.inference.predictions.wants_tiles`.
-        record: passes the inspections on, and may keep their predictions.
-    """
+    """Maps and scores of samples. ``mask``: which pixels count; None for all. ``record``: passes the inspections on,
+    and may keep their predictions."""
     size = predictor.image_size
     maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")
     scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)

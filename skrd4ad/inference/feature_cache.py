@@ -18,15 +18,12 @@ WHAT = "The teacher's features of the training images"
 
 
 class FeatureCache:
-    """Features of N images: a list over levels, each (N, h, w, C), in memory or in memory-mapped files.
-
-    Use it as a context manager, so that memory and disk are free again afterwards.
-    """
+    """Features of N images: a list over levels, each (N, h, w, C), in memory or in memory-mapped files. Use it as a
+    context manager, so that memory and disk are free again afterwards."""
 
     def __init__(self, levels: list[Tensor], *, mapped: bool) -> None:
         self._levels = levels
         self.mapped = mapped
-        """Whether the features are in memory-mapped files."""
 
     def __len__(self) -> int:
         return len(self._levels[0])
@@ -69,19 +66,9 @@ def cache_features(
 ) -> FeatureCache:
     """Read images and keep the teacher's features of them.
 
-    Args:
-        teacher: what computes them, in float32, on any device.
-        samples: at least one image.
-        image_size: side the images are resized to.
-        budget: bytes that may stay in memory; more goes to memory-mapped files in the workspace, which have no name,
-            so that nothing stays behind even when the process is killed. The default is ``SKRD4AD_CACHE_MB``, or a
-            third of the memory that is free now.
-        dtype: float32 or bfloat16, which they are rounded to.
-
-    Raises:
-        ConfigError: ``SKRD4AD_CACHE_MB`` is no whole number of megabytes.
-        ImageError: an image cannot be read.
-        StorageError: the features fit neither in memory nor on the disk, or the workspace folder cannot be made.
+    ``budget``: bytes that may stay in memory; more goes to memory-mapped files in the workspace, which have no name, so
+    that nothing stays behind even when the process is killed. The default is ``SKRD4AD_CACHE_MB``, or a third of the
+    memory that is free now. ``dtype``: float32 or bfloat16, which they are rounded to.
     """
     with torch.inference_mode():
         blank = torch.zeros((1, 3, image_size, image_size), dtype=torch.uint8, device=teacher.mean.device)

@@ -33,6 +33,10 @@ class Maps:
     embeddings: NDArray[np.float32]
     """(B, C): the teacher's coarsest features, averaged over the image; what kind of part it shows."""
 
+    def prediction(self, row: int) -> Prediction:
+        """What is said of one image."""
+        return Prediction(anomaly_map=self.maps[row], level_maps=self.levels[row], score=float(self.scores[row]))
+
 
 def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None) -> Maps:
     """Maps and scores from teacher and restored features; ``normality`` is the model's."""
@@ -67,14 +71,7 @@ class Predictor:
     """A trained model ready to look at images. Safe to share between threads: nothing in it changes."""
 
     def __init__(self, model: SKRD4AD, info: ModelInfo, *, look: Look | None = None, runtime: str = "torch") -> None:
-        """Make a predictor.
-
-        Args:
-            model: teacher and student in torch, for all that looks inside.
-            info: what is known of the model.
-            look: what computes maps and scores; None for the model itself.
-            runtime: what computes, in words.
-        """
+        """``look`` computes maps and scores, the model itself when it is None; ``runtime`` names what computes."""
         self.model = model.eval()
         self.info = info
         self._look = look or by_network(self.model, size=self.image_size, normality=model.normality)
@@ -82,16 +79,7 @@ class Predictor:
 
     @staticmethod
     def load(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> "Predictor":
-        """Predictor of a model folder.
-
-        Args:
-            folder: model folder.
-            weights: weights file of the teacher to use instead of the usual places.
-
-        Raises:
-            CheckpointError: this is no model folder, or it is damaged.
-            WeightsError: the teacher's weights cannot be found, fetched or trusted.
-        """
+        """Predictor of a model folder."""
         return Predictor(*load_model(folder, weights=weights, task=task))
 
     def with_info(self, info: ModelInfo) -> "Predictor":
@@ -110,5 +98,4 @@ class Predictor:
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
         """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""
         pixels = torch.from_numpy(resize_image(image, self.image_size)).permute(2, 0, 1)[None]
-        found = self.batch(pixels)
-        return Prediction(anomaly_map=found.maps[0], level_maps=found.levels[0], score=float(found.scores[0]))
+        return self.batch(pixels).prediction(0)

@@ -4,11 +4,11 @@ This is the only loop over images: Inspect, Calibrate, Label, Evaluate and the c
 and the scores held against it are taken in the same way.
 """
 
+import itertools
 import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import get_args
 
@@ -19,9 +19,8 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.inference.guards import refusal_of, refusal_of_tiles
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import Reference, read_reference
+from skrd4ad.inference.reference import Reference, read_reference, refusal_of, refusal_of_tiles
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_better
 from skrd4ad.model_folder.info import ModelInfo
@@ -72,7 +71,6 @@ class Inspection:
     """What a model says of one image, or why it cannot say anything."""
 
     name: str
-    """Path or file name that was given."""
     content: str | None = None
     """SHA-256 of the file; None when it could not be read."""
     image: NDArray[np.uint8] | None = None
@@ -112,13 +110,9 @@ class Inspection:
 
 
 def limits_of(info: ModelInfo, threshold: float | None = None) -> Limits | None:
-    """The limits of a model; None when it has no calibration and no threshold is given.
-
-    Args:
-        info: the model.
-        threshold: NG above this score, in place of the calibration's thresholds; then nothing is for review.
-    """
-    calibration = info.calibration
+    """The limits of a model's calibration; None when it has none and no threshold is given. ``threshold``: NG above
+    this score, in place of the calibration's thresholds; then nothing is for review."""
+    calibration, mask = info.calibration, scoring_mask_of(info)
     if threshold is None:
         if calibration is None:
             return None
@@ -127,16 +121,15 @@ def limits_of(info: ModelInfo, threshold: float | None = None) -> Limits | None:
             review=calibration.review_threshold,
             pixel=calibration.pixel_threshold,
             heat_top=calibration.heat_top,
-            mask=scoring_mask_of(info),
+            mask=mask,
             calibration=calibration.version,
         )
     if not math.isfinite(threshold):
         raise ConfigError(f"The threshold is {threshold}; allowed: any finite number, in the unit of the scores.")
-    # beyond the calibration's scale, it goes on by the threshold's own size
-    top = 2 * threshold if threshold > 0 else threshold + 1
     if calibration is not None and calibration.heat_top > threshold:
         top = calibration.heat_top
-    mask = scoring_mask_of(info)
+    else:  # beyond the calibration's scale, it goes on by the threshold's own size
+        top = 2 * threshold if threshold > 0 else threshold + 1
     return Limits(reject=threshold, review=None, pixel=threshold, heat_top=top, mask=mask, calibration=None)
 
 
@@ -152,29 +145,20 @@ def predict_images(
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order; an unreadable image gives one with its error.
 
-    Decoding, the network and the scoring overlap in a few threads. Memory stays constant: three batches at most are
-    held, two of them in the network's threads while the third is read.
+    Decoding, the network and the scoring overlap in a few threads; at most three batches are in memory.
 
-    Regions are found on the map at the model's size, where they agree with the score, and their area, box and
-    centroid are scaled to the image.
-
-    Args:
-        predictor: the model.
-        sources: the images.
-        limits: for verdicts and regions; None for scores alone.
-        mask: which pixels count in the scores; None for that of the limits, or all pixels where there are none.
-        tiling: whether large images are seen in tiles at the scale of the training images: by the rule of
-            :func:`wants_tiles` (auto), always (on) or never (off). Each tile is one more chance of a false reject.
-        batch: images that go through the network together, at most.
-        task: checked before each result is given and, from other threads, between tiles.
+    ``limits``: for verdicts and regions; None for scores alone. ``mask``: which pixels count in the scores; None for
+    that of the limits, or all pixels where there are none. ``tiling``: see :func:`wants_tiles`. ``task``: checked
+    before each result is given and, from other threads, between tiles.
     """
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
     mask = mask or (ScoringMask() if limits is None else limits.mask)
-    see = partial(predict_batch, predictor, reference=read_reference(predictor.info.folder), tiling=tiling, task=task)
+    reference = read_reference(predictor.info.folder)
 
     def inspect(decoded: list[Inspection]) -> list[Inspection]:
-        predictions = iter(see([each.image for each in decoded if each.image is not None]))
+        images = [each.image for each in decoded if each.image is not None]
+        predictions = iter(predict_batch(predictor, images, reference=reference, tiling=tiling, task=task))
         return [each if each.image is None else _scored(each, next(predictions), limits, mask) for each in decoded]
 
     def inspections() -> Iterator[Inspection]:
@@ -197,51 +181,41 @@ def predict_batch(
     task: Task = QUIET,
 ) -> list[Prediction]:
     """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
-
-    Args:
-        predictor: the model.
-        images: of any sizes.
-        reference: of the model; without it no image is refused, and none is tiled unless asked for.
-        tiling: see :func:`wants_tiles`.
-        task: checked between batches of tiles.
-    """
+    ``reference``: of the model; without it no image is refused, and none is tiled unless asked for."""
     in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
-    whole = [image for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
-    resized = [resize_image(image, predictor.image_size) for image in whole]
-    if whole:
+    size = predictor.image_size
+    resized = [resize_image(image, size) for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
+    if resized:
         maps = predictor.batch(torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in resized]))
-    predictions: list[Prediction] = []
-    row = 0
+    rows = itertools.count()
+    predictions = []
     for image, tiled in zip(images, in_tiles, strict=True):
+        refusal = None
         if tiled:
-            predictions.append(_in_tiles(predictor, image, reference, task))
-            continue
-        embedding = maps.embeddings[row]
-        refusal = None if reference is None else refusal_of(image, embedding, reference, resized=resized[row])
-        predictions.append(
-            Prediction(
-                anomaly_map=maps.maps[row], level_maps=maps.levels[row], score=float(maps.scores[row]), refusal=refusal
-            )
-        )
-        row += 1
+            # without a reference nobody knows the scale of the training: then one pixel for a pixel
+            tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
+            found = predict_tiled(predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check))
+            prediction = replace(found.prediction, view=found.grid.text)
+            if reference is not None:
+                refusal = refusal_of_tiles(found.tiles, found.embeddings, reference)
+        else:
+            row = next(rows)
+            prediction = maps.prediction(row)
+            if reference is not None:
+                refusal = refusal_of(image, maps.embeddings[row], reference, resized=resized[row])
+        predictions.append(replace(prediction, refusal=refusal))
     return predictions
 
 
 def wants_tiles(
     predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, *, tiling: Tiling = "auto"
 ) -> bool:
-    """Whether an image is to be seen in tiles.
+    """Whether an image, (H, W, 3) RGB, is to be seen in tiles at the scale of the training images.
 
-    The rule of ``auto``: the size of the training images is known, the shorter side of the image is more than
-    ``LARGER`` times theirs, and tiles look more like the training images to the teacher than the whole image does.
-    So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels is not:
-    its tiles would show an enlarged piece of what the model knows as a whole.
-
-    Args:
-        predictor: the model.
-        image: (H, W, 3) RGB.
-        reference: of the model; without it nothing is tiled unless ``on``, and then at one pixel for a pixel.
-        tiling: auto, on or off.
+    ``auto``: when the size of the training images is known, the shorter side of the image is more than ``LARGER``
+    times theirs, and tiles look more like them to the teacher than the whole image does. So a large photograph of a
+    surface is tiled, and a part that is merely photographed with more pixels is not. Each tile is one more chance of a
+    false reject.
     """
     if tiling != "auto" or reference is None:
         return tiling == "on"
@@ -254,11 +228,8 @@ def _decode(source: Source) -> Inspection:
     try:
         if isinstance(given, ImageError):
             raise given
-        return Inspection(
-            name=name,
-            content=content_digest(given) if isinstance(given, bytes) else file_digest(given, error=ImageError),
-            image=read_image(given, name=name),
-        )
+        content = content_digest(given) if isinstance(given, bytes) else file_digest(given, error=ImageError)
+        return Inspection(name=name, content=content, image=read_image(given, name=name))
     except ImageError as error:
         return Inspection(name=name, error=str(error))
 
@@ -267,52 +238,35 @@ def _bytes(decoded: Inspection) -> int:
     return 0 if decoded.image is None else decoded.image.size
 
 
-def _in_tiles(predictor: Predictor, image: NDArray[np.uint8], reference: Reference | None, task: Task) -> Prediction:
-    size = predictor.image_size
-    tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
-    found = predict_tiled(predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check))
-    return Prediction(
-        anomaly_map=found.prediction.anomaly_map,
-        level_maps=found.prediction.level_maps,
-        score=found.prediction.score,
-        view=found.grid.words,
-        refusal=None if reference is None else refusal_of_tiles(found.tiles, found.embeddings, reference),
-    )
-
-
 def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, mask: ScoringMask) -> Inspection:
-    """The inspection of a decoded image, with score and, where there are limits, verdict and regions."""
+    """The inspection of a decoded image with its score and, where there are limits, verdict and regions."""
     if not np.isfinite(prediction.anomaly_map).all():
         return Inspection(name=decoded.name, content=decoded.content, error=f"{decoded.name}: {NOT_FINITE}")
     if prediction.view != WHOLE:
         mask = ScoringMask(min_area=mask.min_area)  # regions to ignore were drawn on one field of view
     scored = muted_map(prediction.anomaly_map, mask)
     score = score_under(scored, ScoringMask(min_area=mask.min_area))
-    regions = [] if limits is None else find_regions(scored, limits.pixel, min_area=mask.min_area)
-    return Inspection(
-        name=decoded.name,
-        content=decoded.content,
-        image=decoded.image,
-        prediction=prediction,
-        limits=limits,
-        mask=mask,
-        scored_map=scored,
-        score=score,
-        verdict=None if limits is None else limits.verdict(score),
-        regions=tuple(_in_image(region, scored, decoded.image) for region in regions),
+    inspection = replace(decoded, prediction=prediction, limits=limits, mask=mask, scored_map=scored, score=score)
+    if limits is None:
+        return inspection
+    assert decoded.image is not None
+    # found on the map, where they agree with the score, and then scaled to the image
+    regions = find_regions(scored, limits.pixel, min_area=mask.min_area)
+    return replace(
+        inspection,
+        verdict=limits.verdict(score),
+        regions=tuple(_in_image(region, scored.shape, decoded.image.shape) for region in regions),
     )
 
 
-def _in_image(region: Region, plane: NDArray[np.float32], image: NDArray[np.uint8] | None) -> Region:
+def _in_image(region: Region, of_map: tuple[int, ...], of_image: tuple[int, ...]) -> Region:
     """A region of the map in pixels of the image; a pixel's centre lies half a pixel from its edge in both."""
-    assert image is not None
-    height, width = image.shape[:2]
-    across, down = width / plane.shape[1], height / plane.shape[0]
+    across, down = of_image[1] / of_map[1], of_image[0] / of_map[0]
     x0, y0, x1, y1 = region.box
-    return Region(
+    x, y = region.centroid
+    return replace(
+        region,
         area=max(1, round(region.area * across * down)),
-        peak=region.peak,
-        mean=region.mean,
         box=(math.floor(x0 * across), math.floor(y0 * down), math.ceil(x1 * across), math.ceil(y1 * down)),
-        centroid=((region.centroid[0] + 0.5) * across - 0.5, (region.centroid[1] + 0.5) * down - 0.5),
+        centroid=((x + 0.5) * across - 0.5, (y + 0.5) * down - 0.5),
     )

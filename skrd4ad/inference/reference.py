@@ -1,49 +1,39 @@
-"""What the training images look like, as ranges in which a new image can be judged: ``reference.json``.
+"""What good images look like to camera and teacher (``reference.json``), and whether another image is like them.
 
-The ranges come from good images of the training alone, never from test images. All sides of all ranges are given equal
-parts of ``refusal_rate``, so that together they refuse no more of the good images than that.
-
-Each side of a range is to leave out a small share of all good images. A few hundred do not show so rare a value, so
-the range ends where an exponential tail, fitted to the most extreme tenth (five images at least), reaches that share;
-never inside what was seen; the fewer images, the wider. A tolerance that does no harm to a map is added, so that a
-series of nearly equal images refuses no harmless difference.
+Figures of light, focus, noise, colour and size are measured at the size the model sees, so that a larger photograph of
+the same part gives the same ones. They are medians and quantiles: a defect of a tenth of the image moves them little,
+the camera and the lamps change all of it. A refusal stands beside the verdict and does not change it; how the ranges
+are set, and what they promise, is in :mod:`skrd4ad.training.reference`.
 """
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import median
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from skrd4ad import documents
-from skrd4ad.data.dataset import decoding_pool
-from skrd4ad.data.images.read import read_image
-from skrd4ad.data.images.statistics import ImageStatistics, image_statistics
+from skrd4ad.data.images.read import resize_image
 from skrd4ad.documents import Positive
-from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import write_json
-from skrd4ad.inference.feature_cache import FeatureCache
-from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
 
 REFERENCE = "reference.json"
 FORMAT = 1
-DEFAULT_REFUSAL_RATE = 0.005
-BATCH = 16
 
-_SIDES = 12
-"""Ends of ranges that can refuse an image by themselves: exposure counts as one figure; the likeness is one more."""
-UNLIKE = 8.0
-"""An image is unlike the training images beyond this many times their usual distance: a defect moves the pooled
-features too, and must not be refused. On four real classes the farthest defect was at 7.1, other parts from 9.2 on."""
-UNLIKE_AT_LEAST = 0.25
-"""Cosine distance below which nothing is unlike: parts that all look the same lie too close for the rule above."""
-ASPECT_TOLERANCE = 0.1
-SMALLEST_SIDE = 0.5
-"""Images with a shorter side of less than this share of the smallest training image lack what the model looks at."""
+CLIPPED = 2
+"""Grey levels from either end of the range that count as clipped."""
+FINE, COARSE = 1.0, 2.0
+"""Sigmas, in pixels, of the two scales that sharpness compares. The finer one already takes most of the sensor's noise
+away, which would otherwise make an unsharp image look sharp."""
+_GRAIN = np.array([[1, -2, 1], [-2, 4, -2], [1, -2, 1]], np.float32)
+"""Difference of two Laplacians: flat areas, slopes and straight edges give nearly 0, noise of sigma s gives 6 s."""
+_LOWER_HALF = 0.3247
+"""Mean of the lower half of the absolute values of a standard normal distribution."""
+
 EXPOSURE = ("shadows", "brightness", "lights")
 """Figures that a change of exposure moves all together; a defect moves one or two of them."""
 FIGURES = {
@@ -58,10 +48,53 @@ FIGURES = {
     "blue_yellow": 3.0,
 }
 """Figures of an image that have a range, and the tolerance at each side that has a limit."""
-_RATIOS = ("contrast", "sharpness")
-"""Figures that are compared as ratios; their tolerance is a share."""
-_LOWER = (*EXPOSURE, "contrast", "sharpness", "green_red", "blue_yellow")
-_UPPER = (*EXPOSURE, "dark", "bright", "noise", "green_red", "blue_yellow")
+_CAUSES: dict[tuple[str, int], tuple[str, str]] = {
+    ("dark", 1): ("under-exposed", "black pixels"),
+    ("bright", 1): ("over-exposed", "white pixels"),
+    ("contrast", -1): ("too little contrast", "contrast"),
+    ("sharpness", -1): ("out of focus", "sharpness"),
+    ("noise", 1): ("too noisy", "noise"),
+    ("green_red", -1): ("wrong colour, too green", "green to red"),
+    ("green_red", 1): ("wrong colour, too red", "green to red"),
+    ("blue_yellow", -1): ("wrong colour, too blue", "blue to yellow"),
+    ("blue_yellow", 1): ("wrong colour, too yellow", "blue to yellow"),
+    ("aspect", -1): ("wrong shape", "width over height"),
+    ("aspect", 1): ("wrong shape", "width over height"),
+    ("shorter_side", -1): ("too small", "shorter side"),
+}
+"""Why a figure lies below (-1) or above (1) its range, and the title of the figure."""
+
+
+@dataclass(frozen=True)
+class ImageStatistics:
+    """Figures of one image."""
+
+    width: int
+    height: int
+    shadows: float
+    """Grey level below which a tenth of the pixels lie, 0..255."""
+    brightness: float
+    lights: float
+    """Grey level above which a tenth of the pixels lie."""
+    dark: float
+    """Share of pixels that are black, 0..1."""
+    bright: float
+    """Share of pixels that are white, 0..1."""
+    contrast: float
+    sharpness: float
+    """Strength of the edges at a fine scale in percent of that at twice the scale. Blur takes the fine scale first,
+    whatever the contrast and however many edges there are."""
+    noise: float
+    """Standard deviation of the finest grain in grey levels, from the evener half of the image."""
+    green_red: float
+    """Median a of CIELAB: below 0 green, above 0 red."""
+    blue_yellow: float
+    """Median b of CIELAB: below 0 blue, above 0 yellow."""
+
+    @property
+    def aspect(self) -> float:
+        """Width over height."""
+        return self.width / self.height
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +131,6 @@ class Reference:
     width: Positive
     """Median width in pixels of the training images' files."""
     height: Positive
-    """Median height."""
     bands: dict[str, Band]
     """By the names of :class:`ImageStatistics`, and ``aspect``, ``shorter_side`` and ``distance``."""
     embedding: tuple[float, ...]
@@ -106,110 +138,39 @@ class Reference:
 
     def distance(self, embedding: NDArray[np.floating]) -> float:
         """Cosine distance, 0..2, of an image's embedding (C,) from that of the training images."""
-        return _cosine_distance(embedding.astype(np.float64), np.asarray(self.embedding))
+        return cosine_distance(embedding.astype(np.float64), np.asarray(self.embedding))
 
 
-def make_reference(
-    statistics: Sequence[ImageStatistics],
-    embeddings: NDArray[np.floating],
-    *,
-    image_size: int,
-    refusal_rate: float = DEFAULT_REFUSAL_RATE,
-) -> Reference:
-    """Reference from the figures of good images.
-
-    Args:
-        statistics: of n images.
-        embeddings: (n, C), as :func:`pooled` gives them.
-        image_size: side at which the statistics were measured.
-        refusal_rate: share of good images that may be refused.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no images, or not as many embeddings.
-    """
-    if not 0 < refusal_rate < 1:
-        raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
-    if not statistics or len(statistics) != len(embeddings):
-        raise DataError(
-            f"There are {len(statistics)} images and {len(embeddings)} embeddings; a reference needs at least one "
-            "image, and one embedding each."
-        )
-    share = refusal_rate / _SIDES
-    columns = {name: np.array([getattr(each, name) for each in statistics], float) for name in FIGURES}
-    bands = {name: figure_band(name, values, share) for name, values in columns.items()}
-    aspects = np.array([each.aspect for each in statistics])
-    sides = np.array([min(each.width, each.height) for each in statistics], float)
-    bands["aspect"] = seen_band(
-        aspects, low=aspects.min() / (1 + ASPECT_TOLERANCE), high=aspects.max() * (1 + ASPECT_TOLERANCE)
+def image_statistics(
+    image: NDArray[np.uint8], *, size: int, resized: NDArray[np.uint8] | None = None
+) -> ImageStatistics:
+    """Statistics of an image (H, W, 3) RGB; ``resized`` is the square of ``size`` pixels that the model sees, if it is
+    at hand."""
+    square = resized
+    if square is None or square.shape[:2] != (size, size):
+        square = image if image.shape[:2] == (size, size) else resize_image(image, size)
+    colours = square.astype(np.float32) / 255
+    grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) * 255, np.float32)
+    shadows, brightness, lights = (float(level) for level in np.quantile(grey, (0.1, 0.5, 0.9)))
+    grain = np.abs(cv2.filter2D(grey, cv2.CV_32F, _GRAIN)[1:-1, 1:-1]).ravel()
+    fine, coarse = (
+        float(cv2.Laplacian(cv2.GaussianBlur(grey, (0, 0), sigma), cv2.CV_32F).std()) for sigma in (FINE, COARSE)
     )
-    bands["shorter_side"] = seen_band(sides, low=SMALLEST_SIDE * sides.min())
-    directions = _directions(embeddings)
-    distances = _distances_from_others(directions)
-    bands["distance"] = seen_band(
-        distances, high=max(upper_limit(distances, share), UNLIKE * float(np.median(distances)), UNLIKE_AT_LEAST)
-    )
-    return Reference(
-        n=len(statistics),
-        refusal_rate=refusal_rate,
-        image_size=image_size,
-        width=round(float(np.median([each.width for each in statistics]))),
-        height=round(float(np.median([each.height for each in statistics]))),
-        bands=bands,
-        embedding=tuple(float(value) for value in directions.mean(axis=0)),
-    )
-
-
-def upper_limit(values: NDArray[np.floating], share: float) -> float:
-    """Value that ``share`` of further values exceed, on average, if the tail falls off exponentially or faster.
-
-    Where the values are enough to tell, it is their conformal quantile. Otherwise it is at least the largest of them,
-    and the tail is extended; one that is known from k values is taken 1 + 2/sqrt(k) times as long, because k values
-    tell it only that well (simulated: with 30 values or more, at most 1.4 times the share of an exponential lies
-    above, and a quarter of it of a normal distribution).
-    """
-    ordered = np.sort(values)
-    n = ordered.size
-    seen = ordered[min(math.ceil((n + 1) * (1 - share)), n) - 1]
-    if (n + 1) * share >= 1:
-        return float(seen)
-    k = min(max(5, math.ceil(n / 10)), n - 1)
-    if k < 1:
-        return float(seen)
-    start = ordered[n - k - 1]
-    length = (ordered[n - k :].mean() - start) * (1 + 2 / math.sqrt(k))
-    return float(max(seen, start + length * max(math.log(k / n / share), 0.0)))
-
-
-def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
-    """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`.
-
-    Args:
-        name: of the figure.
-        values: (n,), of good images.
-        share: of good images that may lie outside, at each side that the figure has.
-    """
-    tolerance = FIGURES[name]
-    if name in _RATIOS:
-        # an even grey image has neither contrast nor edges
-        values = np.log(np.maximum(values, 1e-6))
-        tolerance = math.log1p(tolerance)
-    low = -upper_limit(-values, share) - tolerance if name in _LOWER else None
-    high = upper_limit(values, share) + tolerance if name in _UPPER else None
-    if name in _RATIOS:
-        values = np.exp(values)
-        low = None if low is None else math.exp(low)
-    return seen_band(values, low=low, high=high)
-
-
-def seen_band(values: NDArray[np.float64], *, low: float | None = None, high: float | None = None) -> Band:
-    """Range with limits that are known, and what was seen of values (n,)."""
-    return Band(
-        seen_low=float(values.min()),
-        median=float(np.median(values)),
-        seen_high=float(values.max()),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
+    lab = cv2.cvtColor(colours, cv2.COLOR_RGB2LAB)
+    return ImageStatistics(
+        width=image.shape[1],
+        height=image.shape[0],
+        shadows=shadows,
+        brightness=brightness,
+        lights=lights,
+        dark=float((grey <= CLIPPED).mean()),
+        bright=float((grey >= 255 - CLIPPED).mean()),
+        contrast=float(grey.std()),
+        # an even surface has no edges to judge by; what is left there is rounding
+        sharpness=100 * fine / coarse if coarse > 1e-3 else 0.0,
+        noise=float(np.partition(grain, grain.size // 2)[: grain.size // 2].mean()) / (6 * _LOWER_HALF),
+        green_red=float(np.median(lab[..., 1])),
+        blue_yellow=float(np.median(lab[..., 2])),
     )
 
 
@@ -218,48 +179,89 @@ def pooled(features: torch.Tensor) -> NDArray[np.float32]:
     return features.float().mean(dim=(2, 3)).cpu().numpy()
 
 
-def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float32]:
-    """Embeddings (n, C) of all images whose features are cached, in their order."""
-    return np.concatenate(
-        [
-            pooled(cache.batch(places)[-1])
-            for cache in caches
-            if cache is not None
-            for places in torch.arange(len(cache)).split(BATCH)
-        ]
-    )
+def refusal_of(
+    image: NDArray[np.uint8],
+    embedding: NDArray[np.floating] | None,
+    reference: Reference,
+    *,
+    resized: NDArray[np.uint8] | None = None,
+) -> str | None:
+    """Why an image that the model sees as a whole cannot be judged, in one line such as "cannot judge: out of focus
+    (sharpness 12, training images 80–210)"; None when it can.
 
-
-def measure(samples: Sequence[Sample], *, image_size: int, task: Task = QUIET) -> list[ImageStatistics]:
-    """Statistics of the images of samples, in their order.
-
-    Raises:
-        ImageError: an image cannot be read.
+    ``image``: (H, W, 3) RGB. ``embedding``: (C,), of :class:`skrd4ad.inference.predict.Maps`; None leaves out whether
+    it shows the right part. ``resized``: the image at the model's size, when it is at hand.
     """
-    found: list[ImageStatistics] = []
-    with decoding_pool() as pool:
-        for each in pool.map(lambda sample: image_statistics(read_image(sample.path), size=image_size), samples):
-            found.append(each)
-            task.check()
-    return found
+    figures = image_statistics(image, size=reference.image_size, resized=resized)
+    sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
+    reasons = [
+        f"{_CAUSES[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
+        f"{reference.height})"
+        for name, value in sizes.items()
+        if (side := reference.bands[name].side(value))
+    ]
+    distance = None if embedding is None else reference.distance(embedding)
+    return _refusal(figures, reasons, distance, reference)
+
+
+def refusal_of_tiles(
+    tiles: Sequence[NDArray[np.uint8]], embeddings: NDArray[np.floating] | None, reference: Reference
+) -> str | None:
+    """As :func:`refusal_of`, of an image that the model sees in tiles: the median tile must be like training images.
+
+    Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part, so
+    that medians over the tiles count.
+
+    ``tiles``: each (S, S, 3) RGB at the model's size; at least one. ``embeddings``: (N, C), of the same or other tiles.
+    """
+    each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
+    usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})
+    distance = None if embeddings is None else median(reference.distance(embedding) for embedding in embeddings)
+    return _refusal(usual, [], distance, reference)
+
+
+def _refusal(
+    figures: ImageStatistics, size_reasons: list[str], distance: float | None, reference: Reference
+) -> str | None:
+    reasons = []
+    sides = {reference.bands[name].side(getattr(figures, name)) for name in EXPOSURE}
+    # a defect makes shadows or lights of its own; less light makes all of them darker
+    if sides in ({-1}, {1}):
+        words = "under-exposed" if sides == {-1} else "over-exposed"
+        reasons.append(_reason(words, "brightness", figures.brightness, reference.bands["brightness"]))
+    for name in FIGURES:
+        value, band = getattr(figures, name), reference.bands[name]
+        if (name, band.side(value)) in _CAUSES:
+            reasons.append(_reason(*_CAUSES[name, band.side(value)], value, band))
+    reasons += size_reasons
+    if distance is not None and reference.bands["distance"].side(distance):
+        reasons.append(
+            f"does not look like the training images, wrong part? (distance {_number(distance)}, training images up to "
+            f"{_number(reference.bands['distance'].seen_high)})"
+        )
+    return f"cannot judge: {'; '.join(reasons)}" if reasons else None
+
+
+def _reason(words: str, figure: str, value: float, band: Band) -> str:
+    if figure.endswith("pixels"):
+        return f"{words} ({figure} {100 * value:.1f} %, training images up to {100 * band.seen_high:.1f} %)"
+    low, high = _number(band.seen_low), _number(band.seen_high)
+    return f"{words} ({figure} {_number(value)}, training images {low}–{high})"
+
+
+def _number(value: float) -> str:
+    """Three figures are enough to compare, and whole numbers stay whole."""
+    return f"{value:.0f}" if abs(value) >= 20 else f"{value:.2g}"
 
 
 def save_reference(folder: Path, reference: Reference) -> None:
-    """Write ``reference.json`` into a model folder.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Write ``reference.json`` into a model folder."""
     rounded = replace(reference, embedding=tuple(round(value, 6) for value in reference.embedding))
     write_json(folder / REFERENCE, rounded, format=FORMAT)
 
 
 def read_reference(folder: Path) -> Reference | None:
-    """The reference of a model folder; None where there is none (imported and older models).
-
-    Raises:
-        CheckpointError: it is damaged.
-    """
+    """The reference of a model folder; None where there is none (imported and older models)."""
     path = folder / REFERENCE
     if not path.is_file():
         return None
@@ -270,18 +272,6 @@ def read_reference(folder: Path) -> Reference | None:
     return found
 
 
-def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:
-    wide = embeddings.astype(np.float64)
-    return wide / np.maximum(np.linalg.norm(wide, axis=1, keepdims=True), 1e-12)
-
-
-def _distances_from_others(directions: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Distance of each image from the mean of the others: from a mean that holds the image it would look too near."""
-    if len(directions) < 2:
-        return np.zeros(len(directions))
-    others = (directions.sum(axis=0) - directions) / (len(directions) - 1)
-    return np.array([_cosine_distance(own, rest) for own, rest in zip(directions, others, strict=True)])
-
-
-def _cosine_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def cosine_distance(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+    """1 − cos of two vectors (C,): 0..2."""
     return float(1 - a @ b / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-12))

@@ -34,10 +34,8 @@ def scoring_mask_digest(mask: ScoringMask) -> str:
 
 
 def comparable_versions(info: ModelInfo) -> tuple[int | None, ...]:
-    """Versions of a model's calibration under which a score counts the same pixels as under the current one.
-
-    A limit by hand has no version, here None: its scores hold when no version ever left pixels or small regions out.
-    """
+    """Versions of a model's calibration under which a score counts the same pixels as under the current one. A limit by
+    hand has no version, here None: its scores hold when no version ever left pixels or small regions out."""
     history = read_history(info.folder)
     if history is None:
         return (None,)

@@ -48,12 +48,12 @@ class Grid:
     """Pixels of the image for one of the map, along the width."""
 
     @property
-    def places(self) -> list[tuple[int, int]]:
+    def corners(self) -> list[tuple[int, int]]:
         """Top and left of every tile."""
         return [(top, left) for top in self.tops for left in self.lefts]
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Such as "tiled 4x3 at 1:1"."""
         scale = f"1:{self.scale:.3g}" if self.scale >= 1 else f"{1 / self.scale:.3g}:1"
         return f"tiled {len(self.lefts)}x{len(self.tops)} at {scale}"
@@ -85,15 +85,9 @@ def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference:
 
 
 def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
-    """Places of tiles that cover an image.
-
-    Args:
-        width: of the image.
-        height: of the image.
-        size: side S of a tile in pixels of the map, a multiple of 4.
-        tile_pixels: width and height in pixels of the image that a tile covers.
-        overlap: share of a tile that it has in common with the next, at least.
-    """
+    """Tiles that cover an image. ``size``: side S of a tile in pixels of the map, a multiple of 4. ``tile_pixels``:
+    width and height in pixels of the image that a tile covers. ``overlap``: share of a tile that it has in common with
+    the next, at least."""
     if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
         raise ConfigError(
             f"The overlap is {overlap!r} and a tile covers {tile_pixels[0]} x {tile_pixels[1]} pixels; allowed: an "
@@ -119,18 +113,9 @@ def predict_tiled(
     overlap: float = OVERLAP,
     task: Task = QUIET,
 ) -> TiledPrediction:
-    """Prediction for a large image from overlapping tiles.
-
-    Beside the image at the model's scale, memory holds two planes of the map, its level maps at a fraction of the size
-    and one batch of tiles. Every tile is one more chance of a false reject: what a calibration promises, it promises
-    for one field of view.
-
-    Args:
-        predictor: the model.
-        image: (H, W, 3) RGB; sides shorter than a tile are mirrored.
-        tile_pixels: width and height in pixels of the image that a tile covers.
-        overlap: share of a tile that it has in common with the next, at least.
-    """
+    """Prediction for a large image from overlapping tiles. ``image``: (H, W, 3) RGB; sides shorter than a tile are
+    mirrored. ``tile_pixels``: width and height in pixels of the image that a tile covers. Every tile is one more chance
+    of a false reject: what a calibration promises, it promises for one field of view."""
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
     scaled = _at_scale(image, grid)
@@ -138,18 +123,17 @@ def predict_tiled(
     if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
         found = predictor.batch(_tensor(tiles))
         task.report(1, 1)
-        alone = Prediction(anomaly_map=found.maps[0], level_maps=found.levels[0], score=float(found.scores[0]))
-        return TiledPrediction(prediction=alone, grid=grid, embeddings=found.embeddings, tiles=(tiles[0],))
+        return TiledPrediction(
+            prediction=found.prediction(0), grid=grid, embeddings=found.embeddings, tiles=(tiles[0],)
+        )
     blended, levels, embeddings = _blended(predictor, tiles, grid, task=task)
     prediction = Prediction(anomaly_map=blended, level_maps=levels, score=float(blended.max()))
     return TiledPrediction(prediction=prediction, grid=grid, embeddings=embeddings, tiles=tuple(_spread(tiles)))
 
 
 def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
-    """(N, size): weights of tiles along one side; at every place those of all tiles there sum to 1.
-
-    Half a cosine wave over what two neighbours have in common, so that neither value nor slope jumps.
-    """
+    """(N, size): weights of tiles along one side; at every position those of all tiles there sum to 1. Half a cosine
+    wave over what two neighbours have in common, so that neither value nor slope jumps."""
     total = starts[-1] + size
     raw = np.zeros((len(starts), total))
     for index, start in enumerate(starts):
@@ -164,14 +148,10 @@ def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:
 
 
 def _blended(
-    predictor: Predictor,
-    tiles: list[NDArray[np.uint8]],
-    grid: Grid,
-    *,
-    task: Task,
+    predictor: Predictor, tiles: list[NDArray[np.uint8]], grid: Grid, *, task: Task
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Map (h, w), level maps (L, h / 4, w / 4) and embeddings (N, C)."""
-    size, step, places = grid.size, LEVEL_STEP, grid.places
+    size, step, corners = grid.size, LEVEL_STEP, grid.corners
     down = dict(zip(grid.tops, tile_weights(grid.tops, size), strict=True))
     across = dict(zip(grid.lefts, tile_weights(grid.lefts, size), strict=True))
     padded = (grid.tops[-1] + size, grid.lefts[-1] + size)
@@ -184,7 +164,7 @@ def _blended(
         embeddings.append(found.embeddings)
         if levels is None:
             levels = np.zeros((found.levels.shape[1], padded[0] // step, padded[1] // step), np.float32)
-        for (top, left), plane, level in zip(places[begin : begin + BATCH], found.maps, found.levels, strict=True):
+        for (top, left), plane, level in zip(corners[begin : begin + BATCH], found.maps, found.levels, strict=True):
             weights = down[top][:, None] * across[left]
             blended[top : top + size, left : left + size] += weights * plane
             coarse = (weights * level).reshape(len(level), size // step, step, size // step, step).mean(axis=(2, 4))
@@ -227,13 +207,13 @@ def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.ui
 
 def _cut(scaled: NDArray[np.uint8], grid: Grid) -> list[NDArray[np.uint8]]:
     """Views of the tiles; nothing is copied."""
-    return [scaled[top : top + grid.size, left : left + grid.size] for top, left in grid.places]
+    return [scaled[top : top + grid.size, left : left + grid.size] for top, left in grid.corners]
 
 
 def _spread(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     """Up to ``_SAMPLE`` of the tiles, from the first to the last; copies, so that the large image can go."""
     chosen = np.unique(np.linspace(0, len(tiles) - 1, _SAMPLE).round().astype(int))
-    return [tiles[place].copy() for place in chosen]
+    return [tiles[index].copy() for index in chosen]
 
 
 def _tensor(tiles: list[NDArray[np.uint8]]) -> torch.Tensor:

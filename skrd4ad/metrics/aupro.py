@@ -36,10 +36,6 @@ def pool_pixels(
     are used when it is None. ``ignored``: (H, W) bool, pixels that are left out of all images; what is left of a region
     counts as the region, or as several. Needs 4 bytes for every pixel outside masks, in a file when that is above the
     budget of :mod:`skrd4ad.scratch`, and about 30 for every one inside.
-
-    Raises:
-        DataError: a shape or type differs from these, or a map holds a number that is not finite.
-        StorageError: the pixels fit neither in memory nor on the disk.
     """
     chosen = _chosen_images(maps, masks, labelled)
     if ignored is not None and ignored.shape != maps.shape[1:]:

@@ -143,11 +143,9 @@ def paired_differences(
     seed: int = SEED,
     task: Task = QUIET,
 ) -> dict[str, PairedDifference]:
-    """Differences of two models on the same images, with 95 % intervals, by the names of ``METRIC_NAMES``.
-
-    ``a`` and ``b`` hold the same images in the same order; their maps may differ in size. The differences are those of
-    the exact ``metrics_a`` and ``metrics_b``.
-    """
+    """Differences of two models on the same images, with 95 % intervals, by the names of ``METRIC_NAMES``. ``a`` and
+    ``b`` hold the same images in the same order; their maps may differ in size. The differences are those of the exact
+    ``metrics_a`` and ``metrics_b``."""
     for data in (a, b):
         require_consistent(data)
     if not np.array_equal(a.labels, b.labels):

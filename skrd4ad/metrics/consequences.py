@@ -17,9 +17,7 @@ class Costs:
     """Cost of one mistake or review, in any one unit."""
 
     escape: float
-    """A defective part that is passed."""
     false_reject: float
-    """A good part that is rejected."""
     review: float | None = None
     """A part that a person looks at, and then judges rightly; None when nobody can."""
 
@@ -47,10 +45,8 @@ class Counts:
 
 @dataclass(frozen=True, kw_only=True)
 class Consequences:
-    """What two thresholds do, per 1000 parts of which a given share is defective.
-
-    A reviewed part is judged rightly, so it is neither a false reject nor an escape.
-    """
+    """What two thresholds do, per 1000 parts of which a given share is defective. A reviewed part is judged rightly, so
+    it is neither a false reject nor an escape."""
 
     good: Counts
     """Good images; their number stands behind the false rejects."""
@@ -89,20 +85,9 @@ def consequences(
     defect_rate: float,
     costs: Costs | None = None,
 ) -> Consequences:
-    """Verdicts counted, and scaled to 1000 parts.
-
-    Args:
-        good_scores: (n,) image scores of good parts, at least one.
-        defect_scores: (m,) image scores of defective parts; None or empty when no defect is known.
-        review: a part is for review above this; None for no review.
-        reject: a part is NG above this.
-        defect_rate: share of defective parts among all parts, 0 to 1.
-        costs: a review without a cost is free.
-
-    Raises:
-        ConfigError: a threshold is not finite, review is above reject, or the rate is not 0 to 1.
-        DataError: there is no good image, or a score is not finite.
-    """
+    """Verdicts counted, and scaled to 1000 parts. ``good_scores``: (n,) image scores of good parts, at least one.
+    ``defect_scores``: (m,) image scores of defective parts; None or empty when no defect is known. ``costs``: a review
+    without a cost is free."""
     require_rate(defect_rate)
     lower = reject if review is None else review
     if not (math.isfinite(lower) and math.isfinite(reject) and lower <= reject):

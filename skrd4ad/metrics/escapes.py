@@ -68,18 +68,14 @@ class EscapesBySize:
     words: str
     """How the ranges were made, and what was left out."""
     without_mask: tuple[int, ...]
-    """Indices of defective images without a mask: their size is not known."""
     vanished: tuple[int, ...]
-    """Indices of defective images whose mask has no pixel left at the size of the map."""
 
 
 def confusion(
     labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None
 ) -> tuple[ConfusionCell, ...]:
     """Six cells, in the order good OK, good REVIEW, good NG, defect OK, defect REVIEW, defect NG; four without review.
-
-    ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,). NG above ``reject``, REVIEW above ``review``.
-    """
+    ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,). NG above ``reject``, REVIEW above ``review``."""
     images = _Judged.of(labels, scores, reject=reject, review=review)
     verdicts: tuple[Verdict, ...] = ("OK", "NG") if review is None else ("OK", "REVIEW", "NG")
     truths: tuple[tuple[Truth, int], ...] = (("good", 0), ("defect", 1))
@@ -107,11 +103,8 @@ def escapes_by_type(
 def escapes_by_size(
     labels: ArrayLike, scores: ArrayLike, areas: Sequence[int | None], *, reject: float, review: float | None
 ) -> EscapesBySize:
-    """Escapes by size of defect: up to four ranges with about as many images each.
-
-    ``areas``: (N,) area of each image's mask in pixels of the map; None without a mask. The others are as for
-    :func:`confusion`.
-    """
+    """Escapes by size of defect: up to four ranges with about as many images each. ``areas``: (N,) area of each image's
+    mask in pixels of the map; None without a mask. The others are as for :func:`confusion`."""
     images = _Judged.of(labels, scores, reject=reject, review=review)
     sizes = np.array([-1 if area is None else area for area in areas], np.int64)
     defect = images.labels == 1

@@ -30,14 +30,11 @@ class LeastCost:
     review: float | None
     """None when no part should be reviewed."""
     cost: float
-    """Expected cost of 1000 parts."""
 
 
 def balanced_accuracy_max(good_scores: ArrayLike, defect_scores: ArrayLike) -> BalancedAccuracy:
-    """The threshold of best balanced accuracy; of equally good ones the one with the fewest escapes.
-
-    ``good_scores``: (n,) and ``defect_scores``: (m,) image scores, at least one of each kind.
-    """
+    """The threshold of best balanced accuracy; of equally good ones the one with the fewest escapes. ``good_scores``:
+    (n,) and ``defect_scores``: (m,) image scores, at least one of each kind."""
     thresholds, good_above, defects_above = _candidates(good_scores, defect_scores)
     accuracy = (1 - good_above + defects_above) / 2
     best = int(np.flatnonzero(_reach(accuracy, accuracy.max()))[0])
@@ -90,11 +87,9 @@ def review_by_rate(held_out: ArrayLike, *, reject: float, rate: float) -> float 
 
 
 def review_by_escapes(defect_scores: ArrayLike, *, reject: float, escape_rate: float) -> float | None:
-    """Highest review threshold with which no more than a share of the defects passes unseen.
-
-    It lies just below the lowest score that must not pass. None when ``reject`` alone keeps the share.
-    ``defect_scores``: (m,) image scores, at least one. ``escape_rate``: share of the defects that may be OK.
-    """
+    """Highest review threshold with which no more than a share of the defects passes unseen. It lies just below the
+    lowest score that must not pass. None when ``reject`` alone keeps the share. ``defect_scores``: (m,) image scores,
+    at least one. ``escape_rate``: share of the defects that may be OK."""
     if not 0 <= escape_rate < 1:
         raise ConfigError(f"The escape rate is {escape_rate!r}; allowed: 0 to below 1 (0.01 is 1 %).")
     defects = np.sort(_some(defect_scores, "defective"))
@@ -108,10 +103,8 @@ def review_by_escapes(defect_scores: ArrayLike, *, reject: float, escape_rate: f
 def _candidates(
     good_scores: ArrayLike, defect_scores: ArrayLike
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Every threshold that gives other verdicts, ascending, with the share of good parts and of defects above it.
-
-    All three are (T,). The first threshold lies below all scores, the last is the highest score.
-    """
+    """Every threshold that gives other verdicts, ascending, with the share of good parts and of defects above it. All
+    three are (T,). The first threshold lies below all scores, the last is the highest score."""
     ranking = Ranking(np.sort(_some(good_scores, "good")), np.sort(_some(defect_scores, "defective")))
     scores = np.unique(np.concatenate([ranking.negatives, ranking.positives]))
     between = [threshold_between(low, high) for low, high in pairwise(scores)]

@@ -25,18 +25,15 @@ class F1Max:
     """The best F1 that any threshold reaches."""
 
     f1: float
-    """0 to 1."""
     threshold: float
     """Lies halfway between the two neighbouring scores it separates; of several equally good ones the highest."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ranking:
-    """Scores of both kinds, each sorted alone, and counts of negatives above each positive.
-
-    Every metric is a sum over the positives. Of pixels these are few beside the negatives, which are sorted in place:
-    no array of indices over all items is made.
-    """
+    """Scores of both kinds, each sorted alone, and counts of negatives above each positive. Every metric is a sum over
+    the positives. Of pixels these are few beside the negatives, which are sorted in place: no array of indices over all
+    items is made."""
 
     negatives: NDArray[np.floating]
     """(P,), ascending."""
@@ -120,11 +117,7 @@ class Ranking:
 
 
 def rank(labels: ArrayLike, scores: ArrayLike) -> Ranking:
-    """Sort the scores of images. ``labels``: (N,), 0 good and 1 defect. ``scores``: (N,), finite.
-
-    Raises:
-        DataError: shapes differ, a label is neither 0 nor 1, or a score is not finite.
-    """
+    """Sort the scores of images. ``labels``: (N,), 0 good and 1 defect. ``scores``: (N,), finite."""
     values, truth = finite_scores(scores), np.asarray(labels)
     if truth.shape != values.shape:
         raise DataError(f"There are labels of shape {truth.shape} for {values.size} scores; give one label a score.")
@@ -163,11 +156,7 @@ def threshold_between(lower: np.floating | None, upper: np.floating) -> float:
 
 
 def finite_scores(scores: ArrayLike) -> NDArray[np.floating]:
-    """``scores`` as an (N,) array of float32 (kept as it is) or float64.
-
-    Raises:
-        DataError: it has another shape, or a score is not finite.
-    """
+    """``scores`` as an (N,) array of float32 (kept as it is) or float64."""
     values = np.asarray(scores)
     if values.ndim != 1:
         raise DataError(f"The scores have shape {values.shape}; allowed: (N,), one score an image.")

@@ -18,9 +18,7 @@ from skrd4ad.metrics.ranking import finite_scores
 from skrd4ad.types import EvaluationSet
 
 IMAGE_NAMES = ("image_auroc", "image_ap", "image_f1_max")
-"""Columns of what :func:`draw_image_figures` gives."""
 PIXEL_NAMES = ("pixel_auroc", "pixel_ap", "pixel_f1_max", "aupro", "aupro_005", "aupro_paper")
-"""Columns of what :func:`draw_pixel_figures` gives."""
 BINS = 3072
 _LIMITS = (0.3, 0.05)
 
@@ -69,11 +67,9 @@ def rank_images(labels: ArrayLike, scores: ArrayLike) -> RankedImages:
 
 
 def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None:
-    """Count the labelled pixels of a test set; None without maps, without masks, or with pixels of one kind only.
-
-    Needs 8 bytes a bin for each image, and 16 more for each image with a mask. Where the pixels inside masks have no
-    more than half as many distinct scores as there are bins, nothing is lost.
-    """
+    """Count the labelled pixels of a test set; None without maps, without masks, or with pixels of one kind only. Needs
+    8 bytes a bin for each image, and 16 more for each image with a mask. Where the pixels inside masks have no more
+    than half as many distinct scores as there are bins, nothing is lost."""
     if data.maps is None or data.masks is None:
         return None
     pool = pool_pixels(data.maps, data.masks, labelled=data.has_mask, ignored=data.ignored)
@@ -113,10 +109,8 @@ def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None
 
 
 def draw_image_figures(images: RankedImages, draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(R, 3), as ``IMAGE_NAMES``: figures of replicates, NaN where a kind of images is missing.
-
-    ``draws``: (R, N), how often each image is drawn.
-    """
+    """(R, 3), as ``IMAGE_NAMES``: figures of replicates, NaN where a kind of images is missing. ``draws``: (R, N), how
+    often each image is drawn."""
     if not images.order.size:
         return np.full((len(draws), len(IMAGE_NAMES)), np.nan)
     times = draws[:, images.order].astype(np.float64)
@@ -130,10 +124,8 @@ def draw_pixel_figures(
     tables: PixelTables, draws: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pixel figures of replicates, and how far each may be off because of the bins: both (R, 6), as ``PIXEL_NAMES``.
-
     ``draws``: (R, N), how often every image of the test set is drawn. A replicate without pixels of both kinds gives
-    NaN.
-    """
+    NaN."""
     times = draws[:, tables.masked].astype(np.float64)
     free = draws[:, tables.rows].astype(np.float64) @ tables.free
     figures, bounds = _ranking_figures(free, times @ tables.inside, exact=tables.exact)

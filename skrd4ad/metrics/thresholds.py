@@ -18,11 +18,9 @@ class ConformalThreshold:
 
     threshold: float
     n: int
-    """Held-out good images it was taken from."""
     rank: int
     """Its rank among their scores in ascending order, from 1."""
     target: float
-    """False-reject rate that was asked for."""
     certified_rate: float
     """False-reject rate that holds for new good parts, averaged over draws of the held-out images: the target, or
     1 / (n + 1) where n images cannot certify less."""
@@ -30,15 +28,9 @@ class ConformalThreshold:
 
 
 def conformal_threshold(scores: ArrayLike, *, false_reject_rate: float) -> ConformalThreshold:
-    """Split-conformal quantile: the ceil((n + 1)(1 - rate))-th smallest score of held-out good images.
-
-    ``scores``: (n,) image scores of good images that were kept from training. Their maximum is used when n is too
-    small for the rate. The guarantee supposes that new good parts come from the same process as the held-out ones.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no scores, or one is not finite.
-    """
+    """Split-conformal quantile: the ceil((n + 1)(1 - rate))-th smallest score of held-out good images. ``scores``: (n,)
+    image scores of good images that were kept from training. Their maximum is used when n is too small for the rate.
+    The guarantee supposes that new good parts come from the same process as the held-out ones."""
     if not 0 < false_reject_rate < 1:
         raise ConfigError(f"The false-reject rate is {false_reject_rate!r}; allowed: above 0, below 1 (0.01 is 1 %).")
     held_out = np.sort(finite_scores(scores))

@@ -49,15 +49,7 @@ def bundle_name(info: ModelInfo) -> str:
 
 
 def write_bundle(folder: Path, target: Path) -> BundleManifest:
-    """Pack a model folder into one file, which replaces a file of that name.
-
-    Args:
-        folder: model folder.
-        target: the file.
-
-    Raises:
-        CheckpointError: this is no model folder, it is damaged, or the file cannot be written.
-    """
+    """Pack a model folder into one file, which replaces a file of that name."""
     with locked(folder), new_file(target) as temporary:
         info = read_info(folder)
         files = [path for path in sorted(folder.iterdir()) if _is_part(path)]
@@ -85,16 +77,7 @@ def write_bundle(folder: Path, target: Path) -> BundleManifest:
 
 
 def read_bundle(source: Path | bytes, *, name: str | None = None) -> BundleManifest:
-    """What a bundle says it holds; names, sizes and the manifest are checked, the contents of the parts are not.
-
-    Args:
-        source: the file, or its bytes.
-        name: of the file, for messages.
-
-    Raises:
-        CheckpointError: this is no bundle, it is damaged, or a part is missing, too many, too large, or has a name that
-            leads elsewhere; it is named.
-    """
+    """What a bundle says it holds; names, sizes and the manifest are checked, the contents of the parts are not."""
     label = _label(source, name)
     with open_bundle(source, label) as archive:
         return checked_manifest(archive, label)
@@ -108,18 +91,10 @@ def import_bundle(
     validate: Callable[[Path], object] = lambda _: None,
     task: Task = QUIET,
 ) -> ImportedBundle:
-    """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked.
+    """Unpack a bundle into a new model folder ``<out>/<dataset>/<class>/<run>``, once every part has been checked. A
+    run of that name with another content is left alone; the new one gets a number behind its name.
 
-    A run of that name with another content is left alone; the new one gets a number behind its name.
-
-    Args:
-        source: the file, or its bytes.
-        out: folder of the model folders.
-        name: of the file, for messages and for the record.
-        validate: called with the unpacked folder, and raises where a part is damaged that this layer does not know.
-
-    Raises:
-        CheckpointError: as :func:`read_bundle`, or a part was changed, or the folder cannot be written.
+    ``validate`` is called with the unpacked folder, and raises where a part is damaged that this layer does not know.
     """
     label = _label(source, name)
     with open_bundle(source, label) as archive:

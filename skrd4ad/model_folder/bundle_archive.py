@@ -45,9 +45,7 @@ class BundleManifest:
     """Of the teacher's weights that the model needs; not in the bundle."""
     made_at: str
     made_with: str
-    """Version of this program."""
     parts: dict[str, FileEntry]
-    """By name."""
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -65,11 +63,7 @@ def seal_of(manifest: bytes) -> bytes:
 
 
 def open_bundle(source: Path | bytes, label: str) -> zipfile.ZipFile:
-    """The ZIP file of a bundle.
-
-    Raises:
-        CheckpointError: it cannot be opened, or is none.
-    """
+    """The ZIP file of a bundle."""
     try:
         return open_zip(source, label, kind="bundle", remedy="Fetch or write it again.")
     except DataError as error:
@@ -77,11 +71,7 @@ def open_bundle(source: Path | bytes, label: str) -> zipfile.ZipFile:
 
 
 def checked_manifest(archive: zipfile.ZipFile, label: str) -> BundleManifest:
-    """The manifest of a bundle, after all that can be checked without unpacking the parts.
-
-    Raises:
-        CheckpointError: a part is missing, too many, too large, or has a name that leads elsewhere; it is named.
-    """
+    """The manifest of a bundle, after all that can be checked without unpacking the parts."""
     infos = archive.infolist()
     if len(infos) > MOST_PARTS:
         raise CheckpointError(f"{label} holds {len(infos)} parts; allowed: up to {MOST_PARTS}. It is no bundle.")
@@ -166,11 +156,7 @@ def _small(archive: zipfile.ZipFile, name: str, label: str) -> bytes:
 
 
 def unpack(archive: zipfile.ZipFile, name: str, part: FileEntry, target: IO[bytes] | None, label: str) -> None:
-    """Copy a part of a bundle, or only check it, while its digest is taken.
-
-    Raises:
-        CheckpointError: the part is damaged, or was changed.
-    """
+    """Copy a part of a bundle, or only check it, while its digest is taken."""
     digest = hashlib.sha256()
     try:
         for chunk in read_chunks(archive, archive.getinfo(name)):

@@ -21,11 +21,8 @@ FORMAT = 2
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Thresholds, what they were taken from, and who answers for them.
-
-    Scores, here and in verdicts, are image scores under ``min_area`` and ``ignore``; see
-    :func:`skrd4ad.inference.scoring.score_under`.
-    """
+    """Thresholds, what they were taken from, and who answers for them. Scores, here and in verdicts, are image scores
+    under ``min_area`` and ``ignore``; see :func:`skrd4ad.inference.scoring.score_under`."""
 
     version: Positive = 1
     """Number in the model's history; given when it is stored."""
@@ -35,7 +32,6 @@ class Calibration:
     method: str
     """``split-conformal``, ``f1-max``, ``balanced-accuracy``, ``least-cost`` or ``manual``."""
     data: str
-    """In words: which images the scores came from."""
     n: Count
     """Images the thresholds were taken from."""
     image_threshold: float
@@ -60,7 +56,6 @@ class Calibration:
     test_fitted: bool = False
     """Chosen on the test images of the data set, so figures on these images are optimistic."""
     scores: tuple[float, ...] = ()
-    """Scores of the held-out good images, ascending."""
     note: str = ""
 
     @property
@@ -92,11 +87,7 @@ class CalibrationHistory:
         return self.versions[-1].version + 1
 
     def of_version(self, version: int) -> Calibration:
-        """The calibration with a number.
-
-        Raises:
-            CheckpointError: there is none.
-        """
+        """The calibration with a number."""
         for each in self.versions:
             if each.version == version:
                 return each
@@ -109,11 +100,7 @@ class CalibrationHistory:
         return CalibrationHistory(numbered.version, (*self.versions, numbered))
 
     def using(self, version: int) -> "CalibrationHistory":
-        """The history with another current version.
-
-        Raises:
-            CheckpointError: there is no such version.
-        """
+        """The history with another current version."""
         return CalibrationHistory(self.of_version(version).version, self.versions)
 
     def to_plain(self) -> dict[str, Any]:
@@ -122,26 +109,19 @@ class CalibrationHistory:
 
     @staticmethod
     def from_plain(values: Mapping[str, Any], what: str) -> "CalibrationHistory":
-        """History from its JSON form; ``what`` names it in messages.
-
-        Raises:
-            CheckpointError: it has another format or is damaged.
-        """
+        """History from its JSON form; ``what`` names it in messages."""
         remedy = "Calibrate the model again: remove its calibration.json, then run `skrd4ad calibrate`."
-        found = documents.decode(values, _HistoryFile, what=what, format=FORMAT, remedy=remedy)
+        if "current" in values:  # its name in the file
+            rest = {name: value for name, value in values.items() if name != "current"}
+            values = {**rest, "current_version": values["current"]}
+        found = documents.decode(values, CalibrationHistory, what=what, format=FORMAT, remedy=remedy)
         problems = [problem for each in found.versions for problem in _problems(each)]
         numbers = [each.version for each in found.versions]
-        if numbers != sorted(set(numbers)) or found.current not in numbers:
-            problems.append(f"the versions are {numbers}, the current one is {found.current}")
+        if numbers != sorted(set(numbers)) or found.current_version not in numbers:
+            problems.append(f"the versions are {numbers}, the current one is {found.current_version}")
         if problems:
             raise documents.damaged(what, "; ".join(problems), remedy=remedy)
-        return CalibrationHistory(found.current, found.versions)
-
-
-@dataclass(frozen=True)
-class _HistoryFile:
-    current: int
-    versions: tuple[Calibration, ...]
+        return found
 
 
 def this_moment() -> str:
@@ -150,24 +130,10 @@ def this_moment() -> str:
 
 
 def calibrate(
-    scores: Sequence[float],
-    *,
-    false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE,
-    data: str,
-    who: str,
+    scores: Sequence[float], *, false_reject_rate: float = DEFAULT_FALSE_REJECT_RATE, data: str, who: str
 ) -> Calibration:
-    """First version of a calibration: one threshold for a target false-reject rate.
-
-    Args:
-        scores: image scores of good images that the model has not learnt from.
-        false_reject_rate: share of good parts that may be rejected.
-        data: in words, which images these are.
-        who: who answers for it.
-
-    Raises:
-        ConfigError: the rate is not above 0 and below 1.
-        DataError: there are no scores, or one is not finite.
-    """
+    """First version of a calibration: one threshold for a target false-reject rate. ``scores``: image scores of good
+    images that the model has not learnt from."""
     found = conformal_threshold(scores, false_reject_rate=false_reject_rate)
     return Calibration(
         who=who,
@@ -185,10 +151,8 @@ def calibrate(
 
 
 def heat_top_above(threshold: float, *, good_scores: Sequence[float]) -> float:
-    """Score at which the heat map saturates: as far above the threshold as twice the way to it from a usual part.
-
-    No defect needs to be known. A threshold below the usual part, or without one, has the scale go on by its own size.
-    """
+    """Score at which the heat map saturates: as far above the threshold as twice the way to it from a usual part. No
+    defect needs to be known. A threshold below the usual part, or without one, has the scale go on by its own size."""
     spread = max(threshold - float(np.median(good_scores)), 0.0) if len(good_scores) else 0.0
     return threshold + (2 * spread or abs(threshold) or 1.0)
 

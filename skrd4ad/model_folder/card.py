@@ -8,13 +8,7 @@ from skrd4ad.model_folder.info import ModelInfo
 
 
 def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
-    """Markdown text: what the model is, what it was trained on, how it is calibrated, what was measured.
-
-    Args:
-        info: the model.
-        name: that people gave it; empty for none.
-        note: of people; empty for none.
-    """
+    """Markdown text: what the model is, what it was trained on, how it is calibrated, what was measured."""
     parts = [
         f"# {_one_line(info.class_name)} ({_one_line(info.dataset)})",
         *([f"Name: {_one_line(name)}"] if name.strip() else []),

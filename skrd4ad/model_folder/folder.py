@@ -46,18 +46,9 @@ def save_model(
     normality: Normality | None = None,
     more: Callable[[Path], object] = lambda _: None,
 ) -> ModelInfo:
-    """Write a new model folder in one go.
-
-    Args:
-        folder: must not exist.
-        info: what the model is; its digest and folder are filled in.
-        student: state dict of the student.
-        normality: what is usual on good images; None for the published map.
-        more: writes further documents into the folder before it is there under its name.
-
-    Raises:
-        CheckpointError: the folder exists or cannot be written.
-    """
+    """Write a new model folder in one go. ``info``: what the model is; its digest and folder are filled in.
+    ``normality``: what is usual on good images; None for the published map. ``more`` writes further documents into the
+    folder before it is there under its name."""
     with new_folder(folder) as temporary:
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
         write_tensors(temporary / WEIGHTS, student | usual)
@@ -75,11 +66,7 @@ def save_model(
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> ModelInfo:
-    """Store what an evaluation found in a model folder, and bring its card up to date.
-
-    Raises:
-        CheckpointError: this is no model folder, or it cannot be written.
-    """
+    """Store what an evaluation found in a model folder, and bring its card up to date."""
     with locked(folder):
         info = replace(read_info(folder), metrics=metrics)
         write_json(folder / METRICS, metrics)
@@ -92,15 +79,9 @@ def save_calibration(
 ) -> ModelInfo:
     """Add a calibration to the history of a model folder and make it the current one; its card is brought up to date.
 
-    Args:
-        folder: model folder.
-        calibration: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
-            replaced by the name of ``ignore_mask``.
-        ignore_mask: (H, W) of any size, true where the map is ignored; None keeps what the calibration names.
-
-    Raises:
-        CheckpointError: this is no model folder, the mask it names is not there, its smallest region is larger than
-            the map, or the folder cannot be written.
+    ``calibration``: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
+    replaced by the name of ``ignore_mask``. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None
+    keeps what the calibration names.
     """
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
@@ -124,11 +105,7 @@ def save_calibration(
 
 
 def use_version(folder: Path, version: int) -> ModelInfo:
-    """Make an earlier calibration of a model folder the current one again; its history stays as it is.
-
-    Raises:
-        CheckpointError: this is no model folder, there is no such version, or the folder cannot be written.
-    """
+    """Make an earlier calibration of a model folder the current one again; its history stays as it is."""
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
         if history is None:
@@ -137,16 +114,7 @@ def use_version(folder: Path, version: int) -> ModelInfo:
 
 
 def load_model(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> tuple[SKRD4AD, ModelInfo]:
-    """A trained model in evaluation mode, and what is known of it.
-
-    Args:
-        folder: model folder.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        CheckpointError: this is no model folder, or its weights are damaged or belong to another teacher.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-    """
+    """A trained model in evaluation mode, and what is known of it."""
     info = read_info(folder)
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
@@ -199,10 +167,8 @@ def find_models(root: Path) -> Iterator[Path]:
 
 
 def run_folder(out: Path, *, dataset: str, class_name: str, model: ModelConfig) -> Path:
-    """A model folder's path for a new run, named by the time and the network; not made here.
-
-    It is neither that of a model nor that of an unfinished training.
-    """
+    """A model folder's path for a new run, named by the time and the network; not made here. It is neither that of a
+    model nor that of an unfinished training."""
     moment = datetime.now().strftime("%Y%m%d-%H%M%S")
     base = out / folder_name(dataset) / folder_name(class_name) / f"{moment}-{model.net}-res{model.res}"
     free = (base.with_name(f"{base.name}{suffix}") for suffix in ["", *(f"-{n}" for n in range(2, 1000))])

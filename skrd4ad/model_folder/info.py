@@ -39,10 +39,8 @@ class EpochEntry(TypedDict):
 
 
 class StoredMetrics(TypedDict, total=False):
-    """``metrics.json``: figures of a test set, None where undefined, and how they were measured.
-
-    Later versions may know other keys; they are kept.
-    """
+    """``metrics.json``: figures of a test set, None where undefined, and how they were measured. Later versions may
+    know other keys; they are kept."""
 
     image_auroc: float | None
     image_ap: float | None
@@ -85,7 +83,6 @@ class ModelInfo:
     data: dict[str, Any] = field(default_factory=dict)
     """Where the training images came from, how many, their digest, licence and note."""
     history: tuple[EpochEntry, ...] = ()
-    """One entry an epoch."""
     selected_epoch: Count | None = None
     test_selected: bool = False
     """The epoch was chosen on the test set, so every figure of this model is optimistic."""
@@ -96,9 +93,7 @@ class ModelInfo:
     digest: str = ""
     """SHA-256 of ``model.safetensors``; set when the folder is written."""
     calibration: Calibration | None = None
-    """The current one."""
     calibration_versions: int = 0
-    """How many calibrations there are or were."""
     metrics: dict[str, Any] | None = None
     """What ``evaluate`` found last, with its protocol."""
     folder: Path = Path()
@@ -111,11 +106,7 @@ class ModelInfo:
 
 
 def read_history(folder: Path) -> CalibrationHistory | None:
-    """All calibrations of a model folder; None when there is none.
-
-    Raises:
-        CheckpointError: the file is damaged.
-    """
+    """All calibrations of a model folder; None when there is none."""
     path = folder / CALIBRATION
     return CalibrationHistory.from_plain(documents.read_values(path), str(path)) if path.is_file() else None
 

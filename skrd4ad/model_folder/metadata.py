@@ -43,11 +43,7 @@ def read_metadata(folder: Path) -> ModelMetadata:
 
 
 def write_about(folder: Path, about: ModelMetadata) -> None:
-    """Store what people say of a model, in place of what was said before.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Store what people say of a model, in place of what was said before."""
     write_json(folder / ABOUT, about, format=FORMAT)
 
 
@@ -59,12 +55,7 @@ def change_metadata(
     archived: bool | None = None,
     adopted: bool | None = None,
 ) -> ModelMetadata:
-    """Change what people say of a model; None leaves each as it is. An empty name brings its title back.
-
-    Raises:
-        ConfigError: the name or the note is too long, or the name has several lines.
-        CheckpointError: this is no model folder, or it cannot be written.
-    """
+    """Change what people say of a model; None leaves each as it is. An empty name brings its title back."""
     given: dict[str, Any] = {
         "name": None if name is None else name.strip(),
         "note": None if note is None else note.strip(),

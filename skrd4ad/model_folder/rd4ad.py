@@ -23,18 +23,9 @@ def import_rd4ad(
 ) -> ModelInfo:
     """Write a model folder with the bottleneck and the decoder of a checkpoint. It has no thresholds.
 
-    Args:
-        path: ``.pth``, ``.pt`` or ``.safetensors`` with ``bn`` and ``decoder``.
-        model: what the checkpoint is of; the file tells neither ``res`` nor the image size.
-        out: folder of the model folders; the new one is ``<out>/<dataset>/<class>/<run>``.
-        dataset: name of the data set it was trained on.
-        class_name: name of the class; default the file's name without suffix.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, lacks the bottleneck or is of another net, or the folder cannot
-            be written.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    ``path``: ``.pth``, ``.pt`` or ``.safetensors`` with ``bn`` and ``decoder``. ``model``: what the checkpoint is of;
+    the file tells neither ``res`` nor the image size. ``class_name``: name of the class; default the file's name
+    without suffix.
     """
     student = read_rd4ad(path, model)
     teacher = build_teacher(model.net, weights=weights, task=task)

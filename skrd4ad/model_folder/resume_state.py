@@ -33,9 +33,7 @@ class TrainState:
     settings: dict[str, Any]
     """What must be equal for a training to go on: model, train, data digest, teacher digest."""
     epoch: Count = 0
-    """Epochs done."""
     best_epoch: Count = 0
-    """The epoch selected so far."""
     best_score: float | None = None
     """The lower the better; None before the first epoch that may be selected."""
     seconds: float = 0.0
@@ -89,14 +87,8 @@ def save_state(
     optimizer: torch.optim.Optimizer,
     best: dict[str, Tensor],
 ) -> None:
-    """Replace a training state in one go.
-
-    Args:
-        best: state dict of the epoch selected so far; empty when the last epoch is kept.
-
-    Raises:
-        CheckpointError: it cannot be written.
-    """
+    """Replace a training state in one go. ``best``: state dict of the epoch selected so far; empty when the last epoch
+    is kept."""
     tensors = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
     for place, moments in optimizer.state_dict()["state"].items():
@@ -106,22 +98,14 @@ def save_state(
 
 
 def read_record(path: Path) -> TrainState:
-    """The record of a training state, without its tensors.
-
-    Raises:
-        CheckpointError: it cannot be read.
-    """
+    """The record of a training state, without its tensors."""
     return _read(path, tensors=False)[0]
 
 
 def restore_state(
     path: Path, *, student: nn.Module, optimizer: torch.optim.Optimizer
 ) -> tuple[TrainState, dict[str, Tensor]]:
-    """Put student and optimizer back to where they were; returns the record and the best epoch's state dict.
-
-    Raises:
-        CheckpointError: it cannot be read, or it is the state of another network.
-    """
+    """Put student and optimizer back to where they were; returns the record and the best epoch's state dict."""
     record, tensors = _read(path, tensors=True)
     parts: dict[str, dict[str, Tensor]] = {"student": {}, "best": {}, "adam": {}}
     moments: dict[int, dict[str, Tensor]] = {}

@@ -29,15 +29,7 @@ class SeenImages:
 
 
 def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
-    """What a model has seen of images.
-
-    Args:
-        info: the model.
-        data: the class it was trained on, when it is at hand.
-
-    Raises:
-        ImageError: an image of the class cannot be read.
-    """
+    """What a model has seen of images. ``data``: the class it was trained on, when it is at hand."""
     train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
     if "learnt" in info.data:
         learnt, held_out = frozenset(info.data["learnt"]), frozenset(info.data.get("held_out", ()))
@@ -55,9 +47,6 @@ def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
 def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
     """Contents of the images learnt from, and the held-out images; when the data has changed since, all training
     images count as learnt from, and none as held out.
-
-    Raises:
-        ImageError: an image of the class cannot be read.
     """
     if "learnt" in info.data:
         held_out_before = set(info.data.get("held_out", ()))
@@ -91,14 +80,9 @@ def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
 
 
 def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIET) -> tuple[Sample, ...]:
-    """Samples without those that a model is known to have learnt from, or to have been held out for its limits.
-
-    Only a model that went on from another one can have learnt from test images of its data set: a person may have
-    labelled some of them good. All others lose nothing.
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
+    """Samples without those that a model is known to have learnt from, or to have been held out for its limits. Only a
+    model that went on from another one can have learnt from test images of its data set: a person may have labelled
+    some of them good. All others lose nothing."""
     seen = recorded_images(info)
     if not seen:
         return tuple(samples)

@@ -98,11 +98,7 @@ _BEHIND_LITE = ("_conv_head", "_bn1", "_avg_pooling", "_dropout", "_fc")
 
 
 def teacher_spec(net: str) -> TeacherSpec:
-    """Spec of a teacher by its ``--net`` name.
-
-    Raises:
-        ConfigError: no teacher has this name.
-    """
+    """Spec of a teacher by its ``--net`` name."""
     try:
         return _SPECS[net]
     except KeyError:
@@ -115,14 +111,9 @@ def unused_modules(net: str) -> tuple[str, ...]:
 
 
 def empty_network(net: str) -> nn.Module:
-    """The network of a teacher as its package defines it, up to the coarsest level, on the meta device.
-
-    It has names and shapes but no values: load a state dict with ``assign=True``. What lies behind the coarsest
-    level (a ResNet's stage 4, pooling, classifier) is not in it. The global random state is left alone.
-
-    Raises:
-        ConfigError: no teacher has this name.
-    """
+    """The network of a teacher as its package defines it, up to the coarsest level, on the meta device. It has names
+    and shapes but no values: load a state dict with ``assign=True``. What lies behind the coarsest level (a ResNet's
+    stage 4, pooling, classifier) is not in it. The global random state is left alone."""
     unused = unused_modules(net)
     with torch.device("meta"):
         network = _RESNETS[net]() if net in _RESNETS else EfficientNet.from_name(net.replace("_", "-"))

@@ -14,11 +14,7 @@ DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def choose_device(name: DeviceName) -> torch.device:
-    """The device of a name; auto is the graphics card when torch can use one.
-
-    Raises:
-        ConfigError: there is no device of that name, here or at all.
-    """
+    """The device of a name; auto is the graphics card when torch can use one."""
     if name not in get_args(DeviceName):
         raise ConfigError(f"The device is {name!r}; allowed: {', '.join(get_args(DeviceName))}.")
     found = torch.cuda.is_available()

@@ -15,11 +15,9 @@ _PATCHES = "patches"
 
 
 def patch_descriptors(features: list[Tensor]) -> Tensor:
-    """(B, C_1 + C_2, H_2, W_2) float32: the two finest levels, joined on the grid of the second.
-
-    ``features``: the teacher's, (B, C_l, H_l, W_l) each, finest first. Each level is averaged over 3x3 positions, so
-    that a small shift of the part changes little.
-    """
+    """(B, C_1 + C_2, H_2, W_2) float32: the two finest levels, joined on the grid of the second. ``features``: the
+    teacher's, (B, C_l, H_l, W_l) each, finest first. Each level is averaged over 3x3 positions, so that a small shift
+    of the part changes little."""
     fine, middle = (
         F.avg_pool2d(level.float(), 3, stride=1, padding=1, count_include_pad=False) for level in features[:2]
     )
@@ -63,10 +61,8 @@ class Normality(nn.Module):
         source: Tensor | None = None,
         floor: Tensor | None = None,
     ) -> None:
-        """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches.
-
-        All from ``centre`` to ``source`` are given, or none is.
-        """
+        """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches. All from
+        ``centre`` to ``source`` are given, or none is."""
         super().__init__()
         self.register_buffer("weights", weights)
         self.register_buffer("centre", centre)
@@ -95,11 +91,6 @@ class Normality(nn.Module):
         if wrong := [n for n, tensor in given.items() if tensor.is_floating_point() == (n == "source")]:
             raise RuntimeError(f"the statistics of good images {wrong[0]} are of {given[wrong[0]].dtype}")
         return Normality(**given)
-
-    @property
-    def has_patches(self) -> bool:
-        """Whether there is a memory bank."""
-        return self.patches is not None
 
     def forward(self, features: list[Tensor], distances: list[Tensor]) -> list[Tensor]:
         """Weighted z-scores of each level, shaped as the distances; with a memory bank one more, (B, 1, H_2, W_2).

@@ -16,15 +16,9 @@ _PARTS = ("bn", "decoder")
 
 
 def read_rd4ad(path: Path, config: ModelConfig) -> dict[str, Tensor]:
-    """State dict of a student from a checkpoint of the original code.
-
-    ``path``: ``.pth`` or ``.pt`` with ``{'bn': …, 'decoder': …}``, or ``.safetensors`` with the names ``bn.…`` and
-    ``decoder.…``. ``config`` is that of the model; the file does not tell its ``res``. Returns the state dict of
-    ``build_student(config)``.
-
-    Raises:
-        CheckpointError: the file is missing, damaged, holds Python objects or no bottleneck, or is another net's.
-    """
+    """State dict of a student from a checkpoint of the original code. ``path``: ``.pth`` or ``.pt`` with ``{'bn': …,
+    'decoder': …}``, or ``.safetensors`` with the names ``bn.…`` and ``decoder.…``. ``config`` is that of the model; the
+    file does not tell its ``res``. Returns the state dict of ``build_student(config)``."""
     flat = _flat_names(read_tensor_file(path, error=CheckpointError), path)
     # some published files carry a memory bank of an earlier method, which RD4AD never reads
     given = {name: tensor for name, tensor in flat.items() if "memory" not in name}

@@ -46,11 +46,9 @@ class OCBE(nn.Module):
     def forward(self, features: list[Tensor]) -> Tensor:
         """Embedding of the teacher's features.
 
-        Args:
-            features: [f1, f2, f3], finest first.
+        ``features``: [f1, f2, f3], finest first.
 
-        Returns:
-            (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
+        Returns (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
         """
         f1, f2, f3 = features
         from_f1 = self.relu(self.bn1(self.conv1(f1)))
@@ -131,12 +129,10 @@ class Decoder(nn.Module):
     def forward(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
         """Restored features.
 
-        Args:
-            embedding: (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
-            features: the teacher's [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
+        ``embedding``: (B, embedding channels, h / 2, w / 2), h and w the sides of f3. ``features``: the teacher's [f1,
+        f2, f3]; f1 is never read, f3 and f2 only by the skips.
 
-        Returns:
-            [g1, g2, g3], each with the shape of its teacher feature.
+        Returns [g1, g2, g3], each with the shape of its teacher feature.
         """
         _, f2, f3 = features
         g3 = self.head1(self.layer1(embedding))
@@ -170,13 +166,7 @@ class SKRD4AD(nn.Module):
     """Teacher and student together, from raw pixels to both sets of features."""
 
     def __init__(self, teacher: Teacher, student: Student, normality: Normality | None = None) -> None:
-        """Put a model together.
-
-        Args:
-            teacher: frozen.
-            student: trained or not.
-            normality: what is usual on good images; None for the published map.
-        """
+        """Put a model together. ``normality``: what is usual on good images; None for the published map."""
         super().__init__()
         self.teacher = teacher
         self.student = student
@@ -185,11 +175,9 @@ class SKRD4AD(nn.Module):
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
         """Teacher features and restored features of images.
 
-        Args:
-            images: (B, 3, S, S) RGB, uint8 or float, 0..255.
+        ``images``: (B, 3, S, S) RGB, uint8 or float, 0..255.
 
-        Returns:
-            [f1, f2, f3] and [g1, g2, g3], finest first, level by level of the same shape.
+        Returns [f1, f2, f3] and [g1, g2, g3], finest first, level by level of the same shape.
         """
         features = self.teacher(images)
         return features, self.student(features)
@@ -206,13 +194,7 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
 def build_model(
     config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, task: Task = QUIET
 ) -> SKRD4AD:
-    """Teacher with its weights and an untrained student.
-
-    Args:
-        config: what the model is made of.
-        weights: weights file of the teacher to use instead of the usual places.
-        seed: of the student's first weights.
-    """
+    """Teacher with its weights and an untrained student."""
     teacher = build_teacher(config.net, weights=weights, task=task)
     return SKRD4AD(teacher, build_student(config, seed=seed))
 

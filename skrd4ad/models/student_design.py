@@ -24,7 +24,6 @@ class StudentDesign:
     decoder_channels: tuple[int, int, int]
     """Trunk widths of the stages that restore f1, f2, f3."""
     decoder_blocks: tuple[int, int, int]
-    """Number of blocks of the stages that restore f1, f2, f3."""
     base_width: int = 64
     """``width_per_group`` of the bottleneck blocks."""
     signed: bool = False
@@ -35,9 +34,7 @@ class StudentDesign:
 
 def student_design(net: str, *, width: int = 1) -> StudentDesign:
     """Design of the student of a teacher: the published one for the ResNets, a small one for EfficientNet-Lite0.
-
-    ``width``: factor of the widths of the small student's decoder; the published ones have only 1.
-    """
+    ``width``: factor of the widths of the small student's decoder; the published ones have only 1."""
     spec = teacher_spec(net)
     if spec.block == "linear":
         return StudentDesign(

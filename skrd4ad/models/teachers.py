@@ -35,10 +35,8 @@ class Teacher(nn.Module):
         return super().train(False)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """Images (B, 3, H, W) → [f1, f2, f3], finest first: (B, C, H / stride, W / stride), as ``spec`` has them.
-
-        RGB, uint8 or float, 0..255; H and W are multiples of the coarsest stride.
-        """
+        """Images (B, 3, H, W) → [f1, f2, f3], finest first: (B, C, H / stride, W / stride), as ``spec`` has them. RGB,
+        uint8 or float, 0..255; H and W are multiples of the coarsest stride."""
         x = (images.float() - self.mean) / self.std
         features = []
         for stage in self.stages:
@@ -71,10 +69,8 @@ class _Residual(nn.Module):
 
 
 def _lite_stages(network: Any) -> list[nn.Module]:
-    """EfficientNet-Lite as plain convolutions: batch norms folded in, TensorFlow's padding made explicit.
-
-    A level ends where the next block halves the sides; the first two halvings, to stride 4, are within the first level.
-    """
+    """EfficientNet-Lite as plain convolutions: batch norms folded in, TensorFlow's padding made explicit. A level ends
+    where the next block halves the sides; the first two halvings, to stride 4, are within the first level."""
     blocks = [_lite_block(block) for block in network._blocks]
     stem = nn.Sequential(*_plain_convolution(network._conv_stem, network._bn0), nn.ReLU6())
     first, second = [n for n, block in enumerate(network._blocks) if block._depthwise_conv.stride[0] == 2][2:]
@@ -100,9 +96,7 @@ def _lite_block(block: Any) -> nn.Module:
 
 def _plain_convolution(source: nn.Conv2d, norm: nn.BatchNorm2d) -> list[nn.Module]:
     """Convolution that equals ``norm(source(x))`` for inputs with even sides, with a padding layer when needed.
-
-    TensorFlow's SAME padding of a strided convolution puts the odd row and column at the end.
-    """
+    TensorFlow's SAME padding of a strided convolution puts the odd row and column at the end."""
     kernel, stride = source.kernel_size[0], source.stride[0]
     total = kernel - stride
     conv = nn.Conv2d(
@@ -123,10 +117,8 @@ def _plain_convolution(source: nn.Conv2d, norm: nn.BatchNorm2d) -> list[nn.Modul
 
 
 def _folded(weight: Tensor, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Weight and bias of a convolution that takes the batch norm behind it into itself.
-
-    In float64 with exactly rounded operations only, so that all machines get the same bits (and digest).
-    """
+    """Weight and bias of a convolution that takes the batch norm behind it into itself. In float64 with exactly rounded
+    operations only, so that all machines get the same bits (and digest)."""
     gamma, beta, mean, variance = (
         norm.get_parameter("weight").double(),
         norm.get_parameter("bias").double(),

@@ -81,11 +81,7 @@ def check_finite(tensors: object, what: object, *, error: type[SkrdError]) -> No
 
 
 def write_tensors(target: Path, tensors: Mapping[str, Tensor], *, metadata: Mapping[str, str] | None = None) -> None:
-    """Write a ``.safetensors`` file.
-
-    Raises:
-        CheckpointError: the place cannot be written.
-    """
+    """Write a ``.safetensors`` file."""
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     check_finite(plain, f"What is to be written to {target}", error=CheckpointError)
     try:
@@ -111,9 +107,7 @@ def differences(
     given: Mapping[str, Tensor], expected: Mapping[str, Tensor], *, unused: Sequence[str] = ()
 ) -> list[str]:
     """Up to three differences of two state dicts in words: names and shapes; batch norm's counters do not matter.
-
-    ``unused``: modules whose tensors may be given without being expected.
-    """
+    ``unused``: modules whose tensors may be given without being expected."""
     needed = {name: like for name, like in expected.items() if not name.endswith(COUNTER)}
     skipped = tuple(f"{module}." for module in unused)
     found = [f"{name} is missing" for name in needed if name not in given]

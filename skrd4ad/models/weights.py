@@ -40,10 +40,6 @@ def load_weights(net: str, *, file: Path | None = None, task: Task = QUIET) -> d
     torch's cache of downloads; the internet (then kept in that cache).
 
     ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. Returns the state dict of ``empty_network(net)``.
-
-    Raises:
-        ConfigError: no teacher has this name.
-        WeightsError: nothing worked, or the file found is no weights file of this teacher.
     """
     spec = teacher_spec(net)
     try:
@@ -55,10 +51,8 @@ def load_weights(net: str, *, file: Path | None = None, task: Task = QUIET) -> d
 
 
 def weights_digest(source: nn.Module | Mapping[str, Tensor]) -> str:
-    """First 16 hex digits of a SHA-256 over names, types, shapes and values of a module or state dict.
-
-    A model stores its teacher's, so that it is never used with another teacher.
-    """
+    """First 16 hex digits of a SHA-256 over names, types, shapes and values of a module or state dict. A model stores
+    its teacher's, so that it is never used with another teacher."""
     state = source.state_dict() if isinstance(source, nn.Module) else source
     digest = hashlib.sha256()
     for name in sorted(state):

@@ -31,10 +31,8 @@ WARM_UP = 0.05
 
 
 def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide.
-
-    A last batch of one image joins the one before, as batch normalisation needs two.
-    """
+    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide. A last
+    batch of one image joins the one before, as batch normalisation needs two."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)
     batches = list(torch.randperm(n, generator=generator).split(batch_size))
     if len(batches) > 1 and len(batches[-1]) == 1:
@@ -44,10 +42,8 @@ def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Ten
 
 
 def rate_factor(schedule: Schedule, done: float) -> float:
-    """Factor of the learning rate when a share of the steps, 0 to below 1, is done.
-
-    ``cosine`` rises over the first 5 % of the steps, and falls with half a cosine from 1 at the start to 0 at the end.
-    """
+    """Factor of the learning rate when a share of the steps, 0 to below 1, is done. ``cosine`` rises over the first 5 %
+    of the steps, and falls with half a cosine from 1 at the start to 0 at the end."""
     if schedule == "constant":
         return 1.0
     return max(min(1.0, done / WARM_UP), 0.01) * 0.5 * (1 + math.cos(math.pi * done))
@@ -81,13 +77,7 @@ class Loop:
         self._waited = 0.0
 
     def run(self, state: Path) -> None:
-        """Train the epochs that are missing; the state is stored in ``state`` after each.
-
-        Raises:
-            TrainingError: the loss is no longer a finite number.
-            CheckpointError: the state cannot be written.
-            DataError: the epoch is chosen on the test set, and that cannot be read.
-        """
+        """Train the epochs that are missing; the state is stored in ``state`` after each."""
         begun, before = time.monotonic(), self.record.seconds
         for epoch in range(self.record.epoch + 1, self.config.epochs + 1):
             loss = self._epoch(epoch, begun)
@@ -200,11 +190,7 @@ class Loop:
 
 
 def require_both_classes(data: DatasetClass) -> None:
-    """See that the epoch can be chosen on the test set of a class.
-
-    Raises:
-        DataError: good or defective test images are missing.
-    """
+    """See that the epoch can be chosen on the test set of a class."""
     defects = sum(sample.label for sample in data.test)
     if defects in (0, len(data.test)):
         raise DataError(

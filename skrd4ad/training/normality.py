@@ -12,7 +12,6 @@ from skrd4ad.models.skrd import Student
 from skrd4ad.task import QUIET, Task
 
 PATCHES = 3000
-"""Kept patches, at most."""
 POOL = 40_000
 """Patches they are chosen from, at most, drawn evenly from all training images."""
 IMAGES = 160
@@ -42,11 +41,7 @@ def fit_normality(
 
     The same seed gives the same patches.
 
-    Args:
-        student: trained; is put into evaluation mode.
-        learning: features of the training images.
-        model: its ``fusion`` and ``retrieval``.
-        seed: of the draws.
+    ``student``: trained; is put into evaluation mode.
     """
     if model.fusion == "sum":
         return None
@@ -116,8 +111,7 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, t
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
 
-    Returns:
-        (min(N, count),) int64.
+    Returns (min(N, count),) int64.
     """
     directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
     low = points @ directions if points.shape[1] > _PROJECTED else points
@@ -162,10 +156,8 @@ def _distances(student: Student, learning: FeatureCache, images: Tensor, *, task
 
 
 def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given.
-
-    An image to come has given none either.
-    """
+    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given. An image to come has
+    given none either."""
     grid = described.shape[-2:]
     own = places.repeat_interleave(grid.numel())[:, None] == source[:, 0]
     squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))

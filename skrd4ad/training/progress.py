@@ -12,7 +12,6 @@ class TrainProgress:
 
     phase: Phase
     epoch: int = 0
-    """Epochs done."""
     epochs: int = 0
     loss: float | None = None
     """Mean training loss of this epoch so far."""

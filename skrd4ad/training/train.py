@@ -13,7 +13,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
-from skrd4ad.inference.reference import cached_embeddings, make_reference, measure, save_reference
+from skrd4ad.inference.reference import save_reference
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import run_folder, save_model
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
@@ -36,6 +36,7 @@ from skrd4ad.task import QUIET, Task
 from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
 from skrd4ad.training.progress import TrainProgress
+from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
 
@@ -61,27 +62,13 @@ def train(
 
     Args:
         data: the class; only ``train`` good images are learnt from.
-        model: what the model is made of.
-        config: how it is trained.
-        out: folder of the model folders; the new one is ``<out>/<dataset>/<class>/<run>``.
         source: what was given as the data, for the record: a path, ``elpv`` or ``synthetic``.
-        weights: weights file of the teacher to use instead of the usual places.
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
         complete: whether the model is complete then. If not, it is listed nowhere before
             :func:`skrd4ad.model_folder.resume_state.finish`, and a resumed training gives it as it is.
         task: its reports have a :class:`TrainProgress`, its points are the epochs.
-        device: where it is trained; see :func:`skrd4ad.models.devices.training_type` for the precision.
-
-    Raises:
-        ConfigError: the trained student is of another design, or the device is not there.
-        DataError: there are too few good images, or one cannot be read, or the epoch is to be chosen on a test set
-            that lacks good or defective images.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
-        CheckpointError: the model folder or the training state cannot be written or read.
-        TrainingError: the loss is no longer a finite number, or the features fit nowhere.
-        TrainingCancelled: the task ended it.
     """
     if config.selection == "test":
         require_both_classes(data)
@@ -101,7 +88,10 @@ def train(
         task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
     )
     teacher_digest = weights_digest(teacher)
-    parent = None if start is None else read_parent_model(start.folder, model=model, teacher_digest=teacher_digest)
+    student = build_student(model, seed=config.seed)
+    parent = None
+    if start is not None:
+        parent = read_parent_model(start.folder, student, model=model, teacher_digest=teacher_digest)
     record = TrainState(
         settings={
             "model": to_plain(model),
@@ -113,17 +103,14 @@ def train(
             ),
             "teacher_digest": teacher_digest,
         }
-        | ({} if parent is None else {"parent_digest": parent.info.digest})
+        | ({} if parent is None else {"parent_digest": parent.digest})
     )
     run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
     require_writable(run.parent)
-    student = build_student(model, seed=config.seed)
-    if parent is not None:
-        parent.restore(student)
-    where = choose_device(device)
-    dtype = training_type(config.precision, net=model.net, device=where)
-    teacher.to(where)
-    student.to(where, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    chosen = choose_device(device)
+    dtype = training_type(config.precision, net=model.net, device=chosen)
+    teacher.to(chosen)
+    student.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
     best: dict[str, Tensor] = {}
     if resume and (unfinished := _unfinished(run.parent, record)):
@@ -207,7 +194,7 @@ def train(
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         test_selected=config.selection == "test",
         training_seconds=round(record.seconds, 1),
-        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {where.type}"},
+        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {chosen.type}"},
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
 
@@ -225,11 +212,7 @@ def train(
 def _without_copies(
     learn: tuple[Sample, ...], held_out: tuple[Sample, ...], contents: Mapping[Path, str]
 ) -> tuple[Sample, ...]:
-    """Images to learn from that are no copies of held-out ones: the thresholds rest on images never seen.
-
-    Raises:
-        DataError: fewer than two are left.
-    """
+    """Images to learn from that are no copies of held-out ones: the thresholds rest on images never seen."""
     unseen = {contents[sample.path] for sample in held_out}
     left = tuple(sample for sample in learn if contents[sample.path] not in unseen)
     if len(left) < 2:

@@ -5,13 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
-
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.model_folder.folder import split_tensors
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info
+from skrd4ad.models.skrd import Student
 from skrd4ad.models.tensor_files import read_tensors
 from skrd4ad.types import Sample
 
@@ -21,7 +20,6 @@ class WarmStart:
     """Where a training goes on from. Nothing is drawn: what the student has learnt already must not be held out."""
 
     folder: Path
-    """Model folder of the trained student."""
     learn: tuple[Sample, ...]
     held_out: tuple[Sample, ...]
     """Images that neither the trained student nor the new one learns from."""
@@ -30,7 +28,6 @@ class WarmStart:
     held_out_words: str = "held-out good images of training"
     """Which images are held out, for the record of the calibration."""
     note: str = ""
-    """What a reader of the new model's figures must know."""
 
     def note_after(self, note: str) -> str:
         """The note of the data, and then that of the start."""
@@ -39,11 +36,7 @@ class WarmStart:
         return f"{note.rstrip().rstrip('.')}. {self.note}"
 
     def split(self, config: TrainConfig) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-        """Images to learn from and to hold out.
-
-        Raises:
-            DataError: there are fewer than two to learn from, or none to choose the epoch by.
-        """
+        """Images to learn from and to hold out."""
         if len(self.learn) < 2:
             raise DataError(
                 f"There are {len(self.learn)} good images to learn from; going on from {self.folder.name} needs at "
@@ -58,43 +51,14 @@ class WarmStart:
         return self.learn, self.held_out
 
 
-@dataclass(frozen=True)
-class ParentModel:
-    """A trained student that is gone on from."""
-
-    info: ModelInfo
-    weights: dict[str, Tensor]
-
-    def restore(self, student: nn.Module) -> None:
-        """Give its weights to an untrained student.
-
-        Raises:
-            CheckpointError: they do not fit.
-        """
-        try:
-            student.load_state_dict(self.weights)
-        except RuntimeError as error:
-            raise CheckpointError(f"{self.info.folder / WEIGHTS} does not fit its settings: {error}.") from error
-
-
-def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) -> ParentModel:
-    """The trained student of a model folder, for a new one of the same design.
-
-    Args:
-        folder: model folder.
-        model: what the new model is made of.
-        teacher_digest: of the teacher that the new model has.
-
-    Raises:
-        CheckpointError: this is no model folder, it is damaged, or it had a teacher with other weights.
-        ConfigError: it is made otherwise than the new model.
-    """
+def read_parent_model(folder: Path, student: Student, *, model: ModelConfig, teacher_digest: str) -> ModelInfo:
+    """Give the weights of a trained student to a new one of the same design; returns what is known of the former."""
     info = read_info(folder)
     if info.model != model:
         raise ConfigError(
-            f"{folder} is made of {_in_words(info.model)}; the new model of {_in_words(model)}. A training goes on "
-            "from a student of the same design only: give the same teacher, skip connections and image size, or train "
-            "anew."
+            f"{folder} is made of {_design_text(info.model)}; the new model of {_design_text(model)}. A training goes "
+            "on from a student of the same design only: give the same teacher, skip connections and image size, or "
+            "train anew."
         )
     if info.teacher_digest != teacher_digest:
         raise CheckpointError(
@@ -103,27 +67,25 @@ def read_parent_model(folder: Path, *, model: ModelConfig, teacher_digest: str) 
         )
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
-    return ParentModel(info, split_tensors(read_tensors(folder / WEIGHTS))[0])
+    weights = split_tensors(read_tensors(folder / WEIGHTS))[0]
+    try:
+        student.load_state_dict(weights)
+    except RuntimeError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} does not fit its settings: {error}.") from error
+    return info
 
 
 def record_of_start(
-    start: WarmStart, parent: ParentModel, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
+    start: WarmStart, parent: ModelInfo, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
 ) -> dict[str, Any]:
-    """What the new model records of its start: its parent, and each image that the two learnt from or held out.
-
-    Args:
-        start: where the training went on from.
-        parent: as :func:`read_parent` gave it.
-        learnt: images that the new student learnt from.
-        contents: SHA-256 of the file of each image.
-    """
+    """What the new model records of its start: its parent, and each image that the two learnt from or held out."""
     held_out = {contents[sample.path] for sample in start.held_out}
     return {
-        "started_from": {"run": start.folder.name, "digest": parent.info.digest},
+        "started_from": {"run": start.folder.name, "digest": parent.digest},
         "learnt": sorted(({contents[sample.path] for sample in learnt} | start.already) - held_out),
         "held_out": sorted(held_out),
     }
 
 
-def _in_words(model: ModelConfig) -> str:
+def _design_text(model: ModelConfig) -> str:
     return f"{model.net}, {model.skips} skip connections, {model.image_size}x{model.image_size} pixels"

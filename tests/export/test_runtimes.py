@@ -12,7 +12,7 @@ from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export import optional_dependencies, runtimes
 from skrd4ad.export.manifest import read_export
-from skrd4ad.export.runtimes import ExportedModel, RuntimeChoice, RuntimeName, UnderSurface, is_converted, load_runtime
+from skrd4ad.export.runtimes import ExportedModel, MaskedModel, RuntimeChoice, RuntimeName, is_converted, load_runtime
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
@@ -88,7 +88,7 @@ def test_a_raw_runtime_under_a_surface_mutes_and_scores(trained: ModelInfo, imag
     ignored = np.zeros((64, 64), bool)
     ignored[:, 32:] = True
     predictor = Predictor.load(trained.folder)
-    raw, found = predictor.batch(images), UnderSurface(predictor, ScoringMask(ignored=ignored)).batch(images)
+    raw, found = predictor.batch(images), MaskedModel(predictor, ScoringMask(ignored=ignored)).batch(images)
     assert (found.maps[:, :, 32:] == 0).all()
     np.testing.assert_array_equal(found.scores, raw.maps[:, :, :32].max(axis=(1, 2)))
 

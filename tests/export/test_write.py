@@ -22,7 +22,7 @@ from skrd4ad.export import optional_dependencies
 from skrd4ad.export import write as exporting
 from skrd4ad.export.convert import write_openvino
 from skrd4ad.export.manifest import ExportSettings, Precision, read_export, require_intact
-from skrd4ad.export.runtimes import ExportedModel, Looks, UnderSurface
+from skrd4ad.export.runtimes import ExportedModel, MaskedModel, Verdicts
 from skrd4ad.export.write import EXPORTS, export_model, spread
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
@@ -82,7 +82,7 @@ def test_an_export_of_a_trained_model_says_what_torch_says(
         require_same(ExportedModel(read_export(folder), threads=1).batch(three), expected)
 
 
-def require_same(found: Looks, expected: Looks) -> None:
+def require_same(found: Verdicts, expected: Verdicts) -> None:
     np.testing.assert_allclose(found.maps, expected.maps, atol=1e-4)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-4)
     assert np.ptp(expected.scores) > 1e-3  # images that differ: a constant output would not do
@@ -101,7 +101,7 @@ def test_ignored_regions_and_the_smallest_region_are_those_of_the_calibration(
     assert export.manifest.limits is not None
     assert (export.manifest.limits.min_area, export.manifest.limits.calibration) == (30, 2)
     found, expected = (
-        runtime.batch(images) for runtime in (ExportedModel(export, threads=1), UnderSurface(predictor, surface))
+        runtime.batch(images) for runtime in (ExportedModel(export, threads=1), MaskedModel(predictor, surface))
     )
     muted = (expected.maps == 0).all(axis=0)
     assert muted.sum() == export.manifest.limits.ignored_pixels > 64 * 64 / 8

@@ -5,10 +5,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.statistics import image_statistics
 from skrd4ad.data.synthetic.write import render
-from skrd4ad.inference.guards import refusal_of, refusal_of_tiles
-from skrd4ad.inference.reference import Reference, make_reference
+from skrd4ad.inference.reference import Reference, image_statistics, refusal_of, refusal_of_tiles
+from skrd4ad.training.reference import make_reference
 
 SIZE = 96
 RGB = NDArray[np.uint8]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from skrd4ad.data.images.read import read_image
-from skrd4ad.data.images.statistics import ImageStatistics
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import REFERENCE, make_reference, measure, read_reference, save_reference
+from skrd4ad.inference.reference import REFERENCE, ImageStatistics, read_reference, save_reference
+from skrd4ad.training.reference import make_reference, measure
 from skrd4ad.types import DatasetClass
 
 PLAIN = ImageStatistics(

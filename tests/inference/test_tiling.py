@@ -73,8 +73,8 @@ def test_weights_of_all_tiles_sum_to_one_everywhere(starts: tuple[int, ...]) -> 
 
 
 def test_words_tell_grid_and_scale() -> None:
-    assert tile_grid(208, 160, size=S, tile_pixels=(S, S)).words == "tiled 4x3 at 1:1"
-    assert tile_grid(512, 256, size=S, tile_pixels=(256, 256)).words == "tiled 3x1 at 1:4"
+    assert tile_grid(208, 160, size=S, tile_pixels=(S, S)).text == "tiled 4x3 at 1:1"
+    assert tile_grid(512, 256, size=S, tile_pixels=(256, 256)).text == "tiled 3x1 at 1:4"
 
 
 def test_an_image_of_one_field_of_view_gives_bitwise_what_the_model_says_of_it(
@@ -135,7 +135,7 @@ def test_maps_have_the_shape_of_the_image_and_levels_a_quarter_of_it(cloth: tupl
     found = predict_tiled(cloth[0], sheet()[:101, :130], tile_pixels=(S, S))
     assert found.prediction.anomaly_map.shape == (101, 130)
     assert found.prediction.level_maps.shape == (3, 26, 33)
-    assert len(found.embeddings) == len(found.grid.places)
+    assert len(found.embeddings) == len(found.grid.corners)
 
 
 def test_an_image_narrower_than_a_tile_keeps_its_shape(cloth: tuple[Predictor, Reference]) -> None:

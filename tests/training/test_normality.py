@@ -175,7 +175,7 @@ def test_a_trained_model_scores_held_out_images_as_its_calibration_says(
     for score in info.calibration.scores:
         assert np.abs(found.scores - score).min() < 1e-4
     loaded, _ = load_model(info.folder)
-    assert loaded.normality is not None and loaded.normality.has_patches == model.retrieval
+    assert loaded.normality is not None and (loaded.normality.patches is not None) == model.retrieval
     assert (loaded.normality.floor is not None) == (model.fusion == "agreement")
 
 

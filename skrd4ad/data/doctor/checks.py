@@ -56,10 +56,8 @@ class ImageFacts:
 
 
 def read_facts(samples: Sequence[Sample], *, image_size: int, advance: Callable[[], None]) -> list[ImageFacts]:
-    """Facts of every sample, in order; a file that cannot be read gives facts with an error.
-
-    ``advance`` is called after each.
-    """
+    """Facts of every sample, in order; a file that cannot be read gives facts with an error. ``advance`` is called
+    after each."""
     facts: list[ImageFacts] = []
     with decoding_pool() as pool:
         for fact in pool.map(lambda sample: _facts(sample, image_size), samples):

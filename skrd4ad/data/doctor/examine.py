@@ -13,10 +13,8 @@ __all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 
 
 def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Task = QUIET) -> DoctorReport:
-    """Read every image and mask of the classes once, and report.
-
-    ``image_size`` is the side that training would resize to.
-    """
+    """Read every image and mask of the classes once, and report. ``image_size`` is the side that training would resize
+    to."""
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
 

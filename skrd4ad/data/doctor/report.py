@@ -28,7 +28,6 @@ class Finding:
     paths: tuple[Path, ...] = ()
     """At most ``MAX_EXAMPLES`` of the files concerned."""
     count: int = 0
-    """Number of all files concerned."""
 
 
 @dataclass(frozen=True)
@@ -41,13 +40,11 @@ class ClassSummary:
     train_good: int
     test_good: int
     test_defects: dict[str, int]
-    """Images by defect type."""
     masks: int
     min_size: Size | None
     """Of the image with the fewest pixels; None when no image can be read."""
     max_size: Size | None
     modes: dict[str, int]
-    """Images by stored mode."""
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,6 @@ class ZipEntry:
     index: int
     """Among all entries."""
     error: ImageError | None = None
-    """Why it is not read."""
 
 
 def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, ...] = ()) -> list[ZipEntry]:
@@ -93,9 +92,6 @@ def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, 
 
     ``name`` is that of the ZIP file, for messages. ``also``: suffixes in lower case of other files to list, such as
     ``.csv``.
-
-    Raises:
-        DataError: this is no ZIP file, it is damaged, or it holds more than is allowed.
     """
     label = _label(source, name)
     with _opened(source, label) as archive:

@@ -18,7 +18,6 @@ from skrd4ad.data.images.decode import image_header as image_header
 from skrd4ad.errors import DataError
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
-"""Suffixes of image files; letter case does not matter."""
 
 
 def is_image(path: Path) -> bool:
@@ -67,12 +66,9 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.u
 
 
 def read_mask(source: Path | bytes, *, name: str | None = None) -> NDArray[np.bool_]:
-    """(H, W) mask of a defect, true where the defect is.
-
-    Above half of the full range is defect (> 127 of 8 bit). If no value reaches that far, the mask holds class
-    numbers (0 and 1; VisA: 0 to n) and every value but 0 is defect. Of colours the strongest channel counts;
-    transparent pixels are not defect.
-    """
+    """(H, W) mask of a defect, true where the defect is. Above half of the full range is defect (> 127 of 8 bit). If no
+    value reaches that far, the mask holds class numbers (0 and 1; VisA: 0 to n) and every value but 0 is defect. Of
+    colours the strongest channel counts; transparent pixels are not defect."""
     pixels = read_pixels(source, name_of(source, name))
     if pixels.ndim == 3:
         pixels = pixels.max(axis=2)

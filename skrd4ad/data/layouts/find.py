@@ -18,7 +18,6 @@ _NEEDS = {
     "of defects, with masks in ground_truth/DEFECT, in masks/DEFECT, or beside the images as NAME_mask.png",
 }
 LAYOUTS = ("auto", *_NEEDS)
-"""Names of ``--layout``."""
 _MAX_NAMES = 8
 
 
@@ -28,10 +27,6 @@ def find_classes(root: Path, *, layout: str = "auto") -> list[DatasetClass]:
     ``auto`` takes the first that fits of: visa (``Data/Images`` or the split file is there), vad (``train`` holds
     exactly good and bad, and no masks are there), mvtec (the folder is one class, or holds classes), folder.
     Labels come from folders or the split file, masks are found by the image's stem.
-
-    Raises:
-        LayoutError: the path is no folder, holds no images, or fits no layout; the message says what each needs.
-        DataError: a folder in it cannot be listed.
     """
     if layout not in LAYOUTS:
         raise LayoutError(f"The layout is {layout!r}; allowed: {', '.join(LAYOUTS)}.")

@@ -19,13 +19,11 @@ class ClassFolders:
     """Which folders belong to a class, for finding what its samples leave out."""
 
     images: tuple[Path, ...] = ()
-    """Folders whose image files are samples."""
     masks: tuple[tuple[Path, tuple[Path, ...]], ...] = ()
     """Each folder of masks, with the folders of the images they belong to."""
     train_defects: tuple[Path, ...] = ()
     """Folders beside train/good, which are never trained on."""
     containers: tuple[Path, ...] = ()
-    """Folders that hold folders only."""
 
 
 def subfolders(folder: Path) -> list[Path]:

@@ -18,10 +18,8 @@ def is_vad(folder: Path) -> bool:
 
 
 def read_class(folder: Path, *, dataset: str, layout: str) -> DatasetClass:
-    """Class from ``train/good``, ``test/{good,DEFECT}`` and ``ground_truth/DEFECT``.
-
-    Other folders in ``train`` give no samples: ``class_folders`` names them.
-    """
+    """Class from ``train/good``, ``test/{good,DEFECT}`` and ``ground_truth/DEFECT``. Other folders in ``train`` give no
+    samples: ``class_folders`` names them."""
     truth = child(folder, "ground_truth")
     samples: list[Sample] = []
     for good in filter(is_good, subfolders(child(folder, "train"))):

@@ -28,11 +28,8 @@ def fits(root: Path) -> bool:
 
 
 def read_class(root: Path) -> DatasetClass:
-    """The one class of a folder.
-
-    With defects, good images are split by a hash of their names: the same files are split alike on every machine,
-    whatever they show. Without defects all of them are for training.
-    """
+    """The one class of a folder. With defects, good images are split by a hash of their names: the same files are split
+    alike on every machine, whatever they show. Without defects all of them are for training."""
     if not any(is_good(p) for p in subfolders(root)):
         good = [replace(s, label=0, defect_type=GOOD, mask_path=None) for s in samples_in(root, split="train")]
         return DatasetClass(dataset=root.name, name=root.name, root=root, layout="folder", samples=tuple(good))

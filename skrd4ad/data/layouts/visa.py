@@ -32,11 +32,8 @@ def fits(root: Path) -> bool:
 
 
 def read_classes(root: Path) -> list[DatasetClass]:
-    """All classes that have a folder, with the samples that the split file lists for them.
-
-    An image that is listed and missing stays a sample, so that it is reported and not lost. A mask that is not
-    listed is looked for by its stem.
-    """
+    """All classes that have a folder, with the samples that the split file lists for them. An image that is listed and
+    missing stays a sample, so that it is reported and not lost. A mask that is not listed is looked for by its stem."""
     rows = _rows_by_class(root)
     names = {p.name for p in subfolders(root) if is_class(p)}
     if unlisted := sorted(names - set(rows)):

@@ -10,7 +10,6 @@ from skrd4ad.data.synthetic.canvas import Field, Picture
 
 DEFECTS = ("broken_yarn", "hole", "oil_spot", "slub")
 YARNS = 23
-"""Yarns along a side of the picture."""
 MARGIN = 6
 """Yarns drawn beyond each border, for the rotation."""
 WARP, WEFT = (0.36, 0.46, 0.62), (0.86, 0.84, 0.79)

@@ -51,11 +51,9 @@ SYNTHETIC_CLASSES: dict[str, tuple[str, ...]] = {
 def render(
     class_name: str, *, index: int, split: Split, defect_type: str = GOOD, seed: int = 0, size: int = 256
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Image (size, size, 3) RGB and mask (size, size) of one part.
-
-    The part, its light and the sensor's noise depend on class, split, index and seed alone, so the same arguments
-    with ``defect_type="good"`` give the defect-free rendering that the mask is measured against (``TOLERANCE``).
-    """
+    """Image (size, size, 3) RGB and mask (size, size) of one part. The part, its light and the sensor's noise depend on
+    class, split, index and seed alone, so the same arguments with ``defect_type="good"`` give the defect-free rendering
+    that the mask is measured against (``TOLERANCE``)."""
     _check(class_name, split=split, defect_type=defect_type, index=index, size=size)
     key = (class_name, split, index, seed)
     good = _shoot(key, GOOD, 0, size)

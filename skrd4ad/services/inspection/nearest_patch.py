@@ -51,7 +51,7 @@ def nearest_patch(
     """
     normality = predictor.model.normality
     names = predictor.info.data.get(PATCH_IMAGES)
-    if normality is None or not normality.has_patches or not names:
+    if normality is None or normality.patches is None or not names:
         return None
     assert normality.source is not None and normality.usual is not None
     pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]

@@ -3,7 +3,8 @@ import math
 import numpy as np
 import pytest
 
-from skrd4ad.inference.reference import FIGURES, figure_band, upper_limit
+from skrd4ad.inference.reference import FIGURES
+from skrd4ad.training.reference import figure_band, upper_limit
 
 SHARE = 0.005 / 12
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.statistics import image_statistics
 from skrd4ad.data.synthetic.write import render
+from skrd4ad.inference.reference import image_statistics
 
 SIZE = 128
 RGB = NDArray[np.uint8]
