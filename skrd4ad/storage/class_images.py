@@ -47,18 +47,10 @@ def place_images(
     origin: Origin,
     is_there: Callable[[str], bool],
 ) -> Placed:
-    """Put images among those of a class.
+    """Put up to some hundreds of images, each content once, among those of a class.
 
     What is stored of an image stays, but: gaps are filled, a file that is gone is replaced by the one given, and what
-    kept a model from looking at it is forgotten.
-
-    Args:
-        session: of a ``write`` block.
-        images: up to some hundreds, each content once.
-        dataset: of the class.
-        class_name: the class.
-        origin: how they came.
-        is_there: tells of a stored file whether it is still there.
+    kept a model from looking at it is forgotten. ``is_there`` tells of a stored file whether it is still there.
     """
     stored = known_images(session, [image.digest for image in images])
     placed = _placed(session, [*stored], dataset=dataset, class_name=class_name)

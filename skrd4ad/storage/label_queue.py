@@ -127,13 +127,8 @@ def queue_page(
 ) -> list[QueueItem]:
     """Images under a filter.
 
-    Args:
-        session: of a ``read`` block.
-        wanted: the filter.
-        order: ``closest`` to the limit (without one: highest score), ``highest`` score, ``newest`` first, or
-            ``random``, which is the same for everybody. Images without a score come last by the first two.
-        limit: how many.
-        offset: how many to pass over.
+    Order: ``closest`` to the limit (without one: highest score), ``highest`` score, ``newest`` first, or ``random``,
+    which is the same for everybody. Images without a score come last by the first two.
     """
     query = _rows(wanted).order_by(*_order(wanted, order)).limit(limit).offset(offset)
     return [_item(row) for row in session.execute(query)]

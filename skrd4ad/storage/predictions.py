@@ -18,9 +18,7 @@ DECIDED = ("good", "defect")
 def score_that_holds(model_digest: str, calibrations: Collection[int | None] | None) -> ColumnElement[bool]:
     """Joins to an image what a model said of it, when that holds.
 
-    Args:
-        model_digest: the model.
-        calibrations: versions whose scores hold, None for a limit by hand; None holds all scores.
+    ``calibrations`` are versions whose scores hold, None for a limit by hand; None in place of them holds all scores.
     """
     said = StoredPrediction.by_model(model_digest)
     if calibrations is None:
@@ -39,16 +37,7 @@ def without_score(
     calibrations: Collection[int | None] | None = None,
     limit: int | None = None,
 ) -> list[StoredImage]:
-    """Images of a class that a model has not seen and nobody found unreadable, by digest.
-
-    Args:
-        session: of any block.
-        dataset: of the class.
-        class_name: the class.
-        model_digest: the model.
-        calibrations: versions whose scores hold, None for a limit by hand; None holds all scores.
-        limit: how many at most.
-    """
+    """Readable images of a class without a score that holds (see :func:`score_that_holds`), by digest."""
     return list(session.scalars(_without_score(dataset, class_name, model_digest, calibrations).limit(limit)))
 
 
@@ -73,14 +62,7 @@ def forget_notes(session: Session, *, dataset: str, class_name: str) -> int:
 
 
 def save_look(session: Session, digest: str, *, size: tuple[int, int] | None, note: str | None = None) -> None:
-    """Store what came of looking at an image.
-
-    Args:
-        session: of a ``write`` block.
-        digest: of the image.
-        size: its width and height; None when it could not be read, which leaves what is known.
-        note: why no model can look at it; None when one could.
-    """
+    """Store the (width, height) of an image, None when it could not be read, and why no model can look at it."""
     values: dict[str, Any] = {"note": note}
     if size is not None:
         values |= {"width": size[0], "height": size[1]}
@@ -88,13 +70,7 @@ def save_look(session: Session, digest: str, *, size: tuple[int, int] | None, no
 
 
 def save_image(session: Session, *, digest: str, name: str, file: PurePath) -> None:
-    """Store that an image is kept; the name is brought up to date when it is known already.
-
-    Args:
-        digest: SHA-256 of its file, in hexadecimal.
-        name: name it came with.
-        file: path below the workspace folder.
-    """
+    """Store that an image is kept below the workspace; the name is brought up to date when it is known already."""
     known = session.get(StoredImage, digest)
     if known is None:
         session.add(StoredImage(digest=digest, name=name, file=str(file), added_at=utc_now()))

@@ -52,11 +52,7 @@ def begin_watch(session: Session, *, folder: PurePath, model_folder: PurePath) -
 
 
 def find_watch(session: Session, watch_id: int) -> WatchedFolder:
-    """A watched folder by its id.
-
-    Raises:
-        StorageError: there is none.
-    """
+    """A watched folder by its id."""
     row = session.get(WatchedFolder, watch_id)
     if row is None:
         raise StorageError("This folder is not watched any more: somebody took it off the list.")
@@ -85,11 +81,7 @@ def beat_watches(session: Session, watch_ids: Collection[int], *, owner: str) ->
 
 
 def stop_watch(session: Session, watch_id: int) -> None:
-    """Say that a folder is not to be watched; what was seen stays known.
-
-    Raises:
-        StorageError: there is no such watch.
-    """
+    """Say that a folder is not to be watched; what was seen stays known."""
     row = find_watch(session, watch_id)
     row.active, row.owner, row.heartbeat_at, row.note = False, None, None, None
 

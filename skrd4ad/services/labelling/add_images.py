@@ -69,18 +69,10 @@ def add_class(
     take_labels: bool = False,
     task: Task = QUIET,
 ) -> Added:
-    """Put images of a data set into the queue of a model's class; their files stay where they are.
+    """Put images of some splits of a data set into the queue of a model's class; their files stay where they are.
 
-    Of each its content is read and its header decoded.
-
-    Args:
-        data: images of the same kind of part, usually the class that the model was trained on.
-        splits: which images: test, train, or both.
-        take_labels: take over what the data set says of each, with its masks, as the decision of the reviewer
-            "data set"; an image that somebody has decided on keeps that decision.
-
-    Raises:
-        ConfigError: no split is named.
+    With ``take_labels`` what the data set says of each, with its mask, is taken over as the decision of the reviewer
+    "data set"; an image that somebody has decided on keeps that decision.
     """
     if not splits:
         raise ConfigError("No images are named; choose the test images, the training images, or both.")
@@ -96,12 +88,7 @@ def add_files(
     origin: Origin = "import",
     task: Task = QUIET,
 ) -> Added:
-    """Put images without labels into the queue of a model's class.
-
-    Args:
-        files: a name for each image, and its file, which stays where it is, or its bytes, which are kept in the
-            workspace, or why it could not be had.
-    """
+    """Put images without labels into the queue of a model's class; bytes are kept in the workspace."""
     return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, task=task)
 
 

@@ -65,14 +65,9 @@ class ScoringRequest:
 
 
 def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
-    """Let a model look at all images of its class that have no score by it, in the background.
+    """Let a model score the images of its class that it has not seen, in the background; ``again`` unreadable ones too.
 
-    Args:
-        info: the model.
-        again: also those that could not be read before.
-
-    Returns:
-        Id of the job, that of one which runs or waits already if there is one; None when there is nothing to do.
+    Returns the id of the job, or of one that runs or waits already; None when there is nothing to do.
     """
     if again:
         with workspace_database().write() as session:
@@ -105,11 +100,8 @@ def score_images(
 ) -> list[QueueScore]:
     """Score stored images and store what the model says, or why it cannot say anything.
 
-    Args:
-        predictor: the model; its current calibration says which pixels count.
-        images: rows of the database.
-        to_review: put those that are not OK into the review queue.
-        task: asked before each image; when it ends the work, what was scored before is stored.
+    The predictor's calibration says which pixels count. ``to_review`` puts images that are not OK into the review
+    queue. When ``task`` ends the work, what was scored before is stored.
     """
     store = PredictionStore(predictor.info, runtime=predictor.runtime)
 
@@ -132,11 +124,7 @@ def score_labelled(
 ) -> dict[str, str]:
     """Score labelled images, and keep their maps for pixel figures; returns why an image cannot be scored, by digest.
 
-    Args:
-        info: the model; its current calibration says which pixels count.
-        images: labelled images.
-        weights: weights file of the teacher to use instead of the usual places.
-        task: asked before each image; when it ends the work, what was scored before is stored.
+    When ``task`` ends the work, what was scored before is stored.
     """
     load = partial(Predictor.load, info.folder, weights=weights)
     scores = _score(PredictionStore(info), images, load, keep_maps=True, task=task)

@@ -58,11 +58,7 @@ class Arrival:
 def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> int:
     """Watch a folder, with its sub-folders, for a model; returns the id of the watch.
 
-    Args:
-        existing: take the images that are there now too; otherwise only those that come from now on.
-
-    Raises:
-        DataError: the folder is not there, cannot be listed, or is outside the data roots.
+    ``existing`` takes the images that are there now too; otherwise only those that come from now on.
     """
     place = inside_data_roots(folder)
     if not place.is_dir():

@@ -34,11 +34,7 @@ def category_of(defect_type: str | None) -> str:
 def image_entry(
     image: ExportImage, *, number: int, shape: tuple[int, int], masks: Mapping[str, NDArray[np.bool_]]
 ) -> dict[str, Any]:
-    """An image.
-
-    Args:
-        masks: by the files in the history; each (H, W).
-    """
+    """An image; ``masks`` are those of its history by their files, each (H, W)."""
     item = image.item
     runs = {file: _run_lengths(mask) for file, mask in masks.items()}
     own: dict[str, Any] = {
@@ -87,12 +83,7 @@ def annotation_entries(
 def document_bytes(
     *, about: Values, images: list[dict[str, Any]], annotations: list[dict[str, Any]], categories: Iterable[str]
 ) -> bytes:
-    """The JSON file.
-
-    Args:
-        about: data set and class, for our own key of ``info``.
-        categories: names in the order of their ids, from 1.
-    """
+    """The JSON file; ``about`` is for our own key of ``info``, ``categories`` are in the order of their ids, from 1."""
     document = {
         "info": {"description": f"Labels of {about['dataset']}/{about['class']}", "version": "1.0", OWN: about},
         "licenses": [],

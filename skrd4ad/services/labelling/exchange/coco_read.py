@@ -26,14 +26,10 @@ Values = Mapping[str, Any]
 
 
 def read_coco(bundle: Bundle, name: str, *, empty_is_good: bool) -> ParsedLabels:
-    """Images of a COCO file.
+    """Images of a COCO file; what is wrong with single entries is listed as problems.
 
-    Args:
-        empty_is_good: whether images without an annotation, of which the file says nothing else, are good parts;
-            otherwise they are left out.
-
-    Raises:
-        DataError: the file is no COCO file; what is wrong with single entries is listed as problems.
+    ``empty_is_good``: images without an annotation, of which the file says nothing else, are good parts; otherwise they
+    are left out.
     """
     try:
         document = json.loads(bundle.text(name))
@@ -114,11 +110,7 @@ class _Reader:
         return found
 
     def entry(self, values: Values, annotations: Sequence[Values]) -> ImportEntry:
-        """An image with its annotations.
-
-        Raises:
-            DataError: a value cannot be used.
-        """
+        """An image with its annotations."""
         height, width = values.get("height"), values.get("width")
         sides = [each for each in (height, width) if isinstance(each, int) and not isinstance(each, bool) and each > 0]
         if len(sides) != 2 or sides[0] * sides[1] > MAX_PIXELS:

@@ -60,12 +60,7 @@ Row = dict[str, str]
 
 
 def label_row(image: ExportImage, *, file: str, mask: str, model: str) -> Row:
-    """Row of an image.
-
-    Args:
-        mask: where its mask is, or empty.
-        model: digest of the model whose score is given.
-    """
+    """Row of an image; ``mask`` is where its mask is, or empty, ``model`` the digest of the model of its score."""
     item = image.item
     values = exported_values(item.latest, mask)
     del values["undoes"]
@@ -106,11 +101,7 @@ def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
 
 
 def read_csv(bundle: Bundle, name: str) -> ParsedLabels:
-    """Images of a table of labels, with the history beside it when there is one.
-
-    Raises:
-        DataError: the table itself cannot be read; what is wrong with rows is listed as problems.
-    """
+    """Images of a table of labels, with the history beside it; what is wrong with rows is listed as problems."""
     problems: list[Problem] = []
     masks: dict[str, MaskSource] = {}
     histories: dict[str, list[Revision]] = defaultdict(list)

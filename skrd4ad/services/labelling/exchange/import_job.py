@@ -101,12 +101,7 @@ def submit_preview(
 ) -> str:
     """Look at labels for the class of a model, in the background; returns the id of the job.
 
-    Args:
-        source: a folder on the server, or the content of an uploaded file.
-        empty_is_good: whether images without annotations in a COCO file of another program are good parts.
-
-    Raises:
-        ConfigError: labels are being imported into this class already.
+    ``source`` is a folder on the server, or the content of an uploaded file.
     """
     _forget_uploads()
     return IMPORT.submit(
@@ -121,11 +116,7 @@ def submit_preview(
 
 
 def submit_import(request: ImportRequest, agreed: Agreed) -> str:
-    """Store labels that were looked at, in the background; returns the id of the job.
-
-    Raises:
-        ConfigError: the name cannot be used, or labels are being imported into this class already.
-    """
+    """Store labels that were looked at, in the background; returns the id of the job."""
     return IMPORT.submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
 
 

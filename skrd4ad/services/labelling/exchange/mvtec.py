@@ -55,11 +55,7 @@ def is_layout(bundle: Bundle) -> bool:
 def read_mvtec(bundle: Bundle, *, class_name: str) -> ParsedLabels:
     """Images of one class. The folders say what holds; ``labels.csv`` adds the revisions before.
 
-    Args:
-        class_name: class to take where there are several.
-
-    Raises:
-        DataError: there are several classes, none of that name; or the tables cannot be read.
+    Where there are several classes, that of ``class_name`` is taken.
     """
     spots = {name: spot for name in bundle.files if (spot := _spot(name)) is not None}
     chosen = _chosen_class(spots.values(), class_name)

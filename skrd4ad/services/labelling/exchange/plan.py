@@ -88,11 +88,7 @@ class ExportPlan:
 
 
 def plan_export(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
-    """What an export will hold; the same labels give the same plan.
-
-    Args:
-        wanted: class, and which of its images. Scores are those of its model.
-    """
+    """What an export of the images of a class under a filter will hold; the same labels give the same plan."""
     with workspace_database().read() as session:
         items = queue_page(session, wanted, order="newest", limit=_MOST)
         histories = histories_of_class(session, dataset=wanted.dataset, class_name=wanted.class_name)

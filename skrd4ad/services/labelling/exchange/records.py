@@ -32,11 +32,7 @@ class CocoMask:
     """Each (N, 2): x, y."""
 
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W).
-
-        Raises:
-            DataError: the run lengths are not of this size.
-        """
+        """(H, W); a DataError when the run lengths are not of this size."""
         mask = np.zeros(self.shape, bool)
         for counts in self.runs:
             mask |= rle.decode(counts, self.shape)

@@ -39,11 +39,7 @@ class Bundle:
         return sorted(named, key=lambda name: (name.count("/"), name))
 
     def find(self, name: str, *, beside: str = "") -> Place | None:
-        """Where a file is that another one names; None when it is not there.
-
-        Args:
-            name: absolute, or a path from the folder of the file that names it.
-            beside: file that names it.
+        """Where a file is that ``beside`` names, absolute or from its own folder; None when it is not there.
 
         Raises:
             DataError: it is outside the folders that may be read.
@@ -70,11 +66,7 @@ class Bundle:
                 yield entry.name, content
 
     def text(self, name: str) -> str:
-        """A table of labels as text.
-
-        Raises:
-            DataError: it cannot be read, is too large, or is no text.
-        """
+        """A table of labels as text."""
         place = self.files[name] if name in self.files else self.find(name)
         if place is None:
             raise DataError(f"There is no {name} in {self.label}.")
@@ -105,15 +97,9 @@ class Bundle:
 
 
 def open_bundle(source: Path | bytes, *, name: str | None = None, only_data_roots: bool = True) -> Bundle:
-    """What is to be imported.
+    """What is to be imported: a folder, a ZIP file, a CSV or JSON file; or the content of such a file, with its name.
 
-    Args:
-        source: a folder, a ZIP file, a CSV or JSON file; or the content of such a file.
-        name: of the file, for its suffix and for messages; needed with content.
-        only_data_roots: refuse files that are outside the data roots.
-
-    Raises:
-        DataError: it is none of these, cannot be read, holds too much, or is outside the data roots.
+    ``only_data_roots`` refuses files that are outside the data roots.
     """
     label = name or str(source)
     suffix = PurePosixPath(label).suffix.lower()

@@ -73,11 +73,6 @@ def run_import(
         reviewer: who imports, and answers for decisions of which the file does not tell the history.
         conflicts: what holds where both decided differently: ``keep`` what is here, or ``theirs``.
         skip_bad: leave out what is wrong instead of importing nothing.
-
-    Raises:
-        ConfigError: the name or an option cannot be used.
-        DataError: something in the file is wrong, or there is nothing in it.
-        ConflictError: somebody decided on these images meanwhile; nothing is stored.
     """
     valid = plan.valid
     reviewer = reviewer_name(reviewer)
@@ -192,8 +187,7 @@ def _keep_files(
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Keep masks and images in the workspace by their content.
 
-    Returns:
-        Paths below the workspace folder: of masks by the hash of their pixels, of images by their digest.
+    Returns paths below the workspace folder: of masks by the hash of their pixels, of images by their digest.
     """
     kept_masks: dict[str, str] = {}
     kept_images: dict[str, str] = {}

@@ -70,9 +70,6 @@ def validate(
 
     An image is the file that its row names; where there is none, the stored image of that content, or the only image
     of the class that has that name.
-
-    Raises:
-        DataError: the file cannot be read any more.
     """
     digests = sorted({entry.digest for entry in parsed.entries if entry.digest is not None})
     by_name: dict[str, list[StoredImage]] = defaultdict(list)
@@ -161,11 +158,7 @@ class _Validator:
     """Where each mask comes from, by the hash of its pixels."""
 
     def valid(self, entry: ImportEntry) -> ValidEntry:
-        """An image with all that is said of it.
-
-        Raises:
-            DataError: it cannot be had, was changed since, or a mask does not fit it.
-        """
+        """An image with all that is said of it."""
         digest, shape = self._image(entry)
         if entry.shape is not None and shape is not None and entry.shape != shape:
             raise DataError(f"{entry.named} has {_size(shape)} pixels; the file says {_size(entry.shape)}")

@@ -81,11 +81,7 @@ def zip_sink(archive: zipfile.ZipFile) -> Sink:
 
 
 def write_export(plan: ExportPlan, sink: Sink, *, task: Task = QUIET) -> Exported:
-    """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it.
-
-    Raises:
-        DataError: the place cannot be written.
-    """
+    """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it."""
     writer: _Writer = _CocoWriter(plan) if plan.options.format == "coco" else _TableWriter(plan)
     left_out: list[Problem] = []
     masks = 0
@@ -185,11 +181,7 @@ class _CocoWriter:
 
 
 def _files_of(image: ExportImage, *, copied: bool, sized: bool) -> _Files:
-    """Read and check the files of an image.
-
-    Raises:
-        DataError: one is gone, was changed, is damaged, or is of another size than the image.
-    """
+    """Read and check the files of an image."""
     content = _content_of(image.item) if copied else None
     masks = dict.fromkeys(revision.mask_file for revision in image.history if revision.mask_file is not None)
     shape = None
