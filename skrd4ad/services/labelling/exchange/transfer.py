@@ -19,7 +19,7 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.datasets import made_folder
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.exchange import csv_format
-from skrd4ad.services.labelling.exchange.coco_read import read_coco
+from skrd4ad.services.labelling.exchange.coco import read_coco
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
 from skrd4ad.services.labelling.exchange.mvtec import is_layout, read_mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
@@ -153,7 +153,6 @@ def plan_import(
         class_name=class_name,
         bundle=bundle,
         valid=valid,
-        format=parsed.format,
         kinds=Counter(merge.kind for merge in planned),
         changed={
             choice: sum(bool(merge.added(choice)) or merge.entry.digest not in there for merge in planned)
