@@ -141,7 +141,7 @@ def test_new_images_come_into_the_queue_with_their_scores_and_doubtful_ones_to_r
         assert said is not None and said.score == items[file.name].score
         assert said.verdict == calibration.verdict(said.score)
         assert (file.image_digest, file.note) == (items[file.name].digest, None)
-    doubtful = {each.name for each in arrivals if each.verdict != "OK" or each.refusal is not None}
+    doubtful = {file.name for file, said in arrivals if said and (said.verdict != "OK" or said.refusal is not None)}
     assert {image.name for image, _ in waiting_images()} == doubtful
     (watch,) = watches_of(info)
     assert (watch.folder, watch.active, watch.alive) == (line, True, True)
