@@ -151,7 +151,7 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
     for problem in plan.valid.problems if arguments.skip_bad or arguments.dry_run else ():
         output.note(f"wrong: {problem}")
     document: dict[str, Any] = {
-        "format": plan.format,
+        "format": plan.valid.format,
         "problems": [{"where": each.where, "what": each.what} for each in plan.valid.problems],
         "notes": list(plan.valid.notes),
         "kinds": dict(plan.kinds),

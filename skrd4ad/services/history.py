@@ -90,16 +90,9 @@ def record(
     folder: os.PathLike[str] | str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry to the history. Where the database cannot be used that is logged: what happened has happened.
+    """Add an entry on a model, or a data set, to the history; ``who`` is by default :func:`acting_user`.
 
-    Args:
-        what: happened.
-        model: it is about; gives data set, class, folder and digest.
-        who: did it; empty for :func:`acting_user`.
-        dataset: without a model.
-        class_name: without a model.
-        folder: model folder that cannot be read any more.
-        details: anything more that JSON can hold.
+    Where the database cannot be used that is logged: what happened has happened.
     """
     if model is not None:
         dataset, class_name, folder = model.dataset, model.class_name, model.folder
@@ -122,11 +115,7 @@ def record(
 
 
 def history_page(wanted: HistoryFilter, *, limit: int | None = None, offset: int = 0) -> HistoryPage:
-    """Entries under a filter, newest first.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Entries under a filter, newest first."""
     with workspace_database().read() as session:
         whats, people = history.known_values(session)
         return HistoryPage(
@@ -139,11 +128,7 @@ def history_page(wanted: HistoryFilter, *, limit: int | None = None, offset: int
 
 
 def verify_history(*, head: str | None = None) -> Verification:
-    """Compare every hash of the history; see :func:`skrd4ad.storage.history.verify`.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Compare every hash of the history; see :func:`skrd4ad.storage.history.verify`."""
     with workspace_database().read() as session:
         return history.verify(session, head=head)
 
@@ -170,10 +155,6 @@ def details_text(entry: HistoryEntry) -> str:
 
 
 def history_csv(wanted: HistoryFilter) -> bytes:
-    """All entries under a filter as a CSV file, newest first, with all that their hashes cover.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """All entries under a filter as a CSV file, newest first, with all that their hashes cover."""
     entries = history_page(wanted).entries
     return table_bytes(CSV_COLUMNS, ({name: str(getattr(entry, name)) for name in CSV_COLUMNS} for entry in entries))

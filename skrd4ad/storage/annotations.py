@@ -53,17 +53,10 @@ class Revision:
 
 
 def add_revision(session: Session, *, image_digest: str, base: int, revision: Revision) -> Revision:
-    """Store the revision after ``base``; returns it with its number and time.
-
-    Args:
-        session: of a ``write`` block.
-        image_digest: SHA-256 of the image's file.
-        base: the latest revision that the reviewer has seen, 0 for none.
-        revision: its number and time are ignored.
+    """Store the revision after ``base``, the latest that the reviewer has seen; returns it with its number and time.
 
     Raises:
         ConflictError: there is a later revision than ``base``; nothing is added.
-        StorageError: there is no such image.
     """
     # one statement looks and steps on, so of two reviewers at the same moment one gets through, on any database
     step = (

@@ -43,21 +43,13 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Session]:
-        """Session that sees one consistent state and never waits for writers.
-
-        Raises:
-            StorageError: the database cannot be read.
-        """
+        """Session that sees one consistent state and never waits for writers."""
         with self._translated(), Session(self._reader, expire_on_commit=False) as session:
             yield session
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """Session that commits at the end of the block, or undoes everything when the block raises.
-
-        Raises:
-            StorageError: the database cannot be written.
-        """
+        """Session that commits at the end of the block, or undoes everything when the block raises."""
         with (
             self._translated(),
             Session(self._writer, expire_on_commit=False) as session,
@@ -68,11 +60,7 @@ class Database:
             yield session
 
     def migrate(self) -> None:
-        """Bring the schema up to date.
-
-        Raises:
-            StorageError: it cannot be done, or the database was made by a newer version.
-        """
+        """Bring the schema up to date."""
         with self._translated():
             migrate(self.engine, self._writer)
 
@@ -102,8 +90,7 @@ class Database:
 def open_database(url: str | None = None) -> Database:
     """Open a database and bring its schema up to date; several processes may do so at once.
 
-    Args:
-        url: SQLAlchemy URL; default ``SKRD4AD_DATABASE_URL``, else the file ``skrd4ad.db`` in the workspace.
+    The URL is by default ``SKRD4AD_DATABASE_URL``, else the file ``skrd4ad.db`` in the workspace.
 
     Raises:
         StorageError: the URL is wrong, or the database cannot be read, written, or is of a newer version.
@@ -121,11 +108,7 @@ def open_database(url: str | None = None) -> Database:
 
 
 def workspace_database() -> Database:
-    """The workspace's database, opened once in a process and kept open; safe to share between threads.
-
-    Raises:
-        StorageError: as :func:`open_database`.
-    """
+    """The workspace's database, opened once in a process and kept open; safe to share between threads."""
     return _kept_open(_target(os.environ.get("SKRD4AD_DATABASE_URL")))
 
 

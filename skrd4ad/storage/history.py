@@ -87,21 +87,7 @@ def append(
     model_digest: str = "",
     details: Mapping[str, Any] | None = None,
 ) -> HistoryEntry:
-    """Add an entry at the end of the chain.
-
-    Args:
-        session: of a ``write`` block; its lock keeps two processes from following the same row.
-        what: happened.
-        who: did it.
-        dataset: it is about.
-        class_name: it is about.
-        model_folder: it is about.
-        model_digest: SHA-256 of the model's weights.
-        details: anything more that JSON can hold.
-
-    Raises:
-        StorageError: the details have no JSON form.
-    """
+    """Add an entry at the end of the chain; the lock of the ``write`` block keeps two from following one row."""
     last = session.scalar(select(HistoryEntry).order_by(HistoryEntry.id.desc()).limit(1))
     columns = {
         "id": 1 if last is None else last.id + 1,
@@ -124,11 +110,8 @@ def append(
 def verify(session: Session, *, head: str | None = None) -> Verification:
     """Read the whole chain and compare every hash.
 
-    A change of the newest rows together with all their hashes, or cutting them off, shows only against ``head``.
-
-    Args:
-        session: of a ``read`` block.
-        head: hash that was the newest one once; it must still be in the chain.
+    A change of the newest rows together with all their hashes, or cutting them off, shows only against ``head``: a hash
+    that was the newest one once, and must still be in the chain.
     """
     n, last, found, problem = 0, NO_HASH, head in (None, NO_HASH), ""
     query = select(*(getattr(HistoryEntry, name) for name in (*HASHED, "hash"))).order_by(HistoryEntry.id)

@@ -37,11 +37,7 @@ def add_job(session: Session, *, job_id: str, kind: str, title: str, request: Ma
 
 
 def find_job(session: Session, job_id: str) -> Job:
-    """Job of an id.
-
-    Raises:
-        StorageError: there is none.
-    """
+    """Job of an id."""
     job = session.get(Job, job_id)
     if job is None:
         raise StorageError(f"There is no job {job_id!r} in this workspace; it may have been deleted.")
@@ -62,11 +58,9 @@ def active_jobs(session: Session) -> list[Job]:
 
 
 def queue_positions(session: Session, *, beside: Collection[str] = ()) -> dict[str, int]:
-    """Place of every waiting job in the queue of its owner, 1 for the next one to run.
+    """Position of every waiting job in the queue of its owner, 1 for the next one to run.
 
-    Args:
-        session: of any block.
-        beside: kinds of jobs that have a queue of their own beside the others'.
+    Kinds named in ``beside`` have a queue of their own beside the others'.
     """
     query = select(Job.owner, Job.kind, Job.id).where(Job.state == "queued").order_by(Job.created_at, Job.id)
     places: dict[str, int] = {}

@@ -85,11 +85,8 @@ def add_rows(
 ) -> None:
     """Add rows, each given by its columns, and bring the images' latest revisions up to date.
 
-    Args:
-        session: of a ``write`` block, in which was also read what is known so far.
-        images: not stored before.
-        class_images: not in their class before.
-        annotations: of each image the revisions that follow its latest one, in order.
+    In the ``write`` block in which was read what is known. The annotations of each image follow its latest one, in
+    order.
     """
     for table, rows in ((StoredImage, images), (ClassImage, class_images), (Annotation, annotations)):
         if rows:

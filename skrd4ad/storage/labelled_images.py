@@ -53,15 +53,15 @@ class LabelBook:
     """Images of the class, with a label or not."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PredictionRow:
     """What a model says of an image."""
 
     score: float
-    verdict: Verdict | None
-    threshold: float | None
-    calibration: int | None
-    refusal: str | None
+    verdict: Verdict | None = None
+    threshold: float | None = None
+    calibration: int | None = None
+    refusal: str | None = None
 
 
 def read_labels(
@@ -69,12 +69,7 @@ def read_labels(
 ) -> LabelBook:
     """The labelled images of a class with the scores of a model.
 
-    Args:
-        session: of a ``read`` block.
-        dataset: of the class.
-        class_name: the class.
-        model_digest: model whose scores are wanted.
-        before: what was read before: when only decisions were added since, only their images are read again.
+    When only decisions were added since ``before`` was read, only their images are read again.
     """
     known = (dataset, class_name, model_digest)
     if before is not None and (before.dataset, before.class_name, before.model_digest) != known:

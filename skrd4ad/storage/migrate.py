@@ -32,13 +32,8 @@ def migration_config(connection: Connection, folder: Path = MIGRATIONS) -> Confi
 def migrate(reader: Engine, writer: Engine) -> None:
     """Bring the database to the newest schema; nothing is written when it is there already.
 
-    Args:
-        reader: engine on the database.
-        writer: engine on the same database whose transactions hold the write lock from their start, so that of
-            several processes that open a fresh database one makes the tables and the others wait.
-
-    Raises:
-        StorageError: the database was made by a newer version.
+    Transactions of ``writer`` hold the write lock from their start, so that of several processes that open a fresh
+    database one makes the tables and the others wait.
     """
     with reader.connect() as connection:
         if _is_current(connection):

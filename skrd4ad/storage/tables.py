@@ -49,11 +49,7 @@ class UtcDateTime(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Moment in UTC, without its zone for SQLite.
-
-        Raises:
-            ValueError: the moment has no time zone, so nobody can tell when it was.
-        """
+        """Moment in UTC, without its zone for SQLite; a ValueError without a zone, as nobody can tell when it was."""
         if value is None:
             return None
         if value.tzinfo is None:
@@ -300,9 +296,6 @@ def plain(values: Mapping[str, Any]) -> dict[str, Any]:
     """Deep copy of ``values`` that JSON can hold: numpy numbers become Python's, paths text, tuples lists.
 
     Numbers that are not finite become None, as JSON has no word for them.
-
-    Raises:
-        StorageError: a value has no JSON form; the message says where it is.
     """
     return {key: _plain(value, key) for key, value in _text_keys(values, "the top level").items()}
 

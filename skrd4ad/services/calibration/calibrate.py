@@ -54,16 +54,7 @@ class Proposal:
 
 
 def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
-    """Thresholds chosen from scores, with their consequences.
-
-    Args:
-        found: the scores.
-        choice: how the thresholds are chosen.
-
-    Raises:
-        ConfigError: a rate, cost or threshold is outside what is allowed.
-        DataError: the images that the way needs are not there.
-    """
+    """Thresholds chosen from scores, with their consequences."""
     reject, review, cost_warning = thresholds_of(found, choice)
     promised = conformal_threshold(found.normals, false_reject_rate=choice.rate) if choice.way == "rate" else None
     uses_labels = choice.way in ("f1", "balanced", "cost") or choice.review_escape_rate is not None
@@ -116,17 +107,7 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
 
 
 def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
-    """Store a proposal as the newest version of its model's calibration, and use it.
-
-    Args:
-        proposal: as :func:`propose` gives it.
-        who: who answers for it.
-        note: why, or anything a reader should know.
-
-    Raises:
-        ConfigError: nobody is named.
-        CheckpointError: the model folder cannot be written, or is none any more.
-    """
+    """Store a proposal as the newest version of its model's calibration, and use it; ``who`` answers for it."""
     if not who.strip():
         raise ConfigError("Nobody is named; a calibration is stored with the name of who answers for it.")
     # the moment it is signed, not that of the proposal
@@ -138,12 +119,7 @@ def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
 
 
 def use_version(folder: Path, version: int) -> ModelInfo:
-    """Make an earlier version of a model's calibration the current one.
-
-    Raises:
-        ConfigError: there is no such version.
-        CheckpointError: the model folder cannot be written, or is none.
-    """
+    """Make an earlier version of a model's calibration the current one."""
     info = set_version(folder, version)
     _record("calibration chosen", info)
     return info
@@ -163,22 +139,8 @@ def recalibrate(
 ) -> ModelInfo:
     """Thresholds for a false-reject rate from new good images; the model itself stays as it is.
 
-    What counts of the maps, the smallest region and the ignored regions, stays as it is too.
-
-    Args:
-        folder: model folder.
-        images: new good images.
-        who: who answers for it.
-        rate: share of good parts that may be rejected.
-        review_rate: share of good parts that may be reviewed or rejected; None for no review.
-        note: why, or anything a reader should know.
-        data: the class the model was trained on, to leave out images it has learnt from.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        ConfigError: a rate is outside what is allowed, or nobody is named.
-        DataError: there are no images, or only images that the model has learnt from.
-        CheckpointError: this is no model folder, or it cannot be written.
+    The smallest region and the ignored regions stay as well. ``review_rate`` is the share of good parts that may be
+    reviewed or rejected. ``data``, the class the model was trained on, serves to leave out images it has learnt from.
     """
     given = list(images)
     if not given:
@@ -192,15 +154,9 @@ def recalibrate(
 def surface_with(
     current: ScoringMask, *, min_area: int | None = None, mask: NDArray[np.bool_] | None = None
 ) -> ScoringMask:
-    """A surface with another smallest region, or other ignored regions; None leaves each as it is.
+    """A scoring mask with another smallest region (pixels of the map) or other ignored regions; None leaves each.
 
-    Args:
-        current: usually that of the current calibration.
-        min_area: pixels of the map, from 1.
-        mask: (H, W) of any size, true where ignored; all false ignores nothing.
-
-    Raises:
-        ConfigError: the smallest region is below 1, or everything is ignored.
+    ``mask`` is (H, W) of any size, true where ignored; all false ignores nothing.
     """
     if min_area is not None and min_area < 1:
         raise ConfigError(f"The smallest region is {min_area} pixels; allowed: 1 or more.")

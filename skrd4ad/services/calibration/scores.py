@@ -89,21 +89,16 @@ def score_distributions(
     Images that the model has learnt from are left out, with a warning.
 
     Args:
-        folder: model folder.
         data: the class the model was trained on, when it is at hand: tells which images were learnt from, which were
             held out, and which are test images. Its test images are the labelled ones, unless others are given.
-        labelled: images with labels, good and defective, in place of the test images; a class without samples for
-            none.
+        labelled: images with labels, in place of the test images; a class without samples for none.
         normals: new good images to use in place of those held out of training.
-        surface: which pixels count; None for the surface of the current calibration. Under another one the held-out
-            images of training are scored again, which needs ``data``.
-        weights: weights file of the teacher to use instead of the usual places.
+        surface: which pixels count; None for the current calibration's. Under another one the held-out images of
+            training are scored again, which needs ``data``.
 
     Raises:
-        CheckpointError: this is no model folder, or it is damaged.
         ImageError: an image cannot be read.
         DataError: all the normals are images that the model has learnt from.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     info = read_info(folder)
     own = scoring_mask_of(info)
@@ -187,11 +182,7 @@ def _kept(info: ModelInfo) -> _HeldOutScores | None:
 def _predictions(
     info: ModelInfo, samples: Sequence[Sample], mask: ScoringMask, *, weights: Path | None, task: Task
 ) -> list[CachedPrediction]:
-    """In the order of the samples.
-
-    Raises:
-        ImageError: an image cannot be read.
-    """
+    """In the order of the samples."""
     files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
     load = partial(Predictor.load, info.folder, weights=weights)
     found: list[CachedPrediction] = []

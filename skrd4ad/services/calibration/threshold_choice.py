@@ -24,11 +24,7 @@ METHODS: dict[Way, str] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ThresholdChoice:
-    """How thresholds are chosen.
-
-    Raises:
-        ConfigError: the way is unknown, or lacks what it needs, or is given what it does not use.
-    """
+    """How thresholds are chosen; a ConfigError names all that does not go together."""
 
     way: Way = "rate"
     rate: float = 0.01
@@ -73,12 +69,7 @@ class ThresholdChoice:
 
 
 def thresholds_of(found: Distributions, choice: ThresholdChoice) -> tuple[float, float | None, tuple[str, ...]]:
-    """Reject threshold, review threshold if there is one, and what is to be said of them.
-
-    Raises:
-        ConfigError: a rate is outside what is allowed.
-        DataError: the images that the way needs are not there.
-    """
+    """Reject threshold, review threshold if there is one, and what is to be said of them."""
     if choice.way == "manual":
         assert choice.threshold is not None
         return choice.threshold, choice.review_threshold, ()

@@ -95,13 +95,8 @@ def trend(
 ) -> ControlChart:
     """Control chart of the parts of one calibration.
 
-    Args:
-        scores: the scores that verdicts are made with, oldest first; None where a part has none, or was refused.
-        calibration: limits and held-out good scores.
-        names: of the parts; empty, or as many as scores.
-
-    Raises:
-        DataError: a score is not finite, or there is another number of names.
+    ``scores`` are those that verdicts are made with, oldest first; None where a part has none, or was refused.
+    ``names`` is empty, or as long.
     """
     if names and len(names) != len(scores):
         raise DataError(f"There are {len(names)} names for {len(scores)} scores; give one for each, or none.")
@@ -140,14 +135,10 @@ def trend(
 
 @lru_cache(maxsize=64)
 def drift_limit(n: int, *, top: int) -> float:
-    """Limit of the moving average of normal scores.
+    """Limit of the moving average of normal scores, for ``n`` held-out good scores of which ``top`` are not rejected.
 
     The highest average that :data:`HORIZON` good parts reach stays below it in all but :data:`FALSE_ALARM_RATE` of
-    simulated runs, each with held-out scores of its own.
-
-    Args:
-        n: held-out good scores.
-        top: how many of them lie below the limit of rejected parts; what is rejected does not enter the average.
+    simulated runs, each with held-out scores of its own. Rejected parts do not enter the average.
     """
     random = np.random.default_rng([n, top])
     average, highest = np.zeros(_SIMULATED), np.full(_SIMULATED, -np.inf)

@@ -9,13 +9,9 @@ from skrd4ad.errors import ConfigError
 
 
 def expand_inputs(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
-    """Image files of files and folders, each once; folders with all their sub-folders, in natural order.
+    """Image files of files and folders, each once, in natural order; folders with their sub-folders but ``leave_out``.
 
     A file that is named stays, whatever it is, and so does a folder without images: inspecting it tells what is wrong.
-
-    Args:
-        paths: files and folders.
-        leave_out: folder to pass over, usually that of the results.
     """
     skipped = None if leave_out is None else leave_out.resolve()
     found: dict[Path, Path] = {}

@@ -38,11 +38,7 @@ def inspect_images(
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order, whose scores are kept; an unreadable image gives one with its error.
 
-    Args:
-        predictor: the model.
-        sources: the images.
-        threshold: limit to use instead of the model's; nothing is for review then, and no calibration is named.
-        tiling, batch, task: see :func:`skrd4ad.inference.predictions.predict_images`.
+    With ``threshold`` in place of the model's limits nothing is for review, and no calibration is named.
     """
     limits = limits_of(predictor.info, threshold)
     found = predict_images(predictor, sources, limits=limits, tiling=tiling, batch=batch, task=task)
@@ -99,13 +95,7 @@ def mask_of(inspection: Inspection) -> NDArray[np.uint8] | None:
 def write_outputs(inspection: Inspection, folder: Path, *, name: str) -> dict[str, Path]:
     """Write NAME_map.npy (float32, raw scores), NAME_overlay.png and, with a threshold, NAME_mask.png.
 
-    Args:
-        inspection: of an image that could be read.
-        folder: made when missing.
-        name: as :func:`skrd4ad.services.inspection.input_files.output_names` gives it; may contain sub-folders.
-
-    Returns:
-        Paths by kind: map, overlay, mask.
+    ``name`` may contain sub-folders; the folder is made when missing. Returns the paths by kind: map, overlay, mask.
     """
     _, prediction = _readable(inspection)
     mask = mask_of(inspection)
@@ -133,12 +123,8 @@ def masks_archive(
 ) -> tuple[T, bytes]:
     """What ``report`` makes of the inspections, and a ZIP file with overlay, mask and raw map of each.
 
-    Every inspection is taken once. Unreadable images have no files; without a threshold there are no masks.
-
-    Args:
-        inspections: in the order of the parts.
-        names: of the images, in the same order; their files keep the folders in them, and get different names.
-        report: takes all of them.
+    Every inspection is taken once. Unreadable images have no files; without a threshold there are no masks. Files are
+    named by ``names``, one an image, with their folders.
     """
     content = io.BytesIO()
     stems = distinct(_stem(name) for name in names)

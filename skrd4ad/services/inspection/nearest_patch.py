@@ -38,16 +38,10 @@ class NearestPatch:
 def nearest_patch(
     predictor: Predictor, image: NDArray[np.uint8], data: DatasetClass, *, peak: tuple[float, float]
 ) -> NearestPatch | None:
-    """The good patch that the place of a peak is nearest to.
+    """The good patch that is nearest to the cell of a peak (x and y, each 0 to below 1 of width and height).
 
-    Args:
-        predictor: a model that compares with good patches.
-        image: (H, W, 3) uint8 RGB of any size, seen whole.
-        data: the class the model was trained on.
-        peak: x and y, as shares 0 to below 1 of width and height.
-
-    Returns:
-        None when the model compares with no patches, or its training image is not among the class's any more.
+    ``image`` is (H, W, 3) uint8 RGB of any size, seen whole. None when the model compares with no patches, or its
+    training image is no longer among the class's.
     """
     normality = predictor.model.normality
     names = predictor.info.data.get(PATCH_IMAGES)

@@ -85,13 +85,7 @@ class PredictionStore:
     """Predictions of one model by one runtime under one scoring mask."""
 
     def __init__(self, info: ModelInfo, mask: ScoringMask | None = None, *, runtime: str = "torch") -> None:
-        """Open the store; nothing is read yet.
-
-        Args:
-            info: the model.
-            mask: which pixels count; None for that of the current calibration.
-            runtime: what computes, as :attr:`skrd4ad.inference.predict.Predictor.runtime` says.
-        """
+        """Open the store; nothing is read yet. ``mask`` None stands for the scoring mask of the current calibration."""
         self.info = info
         self.mask = scoring_mask_of(info) if mask is None else mask
         # refusals and tiles depend on the reference
@@ -113,14 +107,9 @@ class PredictionStore:
     ) -> Iterator[CachedPrediction | ImageError]:
         """Predictions of images in their order, or why an image cannot be read; what is not kept is computed.
 
-        A score that is not a number is given and not kept.
-
-        Args:
-            images: copies of one image are predicted once.
-            load: the model; called only when an image has to be predicted.
-            keep_maps: keep the maps too, for :meth:`map_of`; images whose map is not kept are predicted again.
-            batch: images that go through the network together, at most.
-            task: asked before each image; when it ends the work, what was computed before is kept.
+        Copies of one image are predicted once; a score that is not a number is given and not kept. ``load`` is called
+        only when an image has to be predicted. ``keep_maps`` keeps the maps for :meth:`map_of`, and predicts images
+        again whose map is not kept. When ``task`` ends the work, what was computed before is kept.
         """
         contents = [image.content for image in images]
         found: dict[str, CachedPrediction | ImageError] = dict(self.known(contents))

@@ -39,11 +39,7 @@ _GENERATED = 8
 
 @dataclass(frozen=True, kw_only=True)
 class RuntimeRequest:
-    """How a model is to be run.
-
-    Raises:
-        ConfigError: these do not go together.
-    """
+    """How a model is to be run; settings that do not go together raise a ConfigError."""
 
     runtime: RuntimeWish = "auto"
     precision: Precision | None = None
@@ -76,24 +72,15 @@ def open_predictor(
 ) -> Predictor:
     """A model by the runtime that is wanted.
 
-    Auto is a graphics card if there is one; otherwise the fastest runtime that was found to say the same as torch.
-    When nobody has looked for it yet and there are ``WORTH`` images to look at, that is done here, or in the background
-    while torch is used; with fewer images torch it is.
+    Auto is a graphics card if there is one; otherwise the fastest runtime that was found to say the same as torch. When
+    nobody has looked for it yet and there are ``WORTH`` images, that is done here, or by ``background`` while torch is
+    used.
 
     Args:
-        folder: model folder.
-        wish: runtime, precision and device.
         images: that the model will look at.
         data: of the model, for int8.
         exact: auto takes only runtimes in fp32, for figures and limits.
         streams: threads that will ask for batches at the same time.
-        weights: weights file of the teacher to use instead of the usual places.
-        background: looks for the fastest runtime beside the caller, who uses what is measured and converted already.
-
-    Raises:
-        ConfigError: the device or a package of the runtime is not there, or int8 has no good images.
-        CheckpointError: this is no model folder, or it is damaged, or the workspace cannot be written.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     device = choose_device(wish.device)
     predictor = Predictor.load(folder, weights=weights, task=task)
@@ -123,16 +110,8 @@ def measure_model(
 ) -> Measured:
     """Find the fastest runtime of a model, and remember it.
 
-    Args:
-        predictor: the model in torch.
-        data: the class it was trained on, whose images all runtimes look at; without it they look at made-up ones,
-            which tell whether a conversion is right but nothing of verdicts, so that only fp32 is compared.
-        int8: measure int8 as well, made from the class's good training images.
-
-    Raises:
-        ConfigError: int8 is wanted without data.
-        CheckpointError: the workspace cannot be written.
-        ImageError: an image cannot be read.
+    All runtimes look at images of ``data``, the class it was trained on. Without it they look at generated ones, which
+    tell whether a conversion is right but nothing of verdicts, so that only fp32 is compared. int8 needs the data.
     """
     if int8 and data is None:
         raise ConfigError("int8 needs the good training images of the model, which are not at hand; name their data.")
@@ -172,11 +151,7 @@ class Background:
     """Looks for the fastest runtime in a process of its own, so that nothing waits for it; one model at a time."""
 
     def __init__(self, command: Callable[[Path], Sequence[str]] | None = None) -> None:
-        """Make an idle one.
-
-        Args:
-            command: that measures the model in a folder; for tests.
-        """
+        """Make an idle one; ``command`` measures the model in a folder, for tests."""
         self._command = command or (
             lambda folder: [sys.executable, "-m", "skrd4ad", "runtimes", "--model", str(folder), "--nice"]
         )
@@ -187,10 +162,7 @@ class Background:
     def choice_for(self, info: ModelInfo, *, exact: bool = False, search: bool = True) -> tuple[RuntimeChoice, str]:
         """The runtime to use now, and a line about it for people.
 
-        Args:
-            info: the model.
-            exact: take only runtimes in fp32.
-            search: begin to measure when nobody has measured yet.
+        ``exact`` takes only runtimes in fp32; ``search`` begins to measure when nobody has measured yet.
         """
         wanted = os.environ.get(VARIABLE, "auto")
         if wanted != "auto":

@@ -42,20 +42,14 @@ def similar_images(
     k: int = 3,
     task: Task = QUIET,
 ) -> tuple[SimilarImage, ...]:
-    """The good training images that are closest to an image in the teacher's features.
+    """The ``k`` good training images that are closest to an image in the teacher's features, closest first.
 
     The embeddings of the training images are computed once for a teacher, an image size and a content of the data, and
     kept in the workspace. All of them are compared; copies of one image count once.
 
     Args:
-        predictor: the model.
         image_or_embedding: (H, W, 3) uint8 RGB of any size, or (C,) as in :class:`skrd4ad.inference.predict.Maps`.
-        data: the class whose good training images are searched.
-        k: how many; all there are when there are fewer.
-        task: told of the images done while embeddings are computed; not when they are known.
-
-    Returns:
-        Closest first.
+        task: told of the images done while embeddings are computed.
     """
     if k < 1:
         raise ConfigError(f"{k} neighbours were asked for; allowed: 1 or more.")

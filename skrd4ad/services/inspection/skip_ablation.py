@@ -20,17 +20,10 @@ def skip_text(skips: int) -> str:
 
 
 def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
-    """Anomaly maps of one image by the number of skip connections that are left, from none to all the model has.
+    """Anomaly maps of an image, (H, W, 3) RGB of any size, by the number of skip connections left: none to all.
 
-    The image is seen whole, and teacher and bottleneck run once. With all skips the map is the predictor's own. The
-    predictor is left as it is, so that other threads may use it meanwhile.
-
-    Args:
-        predictor: the model; one without skips gives one map.
-        image: (H, W, 3) RGB of any size.
-
-    Returns:
-        By number of skips, ascending: (S, S) raw scores, in the unit of the model's own map.
+    The image is seen whole, and teacher and bottleneck run once. Each map is (S, S) in the unit of the model's own,
+    which is the one with all skips. The predictor is left as it is, so that other threads may use it meanwhile.
     """
     pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
     student = predictor.model.student

@@ -69,18 +69,10 @@ def add_class(
     take_labels: bool = False,
     task: Task = QUIET,
 ) -> Added:
-    """Put images of a data set into the queue of a model's class; their files stay where they are.
+    """Put images of some splits of a data set into the queue of a model's class; their files stay where they are.
 
-    Of each its content is read and its header decoded.
-
-    Args:
-        data: images of the same kind of part, usually the class that the model was trained on.
-        splits: which images: test, train, or both.
-        take_labels: take over what the data set says of each, with its masks, as the decision of the reviewer
-            "data set"; an image that somebody has decided on keeps that decision.
-
-    Raises:
-        ConfigError: no split is named.
+    With ``take_labels`` what the data set says of each, with its mask, is taken over as the decision of the reviewer
+    "data set"; an image that somebody has decided on keeps that decision.
     """
     if not splits:
         raise ConfigError("No images are named; choose the test images, the training images, or both.")
@@ -96,12 +88,7 @@ def add_files(
     origin: Origin = "import",
     task: Task = QUIET,
 ) -> Added:
-    """Put images without labels into the queue of a model's class.
-
-    Args:
-        files: a name for each image, and its file, which stays where it is, or its bytes, which are kept in the
-            workspace, or why it could not be had.
-    """
+    """Put images without labels into the queue of a model's class; bytes are kept in the workspace."""
     return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, task=task)
 
 
@@ -129,7 +116,15 @@ def _add(info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin:
                 repeated += 1
                 problems += _contradiction(same, image)
         if len(waiting) >= AT_ONCE or (waiting and done == len(prepare)):
-            new, decided = _store(info, waiting, origin)
+            with workspace_database().write() as session:
+                new, decided = place_images(
+                    session,
+                    waiting,
+                    dataset=info.dataset,
+                    class_name=info.class_name,
+                    origin=origin,
+                    is_there=lambda file: stored_path(file).is_file(),
+                )
             added, labels, waiting = added + new, labels + decided, []
         task.report(done, len(prepare))
     return Added(
@@ -140,20 +135,6 @@ def _add(info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin:
         problems=tuple(problems),
         digests=tuple(first),
     )
-
-
-def _store(info: ModelInfo, images: Sequence[NewImage], origin: Origin) -> tuple[int, int]:
-    """How many of the images are new to the class, and how many got the decision they came with."""
-    with workspace_database().write() as session:
-        placed = place_images(
-            session,
-            images,
-            dataset=info.dataset,
-            class_name=info.class_name,
-            origin=origin,
-            is_there=lambda file: stored_path(file).is_file(),
-        )
-    return len(placed.added), len(placed.decided)
 
 
 def _of_sample(sample: Sample, *, take_labels: bool) -> _Prepared:
@@ -193,15 +174,13 @@ def _of_source(name: str, source: Source) -> _Prepared:
 
 def _of_bytes(name: str, content: bytes) -> NewImage:
     height, width, _ = read_image(content, name=name).shape
-    kept = keep_upload(content, name=name)
-    file = str(kept.relative_to(workspace()))
+    file = str(keep_upload(content, name=name).relative_to(workspace()))
     return NewImage(digest=content_digest(content), name=name, file=file, width=width, height=height)
 
 
 def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str | None = None) -> NewImage:
-    place = path.absolute()
-    home = workspace()
-    file = str(place.relative_to(home) if place.is_relative_to(home) else place)
+    absolute, home = path.absolute(), workspace()
+    file = str(absolute.relative_to(home) if absolute.is_relative_to(home) else absolute)
     if _NOT_UTF8.search(f"{file}{name}{known_type or ''}"):
         raise ImageError(f"{str(path)!r}: the name has characters that cannot be stored. Rename the file.")
     width, height = image_size(path)

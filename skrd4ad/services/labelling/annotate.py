@@ -65,19 +65,12 @@ def item_of(wanted: QueueFilter, digest: str) -> QueueItem:
 def decide(
     item: QueueItem, label: Label, *, reviewer: str, defect_type: str | None = None, comment: str | None = None
 ) -> Revision:
-    """Store a decision on an image.
+    """Store a decision on an image as the reviewer saw it; the label none takes a decision back.
 
-    The mask stays with a defect and with what is unsure; a good part has none, and neither has one without a label.
-    Earlier revisions keep theirs.
-
-    Args:
-        item: the image as the reviewer saw it; its revision tells what the decision follows.
-        label: good, defect, unsure, or none to take a decision back.
-        defect_type: what kind of defect, for a defect; for other labels it must be None.
-        comment: replaces the comment; None keeps it.
+    The mask stays with a defect and with what is unsure; a good part has none, and neither has one without a label. A
+    comment of None keeps the one it has.
 
     Raises:
-        ConfigError: the name, type or comment cannot be used.
         ConflictError: somebody else decided since; nothing is stored.
     """
     kind = defect_type_name(defect_type)
@@ -98,14 +91,11 @@ def decide(
 def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type: str | None = None) -> Revision:
     """Store a drawing as it stands after a stroke. A part with a mask is a defect, unless it was unsure.
 
-    Args:
-        mask: (H, W), true where the part is defective, at the size of the image; an empty one takes the mask away.
-        defect_type: what kind of defect; None keeps the one it has.
+    ``mask`` is (H, W) at the size of the image, true where the part is defective; an empty one takes the mask away. A
+    defect type of None keeps the one it has.
 
     Raises:
-        ConfigError: the mask has another size than the image, or the name or type cannot be used.
         ConflictError: somebody else decided since; nothing is stored.
-        ImageError: nobody knows the size of the image, and its file is gone.
     """
     width, height = image_size(stored_path(item.file)) if item.width is None else (item.width, item.height)
     if mask.shape != (height, width):

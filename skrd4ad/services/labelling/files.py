@@ -51,11 +51,7 @@ def labelled_image(item: QueueItem) -> NDArray[np.uint8]:
 
 
 def save_mask_file(mask: NDArray[np.bool_]) -> str:
-    """Keep a mask as a PNG named by its content; returns its path below the workspace folder.
-
-    Args:
-        mask: (H, W), true where the part is defective, at the size of the image.
-    """
+    """Keep a mask, (H, W) as its image, as a PNG named by its content; returns its path below the workspace."""
     content = mask_png(mask)
     file = f"{MASKS}/{content_digest(content)}.png"
     path = workspace() / file
@@ -73,14 +69,10 @@ def mask_png(mask: NDArray[np.bool_]) -> bytes:
 
 
 def load_mask_file(file: str, *, shape: tuple[int, int] | None = None) -> NDArray[np.bool_]:
-    """A kept mask: (H, W).
-
-    Args:
-        shape: height and width that it must have, when these are known.
+    """A kept mask: (H, W), which must be ``shape`` when that is known.
 
     Raises:
-        ImageError: it is gone or damaged.
-        DataError: it has another size.
+        DataError: it is gone (ImageError), or has another size.
     """
     mask = read_mask(workspace() / file)
     if shape is not None and mask.shape != shape:

@@ -62,18 +62,11 @@ def make_export(
     """Export a model and compare the export with it. When the comparison cannot end, the export is taken away again.
 
     Args:
-        predictor: the model.
-        settings: format, precision and batch.
         data: the class it was trained on; its good training images are for int8, its test images to compare on.
         images: to compare on instead; their labels are not known.
         out: folder of the export, must not exist; None for a new one in the model folder.
         max_flips: share of verdicts that may differ; None for what the precision is allowed.
         threads: for the export while it is compared; None leaves it to its runtime.
-
-    Raises:
-        ConfigError: int8 is asked for without training images, or a Python package is missing.
-        CheckpointError: the export cannot be written.
-        ImageError: an image cannot be read.
     """
     chosen, unchecked = _check_images(data, images)
     normals = () if data is None else data.train

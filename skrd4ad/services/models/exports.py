@@ -52,11 +52,7 @@ def list_exports(info: ModelInfo) -> list[ExportEntry]:
 
 
 def pack_export(info: ModelInfo, name: str) -> tuple[str, bytes]:
-    """An export as one ZIP file for download: its file name, and its bytes.
-
-    Raises:
-        CheckpointError: there is no such export, or one of its files was changed.
-    """
+    """An export as one ZIP file for download: its file name, and its bytes."""
     export = read_export(_folder_of(info, name))
     require_intact(export)
     stream = io.BytesIO()
@@ -67,11 +63,7 @@ def pack_export(info: ModelInfo, name: str) -> tuple[str, bytes]:
 
 
 def delete_export(info: ModelInfo, name: str) -> None:
-    """Delete an export with its certificate.
-
-    Raises:
-        CheckpointError: there is no such export, or it cannot be deleted.
-    """
+    """Delete an export with its certificate."""
     folder = _folder_of(info, name)
     try:
         shutil.rmtree(folder)

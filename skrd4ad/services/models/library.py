@@ -67,11 +67,7 @@ def list_library(
 ) -> tuple[list[LibraryModel], list[BrokenModel]]:
     """Models, newest first in each class, and folders that are damaged.
 
-    Args:
-        root: folder of the model folders; None for the usual one.
-        search: words that must all occur in a model's name, note, title, data set, origin or digest; letter case does
-            not matter.
-        archived: archived models too.
+    ``search`` holds words that must all occur in a model's name, note, title, data set, origin or digest, in any case.
     """
     infos, broken = list_models(root, archived=True)
     models = [LibraryModel(info=info, about=read_metadata(info.folder)) for info in infos]
@@ -85,12 +81,7 @@ def list_library(
 
 
 def rename_model(folder: Path, name: str) -> ModelMetadata:
-    """Give a model a name to be shown; an empty one brings its title back. Its folder keeps its own.
-
-    Raises:
-        ConfigError: the name is too long or has several lines.
-        CheckpointError: this is no model of the library, or its folder cannot be written.
-    """
+    """Give a model a name to be shown; an empty one brings its title back. Its folder keeps its own."""
     own = _own(folder)
     before = read_metadata(own).name
     about = change_metadata(own, name=name)
@@ -99,12 +90,7 @@ def rename_model(folder: Path, name: str) -> ModelMetadata:
 
 
 def note_model(folder: Path, note: str) -> ModelMetadata:
-    """Keep a note beside a model; an empty one removes it.
-
-    Raises:
-        ConfigError: the note is too long.
-        CheckpointError: this is no model of the library, or its folder cannot be written.
-    """
+    """Keep a note beside a model; an empty one removes it."""
     own = _own(folder)
     about = change_metadata(own, note=note)
     record("noted", read_info(own), details={"note": about.note})
@@ -112,11 +98,7 @@ def note_model(folder: Path, note: str) -> ModelMetadata:
 
 
 def archive_model(folder: Path) -> ModelMetadata:
-    """Keep a model, but offer it no more where one is chosen.
-
-    Raises:
-        CheckpointError: this is no model of the library, or its folder cannot be written.
-    """
+    """Keep a model, but offer it no more where one is chosen."""
     own = _own(folder)
     about = change_metadata(own, archived=True)
     record("archived", read_info(own))
@@ -124,11 +106,7 @@ def archive_model(folder: Path) -> ModelMetadata:
 
 
 def unarchive_model(folder: Path) -> ModelMetadata:
-    """Offer an archived model again.
-
-    Raises:
-        CheckpointError: this is no model of the library, or its folder cannot be written.
-    """
+    """Offer an archived model again."""
     own = _own(folder)
     about = change_metadata(own, archived=False)
     record("unarchived", read_info(own))
@@ -147,11 +125,7 @@ def jobs_using(folder: Path) -> list[JobView]:
 
 
 def watched_for(folder: Path) -> list[str]:
-    """Folders that are watched for a model: what comes into them is judged by it.
-
-    Raises:
-        StorageError: the database cannot be read.
-    """
+    """Folders that are watched for a model: what comes into them is judged by it."""
     wanted = folder.resolve()
     with workspace_database().read() as session:
         watches = watched_folders.all_watches(session, active=True)
@@ -159,11 +133,7 @@ def watched_for(folder: Path) -> list[str]:
 
 
 def what_goes(folder: Path) -> Deletion:
-    """What deleting a model would delete, for the question before.
-
-    Raises:
-        CheckpointError: this is no model of the library.
-    """
+    """What deleting a model would delete, for the question before."""
     own = _own(folder)
     files = [path for path in own.rglob("*") if path.is_file()]
     exports = own / EXPORTS
@@ -183,11 +153,8 @@ def what_goes(folder: Path) -> Deletion:
 def delete_model(folder: Path) -> None:
     """Delete a model folder with all that is in it. Nothing brings it back.
 
-    Evaluations, labels and reviews made with it stay. Folders that were watched for it once leave the list.
-
-    Raises:
-        CheckpointError: this is no model of the library, a job or a watched folder needs it, or it cannot be deleted.
-        StorageError: the database cannot be used.
+    Evaluations, labels and reviews made with it stay. Folders that were watched for it once leave the list. A model
+    that a job or a watched folder needs is not deleted.
     """
     own = _own(folder)
     if jobs := jobs_using(own):
@@ -216,11 +183,7 @@ def delete_model(folder: Path) -> None:
 
 
 def bundle_of(folder: Path) -> tuple[str, bytes]:
-    """A model as one file for download: its name, and its bytes.
-
-    Raises:
-        CheckpointError: this is no model of the library, or it is damaged.
-    """
+    """A model as one file for download: its name, and its bytes."""
     own = _own(folder)
     info = read_info(own)
     with _scratch() as place:
@@ -232,16 +195,8 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
 
 
 def import_model_bundle(source: Path | bytes, *, name: str | None = None, out: Path | None = None) -> ImportedBundle:
-    """A model folder from a bundle, or the one that is there already with the same content.
-
-    Args:
-        source: the file, or its bytes.
-        name: of the file; needed with bytes.
-        out: folder of the model folders; None for the usual one.
-
-    Raises:
-        CheckpointError: the bundle is damaged or was changed, or the folder cannot be written; the part is named.
-    """
+    """A model folder from a bundle or its bytes, or the one that is there already with the same content. ``name``: of
+    the file; needed with bytes. ``out``: folder of the model folders; None for the usual one."""
     found = import_bundle(source, out=out or checkpoints(), name=name, validate=read_reference)
     if not found.existed:
         record("imported", found.info, details={"file": name or str(Path(str(source)).absolute())})
@@ -260,17 +215,8 @@ def import_uploaded_checkpoint(
 ) -> ModelInfo:
     """A model folder from an uploaded checkpoint of the original code; it has no thresholds.
 
-    Args:
-        name: of the file, with its suffix.
-        content: its bytes.
-        model: what the checkpoint is of; the file tells neither ``res`` nor the image size.
-        dataset: name of the data set it was trained on.
-        class_name: name of the class; None for the file's name without suffix.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        CheckpointError: the file is damaged, lacks the bottleneck or is of another net, or cannot be kept.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
+    ``model`` says what the checkpoint is of: the file tells neither ``res`` nor the image size. The class is called as
+    the file without suffix when ``class_name`` is None.
     """
     with _scratch() as place:
         file = place / (Path(name).name or "checkpoint.pth")

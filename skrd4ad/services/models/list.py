@@ -20,12 +20,7 @@ class BrokenModel:
 
 
 def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[list[ModelInfo], list[BrokenModel]]:
-    """Usable models, newest first in each class, and folders that are damaged.
-
-    Args:
-        root: folder of the model folders; None for the usual one.
-        archived: models that were archived too.
-    """
+    """Usable models, newest first in each class, and folders that are damaged."""
     models: list[ModelInfo] = []
     broken: list[BrokenModel] = []
     for folder in find_models(checkpoints() if root is None else root):
@@ -41,14 +36,7 @@ def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[li
 
 
 def default_model(models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The model to begin with: the newest, but none that still waits to be used in place of the one it went on from.
-
-    Args:
-        models: newest first.
-
-    Raises:
-        CheckpointError: what people say of a model is damaged.
-    """
+    """The first of models, newest first, that does not wait to be used in place of the one it went on from."""
     there = {info.digest for info in models}
 
     def waits(info: ModelInfo) -> bool:

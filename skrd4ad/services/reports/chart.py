@@ -53,8 +53,7 @@ Shape = Polygon | ChartLine | Label
 def score_chart(report: BatchReport) -> tuple[Shape, ...]:
     """Histogram of the batch's scores with the limits, above the scores of the held-out good images.
 
-    Returns:
-        Shapes in a box of :data:`WIDTH` by :data:`HEIGHT` points, y downwards; none when no part has a score.
+    Shapes in a box of :data:`WIDTH` by :data:`HEIGHT` points, y downwards; none when no part has a score.
     """
     scored = [(part.outcome, part.score) for part in report.parts if part.score is not None]
     if not scored:

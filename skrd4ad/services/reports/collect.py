@@ -147,20 +147,14 @@ def collect_report(
     pictured: int = PICTURED,
     created_at: datetime | None = None,
 ) -> BatchReport:
-    """Report of inspections; each is looked at once and let go.
+    """Report of inspections made with ``model``, in the order of the parts; each is looked at once and let go.
 
     Args:
-        inspections: in the order of the parts, made with ``model``.
-        model: what the model is, with its current calibration.
-        title: heading.
         batch: station, batch or order, in free words.
         who: the one who answers for the inspection.
         mm_per_pixel: millimetres a pixel of the images, for lengths and areas; pixels without it.
         pictured: parts shown with pictures, at most.
         created_at: moment of the report, with its time zone; default now.
-
-    Raises:
-        ConfigError: the scale is not a number above 0, or the number of pictures is below 0.
     """
     if mm_per_pixel is not None and not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
         raise ConfigError(f"The scale is {mm_per_pixel} mm a pixel; allowed: any finite number above 0.")

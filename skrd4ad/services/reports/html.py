@@ -33,30 +33,12 @@ DIRECTION_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "P
 
 
 def write_html(report: BatchReport, path: Path, *, paper: Paper = "a4") -> None:
-    """Write a report as one HTML file, in one go; a file that is there is replaced.
-
-    Args:
-        report: what to say.
-        path: file to write.
-        paper: size of the printed pages.
-
-    Raises:
-        ConfigError: there is no such paper.
-        DataError: the file cannot be written.
-    """
+    """Write a report as one HTML file, in one go; a file that is there is replaced."""
     save(html_text(report, paper=paper).encode(), path)
 
 
 def html_text(report: BatchReport, *, paper: Paper = "a4") -> str:
-    """The HTML document itself, for a download.
-
-    Args:
-        report: what to say.
-        paper: size of the printed pages.
-
-    Raises:
-        ConfigError: there is no such paper.
-    """
+    """The HTML document itself, for a download; ``paper`` is the size of the printed pages."""
     if paper not in get_args(Paper):
         raise ConfigError(f"The paper is {paper!r}; allowed: {', '.join(get_args(Paper))}.")
     return render(
@@ -94,11 +76,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def save(data: bytes, path: Path) -> None:
-    """Write a file in one go.
-
-    Raises:
-        DataError: the file cannot be written.
-    """
+    """Write a file in one go."""
     try:
         with new_file(path) as temporary:
             temporary.write_bytes(data)

@@ -18,45 +18,20 @@ from skrd4ad.services.reports.html import Paper, html_text, save
 def write_pdf(
     report: BatchReport, path: Path, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None
 ) -> None:
-    """Write a report as a PDF, in one go; a file that is there is replaced.
-
-    Args:
-        report: what to say.
-        path: file to write.
-        paper: size of the pages.
-        progress: see :func:`pdf_bytes`.
-
-    Raises:
-        ConfigError: there is no such paper, or WeasyPrint cannot be used here.
-        DataError: the file cannot be written.
-    """
+    """Write a report as a PDF, in one go; a file that is there is replaced. ``progress``: see :func:`pdf_bytes`."""
     save(pdf_bytes(report, paper=paper, progress=progress), path)
 
 
 def pdf_bytes(report: BatchReport, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None) -> bytes:
     """The PDF itself, for a download.
 
-    Args:
-        report: what to say.
-        paper: size of the pages.
-        progress: called with what is being done, at least once a page; what it raises ends the work.
-
-    Raises:
-        ConfigError: there is no such paper, or WeasyPrint cannot be used here.
+    ``progress`` is called with what is being done, at least once a page; what it raises ends the work.
     """
     return print_page(html_text(report, paper=paper), progress=progress)
 
 
 def print_page(html: str, *, progress: Callable[[str], object] | None = None) -> bytes:
-    """PDF of an HTML page, which may use nothing but what stands in it: no file, no address.
-
-    Args:
-        html: the page.
-        progress: see :func:`pdf_bytes`.
-
-    Raises:
-        ConfigError: WeasyPrint cannot be used here.
-    """
+    """PDF of an HTML page, which may use nothing but what stands in it: no file, no address."""
     weasyprint = require_weasyprint()
     fetcher = weasyprint.urls.URLFetcher(allowed_protocols=["data"], allow_redirects=False)
     with _steps(progress):
@@ -65,11 +40,7 @@ def print_page(html: str, *, progress: Callable[[str], object] | None = None) ->
 
 
 def require_weasyprint() -> ModuleType:
-    """The library, imported when it is first needed.
-
-    Raises:
-        ConfigError: it, or what it needs of the system, is not installed.
-    """
+    """The library, imported when it is first needed; a ConfigError when it cannot be used here."""
     refuses = not ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         # without Pango it prints its advice to standard output, where documents go

@@ -84,13 +84,7 @@ class FolderWatcher:
         settle_seconds: float = TICK_SECONDS,
         owner: str | None = None,
     ) -> None:
-        """Make a watcher that does nothing yet.
-
-        Args:
-            tick_seconds: how often folders are listed.
-            settle_seconds: how long a file must stay as it is before it is taken.
-            owner: name of this process; None for the usual one.
-        """
+        """Make an idle watcher; a file must stay as it is for ``settle_seconds`` before it is taken."""
         self._database = database
         self._tick = tick_seconds
         self._settle = settle_seconds
@@ -265,11 +259,7 @@ def is_watched(row: WatchedFolder, *, now: datetime) -> bool:
 
 
 def list_files(folder: Path) -> dict[str, FoundFile]:
-    """Image files in a folder and its sub-folders, by name; hidden ones and linked folders are left out.
-
-    Raises:
-        DataError: the folder is gone, cannot be listed, or is outside the data roots.
-    """
+    """Image files in a folder and its sub-folders, by name; hidden ones and linked folders are left out."""
     found: dict[str, FoundFile] = {}
     root = inside_data_roots(folder)
 

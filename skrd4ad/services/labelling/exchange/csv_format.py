@@ -25,92 +25,54 @@ from skrd4ad.storage.annotations import Revision
 
 LABELS, HISTORY = "labels.csv", "history.csv"
 COLUMNS = (
-    "file",
-    "name",
-    "sha256",
-    "label",
-    "defect_type",
-    "mask",
-    "split",
-    "reviewer",
-    "made_at",
-    "comment",
-    "revision",
-    "dataset_split",
-    "dataset_type",
-    "score",
-    "model",
+    *("file", "name", "sha256", "label", "defect_type", "mask", "split", "reviewer", "made_at", "comment", "revision"),
+    *("dataset_split", "dataset_type", "score", "model"),
 )
 """``split`` is where the image stands in the export; the columns of the data set are what it said before."""
-HISTORY_COLUMNS = (
-    "sha256",
-    "revision",
-    "label",
-    "defect_type",
-    "mask",
-    "reviewer",
-    "made_at",
-    "comment",
-    "undoes",
-)
+HISTORY_COLUMNS = ("sha256", "revision", "label", "defect_type", "mask", "reviewer", "made_at", "comment", "undoes")
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 """What a spreadsheet may take for a formula, and what already has apostrophes before it."""
 _NUMBERS = frozenset({"revision", "undoes", "score"})
 Row = dict[str, str]
 
 
-def label_row(image: ExportImage, *, file: str, mask: str, model: str) -> Row:
-    """Row of an image.
-
-    Args:
-        mask: where its mask is, or empty.
-        model: digest of the model whose score is given.
-    """
+def label_row(image: ExportImage, *, file: str, mask: str, model: str) -> dict[str, object]:
+    """Row of an image; ``mask`` is where its mask is, or empty, ``model`` the digest of the model of its score."""
     item = image.item
     values = exported_values(item.latest, mask)
     del values["undoes"]
-    return _texts(
-        {
-            **values,
-            "file": file,
-            "name": item.name,
-            "sha256": item.digest,
-            "split": image.split,
-            "dataset_split": item.split,
-            "dataset_type": item.known_type,
-            "score": item.score,
-            "model": None if item.score is None else model,
-        }
-    )
+    return {
+        **values,
+        "file": file,
+        "name": item.name,
+        "sha256": item.digest,
+        "split": image.split,
+        "dataset_split": item.split,
+        "dataset_type": item.known_type,
+        "score": item.score,
+        "model": None if item.score is None else model,
+    }
 
 
-def history_rows(image: ExportImage, masks: Mapping[str, str]) -> Iterator[Row]:
+def history_rows(image: ExportImage, masks: Mapping[str, str]) -> Iterator[dict[str, object]]:
     """Rows of all revisions of an image; ``masks`` tells where each stored mask is in the export."""
     for revision in image.history:
         values = exported_values(revision, masks[revision.mask_file] if revision.mask_file else None)
-        yield _texts({"sha256": image.item.digest, **values})
+        yield {"sha256": image.item.digest, **values}
 
 
-def _texts(values: Mapping[str, object]) -> Row:
-    return {name: "" if value is None else str(value) for name, value in values.items()}
-
-
-def table_bytes(columns: Sequence[str], rows: Iterable[Row]) -> bytes:
-    """A CSV file."""
+def table_bytes(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> bytes:
+    """A CSV file; None is an empty field."""
     stream = io.StringIO()
     writer = csv.DictWriter(stream, columns)
     writer.writeheader()
     for row in rows:
-        writer.writerow({name: text if name in _NUMBERS else _guarded(text) for name, text in row.items()})
+        writer.writerow({name: value if name in _NUMBERS else _guarded(value) for name, value in row.items()})
     return stream.getvalue().encode()
 
 
 def read_csv(bundle: Bundle, name: str) -> ParsedLabels:
-    """Images of a table of labels, with the history beside it when there is one.
-
-    Raises:
-        DataError: the table itself cannot be read; what is wrong with rows is listed as problems.
-    """
+    """Images of a table of labels, with the history beside it; what is wrong with rows is listed as problems."""
     problems: list[Problem] = []
     masks: dict[str, MaskSource] = {}
     histories: dict[str, list[Revision]] = defaultdict(list)
@@ -118,10 +80,9 @@ def read_csv(bundle: Bundle, name: str) -> ParsedLabels:
     for where, row in _rows(bundle, history, needed=HISTORY_COLUMNS) if bundle.find(history) else ():
         try:
             digest = fields.digest_of(row["sha256"])
-            if digest is None:
+            if not digest:
                 raise DataError("it names no sha256")
-            mask = _mask_of(bundle, history, row, masks)
-            histories[digest].append(fields.revision_of(row, mask=mask))
+            histories[digest].append(fields.revision_of(row, mask=_mask_of(bundle, history, row, masks)))
         except DataError as error:
             problems.append(Problem(where, str(error)))
     for revisions in histories.values():
@@ -129,8 +90,7 @@ def read_csv(bundle: Bundle, name: str) -> ParsedLabels:
     entries = []
     for where, row in _rows(bundle, name, needed=("label",), one_of=("file", "sha256")):
         try:
-            mask = _mask_of(bundle, name, row, masks)
-            entries.append(_entry(bundle, name, where, row, mask, histories))
+            entries.append(_entry(bundle, name, where, row, _mask_of(bundle, name, row, masks), histories))
         except DataError as error:
             problems.append(Problem(where, str(error)))
     return ParsedLabels(format="csv", entries=tuple(entries), masks=masks, problems=tuple(problems))
@@ -141,16 +101,16 @@ def _entry(
 ) -> ImportEntry:
     digest = fields.digest_of(row.get("sha256"))
     named = fields.text_of(row.get("file"), "file").strip()
-    if not named and digest is None:
+    if not named and not digest:
         raise DataError("it names neither a file nor a sha256")
     return ImportEntry(
         where=where,
-        named=named or (digest or "")[:12],
-        place=bundle.find(named, beside=table) if named else None,
+        named=named or digest[:12],
+        location=bundle.find(named, beside=table) if named else None,
         digest=digest,
-        name=fields.text_of(row.get("name"), "name") or named.replace("\\", "/").rpartition("/")[2] or digest or "",
+        name=fields.text_of(row.get("name"), "name") or named.replace("\\", "/").rpartition("/")[2] or digest,
         latest=fields.revision_of(row, mask=mask),
-        history=fields.complete_history(histories.get(digest or "", ())),
+        history=fields.complete_history(histories.get(digest, ())),
         split=fields.split_of(row["dataset_split"] if "dataset_split" in row else row.get("split")),
         known_type=fields.known_type_of(row.get("dataset_type")),
     )
@@ -161,11 +121,11 @@ def _mask_of(bundle: Bundle, table: str, row: Row, masks: dict[str, MaskSource])
     named = fields.text_of(row.get("mask"), "mask").strip()
     if not named:
         return None
-    place = bundle.find(named, beside=table)
-    if place is None:
+    location = bundle.find(named, beside=table)
+    if location is None:
         raise DataError(f"the mask {named} is not there")
-    masks[str(place)] = place
-    return str(place)
+    masks[str(location)] = location
+    return str(location)
 
 
 def _rows(bundle: Bundle, name: str, *, needed: Sequence[str], one_of: Sequence[str] = ()) -> Iterator[tuple[str, Row]]:
@@ -193,7 +153,8 @@ def _rows(bundle: Bundle, name: str, *, needed: Sequence[str], one_of: Sequence[
         raise DataError(f"{name}, line {reader.line_num}: {error}. Save the table as CSV again.") from error
 
 
-def _guarded(text: str) -> str:
+def _guarded(value: object) -> str:
+    text = "" if value is None else str(value)
     return f"'{text}" if _FORMULA.match(text) else text
 
 

@@ -79,12 +79,12 @@ def type_of(value: object) -> str | None:
         raise DataError(str(error)) from error
 
 
-def digest_of(value: object) -> str | None:
-    """A SHA-256 in hexadecimal, or None."""
+def digest_of(value: object) -> str:
+    """A SHA-256 in hexadecimal, or empty."""
     word = text_of(value, "sha256").strip().lower()
     if word and not _DIGEST.fullmatch(word):
         raise DataError(f"sha256 is {word!r:.70}; allowed: 64 hexadecimal digits, or nothing")
-    return word or None
+    return word
 
 
 def split_of(value: object) -> Split | None:

@@ -23,7 +23,7 @@ from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
-from skrd4ad.services.labelling.exchange.records import Format
+from skrd4ad.services.labelling.exchange.records import Format, Problem
 from skrd4ad.services.labelling.exchange.store import ImportPlan, run_import
 from skrd4ad.services.labelling.exchange.transfer import imported_lines, plan_import
 
@@ -79,8 +79,8 @@ class ImportPreview:
     kinds: Mapping[Kind, int]
     changed: Mapping[Conflicts, int]
     notes: tuple[str, ...]
-    problems: tuple[tuple[str, str], ...]
-    """Where something is wrong, and what; the first of many."""
+    problems: tuple[Problem, ...]
+    """The first of many."""
     n_problems: int
     fingerprint: str
 
@@ -101,12 +101,7 @@ def submit_preview(
 ) -> str:
     """Look at labels for the class of a model, in the background; returns the id of the job.
 
-    Args:
-        source: a folder on the server, or the content of an uploaded file.
-        empty_is_good: whether images without annotations in a COCO file of another program are good parts.
-
-    Raises:
-        ConfigError: labels are being imported into this class already.
+    ``source`` is a folder on the server, or the content of an uploaded file.
     """
     _forget_uploads()
     return IMPORT.submit(
@@ -121,11 +116,7 @@ def submit_preview(
 
 
 def submit_import(request: ImportRequest, agreed: Agreed) -> str:
-    """Store labels that were looked at, in the background; returns the id of the job.
-
-    Raises:
-        ConfigError: the name cannot be used, or labels are being imported into this class already.
-    """
+    """Store labels that were looked at, in the background; returns the id of the job."""
     return IMPORT.submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
 
 
@@ -164,12 +155,12 @@ def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
     if agreed is None:
         problems = plan.valid.problems
         preview = ImportPreview(
-            format=plan.format,
+            format=plan.valid.format,
             usable=len(plan.valid.entries),
             kinds=dict(plan.kinds),
             changed=dict(plan.changed),
             notes=plan.valid.notes,
-            problems=tuple((each.where, each.what) for each in problems[:SHOWN_PROBLEMS]),
+            problems=problems[:SHOWN_PROBLEMS],
             n_problems=len(problems),
             fingerprint=_fingerprint(plan),
         )
@@ -206,7 +197,7 @@ def _fingerprint(plan: ImportPlan) -> str:
     """Names what a file or folder says; images and masks count by their content."""
     return content_digest(
         *(repr((e.digest, e.name, e.latest, e.history, e.split, e.known_type)) for e in plan.valid.entries),
-        *(repr((problem.where, problem.what)) for problem in plan.valid.problems),
+        *(repr(tuple(problem)) for problem in plan.valid.problems),
     )
 
 

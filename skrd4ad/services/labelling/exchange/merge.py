@@ -12,7 +12,8 @@ from typing import Literal, get_args
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
-from skrd4ad.services.labelling.exchange.validate import ValidEntry, mask_id, outcome
+from skrd4ad.services.labelling.exchange.records import ImportEntry
+from skrd4ad.services.labelling.exchange.validate import mask_id, outcome
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_exchange import histories_of
@@ -29,7 +30,7 @@ CONFLICTS: tuple[Conflicts, ...] = get_args(Conflicts)
 class Merge:
     """What storing an image would do."""
 
-    entry: ValidEntry
+    entry: ImportEntry
     kind: Kind
     revisions: tuple[Revision, ...]
     """They would follow those here; one without a number is made by whoever imports."""
@@ -39,7 +40,7 @@ class Merge:
         return () if self.kind == "differs" and conflicts == "keep" else self.revisions
 
 
-def merges(session: Session, entries: Sequence[ValidEntry]) -> list[Merge]:
+def merges(session: Session, entries: Sequence[ImportEntry]) -> list[Merge]:
     """What storing each image would do, by what is stored now."""
     histories = histories_of(session, [entry.digest for entry in entries])
     known: dict[str, str] = {}
@@ -50,7 +51,7 @@ def merges(session: Session, entries: Sequence[ValidEntry]) -> list[Merge]:
 
 
 def _with_mask_id(revision: Revision, known: dict[str, str]) -> Revision:
-    """A stored revision whose mask is the hash of its pixels, as those of a ``ValidEntry`` are."""
+    """A stored revision whose mask is the hash of its pixels, as those of a valid ``ImportEntry`` are."""
     file = revision.mask_file
     if file is None:
         return revision
@@ -62,7 +63,7 @@ def _with_mask_id(revision: Revision, known: dict[str, str]) -> Revision:
     return replace(revision, mask_file=known[file])
 
 
-def _merge(entry: ValidEntry, ours: tuple[Revision, ...]) -> Merge:
+def _merge(entry: ImportEntry, ours: tuple[Revision, ...]) -> Merge:
     theirs, latest = entry.history, entry.latest
     # a row or a folder that was changed after the export goes beyond its own history, and nobody knows by whom
     edited = bool(theirs) and (outcome(theirs[-1]), theirs[-1].comment) != (outcome(latest), latest.comment)

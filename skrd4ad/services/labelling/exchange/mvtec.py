@@ -1,8 +1,8 @@
 """The MVTec layout: what an image shows is said by its folder; what folders cannot say is in the tables beside them."""
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from skrd4ad.data.images.read import is_image
@@ -11,7 +11,7 @@ from skrd4ad.errors import DataError
 from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.csv_format import LABELS, read_csv
-from skrd4ad.services.labelling.exchange.records import ExportImage, ImportEntry, ParsedLabels, Place, Problem
+from skrd4ad.services.labelling.exchange.records import ExportImage, ImportEntry, Location, ParsedLabels, Problem
 from skrd4ad.services.labelling.exchange.sources import Bundle
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.types import GOOD, Split
@@ -21,6 +21,8 @@ UNSURE = "unsure"
 """Folder beside the class: no reader of the layout takes what is in it for good or defective."""
 UNTYPED = "defect"
 """Folder of defects without a type."""
+_Spot = tuple[str, Split, str]
+"""Where an image stands in the layout: folder of the class, split, and the folder that says what the image shows."""
 
 
 def type_folder(defect_type: str | None) -> str:
@@ -31,20 +33,14 @@ def type_folder(defect_type: str | None) -> str:
     return f"{UNTYPED}_{name}" if name.casefold() in GOOD_NAMES else name
 
 
-def image_place(image: ExportImage, *, class_folder: str) -> str:
-    """Where an image stands in the export."""
+def export_paths(image: ExportImage, *, class_folder: str) -> tuple[str, str | None]:
+    """Where an image and its mask stand in the export; an unsure image has no place for its mask in the layout."""
     if image.item.label == "unsure":
-        return f"{UNSURE}/{image.file_name}"
-    kind = GOOD if image.item.label == "good" else type_folder(image.item.defect_type)
-    return f"{class_folder}/{image.split}/{kind}/{image.file_name}"
-
-
-def mask_place(image: ExportImage, *, class_folder: str) -> str | None:
-    """Where the mask of an image stands in the export; None for an unsure image, which has no place in the layout."""
-    if image.item.label == "unsure":
-        return None
-    stem = PurePosixPath(image.file_name).stem
-    return f"{class_folder}/{TRUTH}/{type_folder(image.item.defect_type)}/{stem}_mask.png"
+        return f"{UNSURE}/{image.file_name}", None
+    folder = type_folder(image.item.defect_type)
+    kind = GOOD if image.item.label == "good" else folder
+    mask = f"{class_folder}/{TRUTH}/{folder}/{PurePosixPath(image.file_name).stem}_mask.png"
+    return f"{class_folder}/{image.split}/{kind}/{image.file_name}", mask
 
 
 def is_layout(bundle: Bundle) -> bool:
@@ -55,39 +51,36 @@ def is_layout(bundle: Bundle) -> bool:
 def read_mvtec(bundle: Bundle, *, class_name: str) -> ParsedLabels:
     """Images of one class. The folders say what holds; ``labels.csv`` adds the revisions before.
 
-    Args:
-        class_name: class to take where there are several.
-
-    Raises:
-        DataError: there are several classes, none of that name; or the tables cannot be read.
+    Where there are several classes, that of ``class_name`` is taken.
     """
     spots = {name: spot for name in bundle.files if (spot := _spot(name)) is not None}
-    chosen = _chosen_class(spots.values(), class_name)
+    chosen = _chosen_class(sorted({folder for folder, _, _ in spots.values()}), class_name)
     table = next((name for name in bundle.tables(".csv") if PurePosixPath(name).name == LABELS), None)
-    rows = ParsedLabels(format="csv", entries=(), masks={}, problems=()) if table is None else read_csv(bundle, table)
+    rows = ParsedLabels(format="csv", masks={}) if table is None else read_csv(bundle, table)
     problems, masks = [*rows.problems], {**rows.masks}
 
-    # a row belongs to the image at its place, else to the one that was moved and kept its name
+    # a row belongs to the image at its path, else to the one that was moved and kept its name
     left = {row.where: row for row in rows.entries}
-    by_place = {row.place: row for row in rows.entries if row.place is not None}
-    moved = [row for row in rows.entries if row.place is None]
+    by_location = {row.location: row for row in rows.entries if row.location is not None}
+    moved = [row for row in rows.entries if row.location is None]
     names = Counter(PurePosixPath(row.named).name for row in moved)
     by_name = {name: row for row in moved if names[name := PurePosixPath(row.named).name] == 1}
 
     mask_files = _mask_files(bundle, chosen)
     entries: list[ImportEntry] = []
-    for name, spot in spots.items():
-        place = bundle.files[name]
-        if spot.class_folder != chosen or isinstance(place, bytes):
+    for name, (class_folder, split, kind) in spots.items():
+        location = bundle.files[name]
+        if class_folder != chosen or isinstance(location, bytes):
             continue
-        row = by_place.get(place) or by_name.pop(PurePosixPath(name).name, None)
+        row = by_location.get(location) or by_name.pop(PurePosixPath(name).name, None)
         row = None if row is None else left.pop(row.where, None)
         try:
-            file = mask_of(Path(name), mask_files[spot.kind.casefold()])
+            file = mask_of(Path(name), mask_files[kind.casefold()])
             mask = None if file is None else bundle.find(file.as_posix())
             if mask is not None:
                 masks[str(mask)] = mask
-            entries.append(_entry(name, place, spot, None if mask is None else str(mask), row))
+            row = row or _new_entry(name, location, split, kind)
+            entries.append(replace(row, where=name, latest=_decision(row.latest, kind, mask)))
         except DataError as error:
             problems.append(Problem(name, str(error)))
     # what is left are rows of unsure images, and of those that somebody took out of their folders
@@ -102,47 +95,36 @@ def read_mvtec(bundle: Bundle, *, class_name: str) -> ParsedLabels:
     )
 
 
-@dataclass(frozen=True)
-class _Spot:
-    """Where an image stands in the layout."""
+def _new_entry(name: str, location: Location, split: Split, kind: str) -> ImportEntry:
+    """An image that no table tells of."""
+    good = kind.casefold() in GOOD_NAMES
+    return ImportEntry(
+        where=name,
+        named=name,
+        location=location,
+        digest="",
+        name=fields.text_of(PurePosixPath(name).name, "its name"),
+        latest=Revision(label="defect", defect_type=None if good or kind == UNTYPED else fields.type_of(kind)),
+        split=split,
+        known_type=GOOD if good else fields.type_of(kind),
+    )
 
-    class_folder: str
-    split: Split
-    kind: str
-    """Folder that says what the image shows."""
 
-
-def _entry(name: str, place: Place, spot: _Spot, mask: str | None, row: ImportEntry | None) -> ImportEntry:
-    """An image whose folder says what it shows; its row, where it has one, says the rest."""
-    good = spot.kind.casefold() in GOOD_NAMES
-    if row is None:
-        kind = None if good or spot.kind == UNTYPED else fields.type_of(spot.kind)
-        row = ImportEntry(
-            where=name,
-            named=name,
-            place=place,
-            digest=None,
-            name=fields.text_of(PurePosixPath(name).name, "its name"),
-            latest=Revision(label="defect", defect_type=kind),
-            split=spot.split,
-            known_type=GOOD if good else fields.type_of(spot.kind),
-        )
-    if good:
-        latest = replace(row.latest, label="good", defect_type=None, mask_file=None)
-    else:
-        kind = row.latest.defect_type
-        if type_folder(kind).casefold() != spot.kind.casefold():
-            kind = fields.type_of(spot.kind)
-        latest = replace(row.latest, label="defect", defect_type=kind, mask_file=mask)
-    return replace(row, where=name, latest=latest)
+def _decision(told: Revision, kind: str, mask: Location | None) -> Revision:
+    """What the folder says of an image, with what its row tells besides."""
+    if kind.casefold() in GOOD_NAMES:
+        return replace(told, label="good", defect_type=None, mask_file=None)
+    same = type_folder(told.defect_type).casefold() == kind.casefold()
+    defect_type = told.defect_type if same else fields.type_of(kind)
+    return replace(told, label="defect", defect_type=defect_type, mask_file=None if mask is None else str(mask))
 
 
 def _spot(name: str) -> _Spot | None:
-    """Place of a file in the layout; None for other files."""
+    """None for files that are no images of the layout."""
     *outer, split, kind, _ = ("", "", *PurePosixPath(name).parts)
     if split.lower() not in ("train", "test") or not is_image(Path(name)):
         return None
-    return _Spot("/".join(filter(None, outer)), "train" if split.lower() == "train" else "test", kind)
+    return "/".join(filter(None, outer)), "train" if split.lower() == "train" else "test", kind
 
 
 def _mask_files(bundle: Bundle, class_folder: str) -> dict[str, dict[str, Path]]:
@@ -155,8 +137,7 @@ def _mask_files(bundle: Bundle, class_folder: str) -> dict[str, dict[str, Path]]
     return found
 
 
-def _chosen_class(spots: Iterable[_Spot], class_name: str) -> str:
-    folders = sorted({spot.class_folder for spot in spots})
+def _chosen_class(folders: Sequence[str], class_name: str) -> str:
     if len(folders) == 1:
         return folders[0]
     named = [folder for folder in folders if PurePosixPath(folder).name.casefold() == class_name.casefold()]

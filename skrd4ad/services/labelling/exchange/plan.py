@@ -63,7 +63,6 @@ class ExportPlan:
     wanted: QueueFilter
     options: ExportOptions
     images: tuple[ExportImage, ...]
-    masks: int
     unsure: int
     """Unsure images that are left out."""
     undecided: int
@@ -83,53 +82,56 @@ class ExportPlan:
         return Counter(each.item.defect_type for each in self.images if each.item.label == "defect")
 
     @property
+    def masks(self) -> int:
+        """Images with a mask."""
+        return sum(each.item.mask_file is not None for each in self.images)
+
+    @property
     def without_mask(self) -> int:
         """Defects without a mask."""
         return sum(each.item.label == "defect" and each.item.mask_file is None for each in self.images)
 
 
 def plan_export(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
-    """What an export will hold; the same labels give the same plan.
-
-    Args:
-        wanted: class, and which of its images. Scores are those of its model.
-    """
+    """What an export of the images of a class under a filter will hold; the same labels give the same plan."""
     with workspace_database().read() as session:
         items = queue_page(session, wanted, order="newest", limit=_MOST)
         histories = histories_of_class(session, dataset=wanted.dataset, class_name=wanted.class_name)
     exported = ("good", "defect", "unsure") if options.unsure else ("good", "defect")
-    chosen = sorted((item for item in items if item.label in exported), key=lambda item: (item.name, item.digest))
-    sizes = [_size_of(item) if options.images else 0 for item in chosen]
-    there = [item for item, size in zip(chosen, sizes, strict=True) if size is not None]
+    there: list[QueueItem] = []
+    missing: list[QueueItem] = []
+    size = 0
+    for item in sorted((each for each in items if each.label in exported), key=lambda each: (each.name, each.digest)):
+        path = stored_path(item.file)
+        try:
+            found = not options.images or path.is_file()
+            size += path.stat().st_size if options.images and found else 0
+        except OSError:
+            found = False
+        (there if found else missing).append(item)
     splits = _splits(there, options.test_share)
+    # the stem of a file name is that of no other, as masks are found by it
+    names = [_split_name(item) for item in there]
+    stems = distinct(stem for stem, _ in names)
     images = tuple(
         ExportImage(
             item=item,
-            file_name=name,
+            file_name=stem + suffix,
             split=splits.get(item.digest),
             history=tuple(histories.get(item.digest, ())),
         )
-        for item, name in zip(there, _file_names(there), strict=True)
+        for item, stem, (_, suffix) in zip(there, stems, names, strict=True)
     )
     labels = Counter(item.label for item in items)
     return ExportPlan(
         wanted=wanted,
         options=options,
         images=images,
-        masks=sum(item.mask_file is not None for item in there),
         unsure=0 if options.unsure else labels["unsure"],
         undecided=labels["none"],
-        missing=tuple(item.name for item, size in zip(chosen, sizes, strict=True) if size is None),
-        size=sum(size or 0 for size in sizes),
+        missing=tuple(item.name for item in missing),
+        size=size,
     )
-
-
-def _size_of(item: QueueItem) -> int | None:
-    try:
-        path = stored_path(item.file)
-        return path.stat().st_size if path.is_file() else None
-    except OSError:
-        return None
 
 
 def _splits(items: Sequence[QueueItem], share: float) -> dict[str, Split]:
@@ -149,14 +151,8 @@ def _splits(items: Sequence[QueueItem], share: float) -> dict[str, Split]:
     return splits
 
 
-def _file_names(items: Sequence[QueueItem]) -> list[str]:
-    """A file name for each image, from its own: its stem is that of no other, as masks are found by it."""
-    plain = [_split_name(item) for item in items]
-    stems = distinct(stem for stem, _ in plain)
-    return [stem + suffix for stem, (_, suffix) in zip(stems, plain, strict=True)]
-
-
 def _split_name(item: QueueItem) -> tuple[str, str]:
+    """Stem and suffix of a file name that every system can have."""
     path = PurePosixPath(item.name.replace("\\", "/").rpartition("/")[2] or "image")
     known = is_image(Path(f"x{path.suffix}"))
     suffix = path.suffix if known else _suffix_by_content(stored_path(item.file))

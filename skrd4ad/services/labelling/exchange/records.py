@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,28 +15,23 @@ from skrd4ad.types import Split
 
 Format = Literal["mvtec", "coco", "csv"]
 FORMATS: dict[Format, str] = {"mvtec": "MVTec folders", "coco": "COCO", "csv": "CSV"}
-"""Formats, and what people call them."""
-
-Place = str | Path
+Location = str | Path
 """Where a file of an import is: its name in a ZIP file, or its path on the disk, where it stays."""
+Shape = tuple[int, int]
+"""Height and width."""
 
 
 @dataclass(frozen=True, eq=False)
 class CocoMask:
     """A mask as a COCO file holds it: the union of run lengths (see ``data.rle``) and polygons."""
 
-    shape: tuple[int, int]
-    """Height and width."""
-    runs: tuple[NDArray[np.int64], ...] = ()
-    polygons: tuple[NDArray[np.float64], ...] = ()
+    shape: Shape
+    runs: tuple[NDArray[np.int64], ...]
+    polygons: tuple[NDArray[np.float64], ...]
     """Each (N, 2): x, y."""
 
     def mask(self) -> NDArray[np.bool_]:
-        """(H, W).
-
-        Raises:
-            DataError: the run lengths are not of this size.
-        """
+        """(H, W); a DataError when the run lengths are not of this size."""
         mask = np.zeros(self.shape, bool)
         for counts in self.runs:
             mask |= rle.decode(counts, self.shape)
@@ -45,7 +40,7 @@ class CocoMask:
         return mask
 
 
-MaskSource = Place | CocoMask
+MaskSource = Location | CocoMask
 """A mask of an import: the file it is in, or its pixels."""
 
 
@@ -84,12 +79,11 @@ class ImportEntry:
     """Row or entry, for messages."""
     named: str
     """The file as the row names it."""
-    place: Place | None
+    location: Location | None
     """Where that file is; None when it is not there."""
-    digest: str | None
-    """SHA-256 of the image, where the file gives it."""
+    digest: str
+    """SHA-256 of the image; empty where the file does not give it, until it was validated."""
     name: str
-    """Name of the image."""
     latest: Revision
     """What holds. ``mask_file`` of this and of the history is a key of ``ParsedLabels.masks``."""
     history: tuple[Revision, ...] = ()
@@ -97,12 +91,10 @@ class ImportEntry:
     split: Split | None = None
     known_type: str | None = None
     """What the data set itself says of the image."""
-    shape: tuple[int, int] | None = None
-    """Height and width that the file gives."""
+    shape: Shape | None = None
 
 
-@dataclass(frozen=True)
-class Problem:
+class Problem(NamedTuple):
     """A row or file that cannot be imported, and why."""
 
     where: str
@@ -114,12 +106,12 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedLabels:
-    """What a file or folder to import holds."""
+    """What a file or folder to import holds, and what is wrong with it."""
 
     format: Format
-    entries: tuple[ImportEntry, ...]
+    entries: tuple[ImportEntry, ...] = ()
     masks: dict[str, MaskSource]
-    """Masks by the names that revisions have for them."""
-    problems: tuple[Problem, ...]
+    """By the names that revisions have for them; once validated these are the hashes of their pixels."""
+    problems: tuple[Problem, ...] = ()
     notes: tuple[str, ...] = ()
     """Sentences on what was left out or understood in a certain way."""

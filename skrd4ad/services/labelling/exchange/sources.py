@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.data.images.read import is_hidden
 from skrd4ad.errors import DataError, ImageError
-from skrd4ad.paths import inside_data_roots, read_regular
-from skrd4ad.services.labelling.exchange.records import Place, Problem
+from skrd4ad.paths import inside_data_roots
+from skrd4ad.services.labelling.exchange.records import Location, Problem
 
 TABLES = (".csv", ".json")
 MAX_FILES = 200_000
@@ -22,8 +22,8 @@ class Bundle:
     """Files to import, by their names: paths with ``/`` below the folder, or inside the ZIP file."""
 
     label: str
-    """What it is called, for messages."""
-    files: Mapping[str, Place | bytes]
+    """For messages."""
+    files: Mapping[str, Location | bytes]
     """Files that were listed: where each is, or its content for one that was uploaded alone."""
     folder: Path | None = None
     """Folder from which the names count; None for what was uploaded."""
@@ -38,12 +38,8 @@ class Bundle:
         named = (name for name in self.files if name.lower().endswith(suffix))
         return sorted(named, key=lambda name: (name.count("/"), name))
 
-    def find(self, name: str, *, beside: str = "") -> Place | None:
-        """Where a file is that another one names; None when it is not there.
-
-        Args:
-            name: absolute, or a path from the folder of the file that names it.
-            beside: file that names it.
+    def find(self, name: str, *, beside: str = "") -> Location | None:
+        """Where a file is that ``beside`` names, absolute or from its own folder; None when it is not there.
 
         Raises:
             DataError: it is outside the folders that may be read.
@@ -58,28 +54,32 @@ class Bundle:
             return known
         return None if self.folder is None else self._on_disk(self.folder / inner)
 
-    def read(self, places: Iterable[Place]) -> Iterator[tuple[Place, bytes | ImageError]]:
+    def read(self, files: Iterable[Location]) -> Iterator[tuple[Location, bytes | ImageError]]:
         """Content of files, one in memory at a time, or why one cannot be read."""
-        wanted = list(places)
-        for place in wanted:
-            if isinstance(place, Path):
-                yield place, _content(place)
-        packed = [self.entries[place] for place in wanted if isinstance(place, str)]
+        packed = []
+        for location in files:
+            if isinstance(location, str):
+                packed.append(self.entries[location])
+                continue
+            try:
+                yield location, read_regular(location)
+            except OSError as error:
+                yield location, ImageError(f"{location} cannot be read ({error.strerror}).")
         if packed and self.archive is not None:
             for entry, content in read_zip(self.archive, packed, name=self.label):
                 yield entry.name, content
 
     def text(self, name: str) -> str:
-        """A table of labels as text.
-
-        Raises:
-            DataError: it cannot be read, is too large, or is no text.
-        """
-        place = self.files[name] if name in self.files else self.find(name)
-        if place is None:
+        """A table of labels as text."""
+        found = self.files[name] if name in self.files else self.find(name)
+        if found is None:
             raise DataError(f"There is no {name} in {self.label}.")
-        size = _size(place) if isinstance(place, Path) else 0
-        content = b"" if size > MAX_TABLE_BYTES else place if isinstance(place, bytes) else self._table(place, name)
+        size = found.stat().st_size if isinstance(found, Path) and found.is_file() else 0
+        content: bytes | ImageError = b""
+        if size <= MAX_TABLE_BYTES:
+            content = found if isinstance(found, bytes) else next(self.read([found]))[1]
+        if isinstance(content, ImageError):
+            raise DataError(f"{name} cannot be read. {content}") from content
         if (size := max(size, len(content))) > MAX_TABLE_BYTES:
             raise DataError(f"{name} has {size >> 20} MB; allowed: up to {MAX_TABLE_BYTES >> 20}. Split it.")
         try:
@@ -88,12 +88,6 @@ class Bundle:
             raise DataError(
                 f"{name} is no UTF-8 text ({error.reason}). Save it as UTF-8, in Excel “CSV UTF-8”."
             ) from error
-
-    def _table(self, place: Place, name: str) -> bytes:
-        _, content = next(self.read([place]))
-        if isinstance(content, ImageError):
-            raise DataError(f"{name} cannot be read. {content}") from content
-        return content
 
     def _on_disk(self, path: Path) -> Path | None:
         if self.only_data_roots:
@@ -105,15 +99,9 @@ class Bundle:
 
 
 def open_bundle(source: Path | bytes, *, name: str | None = None, only_data_roots: bool = True) -> Bundle:
-    """What is to be imported.
+    """What is to be imported: a folder, a ZIP file, a CSV or JSON file; or the content of such a file, with its name.
 
-    Args:
-        source: a folder, a ZIP file, a CSV or JSON file; or the content of such a file.
-        name: of the file, for its suffix and for messages; needed with content.
-        only_data_roots: refuse files that are outside the data roots.
-
-    Raises:
-        DataError: it is none of these, cannot be read, holds too much, or is outside the data roots.
+    ``only_data_roots`` refuses files that are outside the data roots.
     """
     label = name or str(source)
     suffix = PurePosixPath(label).suffix.lower()
@@ -129,8 +117,7 @@ def open_bundle(source: Path | bytes, *, name: str | None = None, only_data_root
         raise DataError(f"{label} is no file of labels; allowed: a folder, .zip, .csv, .json.")
     if isinstance(source, bytes):
         return Bundle(label, {PurePosixPath(label).name: source}, None, only_data_roots)
-    folder = source.absolute().parent
-    return Bundle(label, {source.name: source.absolute()}, folder, only_data_roots)
+    return Bundle(label, {source.name: source.absolute()}, source.absolute().parent, only_data_roots)
 
 
 def _packed(source: Path | bytes, label: str, only_data_roots: bool) -> Bundle:
@@ -139,13 +126,13 @@ def _packed(source: Path | bytes, label: str, only_data_roots: bool) -> Bundle:
     refused = [Problem(label, str(entry.error)) for entry in entries if entry.error is not None]
     if len(fine) + len(refused) < len(entries):
         raise DataError(f"{label} holds several files of one name. Pack it anew.")
-    files: dict[str, Place | bytes] = {name: name for name in fine}
+    files: dict[str, Location | bytes] = {name: name for name in fine}
     return Bundle(label, files, None, only_data_roots, archive=source, entries=fine, refused=tuple(refused))
 
 
-def _listed(folder: Path, only_data_roots: bool) -> dict[str, Place | bytes]:
+def _listed(folder: Path, only_data_roots: bool) -> dict[str, Location | bytes]:
     """All visible files below a folder; links to folders are not followed, and none to outside the data roots."""
-    found: dict[str, Place | bytes] = {}
+    found: dict[str, Location | bytes] = {}
     for here, folders, files in os.walk(folder):
         inside = Path(here)
         folders[:] = sorted(name for name in folders if not is_hidden(inside / name))
@@ -159,17 +146,3 @@ def _listed(folder: Path, only_data_roots: bool) -> dict[str, Place | bytes]:
         if len(found) > MAX_FILES:
             raise DataError(f"{folder} holds over {MAX_FILES} files. Choose the folder of the data set itself.")
     return found
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:
-        return 0  # reading it tells why
-
-
-def _content(path: Path) -> bytes | ImageError:
-    try:
-        return read_regular(path)
-    except OSError as error:
-        return ImageError(f"{path} cannot be read ({error.strerror}).")

@@ -15,9 +15,9 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
-from skrd4ad.services.labelling.exchange.records import CocoMask, Format, MaskSource
+from skrd4ad.services.labelling.exchange.records import CocoMask, ImportEntry, MaskSource, ParsedLabels
 from skrd4ad.services.labelling.exchange.sources import Bundle
-from skrd4ad.services.labelling.exchange.validate import ValidatedImport, ValidEntry, mask_id
+from skrd4ad.services.labelling.exchange.validate import mask_id
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
 from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.storage.annotations import Revision
@@ -36,8 +36,7 @@ class ImportPlan:
     dataset: str
     class_name: str
     bundle: Bundle
-    valid: ValidatedImport
-    format: Format
+    valid: ParsedLabels
     kinds: Mapping[Kind, int]
     """How many images are new, the same, …"""
     changed: Mapping[Conflicts, int]
@@ -73,11 +72,6 @@ def run_import(
         reviewer: who imports, and answers for decisions of which the file does not tell the history.
         conflicts: what holds where both decided differently: ``keep`` what is here, or ``theirs``.
         skip_bad: leave out what is wrong instead of importing nothing.
-
-    Raises:
-        ConfigError: the name or an option cannot be used.
-        DataError: something in the file is wrong, or there is nothing in it.
-        ConflictError: somebody decided on these images meanwhile; nothing is stored.
     """
     valid = plan.valid
     reviewer = reviewer_name(reviewer)
@@ -94,15 +88,12 @@ def run_import(
         lost = lost_files(session, valid)
     # files that no row points at later do no harm
     mask_ids = {each.mask_file for merge in planned for each in merge.added(conflicts) if each.mask_file is not None}
-    packed = [
-        entry
-        for entry in valid.entries
-        if isinstance(entry.place, str) and (entry.digest not in known or entry.digest in lost)
-    ]
+    needed = [entry for entry in valid.entries if entry.digest not in known or entry.digest in lost]
+    packed = [entry for entry in needed if isinstance(entry.location, str)]
     masks, images = _keep_files(plan.bundle, {each: valid.masks[each] for each in sorted(mask_ids)}, packed, task)
 
-    def file_of(entry: ValidEntry) -> str:
-        return str(entry.place) if isinstance(entry.place, Path) else images[entry.digest]
+    def file_of(entry: ImportEntry) -> str:
+        return str(entry.location) if isinstance(entry.location, Path) else images[entry.digest]
 
     new_images: list[dict[str, Any]] = []
     class_images: list[dict[str, Any]] = []
@@ -159,7 +150,7 @@ def run_import(
         who=reviewer,
         dataset=plan.dataset,
         class_name=plan.class_name,
-        details={"format": plan.format, "images": len(new_images), "decisions": len(annotations)},
+        details={"format": valid.format, "images": len(new_images), "decisions": len(annotations)},
     )
     return Imported(
         kinds=kinds,
@@ -170,30 +161,26 @@ def run_import(
     )
 
 
-def lost_files(session: Session, valid: ValidatedImport) -> set[str]:
+def lost_files(session: Session, valid: ParsedLabels) -> set[str]:
     """Digests of images whose stored files are gone, and that an import brings."""
-    brought = [entry.digest for entry in valid.entries if entry.place is not None]
-    known = known_images(session, brought)
+    known = known_images(session, [entry.digest for entry in valid.entries if entry.location is not None])
     return {digest for digest, row in known.items() if not stored_path(row.file).is_file()}
 
 
-def _problems_text(valid: ValidatedImport) -> str:
-    """All problems of an import, or the first of many."""
+def _problems_text(valid: ParsedLabels) -> str:
     shown = [f"  {problem}" for problem in valid.problems[:_SHOWN_PROBLEMS]]
-    more = len(valid.problems) - len(shown)
-    if more:
+    if more := len(valid.problems) - len(shown):
         shown.append(f"  and {more} more")
     count = "1 entry is" if len(valid.problems) == 1 else f"{len(valid.problems)} entries are"
     return "\n".join((f"{count} wrong, so nothing was imported. Correct the file, or import it without them.", *shown))
 
 
 def _keep_files(
-    bundle: Bundle, masks: Mapping[str, MaskSource], images: Sequence[ValidEntry], task: Task
+    bundle: Bundle, masks: Mapping[str, MaskSource], images: Sequence[ImportEntry], task: Task
 ) -> tuple[dict[str, str], dict[str, str]]:
     """Keep masks and images in the workspace by their content.
 
-    Returns:
-        Paths below the workspace folder: of masks by the hash of their pixels, of images by their digest.
+    Returns paths below the workspace folder: of masks by the hash of their pixels, of images by their digest.
     """
     kept_masks: dict[str, str] = {}
     kept_images: dict[str, str] = {}
@@ -201,20 +188,20 @@ def _keep_files(
     def tell() -> None:
         task.report(len(kept_masks) + len(kept_images), len(masks) + len(images))
 
-    mask_places = {source: key for key, source in masks.items() if not isinstance(source, CocoMask)}
+    mask_files = {source: key for key, source in masks.items() if not isinstance(source, CocoMask)}
     for key, source in masks.items():
         if isinstance(source, CocoMask):
             kept_masks[key] = save_mask_file(source.mask())
             tell()
-    for place, content in bundle.read(mask_places):
-        mask = read_mask(_readable(content), name=str(place))
-        _require_unchanged(mask_id(mask) == mask_places[place], place)
-        kept_masks[mask_places[place]] = save_mask_file(mask)
+    for location, content in bundle.read(mask_files):
+        mask = read_mask(_readable(content), name=str(location))
+        _require_unchanged(mask_id(mask) == mask_files[location], location)
+        kept_masks[mask_files[location]] = save_mask_file(mask)
         tell()
-    image_places = {entry.place: entry for entry in images if entry.place is not None}
-    for place, content in bundle.read(image_places):
-        entry = image_places[place]
-        _require_unchanged(content_digest(_readable(content)) == entry.digest, place)
+    image_files = {entry.location: entry for entry in images if entry.location is not None}
+    for location, content in bundle.read(image_files):
+        entry = image_files[location]
+        _require_unchanged(content_digest(_readable(content)) == entry.digest, location)
         path = keep_upload(_readable(content), name=entry.name)
         kept_images[entry.digest] = path.relative_to(workspace()).as_posix()
         tell()
@@ -227,9 +214,9 @@ def _readable(content: bytes | ImageError) -> bytes:
     return content
 
 
-def _require_unchanged(unchanged: bool, place: object) -> None:
+def _require_unchanged(unchanged: bool, location: object) -> None:
     if not unchanged:
-        raise DataError(f"{place} was changed while it was imported; nothing was stored. Import it again.")
+        raise DataError(f"{location} was changed while it was imported; nothing was stored. Import it again.")
 
 
 def _comment(revision: Revision) -> str:

@@ -19,7 +19,7 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.datasets import made_folder
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.exchange import csv_format
-from skrd4ad.services.labelling.exchange.coco_read import read_coco
+from skrd4ad.services.labelling.exchange.coco import read_coco
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
 from skrd4ad.services.labelling.exchange.mvtec import is_layout, read_mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
@@ -67,14 +67,7 @@ def export_zip(plan: ExportPlan, file: Path, *, task: Task = QUIET) -> Exported:
 
 
 def export_folder(plan: ExportPlan, folder: Path | None = None, *, task: Task = QUIET) -> tuple[Path, Exported]:
-    """Write an export as a new folder, in one go; returns where it is.
-
-    Args:
-        folder: must not exist; None for one in the workspace.
-
-    Raises:
-        DataError: a file in it cannot be written.
-    """
+    """Write an export as a new folder, by default one in the workspace, in one go; returns where it is."""
     if folder is None:
         name = "-".join(map(folder_name, (plan.wanted.dataset, plan.wanted.class_name, plan.options.format)))
         folder = free_name(workspace() / _EXPORTS / name)
@@ -94,15 +87,9 @@ def _record(plan: ExportPlan, exported: Exported, *, to: str) -> None:
 
 
 def make_dataset(plan: ExportPlan, name: str, *, task: Task = QUIET) -> tuple[Path, Exported]:
-    """Make a data set of labels, for Train and Evaluate; returns where it is. It stays as it is when labels change.
+    """Make a data set of labels, for Train and Evaluate, of an export in the MVTec layout; returns where it is.
 
-    Args:
-        plan: an export in the MVTec layout.
-        name: of the data set; new.
-
-    Raises:
-        ConfigError: the name cannot be used, or the plan is of another format.
-        DataError: there are too few good images to learn from.
+    It stays as it is when labels change.
     """
     given = name.strip()
     if not given or len(given) > _LONGEST_NAME or folder_name(given) != given or given in EMBEDDED:
@@ -147,19 +134,10 @@ def plan_import(
     only_data_roots: bool = True,
     task: Task = QUIET,
 ) -> ImportPlan:
-    """Look at labels to import; nothing is stored.
+    """Look at labels to import, as :func:`open_bundle` takes them; nothing is stored, problems are listed in the plan.
 
-    Args:
-        source: a folder, a ZIP file, a CSV or JSON file, or the content of such a file.
-        name: of the file; needed with content.
-        format: None finds it out.
-        empty_is_good: whether images without annotations in a COCO file of another program are good parts.
-        only_data_roots: refuse files outside the data roots.
-
-    Raises:
-        ConfigError: there is no such format.
-        DataError: it cannot be read, or there is nothing to import in it. What is wrong with single entries is listed
-            in the plan.
+    A format of None finds it out. ``empty_is_good``: images without annotations in a COCO file of another program are
+    good parts.
     """
     if format is not None and format not in FORMATS:
         raise ConfigError(f"The format is {format!r}; allowed: {', '.join(FORMATS)}.")
@@ -175,7 +153,6 @@ def plan_import(
         class_name=class_name,
         bundle=bundle,
         valid=valid,
-        format=parsed.format,
         kinds=Counter(merge.kind for merge in planned),
         changed={
             choice: sum(bool(merge.added(choice)) or merge.entry.digest not in there for merge in planned)

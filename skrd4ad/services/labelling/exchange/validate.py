@@ -13,7 +13,15 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
-from skrd4ad.services.labelling.exchange.records import CocoMask, ImportEntry, MaskSource, ParsedLabels, Place, Problem
+from skrd4ad.services.labelling.exchange.records import (
+    CocoMask,
+    ImportEntry,
+    Location,
+    MaskSource,
+    ParsedLabels,
+    Problem,
+    Shape,
+)
 from skrd4ad.services.labelling.exchange.sources import Bundle
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.annotations import Revision
@@ -22,35 +30,10 @@ from skrd4ad.storage.label_exchange import images_of_class, known_images
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.task import QUIET, Task
 
-Shape = tuple[int, int]
-"""Height and width."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidEntry:
-    """An image that can be imported. ``mask_file`` of its revisions is the hash of the mask's pixels."""
-
-    where: str
-    digest: str
-    place: Place | None
-    """Its file; None when only the workspace has it."""
-    name: str
-    shape: Shape | None
-    latest: Revision
-    history: tuple[Revision, ...]
-    split: str | None
-    known_type: str | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class ValidatedImport:
-    """What of an import can be stored, and what is wrong with the rest."""
-
-    entries: tuple[ValidEntry, ...]
-    problems: tuple[Problem, ...]
-    masks: Mapping[str, MaskSource]
-    """Where each mask comes from, by the hash of its pixels."""
-    notes: tuple[str, ...]
+_Contents = tuple[str, Shape]
+"""Digest of an image, or hash of a mask's pixels, which is empty for an empty mask; and its shape."""
+_Read = dict[Location, _Contents | DataError]
+"""What each file holds, or why it cannot be used."""
 
 
 def outcome(revision: Revision) -> tuple[object, ...]:
@@ -65,23 +48,19 @@ def mask_id(mask: NDArray[np.bool_]) -> str:
 
 def validate(
     parsed: ParsedLabels, bundle: Bundle, *, dataset: str, class_name: str, task: Task = QUIET
-) -> ValidatedImport:
-    """Read all images and masks that were found, and match them with the workspace.
+) -> ParsedLabels:
+    """Read all images and masks that were found, and match them with the workspace; what fails is a problem.
 
     An image is the file that its row names; where there is none, the stored image of that content, or the only image
     of the class that has that name.
-
-    Raises:
-        DataError: the file cannot be read any more.
     """
-    digests = sorted({entry.digest for entry in parsed.entries if entry.digest is not None})
     by_name: dict[str, list[StoredImage]] = defaultdict(list)
     with workspace_database().read() as session:
-        by_digest = known_images(session, digests)
+        by_digest = known_images(session, sorted({entry.digest for entry in parsed.entries if entry.digest}))
         for row in images_of_class(session, dataset=dataset, class_name=class_name):
             by_name[row.name].append(row)
 
-    image_files = dict.fromkeys(entry.place for entry in parsed.entries if entry.place is not None)
+    image_files = dict.fromkeys(entry.location for entry in parsed.entries if entry.location is not None)
     revisions = (revision for entry in parsed.entries for revision in (entry.latest, *entry.history))
     sources = (parsed.masks[revision.mask_file] for revision in revisions if revision.mask_file is not None)
     mask_files = dict.fromkeys(source for source in sources if not isinstance(source, CocoMask))
@@ -96,14 +75,14 @@ def validate(
     images = _read(bundle, image_files, _image_contents, step)
     masks = _read(bundle, mask_files, lambda content, name: _mask_contents(read_mask(content, name=name)), step)
     validator = _Validator(parsed.masks, by_digest, by_name, images, masks)
-    valid: dict[str, ValidEntry] = {}
+    valid: dict[str, ImportEntry] = {}
     problems = [*bundle.refused, *parsed.problems]
     repeated = found_by_name = 0
     for entry in parsed.entries:
         step()
         try:
             image = validator.valid(entry)
-            found_by_name += entry.place is None and entry.digest is None
+            found_by_name += entry.location is None and not entry.digest
             first = valid.setdefault(image.digest, image)
             if first is not image:
                 if outcome(first.latest) != outcome(image.latest):
@@ -117,33 +96,24 @@ def validate(
         notes.append(f"{plural(repeated, 'image')} more than once in it, with the same label: counted once.")
     if found_by_name:
         notes.append(f"{plural(found_by_name, 'image')} found by name alone, as the file gives no sha256.")
-    return ValidatedImport(
-        entries=tuple(valid.values()), problems=tuple(problems), masks=validator.used_masks, notes=tuple(notes)
+    return ParsedLabels(
+        format=parsed.format,
+        entries=tuple(valid.values()),
+        masks=validator.used_masks,
+        problems=tuple(problems),
+        notes=tuple(notes),
     )
 
 
-@dataclass(frozen=True)
-class _Contents:
-    """What a file holds."""
-
-    id: str
-    """Digest of an image, hash of a mask's pixels; empty for an empty mask."""
-    shape: Shape
-
-
-_Read = dict[Place, _Contents | DataError]
-"""What each file holds, or why it cannot be used."""
-
-
 def _read(
-    bundle: Bundle, places: Iterable[Place], contents_of: Callable[[bytes, str], _Contents], step: Callable[[], None]
+    bundle: Bundle, files: Iterable[Location], contents_of: Callable[[bytes, str], _Contents], step: Callable[[], None]
 ) -> _Read:
     found: _Read = {}
-    for place, content in bundle.read(places):
+    for location, content in bundle.read(files):
         try:
-            found[place] = content if isinstance(content, ImageError) else contents_of(content, str(place))
+            found[location] = content if isinstance(content, ImageError) else contents_of(content, str(location))
         except DataError as error:
-            found[place] = error
+            found[location] = error
         step()
     return found
 
@@ -158,38 +128,25 @@ class _Validator:
     images: _Read
     masks: _Read
     used_masks: dict[str, MaskSource] = field(default_factory=dict)
-    """Where each mask comes from, by the hash of its pixels."""
+    """By the hashes of their pixels."""
 
-    def valid(self, entry: ImportEntry) -> ValidEntry:
-        """An image with all that is said of it.
-
-        Raises:
-            DataError: it cannot be had, was changed since, or a mask does not fit it.
-        """
+    def valid(self, entry: ImportEntry) -> ImportEntry:
+        """An image with its digest and shape, and its masks by their hashes."""
         digest, shape = self._image(entry)
         if entry.shape is not None and shape is not None and entry.shape != shape:
             raise DataError(f"{entry.named} has {_size(shape)} pixels; the file says {_size(entry.shape)}")
-        return ValidEntry(
-            where=entry.where,
-            digest=digest,
-            place=entry.place,
-            name=entry.name,
-            shape=shape,
-            latest=self._with_mask_id(entry.latest, shape),
-            history=tuple(self._with_mask_id(revision, shape) for revision in entry.history),
-            split=entry.split,
-            known_type=entry.known_type,
-        )
+        latest, *history = (self._with_mask_id(revision, shape) for revision in (entry.latest, *entry.history))
+        return replace(entry, digest=digest, shape=shape, latest=latest, history=tuple(history))
 
     def _image(self, entry: ImportEntry) -> tuple[str, Shape | None]:
         """Digest and shape of the image that an entry means."""
-        if entry.place is not None:
-            fields.text_of(str(entry.place), "its path")
-            contents = _usable(self.images[entry.place])
-            if entry.digest not in (None, contents.id):
+        if entry.location is not None:
+            fields.text_of(str(entry.location), "its path")
+            digest, shape = _usable(self.images[entry.location])
+            if entry.digest not in ("", digest):
                 raise DataError(f"{entry.named} has another content than its sha256 says; it was changed since")
-            return contents.id, contents.shape
-        if entry.digest is not None:
+            return digest, shape
+        if entry.digest:
             if entry.digest not in self.by_digest:
                 raise DataError(f"{entry.named} is not there, and the workspace has no image with its sha256")
             stored = self.by_digest[entry.digest]
@@ -212,13 +169,14 @@ class _Validator:
         if revision.mask_file is None:
             return revision
         source = self.sources[revision.mask_file]
-        mask_shape = source.shape if isinstance(source, CocoMask) else _usable(self.masks[source]).shape
+        mask_shape = source.shape if isinstance(source, CocoMask) else _usable(self.masks[source])[1]
         if shape is not None and mask_shape != shape:
             raise DataError(f"its mask has {_size(mask_shape)} pixels, the image {_size(shape)}")
-        contents = _mask_contents(source.mask()) if isinstance(source, CocoMask) else _usable(self.masks[source])
-        if contents.id:
-            self.used_masks.setdefault(contents.id, source)
-        return replace(revision, mask_file=contents.id or None)
+        # pixels of a COCO mask are made only once their size is known to be right
+        pixels, _ = _mask_contents(source.mask()) if isinstance(source, CocoMask) else _usable(self.masks[source])
+        if pixels:
+            self.used_masks.setdefault(pixels, source)
+        return replace(revision, mask_file=pixels or None)
 
 
 def _usable(contents: _Contents | DataError) -> _Contents:
@@ -229,11 +187,11 @@ def _usable(contents: _Contents | DataError) -> _Contents:
 
 def _image_contents(content: bytes, name: str) -> _Contents:
     header = image_header(content, name=name)
-    return _Contents(content_digest(content), (header.height, header.width))
+    return content_digest(content), (header.height, header.width)
 
 
 def _mask_contents(mask: NDArray[np.bool_]) -> _Contents:
-    return _Contents(mask_id(mask) if mask.any() else "", (mask.shape[0], mask.shape[1]))
+    return mask_id(mask) if mask.any() else "", (mask.shape[0], mask.shape[1])
 
 
 def _size(shape: Shape) -> str:

@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Protocol
+from typing import Any
 
 from skrd4ad.data.images.read import image_size, read_mask
 from skrd4ad.digests import content_digest
@@ -82,12 +82,8 @@ def zip_sink(archive: zipfile.ZipFile) -> Sink:
 
 
 def write_export(plan: ExportPlan, sink: Sink, *, task: Task = QUIET) -> Exported:
-    """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it.
-
-    Raises:
-        DataError: the place cannot be written.
-    """
-    writer: _Writer = _CocoWriter(plan) if plan.options.format == "coco" else _TableWriter(plan)
+    """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it."""
+    writer = _CocoWriter(plan) if plan.options.format == "coco" else _TableWriter(plan)
     left_out: list[Problem] = []
     masks = 0
     for done, image in enumerate(plan.images, start=1):
@@ -103,35 +99,23 @@ def write_export(plan: ExportPlan, sink: Sink, *, task: Task = QUIET) -> Exporte
     return Exported(images=len(plan.images) - len(left_out), masks=masks, left_out=tuple(left_out))
 
 
-class _Writer(Protocol):
-    """Writes one format."""
-
-    def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
-        """Write an image and its masks."""
-
-    def close(self, sink: Sink) -> None:
-        """Write what is known only after the last image."""
-
-
 class _TableWriter:
     """The MVTec layout, and CSV: both are tables, and differ in where the images are."""
 
     def __init__(self, plan: ExportPlan) -> None:
         self._model = plan.wanted.model_digest
         self._class_folder = folder_name(plan.wanted.class_name) if plan.options.format == "mvtec" else None
-        self._labels: list[csv_format.Row] = []
-        self._history: list[csv_format.Row] = []
+        self._labels: list[dict[str, object]] = []
+        self._history: list[dict[str, object]] = []
         self._written: set[str] = set()
 
     def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
-        if self._class_folder is None:
-            place = f"{IMAGES}/{image.file_name}"
-            mask_place: str | None = f"{MASKS}/{PurePosixPath(image.file_name).stem}_mask.png"
-        else:
-            place = mvtec.image_place(image, class_folder=self._class_folder)
-            mask_place = mvtec.mask_place(image, class_folder=self._class_folder)
+        path = f"{IMAGES}/{image.file_name}"
+        mask_path: str | None = f"{MASKS}/{PurePosixPath(image.file_name).stem}_mask.png"
+        if self._class_folder is not None:
+            path, mask_path = mvtec.export_paths(image, class_folder=self._class_folder)
         if files.image is not None:
-            sink(place, files.image)
+            sink(path, files.image)
         old = {file: f"{OLD_MASKS}/{PurePosixPath(file).name}" for file in files.masks}
         for file, name in old.items():
             if name not in self._written:
@@ -139,10 +123,10 @@ class _TableWriter:
                 sink(name, files.masks[file])
         mask = ""
         if image.item.mask_file is not None:
-            mask = mask_place or old[image.item.mask_file]
+            mask = mask_path or old[image.item.mask_file]
             if mask not in self._written:
                 sink(mask, files.masks[image.item.mask_file])
-        self._labels.append(csv_format.label_row(image, file=place, mask=mask, model=self._model))
+        self._labels.append(csv_format.label_row(image, file=path, mask=mask, model=self._model))
         self._history += csv_format.history_rows(image, old)
 
     def close(self, sink: Sink) -> None:
@@ -155,7 +139,7 @@ class _CocoWriter:
 
     def __init__(self, plan: ExportPlan) -> None:
         self._plan = plan
-        self._categories = sorted({coco.category_of(kind) for kind in plan.types})
+        self._categories = sorted({kind or coco.UNTYPED for kind in plan.types})
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
@@ -167,13 +151,11 @@ class _CocoWriter:
         number = len(self._images) + 1
         self._images.append(coco.image_entry(image, number=number, shape=files.shape, masks=masks))
         if image.item.label == "defect" and image.item.mask_file is not None:
-            for entry in coco.annotation_entries(
-                masks[image.item.mask_file],
-                image=number,
-                category=self._categories.index(coco.category_of(image.item.defect_type)) + 1,
-                segmentation=self._plan.options.segmentation,
-            ):
-                self._annotations.append({"id": len(self._annotations) + 1, **entry})
+            category = self._categories.index(image.item.defect_type or coco.UNTYPED) + 1
+            regions = coco.annotation_entries(masks[image.item.mask_file], self._plan.options.segmentation)
+            for annotation, region in enumerate(regions, start=len(self._annotations) + 1):
+                ids = {"id": annotation, "image_id": number, "category_id": category}
+                self._annotations.append({**ids, **region})
 
     def close(self, sink: Sink) -> None:
         content = coco.document_bytes(
@@ -186,11 +168,7 @@ class _CocoWriter:
 
 
 def _files_of(image: ExportImage, *, copied: bool, sized: bool) -> _Files:
-    """Read and check the files of an image.
-
-    Raises:
-        DataError: one is gone, was changed, is damaged, or is of another size than the image.
-    """
+    """Read and check the files of an image."""
     content = _content_of(image.item) if copied else None
     masks = dict.fromkeys(revision.mask_file for revision in image.history if revision.mask_file is not None)
     shape = None
