@@ -15,8 +15,8 @@ from skrd4ad.services.inspection.nearest_patch import Box, NearestPatch, nearest
 from skrd4ad.services.inspection.similar_images import SimilarImage, similar_images
 from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, skip_ablation, skip_text
 from skrd4ad.ui.cache import predictor_of
-from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
+from skrd4ad.ui.components.pictures import jpeg
 from skrd4ad.ui.progress_bar import progress_bar
 
 NEIGHBOURS = 3

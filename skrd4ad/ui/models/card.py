@@ -10,7 +10,7 @@ from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number
 from skrd4ad.model_folder.card import map_text
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.library import LibraryModel, card_of
-from skrd4ad.ui.calibrate.versions import METHOD_WORDS
+from skrd4ad.ui.calibrate.versions import METHOD_TEXTS
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
@@ -146,7 +146,7 @@ def _limits(model: LibraryModel) -> None:
                 ("Version", f"{calibration.version} of {model.info.calibration_versions}"),
                 ("NG above", format_number(calibration.image_threshold)),
                 ("REVIEW above", _number(calibration.review_threshold)),
-                ("Way", METHOD_WORDS.get(calibration.method, calibration.method)),
+                ("Way", METHOD_TEXTS.get(calibration.method, calibration.method)),
                 ("From", f"{calibration.data} (n = {calibration.n})"),
                 ("False rejects asked for", _rate(calibration.target_false_reject_rate)),
                 ("False rejects certified", _rate(calibration.certified_false_reject_rate)),
