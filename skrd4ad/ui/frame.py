@@ -89,6 +89,11 @@ def section(body: Callable[[], None], *, every: float | None = None) -> None:
     run()
 
 
+def dialog(title: str, body: Callable[[], None]) -> None:
+    """Open a dialog; it runs without its page, so it has a shield of its own."""
+    st.dialog(title)(lambda: shielded(body))()
+
+
 def show_error(error: SkrdError) -> None:
     """An error in words. Nothing on the page is lost: widgets keep what was entered."""
     # two spaces keep the message's line breaks in Markdown
