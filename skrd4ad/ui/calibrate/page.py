@@ -15,8 +15,9 @@ from skrd4ad.types import GOOD
 from skrd4ad.ui.calibrate.choice import pick_choice, unit
 from skrd4ad.ui.calibrate.scoring_mask import applied_mask, pick_scoring_mask
 from skrd4ad.ui.calibrate.sources import Images, pick_images, typical_image
-from skrd4ad.ui.calibrate.versions import save_form
+from skrd4ad.ui.calibrate.versions import save_form, show_versions
 from skrd4ad.ui.components.calibration_board import BoardState, ScoreGroup, calibration_board
+from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.progress_bar import progress_bar
 
 _MOVED, _FOUND = "calibrate-moved", "calibrate-found"
@@ -24,11 +25,12 @@ KEPT = 8
 
 
 def show_calibration(info: ModelInfo) -> None:
-    """Everything of the page but the history.
+    """The whole page; the versions stay in reach when the images that were chosen cannot be used."""
+    shielded(lambda: _calibrate(info))
+    shielded(lambda: show_versions(info))
 
-    Raises:
-        SkrdError: the images, the settings or the model folder cannot be used.
-    """
+
+def _calibrate(info: ModelInfo) -> None:
     images = pick_images(info)
     if images is None:
         st.info("Choose the images above to see their scores.")

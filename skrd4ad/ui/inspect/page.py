@@ -18,7 +18,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.inspect.batch import Scored, show_batch
 from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, show_verdict
 from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
-from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.visualize import COLOUR_MAPS
 
@@ -26,8 +26,11 @@ _SCORED, _SELECTED = "_scored", "_selected"
 LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
 
 
-def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
-    """Score the images, show them as a gallery, and one of them large."""
+def show_inspection(info: ModelInfo) -> None:
+    """Score the images that the user chose, show them as a gallery, and one of them large."""
+    items = pick_items(info)
+    if not items:
+        return
     limit = _limit(info)
     scored = _score_all(info, items, limit)
     by_id = {item.id: item for item in items}
