@@ -18,11 +18,7 @@ T = TypeVar("T")
 
 
 def known_reviewer() -> str | None:
-    """The reviewer's name, from now on that of the session; None while there is none.
-
-    Raises:
-        ConfigError: the login's name cannot be used.
-    """
+    """The reviewer's name, from now on that of the session; None while there is none."""
     st.session_state[REVIEWER] = name = _name()
     return name
 

@@ -11,7 +11,7 @@ from skrd4ad.export.manifest import Precision
 from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, by_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.datasets import classes_of, preflight
+from skrd4ad.services.datasets import class_of_model, classes_of, preflight
 from skrd4ad.services.inspection.runtimes import background
 from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
@@ -53,6 +53,22 @@ def dataset_classes(source: str, layout: str) -> list[DatasetClass]:
     return classes_of(source, layout=layout)
 
 
+def training_class(info: ModelInfo) -> DatasetClass:
+    """The class that a model was trained on; read again after two minutes.
+
+    Raises:
+        DataError: it is not at hand.
+    """
+    return _training_class(
+        f"{info.data.get('source')} {info.data.get('layout')} {info.dataset}/{info.class_name}", info
+    )
+
+
+@st.cache_data(max_entries=16, ttl="2m", show_spinner="Reading the data set …")
+def _training_class(key: str, _info: ModelInfo) -> DatasetClass:  # noqa: ARG001 - another key is another class
+    return class_of_model(_info)
+
+
 def doctor_report(data: Sequence[DatasetClass], *, image_size: int, task: Task) -> DoctorReport:
     """The doctor's report on classes, kept as long as their files do not change.
 
@@ -76,7 +92,7 @@ def _state_of_files(data: Sequence[DatasetClass]) -> str:
     parts = []
     for each in data:
         parts.append(f"{each.dataset}/{each.name}/{each.layout}")
-        for path in (path for sample in each.samples for path in (sample.path, sample.mask_path) if path is not None):
+        for path in filter(None, (path for sample in each.samples for path in (sample.path, sample.mask_path))):
             state = path.stat() if path.exists() else None
             parts.append(f"{path}:{state and (state.st_mtime_ns, state.st_size)}")
     return content_digest(*(part.encode("utf-8", "surrogateescape") for part in parts))

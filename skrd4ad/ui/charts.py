@@ -15,31 +15,22 @@ def is_dark() -> bool:
 
 
 def loss_chart(points: Sequence[dict[str, Any]], *, epochs: int) -> go.Figure:
-    """Training loss and held-out score by epoch; the axis reserves the room of the whole training.
+    """Training loss and held-out score by epoch; the axis reserves the room of all ``epochs``.
 
-    Args:
-        points: ``{"step": epoch, "loss": …, "holdout_score": …}``; a held-out score may be missing.
-        epochs: of the whole training.
+    Points are ``{"step": epoch, "loss": …, "holdout_score": …}``; a held-out score may be missing.
     """
-    steps = [point["step"] for point in points]
     figure = go.Figure(layout={"template": chart_template(is_dark()), "height": 240})
-    figure.add_scatter(
-        x=steps,
-        y=[point.get("loss") for point in points],
-        name="Training loss",
-        mode="lines",
-        line={"width": 2},
-        hovertemplate="epoch %{x}: %{y:.4f}",
-    )
-    if any(point.get("holdout_score") is not None for point in points):
-        figure.add_scatter(
-            x=steps,
-            y=[point.get("holdout_score") for point in points],
-            name="Held-out good images",
-            mode="lines",
-            line={"width": 2, "dash": "dot"},
-            hovertemplate="epoch %{x}: %{y:.4f}",
-        )
+    for name, title, dash in (("loss", "Training loss", "solid"), ("holdout_score", "Held-out good images", "dot")):
+        values = [point.get(name) for point in points]
+        if name == "loss" or any(value is not None for value in values):
+            figure.add_scatter(
+                x=[point["step"] for point in points],
+                y=values,
+                name=title,
+                mode="lines",
+                line={"width": 2, "dash": dash},
+                hovertemplate="epoch %{x}: %{y:.4f}",
+            )
     figure.update_xaxes(title_text="Epoch", range=[1, max(epochs, 2)])
     figure.update_yaxes(title_text="Restoration error", rangemode="tozero")
     return figure

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from skrd4ad.data.doctor.examine import DoctorReport, Finding
+from skrd4ad.data.doctor.examine import Finding
 from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
@@ -15,7 +15,8 @@ _SHOWN_PATHS = 5
 
 def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
     """Examine classes with progress, show what was found, and tell whether training may start."""
-    report = _examined(data, image_size=image_size)
+    with progress_bar("files checked") as task:
+        report = doctor_report(data, image_size=image_size, task=task)
     for summary in report.classes:
         defects = sum(summary.test_defects.values())
         st.caption(
@@ -28,24 +29,19 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
     ):
         for finding in report.findings:
             if finding.severity == severity:
-                box(_in_words(finding), icon=icon)
+                box(_text(finding), icon=icon)
     notes = [finding for finding in report.findings if finding.severity == "note"]
     if notes:
         with st.expander(f"{plural(len(notes), 'note')} on the data", key="doctor-notes"):
             for finding in notes:
-                st.markdown(_in_words(finding))
+                st.markdown(_text(finding))
     if report.ok and not any(finding.severity == "warning" for finding in report.findings):
         st.success("The data is ready to train on.", icon=":material/check_circle:")
     return report.ok
 
 
-def _examined(data: Sequence[DatasetClass], *, image_size: int) -> DoctorReport:
-    with progress_bar("files checked") as task:
-        return doctor_report(data, image_size=image_size, task=task)
-
-
-def _in_words(finding: Finding) -> str:
+def _text(finding: Finding) -> str:
     paths = [f"`{path}`" for path in finding.paths[:_SHOWN_PATHS]]
     more = f" and {finding.count - len(paths)} more" if finding.count > len(paths) else ""
-    where = f"  \n{', '.join(paths)}{more}" if paths else ""
-    return f"{finding.class_name}: {finding.message}{where}"
+    files = f"  \n{', '.join(paths)}{more}" if paths else ""
+    return f"{finding.class_name}: {finding.message}{files}"

@@ -13,7 +13,7 @@ from skrd4ad.format import short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.history import acting_as
-from skrd4ad.services.models.list import BrokenModel, default_model
+from skrd4ad.services.models.list import BrokenModel, default_model, list_models
 from skrd4ad.ui.acting import acting_reviewer
 
 _FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
@@ -89,6 +89,28 @@ def section(body: Callable[[], None], *, every: float | None = None) -> None:
     run()
 
 
+def show_for_model(body: Callable[[ModelInfo], None], *, purpose: str) -> None:
+    """Run the body of a page with the chosen model; without one, lead to the training of a model for the purpose."""
+
+    def show() -> None:
+        models, broken = list_models()
+        info = chosen_model(models)
+        if info is not None:
+            body(info)
+            return
+        st.info(f"There is no model to {purpose} yet. Train one from good images first.")
+        warn_of_broken(broken)
+        if st.button("Train a model", type="primary", icon=":material/model_training:", key="train-a-model"):
+            go_to("train")
+
+    shielded(show)
+
+
+def dialog(title: str, body: Callable[[], None]) -> None:
+    """Open a dialog; it runs without its page, so it has a shield of its own."""
+    st.dialog(title)(lambda: shielded(body))()
+
+
 def show_error(error: SkrdError) -> None:
     """An error in words. Nothing on the page is lost: widgets keep what was entered."""
     # two spaces keep the message's line breaks in Markdown
@@ -120,18 +142,13 @@ def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
 
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     """Models by their folders in as few words as tell them apart: name or class, then day and time, then the folder."""
-    names = [read_metadata(info.folder).name or info.class_name for info in models]
-    moments = [short_moment(info.created_at) for info in models]
-    kinds = [
-        names,
-        [f"{name} · {moment}" for name, moment in zip(names, moments, strict=True)],
-        [f"{info.dataset}/{info.class_name}/{info.folder.name}" for info in models],
-    ]
-    counts = [Counter(labels) for labels in kinds]
+    candidates: dict[str, list[str]] = {}
+    for info in models:
+        name, folder = read_metadata(info.folder).name or info.class_name, str(info.folder)
+        dated = f"{name} · {short_moment(info.created_at)}"
+        candidates[folder] = [name, dated, f"{info.dataset}/{info.class_name}/{info.folder.name}", folder]
+    counts = [Counter(labels) for labels in zip(*candidates.values(), strict=True)]
     return {
-        str(info.folder): next(
-            (labels[index] for labels, count in zip(kinds, counts, strict=True) if count[labels[index]] == 1),
-            str(info.folder),
-        )
-        for index, info in enumerate(models)
+        folder: next(label for label, count in zip(labels, counts, strict=True) if count[label] == 1)
+        for folder, labels in candidates.items()
     }

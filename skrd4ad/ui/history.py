@@ -17,7 +17,8 @@ from skrd4ad.services.history import (
     history_page,
     verify_history,
 )
-from skrd4ad.ui.frame import halves, shielded
+from skrd4ad.ui.frame import halves, section
+from skrd4ad.ui.widgets import file_button
 
 ROWS = 15
 """Entries on a page."""
@@ -25,15 +26,13 @@ NOT_RECORDED = "not recorded"
 COLUMNS = {"No.": st.column_config.NumberColumn(width=50), "Details": st.column_config.TextColumn(width="large")}
 
 
-@st.fragment
 def show_history() -> None:
     """Entries under a filter, page by page; a change of the filter runs this section alone."""
+    section(_history)
+
+
+def _history() -> None:
     st.subheader("History", anchor=False)
-    # the fragment runs without the shield of its page
-    shielded(_section)
-
-
-def _section() -> None:
     everything = history_page(HistoryFilter(), limit=0)
     if not everything.total:
         st.info(
@@ -50,13 +49,10 @@ def _section() -> None:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
         # a key of its own for every filter, as a new one begins at its first page
         number = st.pagination(max(1, ceil(total / ROWS)), width=300, key=f"history-page-{abs(hash(wanted))}")
-        st.download_button(
+        file_button(
             "All as CSV",
             lambda: history_csv(wanted),
-            file_name="history.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
+            "history.csv",
             disabled=not total,
             help="All entries under this filter, with their hashes.",
             key="history-csv",

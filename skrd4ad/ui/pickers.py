@@ -1,8 +1,9 @@
 """Choosing a data set, its classes, and the settings of a training."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
@@ -13,7 +14,6 @@ from skrd4ad.config import (
     Fusion,
     Loss,
     ModelConfig,
-    Preset,
     Schedule,
     Selection,
     TrainConfig,
@@ -24,7 +24,9 @@ from skrd4ad.paths import data_roots
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.widgets import choose
 
+T = TypeVar("T")
 _FOLDER, _MADE = "folder", "made"
 _HERE = "(use this folder)"
 _LOSSES: dict[Loss, str] = {
@@ -41,11 +43,7 @@ _MAPS: dict[tuple[Fusion, bool], str] = {
     ("normal", False): "Levels by their spread",
     ("sum", False): "Sum of levels (published)",
 }
-_PRECISIONS: dict[TrainPrecision, str] = {
-    "auto": "Automatic",
-    "fp32": "fp32, 32 bits",
-    "bf16": "bf16, 16 bits",
-}
+_PRECISIONS: dict[TrainPrecision, str] = {"auto": "Automatic", "fp32": "fp32, 32 bits", "bf16": "bf16, 16 bits"}
 _SELECTIONS: dict[Selection, str] = {
     "holdout": "Best on held-out good images",
     "last": "The last",
@@ -56,31 +54,18 @@ _SELECTIONS: dict[Selection, str] = {
 def pick_source(key: str = "train", *, label: str = "Data set", default: str = "elpv") -> tuple[str | None, str]:
     """The data set and its layout; None while a folder is not chosen yet.
 
-    Args:
-        key: what the keys of the widgets begin with.
-        label: of the choice.
-        default: what is chosen at first: an embedded data set, or ``folder``.
+    The keys of the widgets begin with ``key``; ``default`` is an embedded data set, or ``folder``.
     """
     made = {path.name: path for path in made_datasets()}
     titles = {source.source: source.title for source in EMBEDDED_SOURCES}
     titles |= ({_MADE: "Labelled"} if made else {}) | {_FOLDER: "Own folder"}
-    source = st.segmented_control(
-        label,
-        list(titles),
-        format_func=titles.__getitem__,
-        default=default,
-        required=True,
-        wrap=True,
-        key=f"{key}-source",
-        persist_state="session",
-    )
+    source = choose(label, titles, default=default, key=f"{key}-source")
     if source == _MADE:
         name = st.selectbox("Made from labels", list(made), key=f"{key}-made", persist_state="session")
         return str(made[str(name)]), "mvtec"
     if source != _FOLDER:
-        about = next(known.about for known in EMBEDDED_SOURCES if known.source == source)
-        st.caption(about)
-        return str(source), "auto"
+        st.caption(next(known.about for known in EMBEDDED_SOURCES if known.source == source))
+        return source, "auto"
     folder = pick_folder(key=f"{key}-folder")
     layout = st.selectbox(
         "Layout",
@@ -155,171 +140,153 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
     Raises:
         ConfigError: the settings do not fit together.
     """
-    name = st.segmented_control(
-        "Preset",
-        list(PRESETS),
-        format_func=lambda preset: PRESETS[preset].title,
-        default="fast",
-        required=True,
-        key="train-preset",
-        persist_state="session",
-    )
-    preset = PRESETS[str(name)]
+    titles = {name: preset.title for name, preset in PRESETS.items()}
+    name = choose("Preset", titles, default="fast", key="train-preset")
+    preset = PRESETS[name]
     st.caption(preset.about)
     with st.expander("Every setting", key="train-every-setting"):
         # keys carry the preset's name, so that another preset starts from its own values
-        values = _model_values(preset, str(name))
-        train = _train_settings(preset, str(name))
+        values = _model_values(preset.model, name)
+        train = _train_settings(preset.train, name)
     # judged once every widget is drawn: Streamlit forgets what was entered in one that a run leaves out
     return preset.model.changed(**values), train
 
 
-def _model_values(preset: Preset, name: str) -> dict[str, Any]:
-    base = preset.model
+def _model_values(base: ModelConfig, preset: str) -> dict[str, Any]:
+    """What the user sets of a model, by the names of ``ModelConfig``."""
     left, right = st.columns(2)
-    net = left.selectbox(
-        "Teacher",
-        NETS,
-        index=NETS.index(base.net),
-        key=f"net-{name}",
-        persist_state="session",
-        help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
-    )
-    widths = (1, 2) if net in LITE_NETS else (1,)
-    width = right.selectbox(
-        "Student",
-        widths,
-        index=min(base.width, len(widths)) - 1,
-        format_func=_WIDTHS.__getitem__,
-        key=f"width-{name}-{len(widths)}",
-        persist_state="session",
-        help="A wider student restores good parts better and takes longer to train.",
-    )
-    res = left.selectbox(
-        "Skip connections",
-        (1, 2, 3),
-        index=base.res - 1,
-        format_func=lambda value: str(value - 1),
-        key=f"res-{name}",
-        persist_state="session",
-        help="0 is RD4AD, 2 is SK-RD4AD as published.",
-    )
-    step = 64 if net in LITE_NETS else 32
-    size = right.number_input(
-        "Image size, pixels",
-        64,
-        1024,
-        base.image_size,
-        step,
-        key=f"size-{name}-{step}",
-        persist_state="session",
-    )
-    maps = list(_MAPS)
-    way = st.selectbox(
+    with left:
+        net = _select(
+            "Teacher",
+            {net: net for net in NETS},
+            base.net,
+            key=f"net-{preset}",
+            help="The EfficientNet-Lites come with the app; the ResNets fetch their weights once.",
+        )
+    lite = net in LITE_NETS
+    with right:
+        width = _select(
+            "Student",
+            _WIDTHS if lite else {1: _WIDTHS[1]},
+            base.width if lite else 1,
+            key=f"width-{preset}-{2 if lite else 1}",
+            help="A wider student restores good parts better and takes longer to train.",
+        )
+    with left:
+        res = _select(
+            "Skip connections",
+            {1: "0", 2: "1", 3: "2"},
+            base.res,
+            key=f"res-{preset}",
+            help="0 is RD4AD, 2 is SK-RD4AD as published.",
+        )
+    step = 64 if lite else 32
+    key = f"size-{preset}-{step}"
+    with right:
+        size = st.number_input("Image size, pixels", 64, 1024, base.image_size, step, key=key, persist_state="session")
+    fusion, retrieval = _select(
         "Anomaly map",
-        maps,
-        index=maps.index((base.fusion, base.retrieval)),
-        format_func=_MAPS.__getitem__,
-        key=f"map-{name}",
-        persist_state="session",
+        _MAPS,
+        (base.fusion, base.retrieval),
+        key=f"map-{preset}",
         help="Published: the sum of the levels. By spread: each level in units of its spread on good images. Good "
         "patches: places are also compared with patches of good training images. Levels agree: the coarsest counts no "
         "more than the middle one.",
     )
     return {
-        "net": str(net),
-        "res": int(res),
+        "net": net,
+        "res": res,
         "image_size": int(size),
-        "width": int(width),
-        "fusion": way[0],
-        "retrieval": way[1],
+        "width": width,
+        "fusion": fusion,
+        "retrieval": retrieval,
     }
 
 
-def _train_settings(preset: Preset, name: str) -> TrainConfig:
-    base = preset.train
+def _train_settings(base: TrainConfig, preset: str) -> TrainConfig:
     left, right = st.columns(2)
-    epochs = left.number_input("Epochs", 1, 10_000, base.epochs, key=f"epochs-{name}", persist_state="session")
-    batch = right.number_input("Images a step", 2, 1024, base.batch_size, key=f"batch-{name}", persist_state="session")
-    rate = left.number_input(
-        "Learning rate", 1e-5, 1.0, base.learning_rate, 1e-3, format="%.5f", key=f"lr-{name}", persist_state="session"
-    )
-    seed = right.number_input("Seed", 0, 2**32 - 1, base.seed, key=f"seed-{name}", persist_state="session")
-    holdout = left.number_input(
-        "Held out, %",
-        0.0,
-        50.0,
-        100 * base.holdout,
-        5.0,
-        key=f"holdout-{name}",
-        persist_state="session",
-        help="Share of the good training images kept from learning, for the limit and for choosing the epoch.",
-    )
-    schedules = list(_SCHEDULES)
-    schedule = st.selectbox(
-        "Learning rate over the steps",
-        schedules,
-        index=schedules.index(base.schedule),
-        format_func=_SCHEDULES.__getitem__,
-        key=f"schedule-{name}",
-        persist_state="session",
-    )
-    loss = st.selectbox(
-        "Loss", list(_LOSSES), format_func=_LOSSES.__getitem__, key=f"loss-{name}", persist_state="session"
-    )
-    options: list[Selection] = list(_SELECTIONS)
-    selection = st.selectbox(
-        "Epoch to keep",
-        options,
-        index=options.index(base.selection),
-        format_func=_SELECTIONS.__getitem__,
-        key=f"selection-{name}",
-        persist_state="session",
-    )
-    weight = right.number_input(
-        "Group consistency",
-        0.0,
-        100.0,
-        base.rate,
-        0.005,
-        format="%.4f",
-        key=f"rate-{name}",
-        persist_state="session",
-        help="Weight of this part of the loss; 0 turns it off.",
-    )
-    most = left.number_input(
-        "Steps at most",
-        1,
-        10_000_000,
-        base.most_steps,
-        key=f"steps-{name}",
-        placeholder="all epochs",
-        persist_state="session",
-        help="The training ends with the epoch that reaches this many steps; empty for all epochs.",
-    )
-    precisions: list[TrainPrecision] = list(_PRECISIONS)
-    precision = st.selectbox(
-        "Precision of the training",
-        precisions,
-        index=precisions.index(base.precision),
-        format_func=_PRECISIONS.__getitem__,
-        key=f"precision-{name}",
-        persist_state="session",
-        help="What the student's convolutions compute in while it learns. Automatic is bf16 for the ResNets where this "
-        "machine computes in it, and fp32 otherwise. The trained model is in 32 bits.",
-    )
+    with left:
+        epochs = _number("Epochs", 1, 10_000, base.epochs, key=f"epochs-{preset}")
+        rate = _number("Learning rate", 1e-5, 1.0, base.learning_rate, 1e-3, format="%.5f", key=f"lr-{preset}")
+        holdout = _number(
+            "Held out, %",
+            0.0,
+            50.0,
+            100 * base.holdout,
+            5.0,
+            key=f"holdout-{preset}",
+            help="Share of the good training images kept from learning, for the limit and for choosing the epoch.",
+        )
+        most_steps = st.number_input(
+            "Steps at most",
+            1,
+            10_000_000,
+            base.most_steps,
+            key=f"steps-{preset}",
+            placeholder="all epochs",
+            persist_state="session",
+            help="The training ends with the epoch that reaches this many steps; empty for all epochs.",
+        )
+    with right:
+        batch_size = _number("Images a step", 2, 1024, base.batch_size, key=f"batch-{preset}")
+        seed = _number("Seed", 0, 2**32 - 1, base.seed, key=f"seed-{preset}")
+        weight = _number(
+            "Group consistency",
+            0.0,
+            100.0,
+            base.rate,
+            0.005,
+            format="%.4f",
+            key=f"rate-{preset}",
+            help="Weight of this part of the loss; 0 turns it off.",
+        )
     return replace(
         base,
         epochs=int(epochs),
-        most_steps=None if most is None else int(most),
-        schedule=schedule,
-        batch_size=int(batch),
-        learning_rate=float(rate),
+        most_steps=None if most_steps is None else int(most_steps),
+        schedule=_select("Learning rate over the steps", _SCHEDULES, base.schedule, key=f"schedule-{preset}"),
+        batch_size=int(batch_size),
+        learning_rate=rate,
         seed=int(seed),
-        holdout=float(holdout) / 100,
-        loss=loss,
-        selection=selection,
-        precision=precision,
-        rate=float(weight),
+        holdout=holdout / 100,
+        loss=_select("Loss", _LOSSES, base.loss, key=f"loss-{preset}"),
+        selection=_select("Epoch to keep", _SELECTIONS, base.selection, key=f"selection-{preset}"),
+        precision=_select(
+            "Precision of the training",
+            _PRECISIONS,
+            base.precision,
+            key=f"precision-{preset}",
+            help="What the student's convolutions compute in while it learns. Automatic is bf16 for the ResNets where "
+            "this machine computes in it, and fp32 otherwise. The trained model is in 32 bits.",
+        ),
+        rate=weight,
         group_consistency=weight > 0,
     )
+
+
+def _select(label: str, options: Mapping[T, str], default: T, *, key: str, help: str | None = None) -> T:
+    values = list(options)
+    return st.selectbox(
+        label,
+        values,
+        index=values.index(default),
+        format_func=options.__getitem__,
+        key=key,
+        persist_state="session",
+        help=help,
+    )
+
+
+def _number(
+    label: str,
+    low: float,
+    high: float,
+    default: float,
+    step: float | None = None,
+    *,
+    key: str,
+    format: str | None = None,
+    help: str | None = None,
+) -> float:
+    given = st.number_input(label, low, high, default, step, format=format, key=key, persist_state="session", help=help)
+    return float(given)

@@ -19,10 +19,9 @@ STEPS = 200
 def progress_bar(what: str) -> Iterator[Task]:
     """A bar with what is done and the time that is left; it vanishes at the end of the block.
 
-    Args:
-        what: is counted, such as ``images``, where the work does not say itself what it does.
+    ``what`` is counted, such as ``images``, where the work does not say itself what it does.
     """
-    place = st.empty()
+    bar = st.empty()
     start = time.monotonic()
     shown: tuple[int, str] | None = None
 
@@ -36,9 +35,9 @@ def progress_bar(what: str) -> Iterator[Task]:
         left = (time.monotonic() - start) / max(at.done, 1) * (at.total - at.done)
         about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
         text = at.text or f"{at.done:,} of {at.total:,} {what}"
-        place.progress(min(at.done / max(at.total, 1), 1.0), text=f"{text}{about}")
+        bar.progress(min(at.done / max(at.total, 1), 1.0), text=f"{text}{about}")
 
     try:
         yield Task(show=show)
     finally:
-        place.empty()
+        bar.empty()

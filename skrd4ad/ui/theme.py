@@ -6,7 +6,6 @@ Streamlit's own widgets take the same colours from ``.streamlit/config.toml``; a
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
-from typing import Literal
 
 import plotly.graph_objects as go
 
@@ -54,8 +53,6 @@ DARK = Palette(
     link="#3db8bd",
 )
 
-ShownVerdict = Verdict | Literal["REVIEW"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class VerdictLook:
@@ -69,25 +66,12 @@ class VerdictLook:
     """A CSS ``clip-path``: Streamlit removes SVG from HTML, not styles."""
 
 
-VERDICTS: dict[ShownVerdict, VerdictLook] = {
-    "OK": VerdictLook(
-        word="OK",
-        meaning="good part",
-        colour="#00916e",
-        shape="circle(50%)",
-    ),
+VERDICTS: dict[Verdict, VerdictLook] = {
+    "OK": VerdictLook(word="OK", meaning="good part", colour="#00916e", shape="circle(50%)"),
     "REVIEW": VerdictLook(
-        word="REVIEW",
-        meaning="a person decides",
-        colour="#b47a00",
-        shape="polygon(50% 0, 100% 50%, 50% 100%, 0 50%)",
+        word="REVIEW", meaning="a person decides", colour="#b47a00", shape="polygon(50% 0, 100% 50%, 50% 100%, 0 50%)"
     ),
-    "NG": VerdictLook(
-        word="NG",
-        meaning="rejected part",
-        colour="#cb4a0c",
-        shape="polygon(50% 5%, 100% 95%, 0 95%)",
-    ),
+    "NG": VerdictLook(word="NG", meaning="rejected part", colour="#cb4a0c", shape="polygon(50% 5%, 100% 95%, 0 95%)"),
 }
 
 ON_REJECT = "#ffffff"
@@ -97,36 +81,20 @@ CHART_COLOURS_LIGHT = ("#0b6b70", "#cb4a0c", "#5b6670", "#b47a00", "#7a4fa3", "#
 CHART_COLOURS_DARK = ("#3db8bd", "#f0793f", "#aab4ba", "#e0a92e", "#b99ae0", "#7fb0ea")
 
 
-def verdict_shape(verdict: ShownVerdict, *, size: float = 0.8, colour: str | None = None) -> str:
-    """The shape of a verdict as HTML, hidden from screen readers; its word stands beside it.
-
-    Args:
-        verdict: OK, REVIEW or NG.
-        size: Width and height in em.
-        colour: Instead of the verdict's own.
-    """
-    look = VERDICTS[verdict]
-    return (
-        f'<span aria-hidden="true" style="display:inline-block;flex:none;width:{size}em;height:{size}em;'
-        f'background:{escape(colour or look.colour)};clip-path:{look.shape}"></span>'
-    )
-
-
-def verdict_badge(verdict: ShownVerdict, score: float, limit: float) -> str:
+def verdict_badge(verdict: Verdict, score: float, limit: float) -> str:
     """A verdict with its score and limit as HTML, for ``st.html``: shape, word, "0.820, limit 0.610".
 
     Only a rejected part has a filled badge; the others are quiet and take their text's colour from the page, so that
     they fit both colour schemes.
-
-    Args:
-        verdict: OK, REVIEW or NG.
-        score: The image score.
-        limit: The threshold it is compared with.
     """
     look = VERDICTS[verdict]
     rejected = verdict == "NG"
     paint = f"background:{look.colour};color:{ON_REJECT}" if rejected else "color:inherit"
-    shape = verdict_shape(verdict, colour=ON_REJECT if rejected else None)
+    # hidden from screen readers, which read the word beside it
+    shape = (
+        '<span aria-hidden="true" style="display:inline-block;flex:none;width:0.8em;height:0.8em;'
+        f'background:{ON_REJECT if rejected else look.colour};clip-path:{look.shape}"></span>'
+    )
     found, allowed = format_apart(score, limit)
     return (
         f'<span title="{escape(look.meaning)}" style="display:inline-flex;align-items:center;gap:.45em;'
@@ -138,11 +106,7 @@ def verdict_badge(verdict: ShownVerdict, score: float, limit: float) -> str:
 
 
 def chart_template(dark: bool) -> go.layout.Template:
-    """Plotly template of the app; show charts with ``st.plotly_chart(figure, theme=None)``.
-
-    Args:
-        dark: Whether the page is shown in the dark colour scheme.
-    """
+    """Plotly template of the app; show charts with ``st.plotly_chart(figure, theme=None)``."""
     palette = DARK if dark else LIGHT
     colours = CHART_COLOURS_DARK if dark else CHART_COLOURS_LIGHT
     axis = {
@@ -174,20 +138,12 @@ def chart_template(dark: bool) -> go.layout.Template:
     )
 
 
-@dataclass(frozen=True, kw_only=True)
-class LabelLook:
-    """A decision as a shape and a colour; its word or letter always stands beside them."""
-
-    colour: str
-    shape: str
-    """A CSS ``clip-path``."""
-
-
-LABEL_LOOKS: Mapping[Label, LabelLook] = {
-    "good": LabelLook(colour=VERDICTS["OK"].colour, shape=VERDICTS["OK"].shape),
-    "defect": LabelLook(colour=VERDICTS["NG"].colour, shape=VERDICTS["NG"].shape),
-    "unsure": LabelLook(colour=VERDICTS["REVIEW"].colour, shape=VERDICTS["REVIEW"].shape),
+LABEL_LOOKS: Mapping[Label, VerdictLook] = {
+    "good": VERDICTS["OK"],
+    "defect": VERDICTS["NG"],
+    "unsure": VERDICTS["REVIEW"],
 }
+"""Decisions look as the verdicts do; the decision's own word or letter always stands beside."""
 
 LABEL_NAMES: Mapping[Label, str] = {"none": "open", "good": "good", "defect": "defect", "unsure": "unsure"}
 

@@ -31,18 +31,20 @@ def restart():
 parts, again, elsewhere, aside = st.columns(4)
 name = parts.radio("Part", ["small", "large", "tiny"], key="part", horizontal=True)
 again.button("Again", on_click=restart)
-state = None
+mask = None
 if not elsewhere.checkbox("Elsewhere", key="elsewhere"):
     with st.container() if aside.checkbox("Aside", key="aside") else st.columns([9, 1])[0]:
-        state = mask_brush(
+        mask = mask_brush(
             np.load(folder / (name + ".npy")), image_id=f"{{name}} {{turn}}", key=f"brush-{{turn}}",
             mask=kept.get(name), threshold={limit}, colour="ignore",
             anomaly_map=np.load(folder / "map.npy") if name != "tiny" else None,
         )
-if state is not None:
-    kept[name] = state.mask
-    np.save(folder / "drawn.npy", state.mask)
-st.code(f"{{name}} {{turn}} revision {{state.revision if state else '-'}}")
+revision = "-"
+if mask is not None:
+    kept[name] = mask
+    np.save(folder / "drawn.npy", mask)
+    revision = st.session_state[f"brush-{{turn}}"]["mask"]["rev"]
+st.code(f"{{name}} {{turn}} revision {{revision}}")
 """
 Point = tuple[float, float]
 

@@ -2,17 +2,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import streamlit as st
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import Costs
+from skrd4ad.ui.components.browser import SharedValue
 from skrd4ad.ui.components.calibration_board import (
     BoardState,
     ScoreGroup,
     _check,
-    _Choice,
-    _follow,
-    _Following,
     _payload,
+    _read,
     calibration_board,
 )
 from skrd4ad.ui.components.envelope import unpack
@@ -20,11 +20,11 @@ from skrd4ad.ui.theme import VERDICTS
 
 AT = BoardState(review=0.5, reject=0.8)
 MOVED = BoardState(review=0.6, reject=0.8)
-START = _Following(sent=AT, turn=1, choice=None)
+START = SharedValue(sent=AT, turn=1, choice=None)
 GOOD = ScoreGroup(name="Held-out normals", kind="held-out", scores=(0.1, 1 / 3))
 
 
-def payload(*groups: ScoreGroup, following: _Following = START, **changes) -> bytes:
+def payload(*groups: ScoreGroup, following: SharedValue = START, **changes) -> bytes:
     settings = {"proposal": AT, "defect_rate": 0.01, "costs": None, "unit": "€"} | changes
     return _payload(groups or (GOOD,), following, **settings)
 
@@ -48,8 +48,8 @@ def test_the_payload_says_where_the_limits_are_and_what_mistakes_cost() -> None:
 
 
 def test_a_move_of_the_user_takes_no_turn_and_is_there_for_a_board_drawn_anew() -> None:
-    moved = _follow(START, asked=AT, choice=_Choice(MOVED, 1))
-    adopted = _follow(moved, asked=MOVED, choice=_Choice(MOVED, 1))
+    moved = START.follow(AT, (MOVED, 1))
+    adopted = moved.follow(MOVED, (MOVED, 1))
     assert moved.shown == adopted.shown == MOVED
     for following in (moved, adopted):
         header, _ = unpack(payload(following=following))
@@ -58,30 +58,37 @@ def test_a_move_of_the_user_takes_no_turn_and_is_there_for_a_board_drawn_anew() 
 
 @pytest.mark.parametrize("change", [{"name": "New"}, {"kind": "new"}, {"scores": (0.1, 0.2)}])
 def test_the_content_has_another_name_when_scores_change_and_only_then(change: dict) -> None:
-    def content(group: ScoreGroup, following: _Following = START) -> str:
+    def content(group: ScoreGroup, following: SharedValue = START) -> str:
         return str(unpack(payload(group, following=following))[0]["content"])
 
-    assert content(GOOD) == content(GOOD, _follow(START, asked=AT, choice=_Choice(MOVED, 1)))
+    assert content(GOOD) == content(GOOD, START.follow(AT, (MOVED, 1)))
     assert content(replace(GOOD, **change)) != content(GOOD)
 
 
 def test_python_overrules_a_move_by_asking_for_other_limits() -> None:
     other = BoardState(review=None, reject=0.9)
-    adopted = _follow(_follow(START, asked=AT, choice=_Choice(MOVED, 1)), asked=MOVED, choice=_Choice(MOVED, 1))
-    overruled = _follow(adopted, asked=other, choice=_Choice(MOVED, 1))
+    adopted = START.follow(AT, (MOVED, 1)).follow(MOVED, (MOVED, 1))
+    overruled = adopted.follow(other, (MOVED, 1))
     assert (overruled.shown, overruled.turn) == (other, 2)
-    assert _follow(overruled, asked=other, choice=_Choice(MOVED, 1)) == overruled
+    assert overruled.follow(other, (MOVED, 1)) == overruled
 
 
 def test_a_board_that_comes_back_to_the_page_gets_the_limits_again() -> None:
-    moved = _follow(START, asked=AT, choice=_Choice(MOVED, 1))
-    back = _follow(moved, asked=MOVED, choice=None)
+    moved = START.follow(AT, (MOVED, 1))
+    back = moved.follow(MOVED, None)
     assert (back.sent, back.turn) == (MOVED, 2)
 
 
-def test_a_board_without_a_memory_does_not_take_an_old_move_for_a_new_one() -> None:
-    found = _follow(None, asked=AT, choice=_Choice(MOVED, 3))
-    assert (found.shown, found.turn) == (AT, 4)
+def test_a_board_without_a_memory_does_not_take_an_old_move_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+    monkeypatch.setattr(st, "session_state", {"k": {"choice": {"review": 0.6, "reject": 0.8, "turn": 3}}})
+    monkeypatch.setattr(
+        "skrd4ad.ui.components.calibration_board._component", lambda *, key, data, on_choice_change: sent.append(data)
+    )
+    board = {"proposal": AT, "limits": AT, "defect_rate": 0.01, "costs": None, "unit": "€"}
+    assert calibration_board([GOOD], **board, key="k") is None
+    header, _ = unpack(sent[0])
+    assert (header["limits"], header["turn"]) == ({"review": 0.5, "reject": 0.8}, 4)
 
 
 @pytest.mark.parametrize(
@@ -94,12 +101,12 @@ def test_a_board_without_a_memory_does_not_take_an_old_move_for_a_new_one() -> N
 )
 def test_limits_that_are_none_are_refused_from_the_browser(choice: dict) -> None:
     with pytest.raises(DataError, match="load the page again"):
-        _Choice.read(choice)
+        _read(choice)
 
 
 def test_a_choice_is_read_with_and_without_review() -> None:
-    assert _Choice.read(None) is None
-    assert _Choice.read({"review": None, "reject": 1, "turn": 2}) == _Choice(BoardState(review=None, reject=1.0), 2)
+    assert _read(None) is None
+    assert _read({"review": None, "reject": 1, "turn": 2}) == (BoardState(review=None, reject=1.0), 2)
 
 
 @pytest.mark.parametrize(

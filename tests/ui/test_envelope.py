@@ -7,8 +7,9 @@ import pytest
 from PIL import Image
 
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.ui.components.envelope import jpeg, pack, unpack
-from skrd4ad.ui.components.map_viewer import LARGEST_SIDE, ViewerState, _payload, _state
+from skrd4ad.ui.components.envelope import pack, unpack
+from skrd4ad.ui.components.map_viewer import LARGEST_SIDE, ViewerState, _state, map_viewer
+from skrd4ad.ui.components.pictures import jpeg
 
 HEADER = {"id": "prüfling 7", "limit": 0.61, "levels": None}
 BLOBS = {"image": b"\xff\xd8\x00", "empty": b"", "map": bytes(range(256))}
@@ -51,16 +52,12 @@ def payload(**changes) -> tuple[dict, dict]:
         "image_id": "a",
         "threshold": 0.5,
         "top": 1.0,
-        "level_maps": None,
-        "level_names": (),
-        "comparison_maps": {},
-        "highlight": None,
-        "mask": None,
-        "colour_map": "inferno",
-        "opacity": 0.6,
     } | changes
-    image, anomaly_map = settings.pop("image"), settings.pop("anomaly_map")
-    return unpack(_payload(image, anomaly_map, **settings))
+    sent: list[bytes] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("skrd4ad.ui.components.map_viewer._component", lambda **given: sent.append(given["data"]) or {})
+        map_viewer(key="viewer", **settings)
+    return unpack(sent[0])
 
 
 def test_the_viewer_gets_the_map_without_loss() -> None:

@@ -5,21 +5,12 @@ import pytest
 from PIL import Image
 
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.ui.components.browser import SharedValue
 from skrd4ad.ui.components.envelope import unpack
-from skrd4ad.ui.components.gallery import (
-    THUMBNAIL_SIDE,
-    GalleryItem,
-    _check,
-    _Choice,
-    _follow,
-    _Following,
-    _payload,
-    gallery,
-    thumbnail,
-)
+from skrd4ad.ui.components.gallery import THUMBNAIL_SIDE, GalleryItem, _check, _payload, gallery, thumbnail
 from skrd4ad.ui.theme import VERDICTS
 
-START = _Following(sent="a", turn=1, choice=None)
+START: SharedValue[str | None] = SharedValue(sent="a", turn=1, choice=None)
 
 
 def item(name: str = "a", **changes) -> GalleryItem:
@@ -98,40 +89,40 @@ def test_the_list_has_a_new_name_when_a_tile_changes_and_only_then(change: dict)
 def test_a_choice_of_the_user_is_not_sent_back() -> None:
     items = [item("a"), item("b")]
     before = _payload(items, START)
-    chosen = _follow(START, selected="a", choice=_Choice("b", 1))
+    chosen = START.follow("a", ("b", 1))
     assert chosen.shown == "b"
-    adopted = _follow(chosen, selected="b", choice=_Choice("b", 1))
+    adopted = chosen.follow("b", ("b", 1))
     assert adopted.shown == "b"
     assert _payload(items, chosen) == _payload(items, adopted) == before
 
 
 def test_python_overrules_a_choice_by_asking_for_another_tile() -> None:
-    choice = _Choice("b", 1)
-    adopted = _follow(_follow(START, selected="a", choice=choice), selected="b", choice=choice)
-    moved = _follow(adopted, selected="a", choice=choice)
-    assert _follow(moved, selected="a", choice=choice) == moved
+    choice = ("b", 1)
+    adopted = START.follow("a", choice).follow("b", choice)
+    moved = adopted.follow("a", choice)
+    assert moved.follow("a", choice) == moved
     assert (moved.shown, moved.turn) == ("a", 2)
-    again = _follow(moved, selected="b", choice=choice)
+    again = moved.follow("b", choice)
     assert (again.shown, again.turn) == ("b", 3), "the old choice of b must not count"
 
 
 def test_a_choice_wins_over_a_page_that_is_one_choice_behind() -> None:
-    first = _follow(START, selected="a", choice=_Choice("b", 1))
-    second = _follow(first, selected="b", choice=_Choice("c", 1))
+    first = START.follow("a", ("b", 1))
+    second = first.follow("b", ("c", 1))
     assert (second.shown, second.turn) == ("c", 1)
-    assert _follow(second, selected="c", choice=_Choice("c", 1)).turn == 1
+    assert second.follow("c", ("c", 1)).turn == 1
 
 
 def test_a_page_without_an_opinion_leaves_the_user_alone() -> None:
     following = START
     for _ in range(3):
-        following = _follow(following, selected=None, choice=_Choice("b", 1))
+        following = following.follow(None, ("b", 1))
     assert (following.shown, following.turn) == ("b", 1)
 
 
 def test_a_gallery_that_comes_back_to_the_page_is_told_the_selection() -> None:
-    chosen = _follow(START, selected="a", choice=_Choice("b", 1))
-    back = _follow(chosen, selected="b", choice=None)
+    chosen = START.follow("a", ("b", 1))
+    back = chosen.follow("b", None)
     assert (back.shown, back.sent, back.turn) == ("b", "b", 2)
 
 

@@ -7,7 +7,7 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.ui.components.envelope import unpack
-from skrd4ad.ui.components.mask_brush import BrushState, _follow, _payload, _read, _Sent, _state, _tell, mask_brush
+from skrd4ad.ui.components.mask_brush import _follow, _mask, _payload, _read, _Sent, _tell, mask_brush
 from skrd4ad.ui.components.runs import decode_runs, encode_runs
 from tests.limits import LONG
 
@@ -134,9 +134,7 @@ def test_wrong_input_is_refused(change: dict[str, Any], error: type[Exception], 
 
 
 def test_a_report_is_the_mask_of_the_image() -> None:
-    state = _state(_read({"mask": report(rev=3)}), (6, 9))
-    assert state.revision == 3
-    np.testing.assert_array_equal(state.mask, MASK)
+    np.testing.assert_array_equal(_mask(_read({"mask": report(rev=3)}), (6, 9)), MASK)
     assert _read(None) is None and _read({}) is None and _read({"mask": None}) is None
 
 
@@ -145,7 +143,7 @@ def test_a_report_is_the_mask_of_the_image() -> None:
 )
 def test_a_report_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(DataError):
-        _state(_read({"mask": report() | wrong}), (6, 9))
+        _mask(_read({"mask": report() | wrong}), (6, 9))
 
 
 @pytest.mark.parametrize("wrong", ["mask", [1, 2], 7])
@@ -186,14 +184,14 @@ def test_a_report_that_is_older_than_the_session_counts() -> None:
 
 
 def test_a_change_is_told_before_the_page_runs() -> None:
-    told: list[tuple[str, BrushState]] = []
+    told: list[tuple[str, np.ndarray]] = []
 
     def tell(value: object, sent: _Sent | None = START) -> int:
-        _tell(lambda name, state: told.append((name, state)), value, sent, (6, 9))
+        _tell(lambda name, mask: told.append((name, mask)), value, sent, (6, 9))
         return len(told)
 
     assert tell({"mask": report(rev=2)}) == 1
-    assert told[0][0] == "a" and told[0][1].mask.sum() == 8
+    assert told[0][0] == "a" and told[0][1].sum() == 8
     assert tell({"mask": report("b", rev=3)}) == 1
     assert tell({"mask": report(rev=0)}) == 1
     assert tell({"mask": report() | {"runs": [1]}}) == 1
@@ -213,11 +211,11 @@ def page() -> None:
 
     name = st.radio("image", ["a", "b"])
     try:
-        state = mask_brush(np.zeros((6, 9, 3), np.uint8), image_id=name, key="brush")
+        mask = mask_brush(np.zeros((6, 9, 3), np.uint8), image_id=name, key="brush")
     except DataError as error:
         st.error(str(error))
     else:
-        st.code("none" if state is None else f"{state.revision} {int(state.mask.sum())}")
+        st.code("none" if mask is None else int(mask.sum()))
 
 
 @pytest.fixture
@@ -228,7 +226,7 @@ def app() -> AppTest:
 def test_a_page_gets_the_drawing_of_its_own_image_only(app: AppTest) -> None:
     assert app.code[0].value == "none"
     app.session_state["brush"] = {"mask": report(rev=1)}
-    assert app.run().code[0].value == "1 8"
+    assert app.run().code[0].value == "8"
     assert app.radio[0].set_value("b").run().code[0].value == "none"
     assert not app.exception
 
@@ -247,7 +245,7 @@ def test_the_picture_is_not_sent_again_while_the_user_draws(monkeypatch: pytest.
         "skrd4ad.ui.components.mask_brush._component", lambda *, key, data, on_mask_change: sent.append(data)
     )
 
-    def run(mask: np.ndarray | None, name: str = "a") -> BrushState | None:
+    def run(mask: np.ndarray | None, name: str = "a") -> np.ndarray | None:
         return mask_brush(IMAGE, image_id=name, key="k", mask=mask)
 
     assert run(None) is None and run(None) is None
@@ -256,11 +254,11 @@ def test_the_picture_is_not_sent_again_while_the_user_draws(monkeypatch: pytest.
     assert unpack(sent[2])[0]["load"] != unpack(sent[0])[0]["load"]
     state["k"] = {"mask": report(rev=1, mask=~MASK)}
     drawn = run(MASK)
-    assert drawn is not None and (drawn.mask == ~MASK).all()
-    run(drawn.mask)
+    assert drawn is not None and (drawn == ~MASK).all()
+    run(drawn)
     assert sent[3] is sent[2] and sent[4] is sent[2]
     state["k"] = {}  # the component left the page
-    assert run(drawn.mask) is None
+    assert run(drawn) is None
     header, blobs = unpack(sent[5])
     assert header["base"] == 1
     assert np.frombuffer(blobs["runs"], "<u4").tolist() == encode_runs(~MASK)

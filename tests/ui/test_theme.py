@@ -6,6 +6,7 @@ import plotly.graph_objects as go
 import pytest
 
 from skrd4ad.format import format_number
+from skrd4ad.types import Verdict
 from skrd4ad.ui import theme
 from skrd4ad.ui.theme import DARK, LIGHT, ON_REJECT, VERDICTS, chart_template, verdict_badge
 
@@ -43,7 +44,7 @@ def test_text_reads_on_the_accent(palette: theme.Palette) -> None:
 
 @pytest.mark.parametrize("verdict", VERDICTS)
 @pytest.mark.parametrize("palette", SCHEMES.values(), ids=SCHEMES)
-def test_verdict_shapes_stand_out_from_the_page(verdict: theme.ShownVerdict, palette: theme.Palette) -> None:
+def test_verdict_shapes_stand_out_from_the_page(verdict: Verdict, palette: theme.Palette) -> None:
     assert contrast(VERDICTS[verdict].colour, palette.background) >= LARGE_OR_GRAPHIC
     assert contrast(VERDICTS[verdict].colour, palette.surface) >= LARGE_OR_GRAPHIC
 
@@ -81,7 +82,7 @@ class Badge(HTMLParser):
 
 
 @pytest.mark.parametrize("verdict", VERDICTS)
-def test_a_badge_shows_word_shape_score_and_limit(verdict: theme.ShownVerdict) -> None:
+def test_a_badge_shows_word_shape_score_and_limit(verdict: Verdict) -> None:
     badge = Badge(verdict_badge(verdict, 0.8199, 0.61))
     assert badge.text == f"{verdict}0.820, limit 0.610"
     assert f"clip-path:{VERDICTS[verdict].shape}" in badge.styles

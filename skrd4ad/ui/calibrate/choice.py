@@ -10,6 +10,7 @@ from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.calibration.calibrate import Distributions, ThresholdChoice, Way
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.widgets import choose
 
 WAYS: dict[Way, str] = {
     "rate": "False rejects",
@@ -36,16 +37,7 @@ def pick_choice(found: Distributions, current: Calibration | None) -> ThresholdC
     """
     left, right = halves("calibrate-way", 1, 1)
     with left:
-        way: Way = st.segmented_control(
-            "Way to choose the limits",
-            list(WAYS),
-            format_func=WAYS.__getitem__,
-            default="rate",
-            required=True,
-            wrap=True,
-            key="calibrate-way",
-            persist_state="session",
-        )
+        way = choose("Way to choose the limits", WAYS, default="rate", key="calibrate-way")
         st.caption(_ABOUT[way])
     rate, review_rate, escape_rate = 0.01, None, None
     if way == "rate" and found.normals:
@@ -60,7 +52,9 @@ def pick_choice(found: Distributions, current: Calibration | None) -> ThresholdC
         st.info(missing)
         return None
     if way == "manual":
-        review, reject = _start(found, current)
+        # limits by hand start where they stand now, or at the highest good score
+        review = None if current is None else current.review_threshold
+        reject = max(found.normals or found.good_scores) if current is None else current.image_threshold
         return ThresholdChoice(way=way, threshold=reject, review_threshold=review, costs=costs, defect_rate=defect_rate)
     return ThresholdChoice(
         way=way,
@@ -110,18 +104,13 @@ def _pick_rate(found: Distributions) -> float:
 
 def _pick_band(found: Distributions, rate: float | None) -> tuple[float | None, float | None]:
     """Share of good parts above the review limit, or share of defects below it; both None for no review."""
-    options = [
-        name for name in _BANDS if (name != "escapes" or found.defect_scores) and (name != "rate" or found.normals)
-    ]
-    kind = st.segmented_control(
+    possible = {"none": True, "rate": bool(found.normals), "escapes": bool(found.defect_scores)}
+    bands = {name: text for name, text in _BANDS.items() if possible[name]}
+    kind = choose(
         "Review band",
-        options,
-        format_func=_BANDS.__getitem__,
+        bands,
         default="none",
-        required=True,
-        wrap=True,
-        key=f"calibrate-band-{len(options)}",
-        persist_state="session",
+        key=f"calibrate-band-{len(bands)}",
         help="Parts between two limits go to a person. The lower limit is chosen by the share of good parts that may "
         "be looked at, or by the share of known defects that may pass unseen.",
     )
@@ -157,7 +146,7 @@ def _pick_costs(*, opened: bool) -> tuple[Costs | None, float]:
         names = {"escape": "an escape", "false-reject": "a false reject", "review": "a review"}
         values = [
             column.number_input(
-                f"{money or '€'} for {words}",
+                f"{money or '€'} for {event}",
                 min_value=0.0,
                 value=None,
                 step=1.0,
@@ -165,17 +154,10 @@ def _pick_costs(*, opened: bool) -> tuple[Costs | None, float]:
                 persist_state="session",
                 placeholder="nobody reviews" if name == "review" and opened else "not given",
             )
-            for column, (name, words) in zip(columns, names.items(), strict=True)
+            for column, (name, event) in zip(columns, names.items(), strict=True)
         ]
     escape, false_reject, review = values
     rate = float(per_thousand) / PARTS
     if escape is None or false_reject is None or (escape == 0 and false_reject == 0):
         return None, rate
     return Costs(escape=escape, false_reject=false_reject, review=review), rate
-
-
-def _start(found: Distributions, current: Calibration | None) -> tuple[float | None, float]:
-    """Limits by hand start where they stand now, or at the highest good score."""
-    if current is not None:
-        return current.review_threshold, current.image_threshold
-    return None, max(found.normals or found.good_scores)

@@ -1,9 +1,5 @@
 """The work on the Calibrate page: images, a way to choose, the board with the limits, and the signature."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-
 import streamlit as st
 
 from skrd4ad.model_folder.info import ModelInfo
@@ -17,79 +13,67 @@ from skrd4ad.services.calibration.calibrate import (
 )
 from skrd4ad.types import GOOD
 from skrd4ad.ui.calibrate.choice import pick_choice, unit
+from skrd4ad.ui.calibrate.scoring_mask import applied_mask, pick_scoring_mask
 from skrd4ad.ui.calibrate.sources import Images, pick_images, typical_image
-from skrd4ad.ui.calibrate.surface import applied_surface, pick_surface
-from skrd4ad.ui.calibrate.versions import save_form
+from skrd4ad.ui.calibrate.versions import save_form, show_versions
 from skrd4ad.ui.components.calibration_board import BoardState, ScoreGroup, calibration_board
+from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.progress_bar import progress_bar
 
 _MOVED, _FOUND = "calibrate-moved", "calibrate-found"
 KEPT = 8
 
 
-@dataclass(frozen=True)
-class _Moved:
-    """Limits that the user moved, and from where."""
-
-    model: str
-    start: BoardState
-    limits: BoardState
-
-
 def show_calibration(info: ModelInfo) -> None:
-    """Everything of the page but the history.
+    """The whole page; the versions stay in reach when the images that were chosen cannot be used."""
+    shielded(lambda: _calibrate(info))
+    shielded(lambda: show_versions(info))
 
-    Raises:
-        SkrdError: the images, the settings or the model folder cannot be used.
-    """
+
+def _calibrate(info: ModelInfo) -> None:
     images = pick_images(info)
     if images is None:
         st.info("Choose the images above to see their scores.")
         return
-    surface = applied_surface(info)
-    found = _distributions(info, images, surface)
+    found = _distributions(info, images, applied_mask(info))
     choice = pick_choice(found, info.calibration)
-    if choice is None:
-        _notes(found.warnings)
-    else:
-        proposal = _on_board(info, found, choice)
-        _notes(proposal.warnings)
-    pick_surface(info, typical_image(images))
-    if choice is not None:
-        save_form(info, proposal)
-
-
-def _notes(warnings: Sequence[str]) -> None:
+    proposal = None if choice is None else _on_board(info, found, choice)
+    warnings = found.warnings if proposal is None else proposal.warnings
     if warnings:
         st.caption("  \n".join(f":material/info: {warning}" for warning in warnings))
+    pick_scoring_mask(info, typical_image(images))
+    if proposal is not None:
+        save_form(info, proposal)
 
 
 def _on_board(info: ModelInfo, found: Distributions, choice: ThresholdChoice) -> Proposal:
     """The board, and the proposal for the limits as they stand on it."""
     proposal = propose(found, choice)
-    start = _limits_of(proposal)
-    moved: _Moved | None = st.session_state.get(_MOVED)
-    if moved is not None and (moved.model, moved.start) != (info.digest, start):
-        moved = None
+    start = BoardState(
+        review=proposal.calibration.review_threshold,
+        reject=proposal.calibration.image_threshold,
+    )
+    # limits that the user moved count for the model and the proposal that they were moved from
+    origin = (info.digest, start)
+    moved_from, moved = st.session_state.get(_MOVED, (None, start))
+    limits: BoardState = moved if moved_from == origin else start
     answer = calibration_board(
         groups_of(found),
         proposal=start,
-        limits=start if moved is None else moved.limits,
+        limits=limits,
         defect_rate=choice.defect_rate,
         costs=choice.costs,
         unit=unit(),
         key="calibrate-board",
     )
-    if answer is not None:
-        moved = None if answer == start else _Moved(info.digest, start, answer)
-    st.session_state[_MOVED] = moved
-    if moved is None:
+    limits = answer or limits
+    st.session_state[_MOVED] = (origin, limits)
+    if limits == start:
         return proposal
-    review, reject = moved.limits.review, moved.limits.reject
     by_hand = ThresholdChoice(
         way="manual",
-        threshold=reject,
-        review_threshold=None if review == reject else review,
+        threshold=limits.reject,
+        review_threshold=None if limits.review == limits.reject else limits.review,
         costs=choice.costs,
         defect_rate=choice.defect_rate,
     )
@@ -111,33 +95,22 @@ def groups_of(found: Distributions) -> list[ScoreGroup]:
     return groups
 
 
-def _limits_of(proposal: Proposal) -> BoardState:
-    return BoardState(
-        review=proposal.calibration.review_threshold,
-        reject=proposal.calibration.image_threshold,
-    )
-
-
-def _distributions(info: ModelInfo, images: Images, surface: ScoringMask) -> Distributions:
+def _distributions(info: ModelInfo, images: Images, scoring: ScoringMask) -> Distributions:
     """Scores of the images; kept, so that a moved limit reads no file."""
     kept: dict[tuple[object, ...], Distributions] = st.session_state.setdefault(_FOUND, {})
     version = None if info.calibration is None else info.calibration.version
-    drawn = None if surface.ignored is None else surface.ignored.tobytes()
-    key = (info.digest, info.folder, version, surface.min_area, drawn, images.key)
+    drawn = None if scoring.ignored is None else scoring.ignored.tobytes()
+    key = (info.digest, info.folder, version, scoring.min_area, drawn, images.key)
     if key not in kept:
         if len(kept) >= KEPT:
             kept.clear()
-        kept[key] = _scored(info.folder, images, surface)
+        with progress_bar("images scored") as task, st.spinner("Scoring the images …"):
+            kept[key] = score_distributions(
+                info.folder,
+                images.data,
+                labelled=images.labelled,
+                normals=images.normals,
+                surface=scoring,
+                task=task,
+            )
     return kept[key]
-
-
-def _scored(folder: Path, images: Images, surface: ScoringMask) -> Distributions:
-    with progress_bar("images scored") as task, st.spinner("Scoring the images …"):
-        return score_distributions(
-            folder,
-            images.data,
-            labelled=images.labelled,
-            normals=images.normals,
-            surface=surface,
-            task=task,
-        )

@@ -8,11 +8,13 @@ import streamlit as st
 from skrd4ad.data.images.read import IMAGE_SUFFIXES
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.datasets import class_of_model, classes_of, images_in
+from skrd4ad.services.datasets import classes_of, images_in
 from skrd4ad.services.labelling.review import keep_upload
 from skrd4ad.types import DatasetClass
+from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.frame import halves, show_error
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.widgets import choose
 
 _NORMALS = {"held-out": "Held out of training", "upload": "New, uploaded", "server": "New, server folder"}
 _LABELLED = {"none": "None", "tests": "Test images", "folder": "Own folder"}
@@ -58,15 +60,11 @@ def typical_image(images: Images) -> Path | None:
 
 def _pick_normals(info: ModelInfo) -> tuple[Path, ...] | None:
     held_out = info.calibration is not None and bool(info.calibration.scores)
-    kind = st.segmented_control(
+    kind = choose(
         "Good images",
-        list(_NORMALS),
-        format_func=_NORMALS.__getitem__,
+        _NORMALS,
         default="held-out" if held_out else "upload",
-        required=True,
-        wrap=True,
         key=f"calibrate-normals-{info.digest}",
-        persist_state="session",
         help="Good parts the model has not learnt from. Only they can promise a false-reject rate. "
         "With new ones the limits follow a changed camera or lamp; the model itself is not trained again.",
     )
@@ -102,26 +100,23 @@ def _in_folder(key: str) -> tuple[Path, ...]:
 
 def _pick_labelled(data: DatasetClass | None, info: ModelInfo) -> DatasetClass | str | None:
     """A class, None for the test images, or in words what is missing."""
-    options = [name for name in _LABELLED if name != "tests" or (data is not None and data.test)]
-    kind = st.segmented_control(
+    has_tests = data is not None and bool(data.test)
+    kind = choose(
         "Labelled images, to count escapes",
-        options,
-        format_func=_LABELLED.__getitem__,
+        {name: text for name, text in _LABELLED.items() if name != "tests" or has_tests},
         default="none",
-        required=True,
-        wrap=True,
         key=f"calibrate-labelled-{info.digest}",
-        persist_state="session",
         help="Good parts and defects with labels. Best are images of your own that are used for nothing else.",
     )
     if kind == "tests":
         st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
         return None
-    nothing = _empty_class(data, info)
-    if kind == "none":
-        st.caption("No defects known: escapes cannot be counted.")
-        return nothing
-    return _labelled_folder()
+    if kind == "folder":
+        return _labelled_folder()
+    st.caption("No defects known: escapes cannot be counted.")
+    if data is not None:
+        return replace(data, samples=())
+    return DatasetClass(info.dataset, info.class_name, info.folder, "folder", ())
 
 
 def _labelled_folder() -> DatasetClass | str:
@@ -140,22 +135,11 @@ def _labelled_folder() -> DatasetClass | str:
     return chosen
 
 
-def _empty_class(data: DatasetClass | None, info: ModelInfo) -> DatasetClass:
-    if data is not None:
-        return replace(data, samples=())
-    return DatasetClass(info.dataset, info.class_name, info.folder, "folder", ())
-
-
 def _class_of(info: ModelInfo) -> DatasetClass | None:
     if not info.data.get("source"):
         return None
     try:
-        return _training_class(str(info.data["source"]), info.class_name, info)
+        return training_class(info)
     except DataError as error:
         st.caption(f"The images this model was trained on are not at hand: {error}")
         return None
-
-
-@st.cache_data(max_entries=8, ttl="2m", show_spinner="Reading the data set …")
-def _training_class(source: str, class_name: str, _info: ModelInfo) -> DatasetClass:  # noqa: ARG001
-    return class_of_model(_info)

@@ -10,10 +10,10 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import Proposal, save, use_version
-from skrd4ad.ui.calibrate.surface import forget_surface
+from skrd4ad.ui.calibrate.scoring_mask import forget_applied
 from skrd4ad.ui.frame import halves
 
-METHOD_WORDS = {
+METHOD_TEXTS = {
     "split-conformal": "false-reject rate (split-conformal)",
     "f1-max": "F1-max",
     "balanced-accuracy": "balanced accuracy",
@@ -31,7 +31,8 @@ _SAVED = "calibrate-saved"
 
 def save_form(info: ModelInfo, proposal: Proposal) -> None:
     """What a new version records, and the button that stores it."""
-    version = 1 if info.calibration is None else _next_version(info)
+    history = read_history(info.folder)
+    version = 1 if history is None else history.next_version
     if told := st.session_state.pop(_SAVED, None):
         st.success(told, icon=":material/check:")
     left, right = halves("calibrate-save", 1, 1)
@@ -48,7 +49,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
         ):
             saved = save(proposal, who=who or "", note=note or "")
             assert saved.calibration is not None
-            forget_surface(info)
+            forget_applied(info)
             st.session_state[_SAVED] = (
                 f"Version {saved.calibration.version} is saved; every verdict uses it from now on."
             )
@@ -94,25 +95,20 @@ def show_versions(info: ModelInfo) -> None:
         with st.popover("Use this one", icon=":material/history:"):
             chosen = history.of_version(int(version))
             st.markdown(
-                f"From now on verdicts use version {version} ({_limits(chosen)}) in place of version "
+                f"From now on verdicts use version {version} ({limits_text(chosen)}) in place of version "
                 f"{history.current_version}, which stays in the history."
             )
             if st.button(f"Use version {version}", type="primary", key="calibrate-use"):
                 use_version(info.folder, int(version))
-                forget_surface(info)
+                forget_applied(info)
                 st.rerun()
-
-
-def _next_version(info: ModelInfo) -> int:
-    history = read_history(info.folder)
-    return 1 if history is None else history.next_version
 
 
 def _record(proposal: Proposal) -> list[str]:
     calibration = proposal.calibration
     lines = [
-        f"**{_limits(calibration)}**",
-        f"Way: {METHOD_WORDS.get(calibration.method, calibration.method)}",
+        f"**{limits_text(calibration)}**",
+        f"Way: {METHOD_TEXTS.get(calibration.method, calibration.method)}",
         f"From: {calibration.data} (n = {calibration.n})",
     ]
     if calibration.target_false_reject_rate is not None and calibration.certified_false_reject_rate is not None:
@@ -121,21 +117,21 @@ def _record(proposal: Proposal) -> list[str]:
             f"{format_rate(calibration.certified_false_reject_rate)}"
         )
     rates = [
-        f"{words} {format_rate(calibration.expected[name])}"
-        for name, words in _RATES.items()
+        f"{title} {format_rate(calibration.expected[name])}"
+        for name, title in _RATES.items()
         if name in calibration.expected
     ]
     if rates:
         lines.append(f"Expected: {', '.join(rates)}")
     drawn = calibration.ignore is not None or proposal.new_mask is not None
     ignored = "the drawn regions are ignored" if drawn else "no region is ignored"
-    small = (
-        "every region counts" if calibration.min_area <= 1 else f"regions from {calibration.min_area} map pixels count"
-    )
+    area = calibration.min_area
+    small = f"regions from {area} map pixels count" if area > 1 else "every region counts"
     return [*lines, f"{small}; {ignored}"]
 
 
-def _limits(calibration: Calibration) -> str:
+def limits_text(calibration: Calibration) -> str:
+    """``REVIEW above 0.610, NG above 0.820``."""
     above = f"NG above {format_number(calibration.image_threshold)}"
     if calibration.review_threshold is None:
         return above
@@ -154,7 +150,7 @@ def _table(versions: list[Calibration], current: int) -> pd.DataFrame:
                 "–" if each.review_threshold is None else format_number(each.review_threshold) for each in versions
             ],
             "NG above": [format_number(each.image_threshold) for each in versions],
-            "Way": [METHOD_WORDS.get(each.method, each.method) for each in versions],
+            "Way": [METHOD_TEXTS.get(each.method, each.method) for each in versions],
             "n": [each.n for each in versions],
             "False rejects": [
                 format_rate(each.expected["false_reject_rate"]) if "false_reject_rate" in each.expected else "–"

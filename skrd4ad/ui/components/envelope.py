@@ -5,20 +5,14 @@ little-endian u32, the header as UTF-8 JSON, and the blobs one after the other. 
 offset from the end of the header and its length.
 """
 
-import io
 import json
 import struct
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from skrd4ad.errors import DataError
 
 _LENGTH = struct.Struct("<I")
-JPEG_QUALITY = 92
 
 
 def pack(header: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
@@ -55,10 +49,3 @@ def unpack(payload: bytes) -> tuple[dict[str, Any], dict[str, bytes]]:
     if any(len(blobs[name]) != size for name, (_, size) in table.items()):
         raise DataError("The component payload is cut off.")
     return header, blobs
-
-
-def jpeg(image: NDArray[np.uint8]) -> bytes:
-    """JPEG of an image (H, W, 3) RGB for viewing, without chroma subsampling: thin coloured defects stay sharp."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()

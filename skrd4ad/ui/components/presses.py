@@ -32,15 +32,11 @@ def new_presses(key: str) -> list[Press]:
     What is malformed is left out: only the browser's own component writes it.
     """
     value = st.session_state.get(key)
-    told = value.get("presses") if isinstance(value, Mapping) else None
-    handled = handled_presses(key)
-    found = (
-        sorted(
-            (each for each in told if _is_press(each) and each["n"] > handled["handled"]), key=lambda each: each["n"]
-        )
-        if isinstance(told, list)
-        else []
-    )
+    reported = value.get("presses") if isinstance(value, Mapping) else None
+    if not isinstance(reported, list):
+        return []
+    handled = handled_presses(key)["handled"]
+    found = sorted((each for each in reported if _is_press(each) and each["n"] > handled), key=lambda each: each["n"])
     if found:
         st.session_state[_memory(key)] = found[-1]["n"]
     return [Press(act=each["act"], image=each["image"], value=each.get("value")) for each in found]

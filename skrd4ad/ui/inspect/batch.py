@@ -26,6 +26,7 @@ from skrd4ad.ui.components.gallery import GalleryItem
 from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.widgets import file_button
 
 _FILES = "_batch_files"
 
@@ -50,15 +51,9 @@ def show_batch(
     mm_per_pixel: float | None,
     state: str,
 ) -> None:
-    """Everything that concerns all images.
+    """Everything that concerns all images; ``scored`` is what was found in ``items``, in the same order.
 
-    Args:
-        info: the model.
-        items: the images, in their order.
-        scored: what was found, in the same order.
-        limit: limit by hand, or None for the model's.
-        mm_per_pixel: scale of the images.
-        state: changes with the model's weights and calibration.
+    ``limit`` is one set by hand, or None for the model's; ``state`` changes with the model.
     """
     _tables(info, scored)
     _to_review(info, items, scored)
@@ -72,25 +67,16 @@ def show_batch(
 
 def _tables(info: ModelInfo, scored: Sequence[Scored]) -> None:
     images = plural(len(scored), "image")
+
+    def csv() -> str:
+        return pd.DataFrame([each.row for each in scored]).to_csv(index=False)
+
+    def document() -> str:
+        return json.dumps([each.record for each in scored], indent=2, ensure_ascii=False)
+
     with st.container(horizontal=True):
-        st.download_button(
-            f"CSV of {images}",
-            lambda: pd.DataFrame([each.row for each in scored]).to_csv(index=False),
-            file_name=f"{info.class_name}.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-csv",
-        )
-        st.download_button(
-            f"JSON of {images}",
-            lambda: json.dumps([each.record for each in scored], indent=2, ensure_ascii=False),
-            file_name=f"{info.class_name}.json",
-            mime="application/json",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-json",
-        )
+        file_button(f"CSV of {images}", csv, f"{info.class_name}.csv", key="download-csv")
+        file_button(f"JSON of {images}", document, f"{info.class_name}.json", key="download-json")
 
 
 def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored]) -> None:
@@ -144,7 +130,7 @@ def _prepared_files(
             pdf: bytes | ConfigError
             try:
                 pdf = pdf_bytes(report, progress=lambda step: task.report(1, 1, f"Report: {step}"))
-            except ConfigError as error:
+            except ConfigError as error:  # what makes PDFs is not installed
                 pdf = error
             st.session_state[_FILES] = (key, pdf, html_text(report), archive)
     made = st.session_state.get(_FILES)
@@ -155,22 +141,13 @@ def _prepared_files(
     if isinstance(pdf, ConfigError):
         st.info(str(pdf), icon=":material/print_error:")
     with st.container(horizontal=True):
-        for name, label, content, mime in (
-            ("report.pdf", "Report, PDF", pdf, "application/pdf"),
-            ("report.html", "Report, web page", html, "text/html"),
-            ("masks.zip", f"Masks, overlays and maps of {images}, ZIP", archive, "application/zip"),
+        for name, label, content in (
+            ("report.pdf", "Report, PDF", pdf),
+            ("report.html", "Report, web page", html),
+            ("masks.zip", f"Masks, overlays and maps of {images}, ZIP", archive),
         ):
-            if isinstance(content, ConfigError):
-                continue
-            st.download_button(
-                label,
-                content,
-                file_name=f"{info.class_name}-{name}",
-                mime=mime,
-                icon=":material/download:",
-                on_click="ignore",
-                key=f"download-{name}",
-            )
+            if not isinstance(content, ConfigError):
+                file_button(label, content, f"{info.class_name}-{name}", key=f"download-{name}")
 
 
 def _inspections(info: ModelInfo, items: Sequence[Item], *, limit: float | None, task: Task) -> Iterator[Inspection]:

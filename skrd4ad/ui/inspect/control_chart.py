@@ -12,12 +12,7 @@ HEIGHT = 340
 
 
 def trend_chart(trend: ControlChart, *, dark: bool) -> go.Figure:
-    """Scores by part with the limits, the moving average and the alarms.
-
-    Args:
-        trend: what :func:`skrd4ad.services.inspection.control_chart.trend` found.
-        dark: whether the page is shown in the dark colour scheme.
-    """
+    """Scores by part with the limits, the moving average and the alarms."""
     palette = DARK if dark else LIGHT
     average_colour = (CHART_COLOURS_DARK if dark else CHART_COLOURS_LIGHT)[5]
     figure = go.Figure(layout={"template": chart_template(dark), "height": HEIGHT})
@@ -78,7 +73,7 @@ def trend_chart(trend: ControlChart, *, dark: bool) -> go.Figure:
         (trend.image_threshold, "NG above", "NG", "solid", "bottom"),
         (trend.review_threshold, "review above", "REVIEW", "dash", "top"),
     )
-    for value, text, verdict, dash, place in limits:
+    for value, text, verdict, dash, anchor in limits:
         if value is not None:
             figure.add_hline(y=value, line={"color": VERDICTS[verdict].colour, "width": 1.2, "dash": dash})
             figure.add_annotation(
@@ -87,7 +82,7 @@ def trend_chart(trend: ControlChart, *, dark: bool) -> go.Figure:
                 y=value,
                 xref="paper",
                 xanchor="left",
-                yanchor=place,
+                yanchor=anchor,
                 showarrow=False,
                 font={"color": palette.quiet_text, "size": 12},
             )

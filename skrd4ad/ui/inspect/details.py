@@ -10,6 +10,7 @@ from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
 from skrd4ad.types import GOOD, Region
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.theme import verdict_badge
+from skrd4ad.ui.widgets import file_button
 
 _REGIONS = "inspect-regions"
 
@@ -48,8 +49,7 @@ def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
     if not inspection.regions or inspection.limits is None:
         st.caption("No region is above the limit.")
         return
-    unit = "px" if mm_per_pixel is None else "mm"
-    table = pd.DataFrame([_row(region, mm_per_pixel or 1.0, unit) for region in inspection.regions])
+    table = pd.DataFrame([_row(region, mm_per_pixel) for region in inspection.regions])
     count = len(table)
     st.caption(
         f"{plural(count, 'region')} above {format_number(inspection.limits.pixel)}, highest "
@@ -65,15 +65,16 @@ def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
     )
 
 
-def _row(region: Region, scale: float, unit: str) -> dict[str, str]:
+def _row(region: Region, mm_per_pixel: float | None) -> dict[str, str]:
     def length(value: float) -> str:
-        return f"{value:.0f}" if unit == "px" else format_number(value * scale)
+        return f"{value:.0f}" if mm_per_pixel is None else format_number(value * mm_per_pixel)
 
     x0, y0, x1, y1 = region.box
+    area = {"Area, px": f"{region.area}"}
+    if mm_per_pixel is not None:
+        area = {"Area, mm²": format_number(region.area * mm_per_pixel**2)}
     return {
-        f"Area, {unit}" + ("" if unit == "px" else "²"): f"{region.area}"
-        if unit == "px"
-        else format_number(region.area * scale**2),
+        **area,
         "Peak": format_number(region.peak),
         "Mean": format_number(region.mean),
         "Box x, y": f"{length(x0)}, {length(y0)}",
@@ -86,24 +87,8 @@ def show_files(inspection: Inspection, item: Item) -> None:
     """Overlay and mask of the part for download."""
     stem = item.name.rsplit("/", 1)[-1].rsplit(".", 1)[0]
     with st.container(horizontal=True):
-        st.download_button(
-            "Overlay",
-            lambda: png_bytes(overlay_of(inspection)),
-            file_name=f"{stem}_overlay.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-overlay",
-        )
-        st.download_button(
-            "Mask",
-            lambda: _mask_file(inspection),
-            file_name=f"{stem}_mask.png",
-            mime="image/png",
-            icon=":material/download:",
-            on_click="ignore",
-            key="download-mask",
-        )
+        file_button("Overlay", lambda: png_bytes(overlay_of(inspection)), f"{stem}_overlay.png", key="download-overlay")
+        file_button("Mask", lambda: _mask_file(inspection), f"{stem}_mask.png", key="download-mask")
 
 
 def _mask_file(inspection: Inspection) -> bytes:

@@ -15,8 +15,8 @@ from skrd4ad.services.inspection.nearest_patch import Box, NearestPatch, nearest
 from skrd4ad.services.inspection.similar_images import SimilarImage, similar_images
 from skrd4ad.services.inspection.skip_ablation import CUT_NOTE, skip_ablation, skip_text
 from skrd4ad.ui.cache import predictor_of
-from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
+from skrd4ad.ui.components.pictures import jpeg
 from skrd4ad.ui.progress_bar import progress_bar
 
 NEIGHBOURS = 3
@@ -28,10 +28,7 @@ _SKIPS, _NEAREST, _COMPARED = "inspect-skips", "_nearest", "_compared"
 def cut_skip_maps(info: ModelInfo, inspection: Inspection, *, state: str) -> dict[str, NDArray[np.float32]] | None:
     """Maps of the same student with skips cut, by name, when the user asks for them; they become views of the picture.
 
-    Args:
-        info: the model.
-        inspection: of an image that was read.
-        state: changes with the model and the image.
+    ``state`` changes with the model and the image.
     """
     if not st.session_state.get(_SKIPS) or not inspection.seen_whole or info.model.skips == 0:
         return None
@@ -100,11 +97,7 @@ def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
         found.clear()
         with progress_bar("images") as task:
             found[state] = similar_images(
-                predictor_of(info),
-                inspection.image,
-                class_of_model(info),
-                k=NEIGHBOURS,
-                task=task,
+                predictor_of(info), inspection.image, class_of_model(info), k=NEIGHBOURS, task=task
             )
     if state not in found:
         return

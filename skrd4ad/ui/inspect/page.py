@@ -18,7 +18,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.inspect.batch import Scored, show_batch
 from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, show_verdict
 from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
-from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.visualize import COLOUR_MAPS
 
@@ -26,12 +26,15 @@ _SCORED, _SELECTED = "_scored", "_selected"
 LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
 
 
-def show_items(info: ModelInfo, items: Sequence[Item]) -> None:
-    """Score the images, show them as a gallery, and one of them large."""
+def show_inspection(info: ModelInfo) -> None:
+    """Score the images that the user chose, show them as a gallery, and one of them large."""
+    items = pick_items(info)
+    if not items:
+        return
     limit = _limit(info)
     scored = _score_all(info, items, limit)
     by_id = {item.id: item for item in items}
-    tiles = sorted((scored[item.id].tile for item in items), key=_by_score)
+    tiles = sorted((scored[item.id].tile for item in items), key=lambda tile: (tile.score is None, -(tile.score or 0)))
     chosen = st.session_state.get(_SELECTED)
     shown = by_id[chosen] if chosen in by_id else by_id[tiles[0].id]
 
@@ -85,18 +88,19 @@ def _state(info: ModelInfo) -> str:
 
 def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> dict[str, Scored]:
     kept: dict[tuple[str, float | None, str], Scored] = st.session_state.setdefault(_SCORED, {})
-    missing = [item for item in items if (_state(info), limit, item.id) not in kept]
+    state = _state(info)
+    missing = [item for item in items if (state, limit, item.id) not in kept]
     # always there: what follows would be drawn anew, and lose its zoom and its trial limit, when it moved up a place
     with progress_bar("images") as task:
         found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
         for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
-            kept[_state(info), limit, item.id] = _scored(item, inspection)
+            kept[state, limit, item.id] = _scored(item, inspection)
             task.report(done, len(missing))
-    return {item.id: kept[_state(info), limit, item.id] for item in items}
+    return {item.id: kept[state, limit, item.id] for item in items}
 
 
-def _tile(item: Item, inspection: Inspection) -> GalleryItem:
-    return GalleryItem(
+def _scored(item: Item, inspection: Inspection) -> Scored:
+    tile = GalleryItem(
         id=item.id,
         name=item.name,
         thumbnail=b"" if inspection.image is None else thumbnail(inspection.image),
@@ -105,15 +109,8 @@ def _tile(item: Item, inspection: Inspection) -> GalleryItem:
         truth=item.truth,
         error=inspection.error,
     )
-
-
-def _scored(item: Item, inspection: Inspection) -> Scored:
     truth = {"truth": item.truth}
-    return Scored(_tile(item, inspection), {**to_record(inspection), **truth}, {**image_row(inspection), **truth})
-
-
-def _by_score(tile: GalleryItem) -> tuple[bool, float]:
-    return (tile.score is None, -(tile.score or 0.0))
+    return Scored(tile, {**to_record(inspection), **truth}, {**image_row(inspection), **truth})
 
 
 def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None, colours: str) -> None:

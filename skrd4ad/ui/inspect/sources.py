@@ -13,10 +13,12 @@ from skrd4ad.data.images.read import IMAGE_SUFFIXES
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.datasets import class_of_model, images_in
+from skrd4ad.services.datasets import images_in
 from skrd4ad.types import GOOD, Sample
+from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.widgets import choose
 
 SAMPLES = 24
 """Samples that are shown at first, in equal parts of good parts and every type of defect."""
@@ -46,34 +48,24 @@ class Item:
 
 
 def pick_items(info: ModelInfo) -> list[Item]:
-    """Images the user chose to inspect; empty while none are chosen.
-
-    Raises:
-        DataError: the data set or the folder cannot be read.
-    """
+    """Images the user chose to inspect; empty while none are chosen."""
     left, right = halves("images", 1, 1)
-    kind = left.segmented_control(
-        "Images",
-        list(_SOURCES),
-        format_func=_SOURCES.__getitem__,
-        default="samples" if info.data.get("source") else "upload",
-        required=True,
-        wrap=True,
-        key="inspect-source",
-        persist_state="session",
-    )
+    with left:
+        default = "samples" if info.data.get("source") else "upload"
+        kind = choose("Images", _SOURCES, default=default, key="inspect-source")
     with right:
         if kind == "samples":
             return _samples(info)
         if kind == "server":
             return _server_folder()
         if kind == "camera":
-            return _photograph()
+            photo = st.camera_input("A photograph of the part", key="inspect-camera")
+            return [] if photo is None else [_item("photograph", photo.getvalue())]
         return _uploads(directory=kind == "directory")
 
 
 def _samples(info: ModelInfo) -> list[Item]:
-    data = _test_samples(info)
+    data = training_class(info).test
     if not data:
         st.info("This data set has no test images. Upload some instead.")
         return []
@@ -89,21 +81,11 @@ def _samples(info: ModelInfo) -> list[Item]:
         wrap=True,
         key=f"inspect-which-{info.dataset}-{info.class_name}",
     )
+    shown = mixed(data, SAMPLES) if chosen == _MIXED else [sample for sample in data if sample.defect_type == chosen]
     return [
-        Item(id=_id_of(s.path), name=s.path.name, source=s.path, truth=s.defect_type, mask=s.mask_path)
-        for s in (mixed(data, SAMPLES) if chosen == _MIXED else [s for s in data if s.defect_type == chosen])
+        Item(id=_id_of(each.path), name=each.path.name, source=each.path, truth=each.defect_type, mask=each.mask_path)
+        for each in shown
     ]
-
-
-@st.cache_data(max_entries=8, ttl="10m", show_spinner="Reading the data set …")
-def _samples_of(source: str, layout: str, class_name: str, _info: ModelInfo) -> tuple[Sample, ...]:  # noqa: ARG001
-    return class_of_model(_info).test
-
-
-def _test_samples(info: ModelInfo) -> tuple[Sample, ...]:
-    return _samples_of(
-        str(info.data.get("source")), str(info.data.get("layout")), f"{info.dataset}/{info.class_name}", info
-    )
 
 
 def mixed(samples: Sequence[Sample], n: int) -> list[Sample]:
@@ -129,12 +111,7 @@ def _uploads(*, directory: bool) -> list[Item]:
     items = []
     for file in files:
         items += _in_zip(file) if file.name.lower().endswith(".zip") else [_item(file.name, file.getvalue())]
-    return _unique(items)
-
-
-def _photograph() -> list[Item]:
-    photo = st.camera_input("A photograph of the part", key="inspect-camera")
-    return [] if photo is None else [_item("photograph", photo.getvalue())]
+    return list({item.id: item for item in items}.values())
 
 
 def _in_zip(file: UploadedFile) -> list[Item]:
@@ -172,7 +149,3 @@ def _id_of(path: Path) -> str:
     except OSError:
         # it is gone, or nobody may see it: its inspection tells
         return str(path)
-
-
-def _unique(items: list[Item]) -> list[Item]:
-    return list({item.id: item for item in items}.values())

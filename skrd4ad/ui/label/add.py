@@ -40,18 +40,14 @@ def tell_added() -> None:
     elif told is not None:
         st.success(told.words, icon=":material/check_circle:")
         if told.problems:
-            shown = [*told.problems[:SHOWN_PROBLEMS]]
-            if (more := len(told.problems) - SHOWN_PROBLEMS) > 0:
-                shown.append(f"and {more} more")
+            more = len(told.problems) - SHOWN_PROBLEMS
+            shown = [*told.problems[:SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
             st.warning("  \n".join(shown), icon=":material/warning:")
 
 
 def add_data_set(info: ModelInfo, *, splits: tuple[Split, ...] = ("test",), take_labels: bool = False) -> None:
     """Add images of the data set that the model was trained on, then run the page again."""
-    _add(
-        info,
-        lambda task: add_class(info, class_of_model(info), splits=splits, take_labels=take_labels, task=task),
-    )
+    _add(info, lambda task: add_class(info, class_of_model(info), splits=splits, take_labels=take_labels, task=task))
 
 
 def has_data_set(info: ModelInfo) -> bool:

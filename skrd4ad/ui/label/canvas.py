@@ -13,10 +13,10 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import StartMap
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
-from skrd4ad.ui.components import mask_brush as brush
+from skrd4ad.ui.components.mask_brush import mask_brush
+from skrd4ad.ui.components.queue_list import verdict_under
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
-from skrd4ad.ui.label.list import verdict_under
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.theme import LABEL_LOOKS, decision_text, verdict_badge
 
@@ -38,18 +38,7 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
         st.caption("The other images of the queue are not affected: go on with N.")
         return False
     start = _start_map(item, info, limits)
-    _brush(session, item, picture, start, info=info, reviewer=reviewer)
-    pictures().read_ahead(session.queue.following(item.digest, AHEAD), info, limits)
-    return True
-
-
-def _brush(
-    session: LabelSession, item: QueueItem, picture: Picture, start: StartMap | None, *, info: ModelInfo, reviewer: str
-) -> None:
-    def changed(image_id: str, state: brush.BrushState) -> None:
-        session.draw(image_id.split(":")[0], state.mask, reviewer=reviewer)
-
-    brush.mask_brush(
+    mask_brush(
         picture.image,
         image_id=session.drawing_id(),
         key="label-brush",
@@ -57,10 +46,12 @@ def _brush(
         anomaly_map=None if start is None else start.values,
         threshold=None if start is None else start.threshold,
         max_height=MAX_HEIGHT,
-        picture=brush.BrushPicture(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
+        picture=(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
         page_keys=True,
-        on_change=changed,
+        on_change=lambda image_id, mask: session.draw(image_id.split(":")[0], mask, reviewer=reviewer),
     )
+    pictures().read_ahead(session.queue.following(item.digest, AHEAD), info, limits)
+    return True
 
 
 def _mask(session: LabelSession, picture: Picture) -> NDArray[np.bool_] | None:
@@ -92,23 +83,20 @@ def _head(session: LabelSession, item: QueueItem, limits: Limits | None) -> str:
     """Name, verdict and decision as HTML, for ``st.html``."""
     verdict = verdict_under(item, session.queue.wanted)
     if verdict is not None and item.score is not None and limits is not None:
-        said = verdict_badge(verdict, item.score, limits.reject)
+        found = verdict_badge(verdict, item.score, limits.reject)
     elif item.score is None:
-        said = "<small>not scored by this model yet</small>"
+        found = "<small>not scored by this model yet</small>"
     else:
-        word = "cannot judge, score" if item.refusal is not None else "score"
-        said = f"<small>{word} {escape(format_number(item.score))}</small>"
+        kind = "cannot judge, score" if item.refusal is not None else "score"
+        found = f"<small>{kind} {escape(format_number(item.score))}</small>"
+    decision = escape(decision_text(item.label, item.defect_type))
+    mark = f'<span class="label-mark">{decision}</span>'
+    if item.label != "none":
+        colour = LABEL_LOOKS[item.label].colour
+        mark = f'<span class="label-mark" style="border-color:{colour}" title="{decision}"><b>{decision}</b></span>'
     left = session.queue.counts().labels.get("none", 0)  # beside the list, which a narrow page has far below
-    place = f"{session.queue.place_of(item.digest) + 1:,} of {len(session.queue.digests):,}, {left:,} left"
+    position = f"{session.queue.index_of(item.digest) + 1:,} of {len(session.queue.digests):,}, {left:,} left"
     return (
         f'<div class="label-head"><span class="label-name" title="{escape(item.name)}">{escape(item.name)}</span>'
-        f"{said}{_decision(item)}<small>{place}</small></div>"
+        f"{found}{mark}<small>{position}</small></div>"
     )
-
-
-def _decision(item: QueueItem) -> str:
-    words = escape(decision_text(item.label, item.defect_type))
-    if item.label == "none":
-        return f'<span class="label-mark">{words}</span>'
-    tone = LABEL_LOOKS[item.label].colour
-    return f'<span class="label-mark" style="border-color:{tone}" title="{words}"><b>{words}</b></span>'

@@ -1,12 +1,12 @@
 """Two reviewers on one image: the second sees what changed, and says what is to become of their own work."""
 
-import cv2
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
 from skrd4ad.ui.label.session import LabelSession, PendingChange
@@ -87,10 +87,5 @@ def _compare(session: LabelSession, mine: NDArray[np.bool_], theirs: QueueItem |
 
 
 def _outlined(image: NDArray[np.uint8], mask: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
-    scale = min(1.0, SIDE / max(image.shape[:2]))
-    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
-    small = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-    if mask is None:
-        return small
-    drawn = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0
-    return draw_outlines(small, drawn)
+    small = reduced(image, SIDE)
+    return small if mask is None else draw_outlines(small, mask_at(mask, small.shape))

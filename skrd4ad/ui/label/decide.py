@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.storage.annotations import Label
 from skrd4ad.types import GOOD
-from skrd4ad.ui.components.decision_panel import Shown, decision_panel
+from skrd4ad.ui.components.decision_panel import decision_panel
 from skrd4ad.ui.components.presses import Press, new_presses
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.history import history_html, history_lines
@@ -28,10 +28,9 @@ def take_presses(session: LabelSession, *, reviewer: str) -> None:
 
 
 def take_press(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -> None:
-    """Do what a press asks for. A decision on an image that is no longer in hand is left out: it was pressed twice.
+    """Do what a press asks for; with ``stay`` a defect stays in hand, to be drawn.
 
-    Args:
-        stay: whether a defect stays in hand, to be drawn.
+    A decision on an image that is no longer in hand is left out: it was pressed twice.
     """
     if press.act in ("next", "previous"):
         session.step(1 if press.act == "next" else -1)
@@ -59,19 +58,12 @@ def _decide(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -
 
 
 def show_decisions(session: LabelSession, *, decidable: bool, reviewer: str, cookie: bool) -> None:
-    """Buttons, type, comment and history of the image in hand.
+    """Buttons, type, comment and history of the image in hand, whose picture is shown if it is ``decidable``.
 
-    Args:
-        decidable: whether its picture is shown.
-        cookie: whether the browser keeps the name for the next visit.
+    With ``cookie`` the browser keeps the reviewer's name for the next visit.
     """
     item = session.item
-    decision_panel(
-        Shown(image=item.digest, label=item.label, defect_type=item.defect_type, decidable=decidable),
-        types=session.types,
-        reviewer=reviewer if cookie else None,
-        key=PANEL,
-    )
+    decision_panel(item, decidable=decidable, types=session.types, reviewer=reviewer if cookie else None, key=PANEL)
     if session.trouble is not None:
         show_error(session.trouble)
     with st.container(key="label-note"):

@@ -8,6 +8,7 @@ from skrd4ad.format import format_size, plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import made_folder
+from skrd4ad.services.labelling.exchange.coco import Segmentation
 from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
 from skrd4ad.services.labelling.exchange.records import FORMATS, Format
 from skrd4ad.services.labelling.exchange.transfer import (
@@ -27,9 +28,11 @@ from skrd4ad.storage.label_queue import QueueFilter
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import choose, file_button
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
 _PlanKey = tuple[QueueFilter, ExportOptions, tuple[int, int, int]]
+_SEGMENTATIONS: dict[Segmentation, str] = {"rle": "Run lengths", "polygons": "Polygons"}
 _ABOUT: dict[Format, str] = {
     "mvtec": "A folder for good parts and one for each type of defect, masks beside them. Train and Evaluate read it, "
     "and so does every tool for MVTec AD.",
@@ -56,30 +59,18 @@ def show_export(info: ModelInfo) -> None:
 
 
 def _pick_options() -> ExportOptions:
-    chosen = st.segmented_control(
-        "Format",
-        list(FORMATS),
-        format_func=FORMATS.__getitem__,
-        default="mvtec",
-        required=True,
-        key="exchange-format",
-        persist_state="session",
-    )
-    kind: Format = chosen
+    kind: Format = choose("Format", FORMATS, default="mvtec", key="exchange-format")
     st.caption(_ABOUT[kind])
     options = ExportOptions(format=kind)
     if kind == "coco":
-        segmentation = st.segmented_control(
+        segmentation = choose(
             "Masks as",
-            ["rle", "polygons"],
-            format_func={"rle": "Run lengths", "polygons": "Polygons"}.__getitem__,
+            _SEGMENTATIONS,
             default="rle",
-            required=True,
             key="exchange-segmentation",
-            persist_state="session",
             help="Both are exact. Polygons run along the edges of pixels; editors of annotations want them.",
         )
-        options = replace(options, segmentation="polygons" if segmentation == "polygons" else "rle")
+        options = replace(options, segmentation=segmentation)
     if kind != "mvtec":
         copied = st.toggle("Copy the images", value=True, key="exchange-images", persist_state="session")
         options = replace(options, images=copied)
@@ -126,12 +117,8 @@ def _labels_state(wanted: QueueFilter) -> tuple[int, int, int]:
 
 
 def _counts(plan: ExportPlan) -> None:
-    numbers = {
-        "Images": len(plan.images),
-        "Good": plan.count("good"),
-        "Defects": plan.count("defect"),
-        "Masks": plan.masks,
-    }
+    good, defects = plan.count("good"), plan.count("defect")
+    numbers = {"Images": len(plan.images), "Good": good, "Defects": defects, "Masks": plan.masks}
     for column, (title, number) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
         column.metric(title, number)
     st.caption("  \n".join(map(plain, export_lines(plan)[1:])))
@@ -151,15 +138,8 @@ def _files(plan: ExportPlan) -> None:
     if made is None or made[0] != key:
         return
     _, content, exported = made
-    st.download_button(
-        f"Download the ZIP, {format_size(len(content))}",
-        content,
-        file_name=f"{folder_name(plan.wanted.class_name)}-{plan.options.format}.zip",
-        mime="application/zip",
-        icon=":material/download:",
-        on_click="ignore",
-        key="exchange-download",
-    )
+    name = f"{folder_name(plan.wanted.class_name)}-{plan.options.format}.zip"
+    file_button(f"Download the ZIP, {format_size(len(content))}", content, name, key="exchange-download")
     _say(exported)
 
 

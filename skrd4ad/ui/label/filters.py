@@ -1,8 +1,8 @@
 """Which images of the class are in the queue, and in which order."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import get_args
+from typing import TypeVar, get_args
 
 import streamlit as st
 
@@ -23,6 +23,7 @@ ORIGINS: dict[Origin, str] = {
     "watch": "watched folder",
     "import": "import",
 }
+T = TypeVar("T")
 _KEYS = ("verdicts", "labels", "types", "reviewers", "origins", "sent")
 
 
@@ -57,42 +58,34 @@ def show_only(*labels: Label) -> None:
 
 
 def _narrowed(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequence[str]) -> QueueFilter:
-    verdicts: list[Verdict] = []
+    verdicts: tuple[Verdict, ...] = ()
     if wanted.reject is None:
         st.caption("This model has no limit, so there are no verdicts to filter by.")
     else:
-        kinds = [each for each in get_args(Verdict) if each != "REVIEW" or wanted.review is not None]
-        verdicts = st.pills(
-            "Verdict", kinds, selection_mode="multi", key=_key("verdicts"), persist_state="session", wrap=True
-        )
-    labels: list[Label] = st.pills(
-        "Decision",
-        list(LABEL_NAMES),
-        format_func=LABEL_NAMES.__getitem__,
+        kinds: list[Verdict] = [each for each in get_args(Verdict) if each != "REVIEW" or wanted.review is not None]
+        verdicts = _pills("Verdict", "verdicts", {kind: kind for kind in kinds})
+    return replace(
+        wanted,
+        verdicts=verdicts,
+        labels=_pills("Decision", "labels", LABEL_NAMES),
+        defect_types=_several("Defect type", "types", types),
+        reviewers=_several("Decided by", "reviewers", reviewers),
+        origins=_pills("Came from", "origins", ORIGINS),
+        only_sent=bool(st.toggle("Only images sent to review", key=_key("sent"), persist_state="session")),
+    )
+
+
+def _pills(label: str, name: str, options: Mapping[T, str]) -> tuple[T, ...]:
+    chosen = st.pills(
+        label,
+        list(options),
+        format_func=options.__getitem__,
         selection_mode="multi",
-        key=_key("labels"),
+        key=_key(name),
         persist_state="session",
         wrap=True,
     )
-    return replace(
-        wanted,
-        verdicts=tuple(verdicts),
-        labels=tuple(labels),
-        defect_types=_several("Defect type", "types", types),
-        reviewers=_several("Decided by", "reviewers", reviewers),
-        origins=tuple(
-            st.pills(
-                "Came from",
-                list(ORIGINS),
-                format_func=ORIGINS.__getitem__,
-                selection_mode="multi",
-                key=_key("origins"),
-                persist_state="session",
-                wrap=True,
-            )
-        ),
-        only_sent=bool(st.toggle("Only images sent to review", key=_key("sent"), persist_state="session")),
-    )
+    return tuple(chosen)
 
 
 def _several(label: str, name: str, options: Sequence[str]) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import StartMap, start_map
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file
 from skrd4ad.storage.label_queue import QueueItem
-from skrd4ad.ui.components.envelope import jpeg
 from skrd4ad.ui.components.gallery import thumbnail
+from skrd4ad.ui.components.pictures import jpeg
 
 KEPT_PICTURES, KEPT_MAPS, KEPT_THUMBNAILS = 6, 48, 4000
 PATIENCE = 0.4
@@ -76,8 +76,9 @@ class BoundedCache(Generic[_T]):
         """The result when it is there already."""
         with self._lock:
             future = self._made.get(key)
-        whole = future is not None and future.done() and not future.cancelled() and future.exception() is None
-        return future.result() if whole and future is not None else None
+        if future is None or not future.done() or future.cancelled() or future.exception() is not None:
+            return None
+        return future.result()
 
 
 class ImageCache:
@@ -94,12 +95,7 @@ class ImageCache:
 
     def picture(self, item: QueueItem) -> Picture:
         """The picture of an image."""
-
-        def read() -> Picture:
-            image = labelled_image(item)
-            return Picture(image, jpeg(image))
-
-        return self._pictures.get(item.digest, read)
+        return self._pictures.get(item.digest, lambda: _read_picture(item))
 
     def thumbnails(self, items: Sequence[QueueItem]) -> list[bytes]:
         """Thumbnails, empty where there is none yet: those are made in the background.
@@ -166,6 +162,11 @@ class ImageCache:
             return asked
         self._asked[name] = future = pool.submit(work)
         return future
+
+
+def _read_picture(item: QueueItem) -> Picture:
+    image = labelled_image(item)
+    return Picture(image, jpeg(image))
 
 
 @st.cache_resource(show_spinner=False)

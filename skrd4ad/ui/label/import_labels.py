@@ -1,7 +1,6 @@
 """Importing labels: a file or folder is looked at, what it would change is said, and only then stored."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -31,19 +30,13 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import STATES, plain
+from skrd4ad.ui.widgets import choose
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
 _CLOSED = "_exchange-closed"
+_SOURCES = {"upload": "A file", "server": "A folder on the server"}
 _CONFLICTS: dict[Conflicts, str] = {"keep": "Keep yours", "theirs": "Take theirs"}
-
-
-@dataclass(frozen=True)
-class _Source:
-    """What the user chose to import."""
-
-    source: Path | bytes
-    name: str | None
 
 
 def show_import(info: ModelInfo) -> None:
@@ -52,7 +45,9 @@ def show_import(info: ModelInfo) -> None:
     if job is not None and job.active:
         follow_jobs(lambda: IMPORT.active(dataset=info.dataset, class_name=info.class_name), _progress)
         return
-    closed = job is None or st.session_state.get(_CLOSED) == job.id or _is_old(job)
+    ended = None if job is None else job.finished_at
+    old = ended is not None and datetime.now(UTC) - ended > KEPT
+    closed = job is None or old or st.session_state.get(_CLOSED) == job.id
     source = _pick_source()
     empty_is_good = st.toggle(
         "COCO: images without an annotation are good parts",
@@ -67,30 +62,19 @@ def show_import(info: ModelInfo) -> None:
         icon=":material/fact_check:",
         type="primary" if closed else "secondary",
     ):
-        submit_preview(info, source.source, name=source.name, empty_is_good=empty_is_good)
+        content, name = source
+        submit_preview(info, content, name=name, empty_is_good=empty_is_good)
         st.rerun()
     if job is not None and not closed:
         _show_ended(job)
 
 
-def _is_old(job: JobView) -> bool:
-    return job.finished_at is not None and datetime.now(UTC) - job.finished_at > KEPT
-
-
-def _pick_source() -> _Source | None:
-    place = st.segmented_control(
-        "From",
-        ["upload", "server"],
-        format_func={"upload": "A file", "server": "A folder on the server"}.__getitem__,
-        default="upload",
-        required=True,
-        key="exchange-from",
-        persist_state="session",
-    )
-    if place == "server":
+def _pick_source() -> tuple[Path | bytes, str | None] | None:
+    """What to import, and its name if it is a file."""
+    if choose("From", _SOURCES, default="upload", key="exchange-from") == "server":
         folder = pick_folder(key="exchange-folder")
         st.caption("Its images stay where they are, so leave them there.")
-        return None if folder is None else _Source(folder, None)
+        return None if folder is None else (folder, None)
     file = st.file_uploader(
         "Labels",
         type=["zip", "json", "csv"],
@@ -101,7 +85,7 @@ def _pick_source() -> _Source | None:
     if file is None:
         st.caption("A ZIP, a COCO file or a CSV table. Nothing is stored before you have seen what it would change.")
         return None
-    return _Source(file.getvalue(), file.name)
+    return file.getvalue(), file.name
 
 
 def _progress(jobs: Sequence[JobView]) -> None:
@@ -139,26 +123,24 @@ def _show_ended(job: JobView) -> None:
             st.rerun()
 
 
-def _decide(request: ImportRequest, look: ImportPreview) -> None:
+def _decide(request: ImportRequest, preview: ImportPreview) -> None:
     """What the import would do, and the button that does it."""
     conflicts: Conflicts = "keep"
-    st.markdown(f"**{FORMATS[look.format]}, {plural(look.usable, 'usable image')}**")
-    if look.kinds.get("differs"):
-        chosen = st.segmented_control(
+    st.markdown(f"**{FORMATS[preview.format]}, {plural(preview.usable, 'usable image')}**")
+    if preview.kinds.get("differs"):
+        conflicts = choose(
             "Where labels differ",
-            list(_CONFLICTS),
-            format_func=_CONFLICTS.__getitem__,
+            _CONFLICTS,
             default="keep",
-            required=True,
             key="exchange-conflicts",
+            persist=False,
             help="Yours stay in the history either way.",
         )
-        conflicts = "theirs" if chosen == "theirs" else "keep"
-    st.markdown(plain(kinds_line(look.kinds, conflicts)))
-    if look.notes:
-        st.caption("  \n".join(map(plain, look.notes)))
-    skip_bad = _problems(look)
-    changed = look.changed[conflicts]
+    st.markdown(plain(kinds_line(preview.kinds, conflicts)))
+    if preview.notes:
+        st.caption("  \n".join(map(plain, preview.notes)))
+    skip_bad = _problems(preview)
+    changed = preview.changed[conflicts]
     if not changed:
         st.info("Nothing here would change, so there is nothing to import.")
         return
@@ -171,22 +153,20 @@ def _decide(request: ImportRequest, look: ImportPreview) -> None:
         key="exchange-import",
         icon=":material/upload:",
         type="primary",
-        disabled=bool(look.n_problems) and not skip_bad,
+        disabled=bool(preview.n_problems) and not skip_bad,
     ):
-        submit_import(
-            request,
-            Agreed(reviewer=reviewer, conflicts=conflicts, skip_bad=skip_bad, fingerprint=look.fingerprint),
-        )
+        agreed = Agreed(reviewer=reviewer, conflicts=conflicts, skip_bad=skip_bad, fingerprint=preview.fingerprint)
+        submit_import(request, agreed)
         st.rerun()
 
 
-def _problems(look: ImportPreview) -> bool:
+def _problems(preview: ImportPreview) -> bool:
     """Entries that are wrong; whether to import without them."""
-    if not look.n_problems:
+    if not preview.n_problems:
         return False
-    st.warning(f"Entries that cannot be used: {look.n_problems}", icon=":material/warning:")
-    with st.container(height=LIST_HEIGHT if look.n_problems > FEW_PROBLEMS else "content", border=True):
-        st.caption("  \n".join(f"**{plain(where)}** {plain(what)}" for where, what in look.problems))
-    if look.n_problems > len(look.problems):
+    st.warning(f"Entries that cannot be used: {preview.n_problems}", icon=":material/warning:")
+    with st.container(height=LIST_HEIGHT if preview.n_problems > FEW_PROBLEMS else "content", border=True):
+        st.caption("  \n".join(f"**{plain(entry)}** {plain(problem)}" for entry, problem in preview.problems))
+    if preview.n_problems > len(preview.problems):
         st.caption(f"The first {SHOWN_PROBLEMS} are shown.")
     return st.toggle("Import the rest without them", key="exchange-skip")

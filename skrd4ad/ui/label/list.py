@@ -1,18 +1,13 @@
 """The queue beside the picture: progress, new arrivals, and a window of the images; it follows what others do."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
 from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.regions import verdict_of
-from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
-from skrd4ad.storage.label_queue import QueueCounts, QueueFilter, QueueItem
-from skrd4ad.types import Verdict
+from skrd4ad.storage.label_queue import QueueCounts
 from skrd4ad.ui.components.presses import new_presses
-from skrd4ad.ui.components.queue_list import QueueRow, queue_list
+from skrd4ad.ui.components.queue_list import queue_list
 from skrd4ad.ui.frame import section
 from skrd4ad.ui.label.filters import show_only
 from skrd4ad.ui.label.image_cache import pictures
@@ -42,7 +37,9 @@ def _list(session: LabelSession, info: ModelInfo) -> None:
         st.rerun()
     _progress(session, info)
     queue_list(
-        rows_of(items, pictures().thumbnails(items), session.queue.wanted),
+        items,
+        pictures().thumbnails(items),
+        session.queue.wanted,
         selected=session.current,
         before=session.queue.first,
         after=session.queue.after,
@@ -52,11 +49,11 @@ def _list(session: LabelSession, info: ModelInfo) -> None:
 
 def _progress(session: LabelSession, info: ModelInfo) -> None:
     counts = session.queue.counts()
-    decided, words = progress_text(counts)
+    decided, text = progress_text(counts)
     news = session.queue.news_since(counts)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
-            st.caption(f"{words}" if not news else f"{words.split(',')[0]}; **{news}**")
+            st.caption(f"{text.split(',')[0]}; **{news}**" if news else text)
             again = st.button(
                 "",
                 icon=":material/refresh:",
@@ -100,36 +97,3 @@ def progress_text(counts: QueueCounts) -> tuple[int, str]:
     left = counts.labels.get("none", 0)
     decided = counts.total - left
     return decided, f"{decided:,} of {counts.total:,} decided, {left:,} left"
-
-
-def rows_of(items: Sequence[QueueItem], thumbnails: Sequence[bytes], wanted: QueueFilter) -> list[QueueRow]:
-    """Rows of the list."""
-    return [
-        QueueRow(
-            id=item.digest,
-            name=item.name,
-            thumbnail=thumbnail,
-            score=item.score,
-            verdict=verdict_under(item, wanted),
-            label=item.label,
-            defect_type=item.defect_type,
-            who=item.latest.reviewer if item.label != "none" else None,
-            note=_note(item),
-        )
-        for item, thumbnail in zip(items, thumbnails, strict=True)
-    ]
-
-
-def verdict_under(item: QueueItem, wanted: QueueFilter) -> Verdict | None:
-    """What the limits of a filter make of an image; None without a score or a limit, or when it cannot be judged."""
-    if item.score is None or wanted.reject is None or item.refusal is not None:
-        return None
-    return verdict_of(item.score, review=wanted.review, reject=wanted.reject)
-
-
-def _note(item: QueueItem) -> str | None:
-    if item.note is not None:
-        return "cannot be read"
-    if not stored_path(item.file).is_file():
-        return "file missing"
-    return None if item.refusal is None else "cannot judge"

@@ -20,7 +20,7 @@ class QueueView:
         self.digests: list[str] = order_of_queue(wanted, order=order)
         self.first = 0
         """Where the window begins."""
-        self._places = {digest: index for index, digest in enumerate(self.digests)}
+        self._indices = {digest: index for index, digest in enumerate(self.digests)}
         self._then = self.counts()
 
     @property
@@ -35,35 +35,35 @@ class QueueView:
         """What came since the order was looked up: ``3 new``, ``8 newly scored``, both, or nothing."""
         new = max(0, counts.total - self._then.total)
         scored = max(0, counts.total - counts.unscored - (self._then.total - self._then.unscored) - new)
-        return ", ".join(f"{count:,} {words}" for count, words in ((new, "new"), (scored, "newly scored")) if count)
+        return ", ".join(f"{count:,} {what}" for count, what in ((new, "new"), (scored, "newly scored")) if count)
 
     def __contains__(self, digest: object) -> bool:
-        return digest in self._places
+        return digest in self._indices
 
-    def place_of(self, digest: str | None) -> int:
-        """Where an image is in the order; -1 for one that is not."""
-        return self._places.get(digest or "", -1)
+    def index_of(self, digest: str | None) -> int:
+        """Index of an image in the order; -1 for one that is not in it."""
+        return self._indices.get(digest or "", -1)
 
     def include(self, digest: str) -> None:
         """Keep an image in reach that the filter does not let through."""
-        if digest not in self._places:
+        if digest not in self._indices:
             self.digests.insert(0, digest)
-            self._places = {each: index for index, each in enumerate(self.digests)}
+            self._indices = {each: index for index, each in enumerate(self.digests)}
 
     def neighbour(self, digest: str, way: int) -> str | None:
         """The next image (1) or the one before (-1); None at the end."""
-        place = self.place_of(digest) + way
-        return self.digests[place] if 0 <= place < len(self.digests) else None
+        index = self.index_of(digest) + way
+        return self.digests[index] if 0 <= index < len(self.digests) else None
 
     def following(self, digest: str, n: int) -> list[QueueItem]:
         """The images after one, as they are now."""
-        place = self.place_of(digest) + 1
-        return items_of(self.wanted, self.digests[place : place + n])
+        start = self.index_of(digest) + 1
+        return items_of(self.wanted, self.digests[start : start + n])
 
     def next_open(self, digest: str | None) -> str | None:
         """The image after one that nobody has decided on, else one before it; None when all are decided."""
-        place = self.place_of(digest)
-        later, earlier = self.digests[place + 1 :], self.digests[: max(place, 0)]
+        index = self.index_of(digest)
+        later, earlier = self.digests[index + 1 :], self.digests[: max(index, 0)]
         near = (item.digest for item in items_of(self.wanted, later[:WINDOW]) if item.label == "none")
         if (found := next(near, None)) is not None:
             return found
@@ -87,6 +87,6 @@ class QueueView:
 
     def keep_in_sight(self, digest: str) -> None:
         """Move the window when an image is outside of it or at its edge."""
-        place = self.place_of(digest)
-        if not self.first + AHEAD <= place < self.first + WINDOW - AHEAD:
-            self.scroll_to(place - AHEAD)
+        index = self.index_of(digest)
+        if not self.first + AHEAD <= index < self.first + WINDOW - AHEAD:
+            self.scroll_to(index - AHEAD)

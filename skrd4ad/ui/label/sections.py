@@ -5,6 +5,8 @@ from typing import Literal
 
 import streamlit as st
 
+from skrd4ad.ui.widgets import choose
+
 Section = Literal["decide", "improve", "exchange"]
 SECTIONS: Mapping[Section, str] = {"decide": "Decide", "improve": "Improve", "exchange": "Import and export"}
 _SECTION = "label-section"
@@ -12,17 +14,7 @@ _SECTION = "label-section"
 
 def pick_section() -> Section:
     """Let the user choose what to do."""
-    chosen: Section = st.segmented_control(
-        "Section",
-        list(SECTIONS),
-        format_func=SECTIONS.__getitem__,
-        default="decide",
-        required=True,
-        key=_SECTION,
-        persist_state="session",
-        label_visibility="collapsed",
-    )
-    return chosen
+    return choose("Section", SECTIONS, default="decide", key=_SECTION, label_visibility="collapsed")
 
 
 def go_to_section(section: Section) -> None:

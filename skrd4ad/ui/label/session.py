@@ -117,17 +117,16 @@ class LabelSession:
         if (mine := self.pending.get(item.digest)) is not None:  # it waits for its turn
             self.pending[item.digest] = replace(mine, label=label, defect_type=defect_type, comment=comment)
             return False
-        said = (label, defect_type, item.latest.comment if comment is None else comment.strip())
-        if said == (item.label, item.defect_type, item.latest.comment):
+        decision = (label, defect_type, item.latest.comment if comment is None else comment.strip())
+        if decision == (item.label, item.defect_type, item.latest.comment):
             return True
         try:
             revision = annotate.decide(item, label, reviewer=reviewer, defect_type=defect_type, comment=comment)
         except ConfigError:
             raise
         except SkrdError as error:
-            self.pending[item.digest] = PendingChange(
-                error=error, label=label, defect_type=defect_type, comment=comment
-            )
+            kept = PendingChange(error=error, label=label, defect_type=defect_type, comment=comment)
+            self.pending[item.digest] = kept
             return False
         self._stored(item, revision)
         self._steps.append(item.digest)
@@ -136,11 +135,9 @@ class LabelSession:
         return True
 
     def draw(self, digest: str, mask: NDArray[np.bool_], *, reviewer: str) -> None:
-        """Store a drawing. One that is as it was before the last stroke takes that stroke back.
+        """Store a drawing (H, W); one that is as it was before the last stroke takes that stroke back.
 
-        Args:
-            digest: image that was drawn on; the reviewer may be at the next one already.
-            mask: (H, W), at the size of the image.
+        The reviewer may be at the next image already.
         """
         file = self._stored_drawing(self._seen[digest], mask, reviewer=reviewer)
         if digest == self.current:
@@ -248,9 +245,8 @@ class LabelSession:
 
     def drawing(self) -> NDArray[np.bool_] | None:
         """The mask that the image in hand has: what was not stored, else what was; None for none."""
-        if self._pending_mask is not None or self.item.mask_file is None:
-            return self._pending_mask
-        return kept_mask(self.item.mask_file)
+        pending, stored = self._pending_mask, self.item.mask_file
+        return pending if pending is not None or stored is None else kept_mask(stored)
 
     @property
     def _pending_mask(self) -> NDArray[np.bool_] | None:
@@ -279,9 +275,9 @@ class LabelSession:
         return np.array_equal(kept_mask(before), mask) if before else not mask.any()
 
     def _forget_step(self, digest: str) -> None:
-        places = [index for index, each in enumerate(self._steps) if each == digest]
-        if places:
-            del self._steps[places[-1]]
+        if digest in self._steps:
+            last = max(index for index, each in enumerate(self._steps) if each == digest)
+            del self._steps[last]
 
 
 def _is_drawn(item: QueueItem, mask: NDArray[np.bool_]) -> bool:

@@ -1,6 +1,7 @@
 """What can be done with a model: use, name, note, archive, hand on, delete."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import streamlit as st
@@ -25,18 +26,15 @@ from skrd4ad.services.models.library import (
 )
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.acting import as_reviewer
-from skrd4ad.ui.frame import choose_model, chosen_model, shielded
+from skrd4ad.ui.frame import choose_model, chosen_model, dialog
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
 from skrd4ad.ui.models.text import is_shipped
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import file_button
 
 
 def show_actions(model: LibraryModel) -> None:
-    """The buttons of a model.
-
-    Raises:
-        CheckpointError: the folder cannot be written.
-    """
+    """The buttons of a model."""
     info, about = model.info, model.about
     used = chosen_model(list_models()[0])
     in_use = used is not None and used.folder == info.folder
@@ -54,9 +52,9 @@ def show_actions(model: LibraryModel) -> None:
             tell(f"{plain(model.title)} is now the model of every page.")
             st.rerun()
         if st.button("Rename", icon=":material/edit:", key="models-rename"):
-            _ask_name(model)
+            dialog("Rename the model", lambda: _ask_name(model))
         if st.button("Note", icon=":material/notes:", key="models-note"):
-            _ask_note(model)
+            dialog("Note on the model", lambda: _ask_note(model))
         word, icon = ("Unarchive", ":material/unarchive:") if about.archived else ("Archive", ":material/archive:")
         if st.button(
             word,
@@ -65,15 +63,11 @@ def show_actions(model: LibraryModel) -> None:
             key="models-archive",
         ):
             _archive(model)
-        intact = not weights_problem(info)
-        st.download_button(
+        file_button(
             "Bundle",
             as_reviewer(lambda: bundle_of(info.folder)[1]),
-            file_name=bundle_name(info),
-            mime="application/zip",
-            icon=":material/download:",
-            on_click="ignore",
-            disabled=not intact,
+            bundle_name(info),
+            disabled=bool(weights_problem(info)),
             help="The model as one file with the SHA-256 of each part, for another machine. Without its exports, and "
             "without the teacher's weights, whose digest it names.",
             key="models-bundle",
@@ -85,11 +79,7 @@ def show_actions(model: LibraryModel) -> None:
 def ask_to_delete(folder: Path) -> None:
     """Ask once whether a model folder goes, and name what goes with it."""
 
-    @st.dialog("Delete this model?")
-    def ask() -> None:
-        shielded(lambda: _delete_question(folder))
-
-    ask()
+    dialog("Delete this model?", lambda: _delete_question(folder))
 
 
 def _delete_question(folder: Path) -> None:
@@ -100,7 +90,10 @@ def _delete_question(folder: Path) -> None:
         lines.append(f"{plural(len(goes.exports), 'export')}: {plain(', '.join(goes.exports))}")
     st.markdown("\n".join(f"- {line}" for line in lines))
     st.caption("Evaluations, labels and reviews made with it stay. To keep it out of the lists only, archive it.")
-    if _came_with_the_program(folder):
+    shipped = False
+    with suppress(CheckpointError):  # of a damaged model nobody can tell where it came from
+        shipped = is_shipped(read_info(folder))
+    if shipped:
         st.warning(
             "This model came with the program. Only a fresh copy of the program brings it back; archiving hides it.",
             icon=":material/warning:",
@@ -124,13 +117,6 @@ def _delete_question(folder: Path) -> None:
             st.rerun()
 
 
-def _came_with_the_program(folder: Path) -> bool:
-    try:
-        return is_shipped(read_info(folder))
-    except CheckpointError:  # damaged: nobody can tell
-        return False
-
-
 def _archive(model: LibraryModel) -> None:
     folder, title = model.info.folder, plain(model.title)
     if model.about.archived:
@@ -143,47 +129,36 @@ def _archive(model: LibraryModel) -> None:
     st.rerun()
 
 
-@st.dialog("Rename the model")
 def _ask_name(model: LibraryModel) -> None:
     info = model.info
-    _ask(
-        lambda: st.text_input(
+    with st.form(f"models-form-{info.folder}", border=False):
+        name = st.text_input(
             "Name",
             value=model.about.name,
             max_chars=LONGEST_NAME,
             placeholder=info.title,
             help="Empty for its title. Its folder keeps its own name.",
             key=f"models-name-{info.folder}",
-        ),
-        lambda text: rename_model(info.folder, text),
-        info,
-    )
+        )
+        _save(info, lambda: rename_model(info.folder, name or ""))
 
 
-@st.dialog("Note on the model")
 def _ask_note(model: LibraryModel) -> None:
     info = model.info
-    _ask(
-        lambda: st.text_area(
+    with st.form(f"models-form-{info.folder}", border=False):
+        note = st.text_area(
             "Note",
             value=model.about.note,
             max_chars=LONGEST_NOTE,
             height=160,
             help="Empty for none. It goes with the model in its bundle.",
             key=f"models-note-{info.folder}",
-        ),
-        lambda text: note_model(info.folder, text),
-        info,
-    )
+        )
+        _save(info, lambda: note_model(info.folder, note or ""))
 
 
-def _ask(field: Callable[[], str | None], keep: Callable[[str], object], info: ModelInfo) -> None:
-    def body() -> None:
-        with st.form(f"models-form-{info.folder}", border=False):
-            text = field()
-            if st.form_submit_button("Save", type="primary", icon=":material/save:"):
-                keep(text or "")
-                show_next(info.folder)
-                st.rerun()
-
-    shielded(body)
+def _save(info: ModelInfo, keep: Callable[[], object]) -> None:
+    if st.form_submit_button("Save", type="primary", icon=":material/save:"):
+        keep()
+        show_next(info.folder)
+        st.rerun()

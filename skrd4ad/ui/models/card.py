@@ -8,26 +8,21 @@ from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.card import map_text
-from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.library import LibraryModel, card_of
-from skrd4ad.ui.calibrate.versions import METHOD_WORDS
+from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.models.text import interval_text, show_facts
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import file_button
 
 UNKNOWN = "not known"
 _CHOSEN = {"last": "the last", "holdout": "best on held-out good images", "test": "best on the test set"}
 
 
 def show_card(model: LibraryModel, tabs: Sequence[DeltaGenerator]) -> None:
-    """Draw the sections.
-
-    Args:
-        model: what they are about.
-        tabs: six places: overview, training, figures, limits, data, environment.
-    """
+    """Draw the sections into six tabs: overview, training, figures, limits, data, environment."""
     draw = (_overview, _training, _figures, _limits, _data, _environment)
     for tab, section in zip(tabs, draw, strict=True):
         with tab:
@@ -35,16 +30,17 @@ def show_card(model: LibraryModel, tabs: Sequence[DeltaGenerator]) -> None:
 
 
 def _overview(model: LibraryModel) -> None:
-    info, about = model.info, model.about
+    info, about, calibration = model.info, model.about, model.info.calibration
+    limits = "none: scores without verdicts"
+    if calibration is not None:
+        limits = f"{limits_text(calibration)}, version {calibration.version}"
     if about.note:
         with st.container(border=True):
             st.caption("Note")
             st.text(about.note)
     metrics = info.metrics or {}
-    columns = st.columns(3)
-    for column, (name, title) in zip(
-        columns, (("image_auroc", "Image AUROC"), ("pixel_auroc", "Pixel AUROC"), ("aupro", "AUPRO")), strict=True
-    ):
+    titles = {"image_auroc": "Image AUROC", "pixel_auroc": "Pixel AUROC", "aupro": "AUPRO"}
+    for column, (name, title) in zip(st.columns(3), titles.items(), strict=True):
         column.metric(title, format_figure(metrics.get(name)), help=HOW_TO_READ[name])
     show_facts(
         [
@@ -53,31 +49,13 @@ def _overview(model: LibraryModel) -> None:
             ("Network", f"{info.model.net}, {plural(info.model.skips, 'skip connection')}"),
             ("Map", map_text(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
-            ("Limits", _limit_text(info)),
+            ("Limits", limits),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),
             ("Made", minute(info.created_at)),
             ("Weights, SHA-256", info.digest),
         ]
     )
-    st.download_button(
-        "Card as Markdown",
-        card_of(model),
-        file_name=f"{info.class_name}_model_card.md",
-        mime="text/markdown",
-        icon=":material/download:",
-        on_click="ignore",
-        key="models-card-file",
-    )
-
-
-def _limit_text(info: ModelInfo) -> str:
-    calibration = info.calibration
-    if calibration is None:
-        return "none: scores without verdicts"
-    above = f"NG above {format_number(calibration.image_threshold)}, version {calibration.version}"
-    if calibration.review_threshold is None:
-        return above
-    return f"REVIEW above {format_number(calibration.review_threshold)}, {above}"
+    file_button("Card as Markdown", card_of(model), f"{info.class_name}_model_card.md", key="models-card-file")
 
 
 def _training(model: LibraryModel) -> None:
@@ -95,13 +73,11 @@ def _training(model: LibraryModel) -> None:
             f"the last loss is {format_number(float(info.history[-1]['loss']))}",
         )
     consistency = f", group consistency weighted {train.rate:g}" if train.group_consistency else ""
+    steps = f"learning rate {train.learning_rate:g} ({train.schedule}), {train.batch_size} images a step"
     show_facts(
         [
             ("Epochs", f"{train.epochs}; kept: epoch {info.selected_epoch}, {_CHOSEN[train.selection]}"),
-            (
-                "Optimiser",
-                f"Adam, learning rate {train.learning_rate:g} ({train.schedule}), {train.batch_size} images a step",
-            ),
+            ("Optimiser", f"Adam, {steps}"),
             ("Loss", f"{train.loss}{consistency}"),
             ("Seed", str(train.seed)),
             ("Held out", format_rate(train.holdout)),
@@ -146,7 +122,7 @@ def _limits(model: LibraryModel) -> None:
                 ("Version", f"{calibration.version} of {model.info.calibration_versions}"),
                 ("NG above", format_number(calibration.image_threshold)),
                 ("REVIEW above", _number(calibration.review_threshold)),
-                ("Way", METHOD_WORDS.get(calibration.method, calibration.method)),
+                ("Way", METHOD_TEXTS.get(calibration.method, calibration.method)),
                 ("From", f"{calibration.data} (n = {calibration.n})"),
                 ("False rejects asked for", _rate(calibration.target_false_reject_rate)),
                 ("False rejects certified", _rate(calibration.certified_false_reject_rate)),

@@ -12,11 +12,12 @@ from skrd4ad.format import format_apart, format_rate, format_size, minute
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
-from skrd4ad.ui.frame import shielded
+from skrd4ad.ui.frame import dialog
 from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import file_button
 
 _DOCS = Path(__file__).parents[3] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
@@ -70,28 +71,23 @@ def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> 
             st.error(f"Failed: {plain(each)}.", icon=":material/cancel:")
         with st.expander(_summary(certificate), key=f"models-certificate-{entry.name}"):
             show_facts(_rows(certificate), head=("", "Found", "Allowed"))
-            st.caption(_environment(certificate))
+            versions = ", ".join(f"{name} {version}" for name, version in certificate.environment.items())
+            st.caption(
+                plain(
+                    f"Compared {minute(certificate.made_at)}; {versions}. Export's digest {certificate.export_digest}."
+                )
+            )
     stem = f"{folder_name(info.class_name)}-{folder_name(info.folder.name)}-{entry.name}"
     with st.container(horizontal=True):
-        st.download_button(
+        file_button(
             f"ZIP, {format_size(entry.size)} unpacked",
             lambda: pack_export(info, entry.name)[1],
-            file_name=f"{stem}.zip",
-            mime="application/zip",
-            icon=":material/download:",
-            on_click="ignore",
+            f"{stem}.zip",
             key=f"models-zip-{entry.name}",
         )
         if certificate is not None:
-            st.download_button(
-                "Certificate, JSON",
-                json.dumps(certificate.to_plain(), indent=2, ensure_ascii=False),
-                file_name=f"{stem}-certificate.json",
-                mime="application/json",
-                icon=":material/download:",
-                on_click="ignore",
-                key=f"models-json-{entry.name}",
-            )
+            document = json.dumps(certificate.to_plain(), indent=2, ensure_ascii=False)
+            file_button("Certificate, JSON", document, f"{stem}-certificate.json", key=f"models-json-{entry.name}")
         _delete_button(info, entry)
     with st.expander("How to use it", key=f"models-use-{entry.name}"):
         script = SCRIPTS[manifest.settings.format]
@@ -105,26 +101,21 @@ def _summary(certificate: Certificate) -> str:
     parts = [f"{certificate.images} images compared"]
     if certificate.verdict_flips is not None:
         flips = certificate.verdict_flips
-        parts.append(
-            "all verdicts agree" if not flips else "1 verdict differs" if flips == 1 else f"{flips} verdicts differ"
-        )
+        differ = "1 verdict differs" if flips == 1 else f"{flips} verdicts differ"
+        parts.append(differ if flips else "all verdicts agree")
     if certificate.score_difference is not None:
-        parts.append(
-            f"scores within {format_rate(certificate.score_difference / certificate.scale)} of {_scale(certificate)}"
-        )
+        share = format_rate(certificate.score_difference / certificate.scale)
+        parts.append(f"scores within {share} of {_scale(certificate)}")
     return "Certificate: " + ", ".join(parts)
 
 
 def _rows(found: Certificate) -> list[tuple[str, ...]]:
     tolerance, unit = found.tolerance, _scale(found)
     labels = f", {found.good} good and {found.defective} defective" if found.good or found.defective else ""
+    largest = _difference(found.score_difference, found)
     rows: list[tuple[str, ...]] = [
         ("Compared on", f"{found.data}{labels}", ""),
-        (
-            "Largest score difference",
-            _difference(found.score_difference, found),
-            f"{format_rate(tolerance.score)} of {unit}",
-        ),
+        ("Largest score difference", largest, f"{format_rate(tolerance.score)} of {unit}"),
         ("Mean score difference", _difference(found.mean_score_difference, found), ""),
         ("Largest map difference", _difference(found.map_difference, found), ""),
         ("Mean map difference", _difference(found.mean_map_difference, found), ""),
@@ -133,14 +124,8 @@ def _rows(found: Certificate) -> list[tuple[str, ...]]:
         rows.append(("Verdicts that differ", "no limits, so no verdicts", ""))
     else:
         ties = f"; {found.ties} of them on a limit, where rounding decides" if found.ties else ""
-        share = format_rate(found.verdict_flips / found.images)
-        rows.append(
-            (
-                "Verdicts that differ",
-                f"{found.verdict_flips} of {found.images} ({share}){ties}",
-                f"{format_rate(tolerance.flips)} of the images",
-            )
-        )
+        flips = f"{found.verdict_flips} of {found.images} ({format_rate(found.verdict_flips / found.images)}){ties}"
+        rows.append(("Verdicts that differ", flips, f"{format_rate(tolerance.flips)} of the images"))
     if found.auroc_torch is not None and found.auroc_export is not None:
         torch, export = format_apart(found.auroc_torch, found.auroc_export)
         rows += [
@@ -163,26 +148,17 @@ def _scale(found: Certificate) -> str:
     return "the reject limit" if found.verdict_flips is not None else "the median score"
 
 
-def _environment(found: Certificate) -> str:
-    words = ", ".join(f"{name} {value}" for name, value in found.environment.items())
-    return plain(f"Compared {minute(found.made_at)}; {words}. Export's digest {found.export_digest}.")
-
-
 def _delete_button(info: ModelInfo, entry: ExportEntry) -> None:
     if st.button("Delete export", icon=":material/delete:", key=f"models-export-delete-{entry.name}"):
-        _ask_to_delete(info, entry)
+        dialog("Delete this export?", lambda: _delete_question(info, entry))
 
 
-@st.dialog("Delete this export?")
-def _ask_to_delete(info: ModelInfo, entry: ExportEntry) -> None:
-    def body() -> None:
-        st.markdown(f"**{plain(entry.name)}** goes with its certificate. The model stays, and can be exported again.")
-        with st.container(horizontal=True):
-            if st.button("Delete it", type="primary", key="models-export-delete-yes"):
-                delete_export(info, entry.name)
-                tell(f"The export {plain(entry.name)} was deleted.")
-                st.rerun()
-            if st.button("Keep it", key="models-export-delete-no"):
-                st.rerun()
-
-    shielded(body)
+def _delete_question(info: ModelInfo, entry: ExportEntry) -> None:
+    st.markdown(f"**{plain(entry.name)}** goes with its certificate. The model stays, and can be exported again.")
+    with st.container(horizontal=True):
+        if st.button("Delete it", type="primary", key="models-export-delete-yes"):
+            delete_export(info, entry.name)
+            tell(f"The export {plain(entry.name)} was deleted.")
+            st.rerun()
+        if st.button("Keep it", key="models-export-delete-no"):
+            st.rerun()

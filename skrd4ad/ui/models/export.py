@@ -14,9 +14,10 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.export_job import EXPORT, ExportRequest
 from skrd4ad.types import DatasetClass
-from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.text import STATES, plain
+from skrd4ad.ui.widgets import choose
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -31,8 +32,7 @@ _ABOUT_PRECISIONS: dict[Precision, str] = {
     "int8": "Convolutions in 8-bit integers: scores move most. The ranges of values are taken from good training "
     "images, never from test images.",
 }
-_BATCHES = ("any", "one", "fixed")
-_BATCH_NAMES = {"any": "Any number", "one": "One", "fixed": "A fixed number"}
+_BATCHES = {"any": "Any number", "one": "One", "fixed": "A fixed number"}
 
 
 def pick_export(info: ModelInfo) -> None:
@@ -41,7 +41,8 @@ def pick_export(info: ModelInfo) -> None:
     Raises:
         StorageError: the job cannot be stored.
     """
-    format_ = _format()
+    format_ = choose("Format", FORMATS, default="onnx", key="models-export-format")
+    st.caption(_ABOUT_FORMATS[format_])
     precision = _precision(format_)
     batch = _batch()
     data, why_not = _data_of(info)
@@ -108,19 +109,9 @@ def settings_text(settings: ExportSettings) -> str:
     return f"{FORMATS[settings.format]}, {settings.precision}, {batch} in one call"
 
 
-def _format() -> Format:
-    options: list[Format] = list(FORMATS)
-    chosen = st.segmented_control(
-        "Format", options, format_func=FORMATS.__getitem__, default="onnx", required=True, key="models-export-format"
-    )
-    st.caption(_ABOUT_FORMATS[chosen])
-    return chosen
-
-
 def _precision(format_: Format) -> Precision:
-    chosen = st.segmented_control(
-        "Precision", PRECISIONS[format_], default="fp32", required=True, key=f"models-export-precision-{format_}"
-    )
+    options: dict[Precision, str] = {precision: precision for precision in PRECISIONS[format_]}
+    chosen = choose("Precision", options, default="fp32", key=f"models-export-precision-{format_}")
     st.caption(_ABOUT_PRECISIONS[chosen])
     if chosen == "bf16" and not _computes_bf16():
         st.warning(
@@ -132,12 +123,10 @@ def _precision(format_: Format) -> Precision:
 
 
 def _batch() -> int | None:
-    kind = st.segmented_control(
+    kind = choose(
         "Images in one call",
         _BATCHES,
-        format_func=_BATCH_NAMES.__getitem__,
         default="any",
-        required=True,
         key="models-export-batch",
         help="A fixed number is written into the file, which then takes neither more nor fewer.",
     )
@@ -169,15 +158,12 @@ def _flips(info: ModelInfo, precision: Precision) -> float | None:
 
 def _data_of(info: ModelInfo) -> tuple[DatasetClass | None, str]:
     """The class the model was trained on, or why it is not at hand."""
-    source = info.data.get("source")
-    if not source:
+    if not info.data.get("source"):
         return None, "nobody knows what the model was trained on"
     try:
-        classes = dataset_classes(str(source), str(info.data.get("layout", "auto")))
+        return training_class(info), ""
     except DataError:
-        return None, "the images it was trained on are not there, or may not be read by this app"
-    found = next((data for data in classes if data.name == info.class_name), None)
-    return found, "" if found else "its data set does not have this class any more"
+        return None, "the images of its class are not there any more, or may not be read by this app"
 
 
 def _check_text(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str:
@@ -187,10 +173,10 @@ def _check_text(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str
         images, why_not = None, str(error).rstrip(".")
     if images is None:
         return f"It will not be checked against the model: {plain(why_not)}. It carries no certificate then."
-    words = f"It will be checked against the model on {plain(images.words)}; nothing is fitted to them."
+    text = f"It will be checked against the model on {plain(images.words)}; nothing is fitted to them."
     if info.calibration is None:
-        words += " The model has no limits, so scores and maps are compared, not verdicts."
-    return words
+        text += " The model has no limits, so scores and maps are compared, not verdicts."
+    return text
 
 
 @st.cache_resource(show_spinner="Asking the processor …")

@@ -12,6 +12,7 @@ from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import choose
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -21,14 +22,7 @@ _SKIPS = {1: "0, RD4AD", 2: "1", 3: "2, SK-RD4AD as published"}
 
 def show_import() -> None:
     """Choose a kind of file, upload one, and import it."""
-    kind = st.segmented_control(
-        "Kind of file",
-        list(_KINDS),
-        format_func=_KINDS.__getitem__,
-        default="bundle",
-        required=True,
-        key="models-import-kind",
-    )
+    kind = choose("Kind of file", _KINDS, default="bundle", key="models-import-kind")
     shielded(_bundle if kind == "bundle" else _checkpoint)
 
 
@@ -103,10 +97,10 @@ def _checkpoint() -> None:
         _done(info.folder, f"{plain(info.title)} is imported. It has no limits yet: calibrate it on good parts.")
 
 
-def _done(folder: Path, words: str) -> None:
+def _done(folder: Path, message: str) -> None:
     st.session_state[_TURN] = _turn() + 1
     show_next(folder)
-    tell(words)
+    tell(message)
     st.rerun()
 
 

@@ -25,7 +25,7 @@ _SORTS: dict[str, Callable[[LibraryModel], Any] | None] = {
 
 def pick_model() -> LibraryModel | None:
     """Draw the list, and give the model that is chosen in it; None when none is found."""
-    words = st.text_input(
+    search = st.text_input(
         "Search",
         key="models-search",
         placeholder="name, class, data set, note, digest",
@@ -35,11 +35,11 @@ def pick_model() -> LibraryModel | None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         order = st.selectbox("Sort by", list(_SORTS), key="models-sort", width=170, persist_state="session")
         archived = st.toggle("Archived too", key="models-archived", persist_state="session")
-    found, _ = list_library(search=words or "", archived=archived)
+    found, _ = list_library(search=search or "", archived=archived)
     if (key := _SORTS[str(order)]) is not None:
         found.sort(key=key, reverse=True)
     if not found:
-        st.info(_nothing_found(words or "", archived=archived))
+        st.info(_nothing_found(search or "", archived=archived))
         return None
     st.caption(plural(len(found), "model"))
     return _choice(found)
@@ -74,8 +74,8 @@ def _caption(model: LibraryModel) -> str:
     return " ".join([plain(" · ".join(parts)), *(mark.markdown for mark in marks_of(model))])
 
 
-def _nothing_found(words: str, *, archived: bool) -> str:
-    where = "" if archived else " Archived models were not looked through."
-    if words.strip():
-        return f"No model has all of these words: {plain(words.strip())}.{where}"
-    return f"There is no model to show.{where}"
+def _nothing_found(search: str, *, archived: bool) -> str:
+    found = (
+        f"No model has all of these words: {plain(search.strip())}." if search.strip() else "There is no model to show."
+    )
+    return found if archived else f"{found} Archived models were not looked through."

@@ -17,11 +17,7 @@ from skrd4ad.ui.text import plain
 
 
 def show_models() -> None:
-    """The whole page.
-
-    Raises:
-        SkrdError: something of the chosen model cannot be read or done.
-    """
+    """The whole page."""
     say_told()
     everything, broken = list_library(archived=True)
     _damaged(broken)

@@ -20,12 +20,7 @@ def show_next(folder: Path) -> None:
 
 
 def settle_shown(folders: list[str], *, otherwise: str) -> None:
-    """Called before the list is drawn: choose what it shows, where what was chosen is not in it any more.
-
-    Args:
-        folders: of the models in the list; not empty.
-        otherwise: folder to show at first, if it is there.
-    """
+    """Choose which of the folders the list shows, before it is drawn; ``otherwise`` is shown at first."""
     wanted = st.session_state.pop(_WANTED, None)
     shown = wanted if wanted in folders else st.session_state.get(LIST)
     if shown not in folders:
@@ -33,15 +28,15 @@ def settle_shown(folders: list[str], *, otherwise: str) -> None:
     st.session_state[LIST] = shown
 
 
-def tell(words: str) -> None:
+def tell(message: str) -> None:
     """Have something said when the page runs again."""
-    st.session_state[_TOLD] = words
+    st.session_state[_TOLD] = message
 
 
 def say_told() -> None:
     """Say what was left to be said."""
-    if words := st.session_state.pop(_TOLD, None):
-        st.success(words, icon=":material/check:")
+    if message := st.session_state.pop(_TOLD, None):
+        st.success(message, icon=":material/check:")
 
 
 def weights_problem(info: ModelInfo) -> str:

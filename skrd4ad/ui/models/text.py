@@ -15,7 +15,7 @@ _SHIPPED_RUN = "demo"
 """Name of the run folder of models that come with the program; every training names its own by the time."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Mark:
     """A word on a model, and what it means."""
 
@@ -38,31 +38,16 @@ def is_shipped(info: ModelInfo) -> bool:
 def marks_of(model: LibraryModel) -> list[Mark]:
     """What a reader must know of a model before its figures."""
     info, about = model.info, model.about
-    found = []
-    if is_shipped(info):
-        found.append(Mark(word="demo", meaning="It came with the program.", colour="gray", icon=":material/star:"))
-    if about.imported or info.train is None:
-        words = f"It came in a bundle: {about.imported}." if about.imported else f"It was {info.origin}."
-        found.append(Mark(word="imported", meaning=words, colour="gray", icon=":material/download:"))
-    if info.test_selected:
-        found.append(
-            Mark(
-                word="test-selected",
-                meaning="Its epoch was chosen on the test set: every figure is optimistic.",
-                colour="orange",
-                icon=":material/warning:",
-            )
-        )
-    if about.archived:
-        found.append(
-            Mark(
-                word="archived",
-                meaning="It is kept, but not offered where a model is chosen.",
-                colour="gray",
-                icon=":material/inventory_2:",
-            )
-        )
-    return found
+    origin = f"It came in a bundle: {about.imported}." if about.imported else f"It was {info.origin}."
+    optimistic = "Its epoch was chosen on the test set: every figure is optimistic."
+    kept = "It is kept, but not offered where a model is chosen."
+    marks = (
+        (is_shipped(info), Mark("demo", "It came with the program.", "gray", ":material/star:")),
+        (about.imported or info.train is None, Mark("imported", origin, "gray", ":material/download:")),
+        (info.test_selected, Mark("test-selected", optimistic, "orange", ":material/warning:")),
+        (about.archived, Mark("archived", kept, "gray", ":material/inventory_2:")),
+    )
+    return [mark for holds, mark in marks if holds]
 
 
 def show_facts(rows: Sequence[tuple[str, ...]], head: Sequence[str] = ()) -> None:

@@ -74,8 +74,8 @@ def test_new_images_are_counted_and_progress_has_no_regard_to_decisions(snapshot
 def test_an_image_outside_of_the_order_is_taken_in_once(snapshot: QueueView) -> None:
     decided = QueueView(replace(ALL, labels=("good",)), "closest")
     other = snapshot.digests[-1]
-    assert decided.place_of(other) == -1
+    assert decided.index_of(other) == -1
     decided.include(other)
     decided.include(other)
-    assert decided.digests.count(other) == 1 and decided.place_of(other) == 0
+    assert decided.digests.count(other) == 1 and decided.index_of(other) == 0
     assert decided.neighbour(other, 1) == snapshot.digests[0]

@@ -12,8 +12,9 @@ from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_queue import QueueCounts, QueueItem
 from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.types import Verdict
+from skrd4ad.ui.components.queue_list import row_of, verdict_under
 from skrd4ad.ui.label.conflict import mine_text, theirs_text
-from skrd4ad.ui.label.list import progress_text, rows_of, verdict_under
+from skrd4ad.ui.label.list import progress_text
 from skrd4ad.ui.label.session import PendingChange
 from skrd4ad.ui.label.watch import arrival_table, watch_text
 from skrd4ad.ui.text import plain
@@ -65,9 +66,9 @@ def test_a_row_says_what_is_wrong_and_who_decided(tmp_path, monkeypatch: pytest.
         replace(ITEM, file=str(there), latest=Revision(label="good", reviewer="Anna")),
         replace(ITEM, file=str(there), latest=Revision(label="none", reviewer="Anna", number=2)),
     ]
-    rows = rows_of(items, [b""] * 5, ALL)
-    assert [row.note for row in rows] == ["file missing", "cannot judge", "cannot be read", None, None]
-    assert [row.who for row in rows] == [None, None, None, "Anna", None]
+    rows = [row_of(item, ALL) for item in items]
+    assert [row["note"] for row in rows] == ["file missing", "cannot judge", "cannot be read", None, None]
+    assert [row["who"] for row in rows] == [None, None, None, "Anna", None]
 
 
 def test_progress_counts_all_that_somebody_decided_on() -> None:

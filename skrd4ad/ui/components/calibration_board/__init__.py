@@ -13,6 +13,7 @@ import streamlit as st
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import Costs, require_rate
+from skrd4ad.ui.components.browser import SharedValue, load_component
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.theme import VERDICTS
 
@@ -21,16 +22,7 @@ Kind = Literal["held-out", "new", "labelled", "defect"]
 figures count the good images of a labelled set where there are any, otherwise those too."""
 KINDS: tuple[Kind, ...] = ("held-out", "new", "labelled", "defect")
 
-_FOLDER = Path(__file__).parent
-_component = st.components.v2.component(
-    "skrd4ad_calibration_board",
-    html=(_FOLDER / "calibration_board.html").read_text(encoding="utf-8"),
-    css=(_FOLDER / "calibration_board.css").read_text(encoding="utf-8"),
-    # a component is one module
-    js="\n".join(
-        (_FOLDER / name).read_text(encoding="utf-8") for name in ("numbers.js", "plot.js", "calibration_board.js")
-    ),
-)
+_component = load_component(Path(__file__).parent, "numbers.js", "plot.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +43,12 @@ class BoardState:
     """REVIEW above this score; None for no review."""
     reject: float
     """NG above this score."""
+
+    @property
+    def in_order(self) -> bool:
+        """Whether both are finite, and review is not above reject."""
+        lower = self.reject if self.review is None else self.review
+        return math.isfinite(lower) and math.isfinite(self.reject) and lower <= self.reject
 
 
 def calibration_board(
@@ -73,7 +71,6 @@ def calibration_board(
         defect_rate: Share of defective parts among all parts, 0 to 1.
         costs: What a mistake or a look costs; None when nobody said.
         unit: Of the costs, such as "€".
-        key: Widget key.
 
     Returns:
         The limits where the user left them. None while they are untouched, or since ``limits`` last overruled the user.
@@ -86,62 +83,33 @@ def calibration_board(
         _check(groups, each)
     require_rate(defect_rate)
     value: Mapping[str, Any] = st.session_state.get(key) or {}
-    choice = _Choice.read(value.get("choice"))
+    choice = _read(value.get("choice"))
     memory = f"{key}-following"
-    following = _follow(st.session_state.get(memory), asked=limits, choice=choice)
-    payload = _payload(groups, following, proposal=proposal, defect_rate=defect_rate, costs=costs, unit=unit)
+    before: SharedValue[BoardState] | None = st.session_state.get(memory)
+    if before is None:  # without a memory, an old move is not a new one
+        shared = SharedValue(sent=limits, turn=1 if choice is None else choice[1] + 1, choice=choice)
+    else:
+        shared = before.follow(limits, choice)
+    payload = _payload(groups, shared, proposal=proposal, defect_rate=defect_rate, costs=costs, unit=unit)
     _component(key=key, data=payload, on_choice_change=lambda: None)
-    st.session_state[memory] = following  # after the call above, where Streamlit may break the run off
-    return None if choice is None or choice.turn != following.turn else choice.limits
+    st.session_state[memory] = shared  # after the call above, where Streamlit may break the run off
+    return shared.chosen
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """Where the user put the limits, and how often Python had set them by then."""
-
-    limits: BoardState
-    turn: int
-
-    @classmethod
-    def read(cls, value: Mapping[str, Any] | None) -> "_Choice | None":
-        if not value:
-            return None
-        review, reject = value["review"], float(value["reject"])
-        lower = reject if review is None else float(review)
-        if not (math.isfinite(lower) and math.isfinite(reject) and lower <= reject):
-            raise DataError(f"The board sent the limits {review} and {reject}, which are none; load the page again.")
-        return cls(BoardState(review=None if review is None else lower, reject=reject), int(value["turn"]))
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Following:
-    """Who moved the limits last; a board in the browser follows Python only when the turn changes."""
-
-    sent: BoardState
-    """Where Python set the limits last."""
-    turn: int
-    """How often Python has set them."""
-    choice: _Choice | None
-
-    @property
-    def shown(self) -> BoardState:
-        return self.choice.limits if self.choice and self.choice.turn == self.turn else self.sent
-
-
-def _follow(before: _Following | None, *, asked: BoardState, choice: _Choice | None) -> _Following:
-    if before is None:
-        return _Following(sent=asked, turn=1 if choice is None else choice.turn + 1, choice=choice)
-    if choice is None and before.choice is not None:  # the board left the page and came back
-        return _Following(sent=asked, turn=before.turn + 1, choice=None)
-    # A page learns of a move from this call's answer: what it asks for in the same run is older than the move.
-    if choice != before.choice or asked == before.shown:
-        return _Following(sent=before.sent, turn=before.turn, choice=choice)
-    return _Following(sent=asked, turn=before.turn + 1, choice=choice)
+def _read(value: Mapping[str, Any] | None) -> tuple[BoardState, int] | None:
+    """Where the user put the limits, and the turn it was done in."""
+    if not value:
+        return None
+    review, reject = value["review"], float(value["reject"])
+    limits = BoardState(review=None if review is None else float(review), reject=reject)
+    if not limits.in_order:
+        raise DataError(f"The board sent the limits {review} and {reject}, which are none; load the page again.")
+    return limits, int(value["turn"])
 
 
 def _payload(
     groups: Sequence[ScoreGroup],
-    following: _Following,
+    shared: SharedValue[BoardState],
     *,
     proposal: BoardState,
     defect_rate: float,
@@ -151,9 +119,9 @@ def _payload(
     scores = {str(i): np.asarray(group.scores, "<f8").tobytes() for i, group in enumerate(groups)}
     named = json.dumps([(group.name, group.kind) for group in groups])
     header = {
-        "turn": following.turn,
+        "turn": shared.turn,
         # also after a move: a board that is drawn anew must not show other limits than Python has
-        "limits": asdict(following.shown),
+        "limits": asdict(shared.shown),
         "content": content_digest(named, *scores.values())[:16],
         "proposal": asdict(proposal),
         "defectRate": float(defect_rate),
@@ -175,8 +143,7 @@ def _check(groups: Sequence[ScoreGroup], limits: BoardState) -> None:
             raise DataError(f"A score of the images {group.name!r} is not finite; allowed: finite numbers.")
     if not any(group.scores for group in groups if group.kind != "defect"):
         raise DataError("There are 0 good images; what limits do to good parts is not known without any.")
-    lower = limits.reject if limits.review is None else limits.review
-    if not (math.isfinite(lower) and math.isfinite(limits.reject) and lower <= limits.reject):
+    if not limits.in_order:
         raise ConfigError(
             f"The limits are {limits.review} and {limits.reject}; allowed: finite numbers, review not above reject."
         )

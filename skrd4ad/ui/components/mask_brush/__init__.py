@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.ui.components.envelope import jpeg, pack
+from skrd4ad.ui.components.browser import load_component
+from skrd4ad.ui.components.envelope import pack
+from skrd4ad.ui.components.pictures import jpeg, require_image, require_map
 from skrd4ad.ui.components.runs import decode_runs, encode_runs
 from skrd4ad.ui.theme import CHART_COLOURS_LIGHT, VERDICTS
 
@@ -21,46 +23,11 @@ COLOURS: dict[Colour, str] = {"ignore": CHART_COLOURS_LIGHT[5], "defect": VERDIC
 """Ignored regions are hatched as well, so that the two differ without colour."""
 LABELS: dict[Colour, str] = {"ignore": "Draw the regions to ignore", "defect": "Draw the defect"}
 
-_FOLDER = Path(__file__).parent
-# a component is one module; the last file has its entry. The viewer's analysis draws the same outlines here.
-_SCRIPTS = (
-    "../envelope.js",
-    "../page_keys.js",
-    "../map_viewer/analysis.js",
-    "raster.js",
-    "mask.js",
-    "heat_source.js",
-    "stage.js",
-    "preview.js",
-    "strokes.js",
-    "mask_brush.js",
+_component = load_component(
+    Path(__file__).parent,
+    *("../envelope.js", "../page_keys.js", "../map_viewer/analysis.js"),  # the same outlines as in the viewer
+    *("raster.js", "mask.js", "heat_source.js", "stage.js", "preview.js", "strokes.js"),
 )
-_component = st.components.v2.component(
-    "skrd4ad_mask_brush",
-    html=(_FOLDER / "mask_brush.html").read_text(encoding="utf-8"),
-    css=(_FOLDER / "mask_brush.css").read_text(encoding="utf-8"),
-    js="\n".join((_FOLDER / name).read_text(encoding="utf-8") for name in _SCRIPTS),
-)
-
-
-@dataclass(frozen=True, eq=False)
-class BrushPicture:
-    """An image as it is sent to the browser."""
-
-    id: str
-    """Names the image with its map."""
-    jpeg: bytes
-    """As ``envelope.jpeg`` makes it."""
-
-
-@dataclass(frozen=True, eq=False)
-class BrushState:
-    """A drawing as of the last change."""
-
-    mask: NDArray[np.bool_]
-    """(H, W), the image's own resolution."""
-    revision: int
-    """Grows with every change; never repeats within a session, also not over images."""
 
 
 def mask_brush(
@@ -73,10 +40,10 @@ def mask_brush(
     threshold: float | None = None,
     colour: Colour = "defect",
     max_height: int = 640,
-    picture: BrushPicture | None = None,
+    picture: tuple[str, bytes] | None = None,
     page_keys: bool = False,
-    on_change: Callable[[str, BrushState], None] | None = None,
-) -> BrushState | None:
+    on_change: Callable[[str, NDArray[np.bool_]], None] | None = None,
+) -> NDArray[np.bool_] | None:
     """Let the user draw a mask on an image; every change is reported when the pointer is released.
 
     A page keeps the mask of the answer and passes it on the next run: then the drawing is still there when the user
@@ -90,18 +57,17 @@ def mask_brush(
         mask: (H, W), where the drawing starts, or None for an empty one.
         anomaly_map: (h, w) raw scores of any size to take regions from, or None.
         threshold: Where the slider for those regions starts, in the unit of the map; None is halfway to its peak.
-        colour: What is drawn.
         max_height: Limit of the picture's height in CSS pixels; a low window may lower it.
-        picture: The image as it is sent, when a page keeps it. While its id stays, another ``image_id`` is another
-            drawing on the same picture: the browser keeps picture, zoom and threshold, and when the mask is the one
-            before the last stroke it takes the stroke back, so that it can be drawn again by "redo".
+        picture: Id and JPEG of the image as it is sent, when a page keeps it. While the id stays, another ``image_id``
+            is another drawing on the same picture: the browser keeps picture, zoom and threshold, and when the mask is
+            the one before the last stroke it takes the stroke back, so that it can be drawn again by "redo".
         page_keys: Whether the keys of the tools work wherever the focus is on the page. Then Z alone is the page's, and
             the last stroke is taken back by Ctrl+Z.
-        on_change: Called as ``on_change(image_id, state)`` before the page runs, so that a last stroke is kept even
+        on_change: Called as ``on_change(image_id, mask)`` before the page runs, so that a last stroke is kept even
             when the same run goes on to another image.
 
     Returns:
-        The drawing, or None while this image is untouched.
+        The drawing (H, W) as of the last change, or None while this image is untouched.
 
     Raises:
         ConfigError: a setting is outside what is allowed.
@@ -112,16 +78,13 @@ def mask_brush(
     report = _read(st.session_state.get(key))
     sent = _follow(st.session_state.get(memory), report, image_id=image_id)
     if sent.drawn:
-        state = _state(report, image.shape[:2])
-        mask = state.mask
-    else:
-        state = None
+        mask = _mask(report, image.shape[:2])
     start = _digest(image, mask, threshold=threshold, colour=colour, max_height=max_height)
     if not sent.payload or (not sent.drawn and sent.start != start):
         header = {"id": image_id, "load": secrets.token_hex(8), "base": sent.base, "colour": COLOURS[colour]}
         header |= {"hatched": colour == "ignore", "label": LABELS[colour], "maxHeight": max_height}
-        header |= {"picture": None if picture is None else picture.id, "pageKeys": page_keys}
-        encoded = None if picture is None else picture.jpeg
+        picture_id, encoded = (None, None) if picture is None else picture
+        header |= {"picture": picture_id, "pageKeys": page_keys}
         payload = _payload(header, image, mask=mask, anomaly_map=anomaly_map, threshold=threshold, encoded=encoded)
         sent = replace(sent, start=start, payload=payload)
 
@@ -130,7 +93,7 @@ def mask_brush(
 
     _component(key=key, data=sent.payload, on_mask_change=tell)
     st.session_state[memory] = sent  # after the call above, where Streamlit may break the run off
-    return state
+    return mask if sent.drawn else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,16 +139,15 @@ def _read(value: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     return report
 
 
-def _state(report: Mapping[str, Any] | None, shape: tuple[int, ...]) -> BrushState:
+def _mask(report: Mapping[str, Any] | None, shape: tuple[int, ...]) -> NDArray[np.bool_]:
     if report is None or (report["h"], report["w"]) != tuple(shape):
         given = f"{report['w']} x {report['h']}" if report else "none"
         raise DataError(f"The drawing's size is {given}; allowed: the image's, {shape[1]} x {shape[0]}.")
-    mask = decode_runs(report.get("runs"), width=report["w"], height=report["h"])
-    return BrushState(mask=mask, revision=report["rev"])
+    return decode_runs(report.get("runs"), width=report["w"], height=report["h"])
 
 
 def _tell(
-    on_change: Callable[[str, BrushState], None] | None,
+    on_change: Callable[[str, NDArray[np.bool_]], None] | None,
     value: Mapping[str, Any] | None,
     sent: _Sent | None,
     shape: tuple[int, ...],
@@ -196,10 +158,10 @@ def _tell(
         report = _read(value)
         if report is None or report["id"] != sent.image_id or report["rev"] <= sent.base:
             return
-        state = _state(report, shape)
+        mask = _mask(report, shape)
     except DataError:
         return  # the run that follows raises it where the page can show it
-    on_change(sent.image_id, state)
+    on_change(sent.image_id, mask)
 
 
 def _digest(
@@ -241,17 +203,14 @@ def _check(
     colour: str,
     max_height: int,
 ) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise DataError(f"The image has the shape {image.shape} and type {image.dtype}; allowed: (H, W, 3) uint8.")
+    require_image(image)
     if mask is not None and (mask.shape != image.shape[:2] or mask.dtype != np.bool_):
         raise DataError(
             f"The mask has the shape {mask.shape} and type {mask.dtype}; "
             f"allowed: {image.shape[:2]} bool, the size of the image."
         )
-    if anomaly_map is not None and (
-        anomaly_map.ndim != 2 or anomaly_map.size == 0 or not np.isfinite(anomaly_map).all()
-    ):
-        raise DataError(f"The anomaly map (shape {anomaly_map.shape}) must be (H, W) and hold finite numbers only.")
+    if anomaly_map is not None:
+        require_map(anomaly_map)
     if threshold is not None and not np.isfinite(threshold):
         raise ConfigError(f"The threshold is {threshold}; allowed: a finite number, or None.")
     if colour not in COLOURS:

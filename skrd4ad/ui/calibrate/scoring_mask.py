@@ -1,9 +1,8 @@
-"""What counts of an image: the smallest region, and the regions to ignore."""
+"""What counts in a score: the smallest region, and the regions to ignore."""
 
 import math
 from pathlib import Path
 
-import cv2
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
@@ -15,25 +14,27 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import surface_with
 from skrd4ad.ui.components.mask_brush import mask_brush
+from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.widgets import choose
 
 DRAWN_SIDE = 1024
 """Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""
 _PIXELS, _AREA = "pixels of the map", "mm²"
 
 
-def applied_surface(info: ModelInfo) -> ScoringMask:
+def applied_mask(info: ModelInfo) -> ScoringMask:
     """What counts in the scores that are shown: what the user applied, else that of the current calibration."""
     kept: ScoringMask | None = st.session_state.get(_applied(info))
     return scoring_mask_of(info) if kept is None else kept
 
 
-def pick_surface(info: ModelInfo, typical: Path | None) -> None:
+def pick_scoring_mask(info: ModelInfo, typical: Path | None) -> None:
     """Let the user choose what counts; it takes effect when it is applied, as all images are scored again then."""
-    now = applied_surface(info)
+    now = applied_mask(info)
     image = None if typical is None else _drawn_on(str(typical), typical.stat().st_mtime_ns)
-    with st.expander("What counts: smallest region, ignored regions", key="calibrate-surface"):
-        st.caption(_in_words(now))
+    with st.expander("What counts: smallest region, ignored regions", key="calibrate-scoring"):
+        st.caption(_text(now))
         left, right = halves("calibrate-counts", 1, 2)
         with left:
             min_area = _pick_area(info, now, image)
@@ -50,19 +51,15 @@ def pick_surface(info: ModelInfo, typical: Path | None) -> None:
             st.caption("Not applied yet: the scores above are without it." if changed else "The scores above use this.")
 
 
-def forget_surface(info: ModelInfo) -> None:
+def forget_applied(info: ModelInfo) -> None:
     """What was applied is saved, or another version counts: from now on the current calibration tells."""
     st.session_state.pop(_applied(info), None)
 
 
 def map_pixels_of(area: float, *, mm_per_pixel: float, shape: tuple[int, ...], side: int) -> int:
-    """Pixels of a map that an area on the part takes up, rounded up, at least 1.
+    """Pixels of a map of ``side`` x ``side`` that an area in mm² takes up, rounded up, at least 1.
 
-    Args:
-        area: mm².
-        mm_per_pixel: of the image as the camera took it.
-        shape: (height, width, …) of that image.
-        side: of the map.
+    ``mm_per_pixel`` and ``shape``, (height, width, …), are those of the image as the camera took it.
     """
     one = (shape[0] / side) * (shape[1] / side) * mm_per_pixel**2
     return max(1, math.ceil(area / one - 1e-9))
@@ -71,15 +68,8 @@ def map_pixels_of(area: float, *, mm_per_pixel: float, shape: tuple[int, ...], s
 def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | None) -> int:
     side = info.model.image_size
     key = f"{info.digest}-{info.calibration_versions}"
-    unit = st.segmented_control(
-        "Smallest region, in",
-        [_PIXELS, _AREA] if image is not None else [_PIXELS],
-        default=_PIXELS,
-        required=True,
-        wrap=True,
-        key="calibrate-area-unit",
-        persist_state="session",
-    )
+    units = {unit: unit for unit in (_PIXELS, _AREA) if unit == _PIXELS or image is not None}
+    unit = choose("Smallest region, in", units, default=_PIXELS, key="calibrate-area-unit")
     if unit == _PIXELS or image is None:
         pixels = st.number_input(
             "Smallest region that counts, pixels of the map",
@@ -90,7 +80,7 @@ def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | Non
             help=f"The map has {side} x {side} pixels. A smaller region above a limit is no defect. 1 counts all.",
         )
         return int(pixels)
-    height, width = _size_of(image)
+    height, width = image.shape[:2]
     scale = st.number_input(
         "Scale, mm per pixel of the image",
         0.0001,
@@ -112,30 +102,28 @@ def _pick_mask(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | Non
     if image is None:
         st.info("There is no image to draw on: the training images are not at hand. Upload new good images above.")
         return None
-    shown = _fitted(image)
-    start = None if now.ignored is None else _resized(now.ignored, shown.shape)
+    shown = reduced(image, DRAWN_SIDE)
+    start = None if now.ignored is None else mask_at(now.ignored, shown.shape)
     name = f"{info.digest[:16]}-{info.calibration_versions}"
     st.markdown("**Ignored regions**: no verdict, map or figure sees what is painted.")
     # what was drawn is kept over a visit to another page
     kept: NDArray[np.bool_] | None = st.session_state.get(f"calibrate-mask-{name}")
     if kept is not None and kept.shape == shown.shape[:2]:
         start = kept
-    state = mask_brush(
+    drawn = mask_brush(
         shown, image_id=f"ignore-{name}", key="calibrate-brush", mask=start, colour="ignore", max_height=420
     )
-    if state is not None:
-        st.session_state[f"calibrate-mask-{name}"] = state.mask
-        return state.mask
-    return kept
+    if drawn is None:
+        return kept
+    st.session_state[f"calibrate-mask-{name}"] = drawn
+    return drawn
 
 
-def _in_words(surface: ScoringMask) -> str:
+def _text(scoring: ScoringMask) -> str:
     area = (
-        "every region counts"
-        if surface.min_area <= 1
-        else f"regions from {surface.min_area} pixels of the map on count"
+        f"regions from {scoring.min_area} pixels of the map on count" if scoring.min_area > 1 else "every region counts"
     )
-    share = 0.0 if surface.ignored is None else float(surface.ignored.mean())
+    share = 0.0 if scoring.ignored is None else float(scoring.ignored.mean())
     return f"Now {area}; {f'{format_number(100 * share)} % of the image' if share else 'nothing'} is ignored."
 
 
@@ -144,28 +132,7 @@ def _same(one: ScoringMask, other: ScoringMask) -> bool:
         return False
     if one.ignored is None or other.ignored is None:
         return one.ignored is other.ignored
-    first, second = one.ignored, other.ignored
-    return bool(np.array_equal(_resized(second, first.shape), first))
-
-
-def _resized(mask: NDArray[np.bool_], shape: tuple[int, ...]) -> NDArray[np.bool_]:
-    if mask.shape == tuple(shape[:2]):
-        return mask
-    size = (shape[1], shape[0])
-    return np.asarray(cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT) > 0)
-
-
-def _fitted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    height, width = image.shape[:2]
-    scale = DRAWN_SIDE / max(height, width)
-    if scale >= 1:
-        return image
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _size_of(image: NDArray[np.uint8]) -> tuple[int, int]:
-    return image.shape[0], image.shape[1]
+    return bool(np.array_equal(mask_at(other.ignored, one.ignored.shape), one.ignored))
 
 
 @st.cache_data(max_entries=4, show_spinner=False)

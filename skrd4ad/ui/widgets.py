@@ -1,0 +1,58 @@
+"""Widgets that the pages use in one way: a choice of a few, a file to download."""
+
+from collections.abc import Callable, Mapping
+from mimetypes import guess_type
+from typing import Literal, TypeVar
+
+import streamlit as st
+
+T = TypeVar("T")
+
+
+def choose(
+    label: str,
+    options: Mapping[T, str],
+    *,
+    default: T,
+    key: str,
+    help: str | None = None,
+    label_visibility: Literal["visible", "collapsed"] = "visible",
+    persist: bool = True,
+) -> T:
+    """One of a few values, shown by the texts of ``options``; ``persist`` keeps it over visits to other pages."""
+    chosen: T = st.segmented_control(
+        label,
+        list(options),
+        format_func=options.__getitem__,
+        default=default,
+        required=True,
+        wrap=True,
+        key=key,
+        help=help,
+        persist_state="session" if persist else None,
+        label_visibility=label_visibility,
+    )
+    return chosen
+
+
+def file_button(
+    label: str,
+    content: str | bytes | Callable[[], str | bytes],
+    file_name: str,
+    *,
+    key: str,
+    help: str | None = None,
+    disabled: bool = False,
+) -> None:
+    """A button that downloads a file, made when it is pressed where ``content`` is a function; the page stays."""
+    st.download_button(
+        label,
+        content,
+        file_name=file_name,
+        mime=guess_type(file_name)[0],
+        icon=":material/download:",
+        on_click="ignore",
+        key=key,
+        help=help,
+        disabled=disabled,
+    )
