@@ -7,7 +7,7 @@ from typing import Any
 from skrd4ad import documents
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.result import EvaluationSummary
+from skrd4ad.services.evaluation.result import MeasuredModel
 
 _TRAIN = {
     "epochs": "Epochs",
@@ -46,7 +46,7 @@ class SettingDifference:
 
 
 def settings_that_differ(
-    a: EvaluationSummary, b: EvaluationSummary, *, calibrations: Sequence[Calibration | None] = (None, None)
+    a: MeasuredModel, b: MeasuredModel, *, calibrations: Sequence[Calibration | None] = (None, None)
 ) -> tuple[SettingDifference, ...]:
     """Settings of models, trainings, data and calibrations that are not the same.
 
@@ -65,7 +65,7 @@ def settings_that_differ(
     )
 
 
-def _settings(summary: EvaluationSummary, calibration: Calibration | None) -> dict[str, str]:
+def _settings(summary: MeasuredModel, calibration: Calibration | None) -> dict[str, str]:
     settings = summary.settings
     model, data = settings["model"], settings["data"]
     return {

@@ -21,11 +21,10 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
     """
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
-    what = "Used from now on" if used else f"Not used; {comparison.old.info.folder.name} was kept"
-    figures, new = comparison.new.figures, comparison.new.info
+    old, new, figures = comparison.old.judged.info, comparison.new.judged.info, comparison.new.summary.metrics
+    what = "Used from now on" if used else f"Not used; {old.folder.name} was kept"
     reason = (
-        f"compared with {comparison.old.info.folder.name} on {figures.n_good} good and {figures.n_defect} defective "
-        "labelled images"
+        f"compared with {old.folder.name} on {figures.n_good} good and {figures.n_defect} defective labelled images"
     )
     added = f"{what}: {reason}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
     before = read_metadata(new.folder).note
@@ -34,7 +33,7 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
         "promoted" if used else "set aside",
         new,
         who=reviewer_name(who),
-        details={"instead_of" if used else "kept": str(comparison.old.info.folder), "because": reason},
+        details={"instead_of" if used else "kept": str(old.folder), "because": reason},
     )
     return added
 
@@ -51,8 +50,8 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
         ConfigError: nobody is named, or the note would be too long.
     """
     note_outcome(comparison, who=who, used=True)
-    _hand_over(comparison.old.info, comparison.new.info)
-    return submit_scoring(comparison.new.info)
+    _hand_over(comparison.old.judged.info, comparison.new.judged.info)
+    return submit_scoring(comparison.new.judged.info)
 
 
 def go_back(comparison: LabelComparison, *, who: str) -> None:
@@ -62,7 +61,7 @@ def go_back(comparison: LabelComparison, *, who: str) -> None:
         ConfigError: nobody is named, or the note would be too long.
     """
     note_outcome(comparison, who=who, used=False)
-    _hand_over(comparison.new.info, comparison.old.info)
+    _hand_over(comparison.new.judged.info, comparison.old.judged.info)
 
 
 def _hand_over(old: ModelInfo, new: ModelInfo) -> None:

@@ -10,7 +10,6 @@ from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.evaluate.images import show_images
@@ -136,7 +135,7 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
 def _show_opened(stored: StoredEvaluation, label: str) -> None:
     """Images of the class whose bar was clicked."""
     places = sorted(range(len(stored.images)), key=lambda place: -stored.images[place].verdict_score)
-    calibration, _ = current_calibration(stored)
+    calibration, _ = stored.limits()
     with st.container(border=True):
         title = f"All test images of {label}, highest score first"
         show_images(stored, places, calibration=calibration, name="classes", title=title)
