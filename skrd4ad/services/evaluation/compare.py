@@ -86,11 +86,7 @@ def compare(a: MeasuredImages, b: MeasuredImages, *, task: Task = QUIET) -> Comp
 
 
 def compare_scores(a: MeasuredImages, b: MeasuredImages) -> Comparison:
-    """The figures of images alone, in a moment and without maps; nothing is kept.
-
-    Raises:
-        DataError: as for :func:`compare`.
-    """
+    """The figures of images alone, in a moment and without maps; nothing is kept."""
     pairs = common_images(a, b)
     sets = [_scores_alone(side, [pair[number] for pair in pairs]) for number, side in enumerate((a, b))]
     metrics_a, metrics_b = map(evaluate, sets)

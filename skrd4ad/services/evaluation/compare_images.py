@@ -58,11 +58,7 @@ class ImageChange:
 
 
 def common_images(a: MeasuredImages, b: MeasuredImages) -> Pairs:
-    """Places of the images that both evaluations have with the same label and mask.
-
-    Raises:
-        DataError: there are none, or only good ones, or only defective ones.
-    """
+    """Places of the images that both evaluations have with the same label and mask."""
     waiting: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for image in b.images:
         waiting[_identity(image)].append(image.place)

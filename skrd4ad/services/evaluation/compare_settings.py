@@ -48,13 +48,7 @@ class SettingDifference:
 def settings_that_differ(
     a: MeasuredModel, b: MeasuredModel, *, calibrations: Sequence[Calibration | None] = (None, None)
 ) -> tuple[SettingDifference, ...]:
-    """Settings of models, trainings, data and calibrations that are not the same.
-
-    Args:
-        a: the first evaluation.
-        b: the second.
-        calibrations: the current ones of both models, to compare their limits too.
-    """
+    """Settings of models, trainings, data and calibrations that are not the same."""
     values_a, values_b = (
         _settings(summary, calibration) for summary, calibration in zip((a, b), calibrations, strict=True)
     )

@@ -196,37 +196,19 @@ class MeasuredImages(ABC):
 
     @abstractmethod
     def measured(self, task: Task) -> tuple[EvaluationSet, Metrics]:
-        """All that a metric needs, and the figures of all images.
-
-        Raises:
-            StorageError: a file of maps or masks is gone or damaged.
-        """
+        """All that a metric needs, and the figures of all images."""
 
     @abstractmethod
     def file_of(self, index: int) -> Path:
-        """Where the file of an image is.
-
-        Raises:
-            DataError: it may not be opened.
-        """
+        """Where the file of an image is."""
 
     @abstractmethod
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(S, S) raw scores of one image.
-
-        Raises:
-            DataError: the map is not kept.
-            StorageError: the file is gone or damaged.
-        """
+        """(S, S) raw scores of one image; DataError when its map is not kept."""
 
     @abstractmethod
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
-        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image.
-
-        Raises:
-            DataError: its file is gone or damaged.
-            StorageError: likewise, of an evaluation.
-        """
+        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

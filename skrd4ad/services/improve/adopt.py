@@ -14,11 +14,7 @@ from skrd4ad.storage.tables import utc_now
 
 
 def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
-    """Add to the new model's note what was decided on it; returns what was added.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
-    """
+    """Add to the new model's note what was decided on it; returns what was added."""
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
     old, new, figures = comparison.old.judged.info, comparison.new.judged.info, comparison.new.summary.metrics
@@ -42,12 +38,6 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     """Note that the new model is used from now on, and let it look at the rest of the queue in the background.
 
     What comes into the folders that were watched for the old one is judged by it.
-
-    Returns:
-        Id of the job that scores the queue; None when there is nothing left to score.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
     """
     note_outcome(comparison, who=who, used=True)
     _hand_over(comparison.old.judged.info, comparison.new.judged.info)
@@ -55,11 +45,7 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
 
 
 def go_back(comparison: LabelComparison, *, who: str) -> None:
-    """Note that the new model is not used any more; the old one judges what comes into watched folders again.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
-    """
+    """Note that the new model is not used any more; the old one judges what comes into watched folders again."""
     note_outcome(comparison, who=who, used=False)
     _hand_over(comparison.new.judged.info, comparison.old.judged.info)
 

@@ -120,12 +120,7 @@ def read_seen(info: ModelInfo) -> SeenImages:
 
 
 def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
-    """Labelled images that a model can be judged by.
-
-    Args:
-        info: the model whose scores the book holds.
-        book: as :func:`read_book` gives it.
-    """
+    """Labelled images that a model can be judged by."""
     fresh = comparable_versions(info)
     images = []
     learnt = 0
@@ -141,12 +136,7 @@ def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
 
 
 def agreement(labels: Labels, *, reject: float | None = None, review: float | None = None) -> Agreement | None:
-    """Verdicts beside labels; None when the model has no calibration and no limit is given.
-
-    Args:
-        reject: limits to use in place of the current calibration's.
-        review: likewise; used only with ``reject``.
-    """
+    """Verdicts beside labels; None when the model has no calibration and no limit is given."""
     if reject is None:
         if labels.info.calibration is None:
             return None
@@ -168,11 +158,7 @@ def agreement(labels: Labels, *, reject: float | None = None, review: float | No
 
 
 def image_figures(images: Sequence[LabelledImage]) -> Metrics:
-    """Figures of good and defective images with a score, without those of pixels; others are passed over.
-
-    Raises:
-        DataError: a stored score is not finite.
-    """
+    """Figures of good and defective images with a score, without those of pixels; others are passed over."""
     found = score_set(images)
     if not len(found.labels):
         return Metrics(image_auroc=None, image_ap=None, image_f1_max=None, n_good=0, n_defect=0, n_masks=0)
@@ -183,9 +169,6 @@ def auroc_interval(images: Sequence[LabelledImage]) -> Interval | None:
     """95 % interval of the image AUROC, by drawing the images again; None with fewer than two of a kind.
 
     It says how far the figure would move with other images chosen the same way, and nothing of how they were chosen.
-
-    Raises:
-        DataError: a stored score is not finite.
     """
     return bootstrap(score_set(images)).intervals["image_auroc"]
 

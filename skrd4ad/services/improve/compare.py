@@ -41,14 +41,7 @@ class LabelComparison:
 def compare_on_labels(
     old: ModelInfo, new: ModelInfo, *, books: tuple[LabelBook, LabelBook], seen: tuple[SeenImages, SeenImages]
 ) -> LabelComparison:
-    """Labelled images of a class, from the scores of both models that are there already.
-
-    Args:
-        books: labelled images of the class with the scores of the old model, and with those of the new one.
-
-    Raises:
-        DataError: a stored score is not finite.
-    """
+    """Labelled images of a class, from the scores of both models that are there already."""
     both = [labels_of(info, book, its) for info, book, its in zip((old, new), books, seen, strict=True)]
     decided = [{d: image.label for d, image in book.images.items() if image.label != "unsure"} for book in books]
     # labels may change between the two readings: only what both agree on is compared

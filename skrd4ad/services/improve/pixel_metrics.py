@@ -54,12 +54,7 @@ class PixelState:
 
 
 def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[list[LabelledImage], bool]:
-    """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image.
-
-    Args:
-        images: labelled images, by digest.
-        image_size: side of the maps.
-    """
+    """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image."""
     masked = [image for image in images if image.label == "defect" and image.mask_file is not None]
     good = [image for image in images if image.label == "good"]
     if not masked or not good:
@@ -122,10 +117,6 @@ class PixelWorker:
         """What is known of a model on labelled images, at once; None when no figure can be had of them.
 
         What is not known is computed meanwhile: ask again.
-
-        Args:
-            images: labelled images, by digest, without those it has learnt from.
-            purpose: what for. Different images of one model are asked for under different names.
         """
         chosen, drawn = pixel_images(images, image_size=info.model.image_size)
         if not chosen:

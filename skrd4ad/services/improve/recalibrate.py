@@ -86,12 +86,7 @@ def label_distributions(labels: Labels, seen: SeenImages, *, with_defects: bool)
 
 
 def recalibration(labels: Labels, seen: SeenImages, choice: ThresholdChoice, *, with_defects: bool) -> Recalibration:
-    """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s.
-
-    Raises:
-        ConfigError: a rate is outside what is allowed.
-        DataError: the images that the choice needs are not there.
-    """
+    """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s."""
     found = label_distributions(labels, seen, with_defects=with_defects)
     proposal = propose(found, choice)
     new = proposal.calibration

@@ -23,13 +23,7 @@ _ROW_PIXELS = 35
 
 
 def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[str, str], *, chosen: str) -> None:
-    """One bar a class, a table of every figure, and the images of the bar that was clicked.
-
-    Args:
-        evaluations: by their keys, at least one.
-        labels: their names, by key.
-        chosen: key of the one whose types of defects are shown too.
-    """
+    """One bar a class, a table of every figure, and the images of the bar that was clicked."""
     summaries = [stored.summary for stored in evaluations.values()]
     metric = _pick_metric(summaries)
     shown = [each for each in summaries if getattr(each.metrics, metric) is not None]

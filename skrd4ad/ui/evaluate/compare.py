@@ -43,17 +43,7 @@ _ROW_PIXELS = 35
 def show_comparison(
     summaries: Sequence[EvaluationSummary], labels: Mapping[str, str], *, chosen: str, load: Load
 ) -> None:
-    """Choose two evaluations and show how they differ.
-
-    Args:
-        summaries: all finished evaluations.
-        labels: their names, by key.
-        chosen: key of the one that is shown elsewhere on the page: the second of the two.
-        load: gives an evaluation by its key.
-
-    Raises:
-        StorageError: an evaluation is damaged, or the job cannot be stored.
-    """
+    """Choose two evaluations and show how they differ."""
     if len(summaries) < 2:
         st.info(
             "There is only one evaluation. To compare, train another model on the same data, or evaluate this one on "
@@ -131,10 +121,6 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
 
 def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FIRST_SECOND) -> None:
     """Paired differences of all figures with their intervals, as a chart and a table, and what must be known of them.
-
-    Args:
-        key: of the group of widgets.
-        sides: what the two are called here.
     """
     known = {name: each for name, each in found.differences.items() if each.difference is not None}
     show_figure(

@@ -13,9 +13,6 @@ from skrd4ad.services.evaluation.operating_points import Findings, findings
 def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings | None, str]:
     """The calibration that the model has now, what it does, and in words why there is none; see
     :meth:`skrd4ad.services.evaluation.result.StoredEvaluation.limits`.
-
-    Raises:
-        StorageError: the maps of the evaluation are gone or damaged.
     """
     calibration, why_none = stored.limits()
     if calibration is None:

@@ -24,15 +24,7 @@ PAGE_SIZE = 48
 def show_images(
     stored: StoredEvaluation, places: Sequence[int], *, calibration: Calibration | None, name: str, title: str
 ) -> None:
-    """Images of an evaluation by their places, in that order.
-
-    Args:
-        stored: the evaluation.
-        places: rows of the test set.
-        calibration: its limits; None shows scores without verdicts.
-        name: of the place on the page.
-        title: what these images are.
-    """
+    """Images of an evaluation by their places, in that order."""
     count = len(places)
     st.markdown(f"**{title}** — {plural(count, 'image')}")
     if not places:
