@@ -86,10 +86,6 @@ def _figure(found: Mapping[str, Any], name: str, title: str) -> str:
 
 def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
     """The class that ``--data``, ``--layout`` and ``--class`` name; without ``--class`` the only one, or the model's.
-
-    Raises:
-        ConfigError: there is no class of that name, or several and none is named.
-        DataError: the data set cannot be read.
     """
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name or "all")
     if len(classes) > 1:

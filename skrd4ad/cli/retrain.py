@@ -1,6 +1,7 @@
 """``skrd4ad retrain``: go on from a model's student with images that people labelled good, and compare the two."""
 
 import argparse
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +10,24 @@ from skrd4ad.cli.arguments import add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
+from skrd4ad.format import METRIC_TITLES
+from skrd4ad.metrics.bootstrap import METRIC_NAMES, PairedDifference
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import seen_images_of
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.improve.agreement import labels_of, read_book
-from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
-from skrd4ad.services.improve.pixel_metrics import PixelFigures, pixel_figures, pixel_images
+from skrd4ad.services.evaluation.compare import compare
+from skrd4ad.services.improve.agreement import agreement, labels_of, read_book
+from skrd4ad.services.improve.compare import LabelComparison, compare_on_labels, in_sample
+from skrd4ad.services.improve.labelled import LabelledEvaluation
 from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request, start_for
 from skrd4ad.services.improve.retrain_data import empty_class, own_class
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.training import train_class, why_not_measured
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")
+FIGURES = ("image_auroc", "image_ap", "pixel_auroc", "aupro")
+LABELS = ("good", "defect")
 
 
 def add_options(parser: Parser) -> None:
@@ -64,15 +70,15 @@ def run(arguments: argparse.Namespace) -> int:
     if data is not None and (why_not := why_not_measured(new, data)):
         output.note(f"Not evaluated. {why_not}")
     found = _compare(old, new, output, weights=arguments.weights)
-    pixels = [_pixels(side, output) for side in (found.old, found.new)]
+    differences = _differences(found, output)
     output.say(f"{new.dataset}/{new.class_name}: {new.folder}")
-    output.say(_comparison_text(found, pixels))
+    output.say(_comparison_text(found, differences))
     output.document(
         {
             "model": str(new.folder),
             "start_from": str(old.folder),
             "plan": {name: getattr(plan, name) for name in PLANNED},
-            "comparison": _document(found, pixels),
+            "comparison": _document(found, differences),
         }
     )
     return DONE
@@ -109,69 +115,64 @@ def _compare(old: ModelInfo, new: ModelInfo, output: Output, *, weights: Path | 
     return compare_on_labels(old, new, books=(read_book(old), read_book(new)), seen=(seen[0], seen[1]))
 
 
-def _pixels(side: Side, output: Output) -> PixelFigures | None:
-    chosen, drawn = pixel_images(side.images, image_size=side.info.model.image_size)
-    if not chosen:
-        return None
-    with output.progress(f"looking at pixels with {side.info.folder.name}") as task:
-        return pixel_figures(side.info, chosen, drawn=drawn, task=task)
+def _differences(found: LabelComparison, output: Output) -> dict[str, PairedDifference]:
+    """Every figure of both models, with intervals of the differences; undefined with images of one kind only."""
+    if not found.has_both_kinds:
+        return dict.fromkeys(METRIC_NAMES, PairedDifference(a=None, b=None, difference=None, interval=None))
+    with output.progress("comparing on labelled images") as task:
+        return compare(found.old, found.new, task=task).differences
 
 
-def _comparison_text(found: LabelComparison, pixels: list[PixelFigures | None]) -> str:
-    figures = found.new.figures
-    sides = (found.old, found.new)
-    rows = [
-        ("Image AUROC", [_figure(side.figures.auroc) for side in sides]),
-        ("Image AP", [_figure(side.figures.average_precision) for side in sides]),
-        ("Pixel AUROC", [_figure(None if each is None else each.pixel_auroc) for each in pixels]),
-        ("AUPRO", [_figure(None if each is None else each.aupro) for each in pixels]),
-        ("Agreement", [_figure(None if side.agreement is None else side.agreement.rate) for side in sides]),
-    ]
-    better = sum(pair.turn == "better" for pair in found.changes)
-    worse = sum(pair.turn == "worse" for pair in found.changes)
+def _comparison_text(found: LabelComparison, differences: Mapping[str, PairedDifference]) -> str:
+    figures = found.new.summary.metrics
+    rows = [(METRIC_TITLES[name], differences[name].a, differences[name].b) for name in FIGURES]
+    rows.append(("Agreement", _agreement(found.old), _agreement(found.new)))
+    turns = [image.turn for image in found.images]
     return "\n".join(
         [
             f"On {figures.n_good} good and {figures.n_defect} defective labelled images that neither model has learnt "
             "from, each by its own limits; these were chosen by people and are no random sample:",
-            f"  {'':<16}{'old':>8}{'new':>8}",
-            *(f"  {name:<16}{old:>8}{new:>8}" for name, (old, new) in rows),
-            f"  {better} verdicts come nearer to the label, {worse} go farther from it",
+            f"  {'':<24}{'old':>8}{'new':>8}",
+            *(f"  {name:<24}{_figure(old):>8}{_figure(new):>8}" for name, old, new in rows),
+            f"  {turns.count('better')} verdicts come nearer to the label, {turns.count('worse')} go farther from it",
             "The old model stays in use; choose the new one by its folder, or on the Label page.",
         ]
     )
 
 
-def _document(found: LabelComparison, pixels: list[PixelFigures | None]) -> dict[str, Any]:
+def _document(found: LabelComparison, differences: Mapping[str, PairedDifference]) -> dict[str, Any]:
     sides = {
         name: {
-            "image_auroc": side.figures.auroc,
-            "image_ap": side.figures.average_precision,
-            "n_good": side.figures.n_good,
-            "n_defect": side.figures.n_defect,
-            "pixel_auroc": None if pixel is None else pixel.pixel_auroc,
-            "aupro": None if pixel is None else pixel.aupro,
-            "agreement": None if side.agreement is None else side.agreement.rate,
-            "in_sample": side.in_sample,
+            **{figure: getattr(differences[figure], "ab"[number]) for figure in FIGURES},
+            "n_good": side.summary.metrics.n_good,
+            "n_defect": side.summary.metrics.n_defect,
+            "agreement": _agreement(side),
+            "in_sample": in_sample(side.judged),
         }
-        for (name, side), pixel in zip((("old", found.old), ("new", found.new)), pixels, strict=True)
+        for number, (name, side) in enumerate((("old", found.old), ("new", found.new)))
     }
-    difference = asdict(auroc_difference(found)) if found.new.images else None
     return {
         **sides,
-        "image_auroc_difference": difference,
+        "image_auroc_difference": asdict(differences["image_auroc"]) if found.images else None,
         "left_out": found.seen,
         "changes": [
             {
-                "digest": pair.image.digest,
-                "name": pair.image.name,
-                "label": pair.image.label,
-                "old": pair.old,
-                "new": pair.new,
-                "turn": pair.turn,
+                "digest": found.old.images[image.place_a].content,
+                "name": image.name,
+                "label": LABELS[image.label],
+                "old": image.verdict_a,
+                "new": image.verdict_b,
+                "turn": image.turn,
             }
-            for pair in found.changes
+            for image in sorted(found.images, key=lambda image: image.place_a)
+            if image.flipped
         ],
     }
+
+
+def _agreement(side: LabelledEvaluation) -> float | None:
+    found = agreement(side.judged)
+    return None if found is None else found.rate
 
 
 def _figure(value: float | None) -> str:

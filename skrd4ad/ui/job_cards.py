@@ -9,6 +9,7 @@ import streamlit as st
 from skrd4ad.format import ago, duration, format_number, metric_name
 from skrd4ad.services.evaluation.compare import COMPARISON
 from skrd4ad.services.evaluation.evaluate import EVALUATION
+from skrd4ad.services.improve.compare import LABEL_COMPARISON
 from skrd4ad.services.improve.retrain import training_kind
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import queue
@@ -27,6 +28,7 @@ _RESUMABLE = ("interrupted", "cancelled", "failed")
 _AGAIN: dict[str, tuple[str, JobKind[Any]]] = {
     EVALUATION.name: ("Evaluate once more", EVALUATION),
     COMPARISON.name: ("Compare once more", COMPARISON),
+    LABEL_COMPARISON.name: ("Compare once more", LABEL_COMPARISON),
     EXPORT.name: ("Export once more", EXPORT),
     IMPORT.name: ("Try again", IMPORT),
 }

@@ -50,7 +50,6 @@ def worker(monkeypatch: pytest.MonkeyPatch) -> Iterator[PixelWorker]:
     made = PixelWorker()
     for module in (state, label_loop_figures):
         monkeypatch.setattr(module, "pixel_worker", lambda: made)
-    monkeypatch.setattr("skrd4ad.ui.label.improve.compare.pixel_worker", lambda: made)
     yield made
     assert made.wait(LONG)
 
@@ -198,7 +197,7 @@ def test_a_retraining_says_what_it_learns_from_and_runs(open_loop: Open, info: M
     assert (job.kind, job.request["start_from"]) == ("train", str(info.folder))
     assert queue().wait(job.id, LONG).state == "done"
     fine(at.run())
-    assert len(successors_of(info)) == 1 and "Image AUROC" in list(table(at, "Old")[""])
+    assert len(successors_of(info)) == 1 and "Agreement" in list(table(at, "Old")[""])
 
 
 def test_too_few_labels_are_told_in_place_of_a_button(open_loop: Open, info: ModelInfo, more_parts: Path) -> None:
@@ -218,15 +217,26 @@ def test_nothing_is_replaced_before_the_user_says_so(
     at = open_loop()
     assert worker.wait(LONG)
     fine(at.run())
-    both = table(at, "Old").set_index("")
-    assert both.loc["Image AUROC", "Old"] != "–" and both.loc["AUPRO", "New"] not in ("–", "being computed")
+    assert table(at, "Old").set_index("").loc["Agreement", "New"] != "–"
+    both = table(at, "Figure").set_index("Figure")
+    assert both.loc["Image AUROC", "Old"] != "–" and both.loc["AUPRO (FPR to 0.30)", "New"] == "–"
+    button(at, "loop-compare-start").click().run()
+    [compared] = queue().list()
+    assert (compared.kind, queue().wait(compared.id, LONG).state) == ("compare-labels", "done")
+    both = table(fine(at.run()), "Figure").set_index("Figure")
+    assert both.loc["AUPRO (FPR to 0.30)", "New"] != "–" and both.loc["AUPRO (FPR to 0.30)", "Clear"] in ("yes", "no")
+    assert not [each for each in at.button if each.key == "loop-compare-start"]
+    at.session_state["loop-changes"] = True
+    seen = table(fine(at.run()), "Truth")
+    assert {"Old", "New", "New verdict", "Old score"} <= set(seen.columns)
+    assert any(box.label == "Image under both" for box in at.selectbox)
     assert "_model" not in at.session_state and button(at, "loop-use").disabled
     at.text_input("loop-decides").input("Ada").run()
     button(at, "loop-use").click().run()
     fine(at)
     assert at.session_state["_model"] == str(new.folder)
     assert read_metadata(new.folder).note.startswith("Used from now on: compared with tiny on")
-    [job] = queue().list()
+    [job, _] = queue().list()
     assert (job.kind, job.request["model"]) == ("score", str(new.folder))
     assert queue().wait(job.id, LONG).state == "done"
     # with the new model in use the way back is offered

@@ -16,7 +16,7 @@ from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of, preflight
 from skrd4ad.services.evaluation.charts import class_bars, confusion_chart, curve_chart, escape_bars
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation
-from skrd4ad.services.evaluation.operating_points import current_calibration, findings
+from skrd4ad.services.evaluation.operating_points import findings
 from skrd4ad.services.evaluation.published import published_for
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
@@ -164,7 +164,7 @@ def same_as_the_engine(stored: StoredEvaluation, data: DatasetClass) -> None:
         line = next(trace for trace in curve_chart([stored], name=name).data if trace.name != "Chance")
         assert np.array_equal(line.y, curve.y)
         assert curve.areas == {metric: getattr(metrics, metric) for metric in curve.areas}
-    calibration, why = current_calibration(stored)
+    calibration, why = stored.limits()
     assert calibration is not None, why
     found = findings(stored, calibration)
     cells = confusion_chart(found.confusion).data

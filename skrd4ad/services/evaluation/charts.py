@@ -46,14 +46,8 @@ def class_bars(
 ) -> go.Figure:
     """One group of bars a class: ours with its interval, and the published RD4AD and SK-RD4AD figures, hatched.
 
-    Args:
-        evaluations: one for each class; more than one of a class stand side by side with their models' names.
-        metric: ``image_auroc``, ``pixel_auroc``, ``aupro`` (ours exact, ours by the paper's protocol, and the published
-            ones, which follow that protocol) or ``aupro_005``, which nobody published.
-        colours: of the bars.
-
-    Raises:
-        ConfigError: the metric is none of these.
+    ``metric`` is one of ``BAR_METRICS``. For ``aupro`` ours stand by the paper's protocol too, as the published ones
+    follow that.
     """
     if metric not in BAR_METRICS:
         raise ConfigError(f"The metric is {metric!r}; allowed: {', '.join(BAR_METRICS)}.")
@@ -90,11 +84,6 @@ def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColou
     """Share of defects that escape in each group, with its interval, and the share that a person looks at, hatched.
 
     ``customdata`` of a bar holds the name of its group and the places of the images that it counts.
-
-    Args:
-        groups: by type or by size.
-        axis: title of the axis, such as "Type of defect".
-        colours: of the bars.
     """
     look = colours or ChartColours()
     names = [f"{group.name}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]

@@ -1,7 +1,7 @@
 """Two evaluations side by side on the same images: what differs, by how much, and how sure that is."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,7 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.compare_images import ImageChange, Pairs, common_images, image_changes
 from skrd4ad.services.evaluation.compare_settings import SettingDifference, settings_that_differ
 from skrd4ad.services.evaluation.evaluate import load_evaluation
-from skrd4ad.services.evaluation.operating_points import current_calibration
-from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.result import MeasuredImages, MeasuredModel, StoredEvaluation
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.task import QUIET, Task
@@ -29,6 +28,7 @@ __all__ = [
     "ImageChange",
     "SettingDifference",
     "compare",
+    "compare_scores",
     "find_comparison",
     "settings_that_differ",
     "to_dict",
@@ -41,8 +41,8 @@ FORMAT = 1
 class Comparison:
     """A second evaluation against a first, on the images that both have."""
 
-    a: EvaluationSummary
-    b: EvaluationSummary
+    a: MeasuredModel
+    b: MeasuredModel
     differences: dict[str, PairedDifference]
     """By the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
     n_good: int
@@ -65,17 +65,10 @@ class Comparison:
         return tuple(image for image in self.images if image.flipped)
 
 
-def compare(
-    a: StoredEvaluation,
-    b: StoredEvaluation,
-    *,
-    task: Task = QUIET,
-) -> Comparison:
-    """Compare two evaluations on their common images; a comparison made before is only loaded.
+def compare(a: MeasuredImages, b: MeasuredImages, *, task: Task = QUIET) -> Comparison:
+    """Compare two models on their common images; a comparison made before is only loaded.
 
-    Args:
-        a: the first, to compare with.
-        b: the second; differences above 0 are in its favour.
+    Differences above 0 are in favour of ``b``.
 
     Raises:
         DataError: they have no image in common, or the common ones are all good or all defective.
@@ -84,15 +77,23 @@ def compare(
     pairs = common_images(a, b)
     differences = _kept_differences(a, b)
     if differences is None:
-        (set_a, metrics_a), (set_b, metrics_b) = task.beside(
-            lambda: [_part(stored, [pair[side] for pair in pairs]) for side, stored in enumerate((a, b))]
-        )
-        differences = paired_differences(set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, task=task)
+        set_a, metrics_a = _part(a, [place for place, _ in pairs], task.part(0, 0.2))
+        set_b, metrics_b = _part(b, [place for _, place in pairs], task.part(0.2, 0.4))
+        drawing = task.part(0.4, 1, "comparing: drawing {done} of {total}")
+        differences = paired_differences(set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, task=drawing)
         _keep_differences(a, b, differences)
     return _comparison(a, b, pairs, differences)
 
 
-def find_comparison(a: StoredEvaluation, b: StoredEvaluation) -> Comparison | None:
+def compare_scores(a: MeasuredImages, b: MeasuredImages) -> Comparison:
+    """The figures of images alone, in a moment and without maps; nothing is kept."""
+    pairs = common_images(a, b)
+    sets = [_scores_alone(side, [pair[number] for pair in pairs]) for number, side in enumerate((a, b))]
+    metrics_a, metrics_b = map(evaluate, sets)
+    return _comparison(a, b, pairs, paired_differences(*sets, metrics_a=metrics_a, metrics_b=metrics_b))
+
+
+def find_comparison(a: MeasuredImages, b: MeasuredImages) -> Comparison | None:
     """A comparison that was made before, with verdicts by the current calibrations; None when there is none.
 
     Raises:
@@ -117,7 +118,7 @@ def _title(request: ComparisonRequest) -> str:
 
 
 def _run(request: ComparisonRequest, job: JobHandle) -> Mapping[str, Any]:
-    compare(_loaded(request.a), _loaded(request.b), task=job.task.part(0, 1, "comparing: drawing {done} of {total}"))
+    compare(_loaded(request.a), _loaded(request.b), task=job.task)
     return asdict(request)
 
 
@@ -144,7 +145,7 @@ def to_dict(comparison: Comparison) -> dict[str, Any]:
     }
 
 
-def _side(summary: EvaluationSummary) -> dict[str, Any]:
+def _side(summary: MeasuredModel) -> dict[str, Any]:
     return {
         "evaluation": summary.key,
         "model": str(summary.model_folder),
@@ -163,28 +164,34 @@ def _loaded(key: str) -> StoredEvaluation:
     return stored
 
 
-def _part(stored: StoredEvaluation, places: Sequence[int]) -> tuple[EvaluationSet, Metrics]:
-    """The chosen images in the order of their places, and their exact figures."""
-    data = stored.evaluation_set()
-    if list(places) == list(range(len(stored.images))):
-        return data, stored.summary.metrics
+def _part(measured: MeasuredImages, indices: Sequence[int], task: Task) -> tuple[EvaluationSet, Metrics]:
+    """The chosen images in the order of their indices, and their exact figures."""
+    data, metrics = measured.measured(task)
+    if list(indices) == list(range(len(measured.images))):
+        return data, metrics
     assert data.maps is not None
-    chosen = EvaluationSet(
-        labels=data.labels[places],
-        scores=data.scores[places],
-        defect_types=tuple(data.defect_types[place] for place in places),
-        maps=data.maps[places],
-        masks=None if data.masks is None else data.masks[places],
-        has_mask=data.has_mask[places],
+    chosen = replace(
+        _scores_alone(measured, indices),
+        maps=data.maps[indices],
+        masks=None if data.masks is None else data.masks[indices],
+        has_mask=data.has_mask[indices],
         ignored=data.ignored,
     )
-    return chosen, evaluate(chosen)
+    return chosen, task.beside(lambda: evaluate(chosen))
+
+
+def _scores_alone(measured: MeasuredImages, indices: Sequence[int]) -> EvaluationSet:
+    chosen = list(indices)
+    return EvaluationSet(
+        labels=measured.labels[chosen],
+        scores=measured.scores[chosen],
+        defect_types=tuple(measured.images[index].defect_type for index in chosen),
+    )
 
 
 def _comparison(
-    a: StoredEvaluation, b: StoredEvaluation, pairs: Pairs, differences: dict[str, PairedDifference]
+    a: MeasuredImages, b: MeasuredImages, pairs: Pairs, differences: dict[str, PairedDifference]
 ) -> Comparison:
-    calibrations = [current_calibration(stored)[0] for stored in (a, b)]
     only_a, only_b = len(a.images) - len(pairs), len(b.images) - len(pairs)
     n_defect = sum(a.images[place].label for place, _ in pairs)
     return Comparison(
@@ -195,15 +202,15 @@ def _comparison(
         n_defect=n_defect,
         only_a=only_a,
         only_b=only_b,
-        images=image_changes(a, b, pairs, calibrations),
-        settings=settings_that_differ(a.summary, b.summary, calibrations=calibrations),
+        images=image_changes(a, b, pairs),
+        settings=settings_that_differ(a.summary, b.summary, calibrations=[a.limits()[0], b.limits()[0]]),
         notes=_notes(a.summary, b.summary, n_common=len(pairs), only_a=only_a, only_b=only_b),
         replicates=REPLICATES,
         seed=SEED,
     )
 
 
-def _notes(a: EvaluationSummary, b: EvaluationSummary, *, n_common: int, only_a: int, only_b: int) -> tuple[str, ...]:
+def _notes(a: MeasuredModel, b: MeasuredModel, *, n_common: int, only_a: int, only_b: int) -> tuple[str, ...]:
     notes = []
     if only_a or only_b:
         notes.append(
@@ -230,7 +237,7 @@ def _notes(a: EvaluationSummary, b: EvaluationSummary, *, n_common: int, only_a:
     return tuple(notes)
 
 
-def _file_of(a: StoredEvaluation, b: StoredEvaluation) -> Path:
+def _file_of(a: MeasuredImages, b: MeasuredImages) -> Path:
     name = content_digest(f"{FORMAT}|{a.summary.key}|{b.summary.key}")[:32]
     return workspace() / "comparisons" / f"{name}.json"
 
@@ -240,14 +247,14 @@ class _StoredComparison:
     differences: dict[str, PairedDifference]
 
 
-def _keep_differences(a: StoredEvaluation, b: StoredEvaluation, differences: Mapping[str, PairedDifference]) -> None:
+def _keep_differences(a: MeasuredImages, b: MeasuredImages, differences: Mapping[str, PairedDifference]) -> None:
     try:
         write_json(_file_of(a, b), _StoredComparison(dict(differences)), format=FORMAT)
     except CheckpointError as error:
         raise StorageError(f"The comparison cannot be kept. {error}") from error
 
 
-def _kept_differences(a: StoredEvaluation, b: StoredEvaluation) -> dict[str, PairedDifference] | None:
+def _kept_differences(a: MeasuredImages, b: MeasuredImages) -> dict[str, PairedDifference] | None:
     path = _file_of(a, b)
     if not path.is_file():
         return None

@@ -1,17 +1,23 @@
 """The images that two evaluations have in common, and what each model says of them."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from skrd4ad.errors import DataError
-from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
+from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages
 from skrd4ad.types import Verdict
 
+Turn = Literal["better", "worse", "same"]
+_NEARNESS: tuple[Mapping[Verdict, int], Mapping[Verdict, int]] = (
+    {"NG": 0, "REVIEW": 1, "OK": 2},
+    {"OK": 0, "REVIEW": 1, "NG": 2},
+)
+"""How near a verdict is to the label: of good images, and of defective ones."""
 Pairs = tuple[tuple[int, int], ...]
 """Places of the same images in two evaluations."""
 
@@ -40,15 +46,19 @@ class ImageChange:
     @property
     def flipped(self) -> bool:
         """Whether the verdicts differ."""
-        return None not in (self.verdict_a, self.verdict_b) and self.verdict_a != self.verdict_b
+        return self.turn != "same"
+
+    @property
+    def turn(self) -> Turn:
+        """Whether the second verdict is nearer to the label (better) or farther from it (worse) than the first."""
+        if self.verdict_a is None or self.verdict_b is None:
+            return "same"
+        before, after = (_NEARNESS[self.label][verdict] for verdict in (self.verdict_a, self.verdict_b))
+        return "better" if after > before else "worse" if after < before else "same"
 
 
-def common_images(a: StoredEvaluation, b: StoredEvaluation) -> Pairs:
-    """Places of the images that both evaluations have with the same label and mask.
-
-    Raises:
-        DataError: there are none, or only good ones, or only defective ones.
-    """
+def common_images(a: MeasuredImages, b: MeasuredImages) -> Pairs:
+    """Places of the images that both evaluations have with the same label and mask."""
     waiting: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for image in b.images:
         waiting[_identity(image)].append(image.place)
@@ -72,24 +82,16 @@ def _identity(image: EvaluatedImage) -> tuple[object, ...]:
     return image.content, image.label, image.mask_content
 
 
-def image_changes(
-    a: StoredEvaluation, b: StoredEvaluation, pairs: Pairs, calibrations: Sequence[Calibration | None]
-) -> tuple[ImageChange, ...]:
-    """Every image under both models: flipped verdicts first, then by how far their ranks among good images differ.
-
-    Args:
-        a: the first evaluation.
-        b: the second.
-        pairs: places of the same images.
-        calibrations: of both; no verdicts where one is None.
-    """
-    ranks = [_ranks(stored, [pair[side] for pair in pairs]) for side, stored in enumerate((a, b))]
+def image_changes(a: MeasuredImages, b: MeasuredImages, pairs: Pairs) -> tuple[ImageChange, ...]:
+    """Every image under both models: flipped verdicts first, then by how far their ranks among good images differ."""
+    limits = [side.limits()[0] for side in (a, b)]
+    ranks = [_ranks(side, [pair[number] for pair in pairs]) for number, side in enumerate((a, b))]
     changes = []
-    for number, (place_a, place_b) in enumerate(pairs):
+    for (place_a, place_b), rank_a, rank_b in zip(pairs, *ranks, strict=True):
         first, second = a.images[place_a], b.images[place_b]
         verdicts = [
             None if calibration is None else calibration.verdict(image.verdict_score)
-            for calibration, image in zip(calibrations, (first, second), strict=True)
+            for calibration, image in zip(limits, (first, second), strict=True)
         ]
         changes.append(
             ImageChange(
@@ -103,16 +105,16 @@ def image_changes(
                 score_b=second.verdict_score,
                 verdict_a=verdicts[0],
                 verdict_b=verdicts[1],
-                rank_a=ranks[0][number],
-                rank_b=ranks[1][number],
+                rank_a=rank_a,
+                rank_b=rank_b,
             )
         )
     return tuple(sorted(changes, key=lambda change: (not change.flipped, -abs(change.rank_b - change.rank_a))))
 
 
-def _ranks(stored: StoredEvaluation, places: Sequence[int]) -> list[float]:
-    """Share of the good images among the chosen ones that score below each."""
-    scores = stored.verdict_scores[list(places)]
-    good = np.sort(scores[stored.labels[list(places)] == 0])
-    below: list[float] = (np.searchsorted(good, scores, side="left") / good.size).tolist()
+def _ranks(measured: MeasuredImages, indices: Sequence[int]) -> list[float]:
+    """Share of the good images among the chosen ones that score below each; 0 when there are none."""
+    scores = measured.verdict_scores[list(indices)]
+    good = np.sort(scores[measured.labels[list(indices)] == 0])
+    below: list[float] = (np.searchsorted(good, scores, side="left") / max(good.size, 1)).tolist()
     return below

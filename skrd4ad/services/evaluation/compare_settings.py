@@ -7,7 +7,7 @@ from typing import Any
 from skrd4ad import documents
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.result import EvaluationSummary
+from skrd4ad.services.evaluation.result import MeasuredModel
 
 _TRAIN = {
     "epochs": "Epochs",
@@ -46,15 +46,9 @@ class SettingDifference:
 
 
 def settings_that_differ(
-    a: EvaluationSummary, b: EvaluationSummary, *, calibrations: Sequence[Calibration | None] = (None, None)
+    a: MeasuredModel, b: MeasuredModel, *, calibrations: Sequence[Calibration | None] = (None, None)
 ) -> tuple[SettingDifference, ...]:
-    """Settings of models, trainings, data and calibrations that are not the same.
-
-    Args:
-        a: the first evaluation.
-        b: the second.
-        calibrations: the current ones of both models, to compare their limits too.
-    """
+    """Settings of models, trainings, data and calibrations that are not the same."""
     values_a, values_b = (
         _settings(summary, calibration) for summary, calibration in zip((a, b), calibrations, strict=True)
     )
@@ -65,7 +59,7 @@ def settings_that_differ(
     )
 
 
-def _settings(summary: EvaluationSummary, calibration: Calibration | None) -> dict[str, str]:
+def _settings(summary: MeasuredModel, calibration: Calibration | None) -> dict[str, str]:
     settings = summary.settings
     model, data = settings["model"], settings["data"]
     return {

@@ -33,14 +33,7 @@ def curve_chart(
     findings: Sequence[Findings | None] = (),
     colours: ChartColours | None = None,
 ) -> go.Figure:
-    """One curve of one evaluation, or of two over each other, with operating points; PRO with its limits shaded.
-
-    Args:
-        evaluations: one or two that have this curve; those that lack it are left out.
-        name: of the curve.
-        findings: of the evaluations in their order, for the operating points.
-        colours: of the lines.
-    """
+    """One curve of one evaluation, or of two over each other, with operating points; PRO with its limits shaded."""
     look = colours or ChartColours()
     figure = go.Figure()
     end = 1.0

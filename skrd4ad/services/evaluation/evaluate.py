@@ -97,10 +97,6 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
     When there is none, the newest one of this model on this class with other images, masks, labels or ignored pixels,
     with ``stale`` saying so; else None. Reads the files of the test images once to tell whether they changed, and
     remembers that by their size and time of change.
-
-    Raises:
-        ImageError: a test image cannot be read.
-        CheckpointError: the mask of ignored regions is missing or damaged.
     """
     contents = contents_of(info, data)
     stored = read_evaluation(evaluation_key(info, contents))
@@ -131,11 +127,7 @@ def list_evaluations() -> list[EvaluationSummary]:
 
 
 def delete_evaluation(key: str) -> None:
-    """Remove a finished evaluation from the workspace; model and data stay.
-
-    Raises:
-        StorageError: there is none of that key, or it cannot be removed.
-    """
+    """Remove a finished evaluation from the workspace; model and data stay."""
     remove_evaluation(key)
 
 
@@ -151,23 +143,15 @@ def evaluate_class(
     background: Background | None = None,
     task: Task = QUIET,
 ) -> StoredEvaluation:
-    """Measure a model on a class here and now, and keep what was found; what is known already is only loaded.
+    """Measure a model on the test images of a class and keep what was found; what is known already is only loaded.
 
     Args:
-        folder: model folder.
-        data: a class with test images.
         source: what was given as the data: a path, ``elpv`` or ``synthetic``.
         weights: weights file of the teacher to use instead of the usual places.
         wish: runtime and device, None for the fastest in fp32; all of them give the same figures.
         again: measure even if the same was measured before.
         save_in_model: store the figures in the model folder too when the data is the model's own test set.
         background: looks for the fastest runtime beside this; None to look for it here, when it pays.
-
-    Raises:
-        CheckpointError: this is no model folder, or it is damaged.
-        DataError: the class has no test images, or one cannot be read.
-        StorageError: the workspace cannot be written.
-        WeightsError: the teacher's weights cannot be found, fetched or trusted.
     """
     info = read_info(folder)
     contents = contents_of(info, data, task)

@@ -27,15 +27,7 @@ def html_report(
     findings: Sequence[Findings | None] = (),
     title: str = "Evaluation",
 ) -> str:
-    """One HTML document with tables and live charts; plotly.js is inside, nothing comes from elsewhere.
-
-    Args:
-        evaluations: what the tables show.
-        figures: charts by their captions, as :mod:`skrd4ad.services.evaluation.charts` makes them; each has buttons
-            that save it as PNG and SVG.
-        findings: of the evaluations in their order, for confusion and escapes.
-        title: heading of the document.
-    """
+    """One HTML document with tables and live charts; plotly.js is inside, nothing comes from elsewhere."""
     summaries = [stored.summary for stored in evaluations]
     judged = list(zip(evaluations, [*findings, *([None] * len(evaluations))], strict=False))
     return render(

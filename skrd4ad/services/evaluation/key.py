@@ -32,11 +32,7 @@ class Contents:
 
 
 def contents_of(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> Contents:
-    """Contents of the test images of a class; a file is read again only when its size or time of change differs.
-
-    Raises:
-        ImageError: a file cannot be read.
-    """
+    """Contents of the test images of a class; a file is read again only when its size or time of change differs."""
     samples = unseen_samples(info, data.test, task)
     images: list[str] = []
     masks: list[str | None] = []
@@ -53,11 +49,7 @@ def contents_of(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> Cont
 
 
 def evaluation_key(info: ModelInfo, contents: Contents) -> str:
-    """Name of the evaluation of a model as it is now on these contents.
-
-    Raises:
-        CheckpointError: the mask of ignored regions is missing or damaged.
-    """
+    """Name of the evaluation of a model as it is now on these contents."""
     surface = scoring_mask_digest(scoring_mask_of(info))
     return _digest([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
 
@@ -106,11 +98,7 @@ def is_own_test_set(info: ModelInfo, data: DatasetClass) -> bool:
 
 
 def changed_since(image: EvaluatedImage) -> bool:
-    """Whether a file is not the one that was measured any more.
-
-    Raises:
-        ImageError: it cannot be read.
-    """
+    """Whether a file is not the one that was measured any more."""
     return image_digest(image.path) != image.content
 
 

@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image
-from skrd4ad.errors import CheckpointError, DataError
-from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
+from skrd4ad.errors import DataError
 from skrd4ad.metrics.curves import OperatingPoint, image_point, pixel_point
 from skrd4ad.metrics.escapes import (
     ConfusionCell,
@@ -18,11 +17,8 @@ from skrd4ad.metrics.escapes import (
     escapes_by_type,
 )
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.model_folder.folder import read_info
-from skrd4ad.paths import inside_data_roots
-from skrd4ad.services.datasets import is_embedded
 from skrd4ad.services.evaluation.key import changed_since
-from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
+from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, StoredEvaluation
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,27 +59,6 @@ class OpenedImage:
     """Says that the file is not the one that was measured any more; empty when it is."""
 
 
-def current_calibration(stored: StoredEvaluation) -> tuple[Calibration | None, str]:
-    """The calibration that the model has now, and why there is none to judge these scores by: the model is gone, was
-    replaced, has no calibration, or now counts other pixels. One of both is empty."""
-    summary = stored.summary
-    try:
-        info = read_info(summary.model_folder)
-        surface = scoring_mask_digest(scoring_mask_of(info))
-    except CheckpointError as error:
-        return None, f"There are no limits to show: {error}"
-    if info.digest != summary.model_digest:
-        return None, f"{summary.model_folder} holds another model than the one that was measured. Evaluate it."
-    if info.calibration is None:
-        return None, "This model has no limits yet; calibrate it to see what they let pass."
-    if surface != summary.surface_digest:
-        return None, (
-            "The calibration ignores other pixels now, or has another smallest region, than when this was measured. "
-            "Evaluate again to see what its limits let pass."
-        )
-    return info.calibration, ""
-
-
 def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
     """What a calibration makes of an evaluation."""
     reject, review = calibration.image_threshold, calibration.review_threshold
@@ -106,19 +81,21 @@ def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
     )
 
 
-def open_image(stored: StoredEvaluation, place: int) -> OpenedImage:
-    """An image of the test set with its map and mask."""
-    if not 0 <= place < len(stored.images):
-        raise DataError(f"There is no image {place}; this evaluation has the images 0 to {len(stored.images) - 1}.")
-    about = stored.images[place]
-    if not is_embedded(stored.summary.source):
-        inside_data_roots(about.path)
-    changed = changed_since(about)
+def open_image(measured: MeasuredImages, index: int) -> OpenedImage:
+    """An image with its map and mask.
+
+    Raises:
+        DataError: it, its map or its mask cannot be read, or it may not be opened.
+    """
+    if not 0 <= index < len(measured.images):
+        raise DataError(f"There is no image {index}; this evaluation has the images 0 to {len(measured.images) - 1}.")
+    path = measured.file_of(index)
+    changed = changed_since(measured.images[index])
     return OpenedImage(
-        about=about,
-        image=read_image(about.path),
-        anomaly_map=np.array(stored.maps()[place]),
-        mask=stored.mask_of(place),
+        about=measured.images[index],
+        image=read_image(path),
+        anomaly_map=measured.map_of(index),
+        mask=measured.mask_of(index),
         warning="This file has changed since it was measured: map, mask and score are those of the earlier image."
         if changed
         else "",

@@ -3,6 +3,7 @@
 :mod:`skrd4ad.services.evaluation.store` writes and reads it.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -15,13 +16,21 @@ from numpy.typing import NDArray
 
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.documents import Count, Positive
-from skrd4ad.errors import StorageError
+from skrd4ad.errors import CheckpointError, StorageError
+from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.metrics.bootstrap import Bootstrap, Interval
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.metrics.evaluation import Metrics
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.model_folder.info import ModelInfo, read_info
+from skrd4ad.paths import inside_data_roots
+from skrd4ad.services.datasets import is_embedded
+from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet
 
 MAPS, MASKS, IGNORED = "maps.npy", "masks.npy", "ignored.npy"
+DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
+"""What is kept of what a model records of its training data."""
 
 
 class EvaluatedSettings(TypedDict):
@@ -35,14 +44,23 @@ class EvaluatedSettings(TypedDict):
     selected_epoch: NotRequired[int | None]
 
 
+def settings_of(info: ModelInfo) -> EvaluatedSettings:
+    """How a model was made, as far as comparisons tell."""
+    return {
+        "model": info.model,
+        "train": info.train,
+        "data": {name: info.data.get(name) for name in DATA_SETTINGS},
+        "origin": info.origin,
+        "selected_epoch": info.selected_epoch,
+    }
+
+
 @dataclass(frozen=True, kw_only=True)
-class EvaluationSummary:
-    """What a finished evaluation found, without its images and curves."""
+class MeasuredModel:
+    """A model, the images it was measured on, and the figures: what a comparison names and explains."""
 
     key: str
     """Name of the evaluation: a digest of model, teacher, what counts of the maps, and data."""
-    created_at: str
-    """ISO 8601, UTC."""
     model_folder: Path
     model_title: str
     model_digest: str
@@ -50,18 +68,10 @@ class EvaluationSummary:
     settings: EvaluatedSettings
     dataset: str
     class_name: str
-    source: str
-    """``elpv``, ``synthetic`` or a folder; with ``layout`` and ``class_name`` it opens the data again."""
-    layout: str
-    root: Path
-    note: str
-    """What a reader must know of the data, such as "synthetic images"."""
     data_digest: str
-    """Of contents, labels, types and masks of the test images."""
+    """Of contents, labels, types and masks of the images."""
     surface_digest: str
     """Of what counted of the maps."""
-    own_test_set: bool
-    """The data is the test set that belongs to the model's training data."""
     test_selected: bool
     """The model's epoch was chosen on its test set, so figures are optimistic: to be badged."""
     image_size: Positive
@@ -71,6 +81,28 @@ class EvaluationSummary:
     ignores_pixels: bool
     min_area: Positive
     metrics: Metrics
+
+    @property
+    def title(self) -> str:
+        """One line for people: data set, class and model."""
+        own = self.model_title.startswith(f"{self.class_name} · ")
+        return f"{self.dataset}/{self.model_title if own else f'{self.class_name} · {self.model_title}'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationSummary(MeasuredModel):
+    """What a finished evaluation found, without its images and curves."""
+
+    created_at: str
+    """ISO 8601, UTC."""
+    source: str
+    """``elpv``, ``synthetic`` or a folder; with ``layout`` and ``class_name`` it opens the data again."""
+    layout: str
+    root: Path
+    note: str
+    """What a reader must know of the data, such as "synthetic images"."""
+    own_test_set: bool
+    """The data is the test set that belongs to the model's training data."""
     by_defect: dict[str, Metrics]
     intervals: Bootstrap
     protocol: str
@@ -84,12 +116,6 @@ class EvaluationSummary:
     n_images: Count
     size_bytes: Count
     """On disk."""
-
-    @property
-    def title(self) -> str:
-        """One line for people: data set, class and model."""
-        own = self.model_title.startswith(f"{self.class_name} · ")
-        return f"{self.dataset}/{self.model_title if own else f'{self.class_name} · {self.model_title}'}"
 
     def document(self) -> dict[str, Any]:
         """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as
@@ -143,20 +169,11 @@ class EvaluatedImage:
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class StoredEvaluation:
-    """A finished evaluation, ready for charts; maps and masks are read only when asked for."""
+class MeasuredImages(ABC):
+    """Images with labels and what a model says of them: what two models are compared on."""
 
-    summary: EvaluationSummary
+    summary: MeasuredModel
     images: tuple[EvaluatedImage, ...]
-    curves: dict[CurveName, Curve]
-    stale: tuple[str, ...] = ()
-    """Why it does not describe the model and the data as they are now, in words; empty when it does."""
-    folder: Path
-
-    @property
-    def is_current(self) -> bool:
-        """Whether it describes model and data as they are now, as far as was looked."""
-        return not self.stale
 
     @cached_property
     def labels(self) -> NDArray[np.int64]:
@@ -173,37 +190,96 @@ class StoredEvaluation:
         """(N,) what limits are compared with."""
         return np.array([image.verdict_score for image in self.images], np.float64)
 
+    @abstractmethod
+    def limits(self) -> tuple[Calibration | None, str]:
+        """The calibration that judges these scores now, and why there is none; one of both is empty."""
+
+    @abstractmethod
+    def measured(self, task: Task) -> tuple[EvaluationSet, Metrics]:
+        """All that a metric needs, and the figures of all images."""
+
+    @abstractmethod
+    def file_of(self, index: int) -> Path:
+        """Where the file of an image is."""
+
+    @abstractmethod
+    def map_of(self, index: int) -> NDArray[np.float32]:
+        """(S, S) raw scores of one image; DataError when its map is not kept."""
+
+    @abstractmethod
+    def mask_of(self, index: int) -> NDArray[np.bool_] | None:
+        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image."""
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StoredEvaluation(MeasuredImages):
+    """A finished evaluation, ready for charts; maps and masks are read only when asked for."""
+
+    summary: EvaluationSummary
+    curves: dict[CurveName, Curve]
+    stale: tuple[str, ...] = ()
+    """Why it does not describe the model and the data as they are now, in words; empty when it does."""
+    folder: Path
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it describes model and data as they are now, as far as was looked."""
+        return not self.stale
+
     @property
     def has_masks(self) -> bool:
         """Whether any image has a mask."""
         return (self.folder / MASKS).is_file()
 
-    def maps(self) -> NDArray[np.float32]:
-        """(N, S, S) raw scores, mapped from disk: only the rows that are looked at are read.
+    def limits(self) -> tuple[Calibration | None, str]:
+        """The calibration that the model has now; there is none to judge these scores by when the model is gone, was
+        replaced, has no calibration, or now counts other pixels."""
+        summary = self.summary
+        try:
+            info = read_info(summary.model_folder)
+            surface = scoring_mask_digest(scoring_mask_of(info))
+        except CheckpointError as error:
+            return None, f"There are no limits to show: {error}"
+        if info.digest != summary.model_digest:
+            return None, f"{summary.model_folder} holds another model than the one that was measured. Evaluate it."
+        if info.calibration is None:
+            return None, "This model has no limits yet; calibrate it to see what they let pass."
+        if surface != summary.surface_digest:
+            return None, (
+                "The calibration ignores other pixels now, or has another smallest region, than when this was "
+                "measured. Evaluate again to see what its limits let pass."
+            )
+        return info.calibration, ""
 
-        Raises:
-            StorageError: the file is gone or damaged; evaluate again.
-        """
+    def measured(self, task: Task) -> tuple[EvaluationSet, Metrics]:
+        """Everything on disk, and the stored figures."""
+        return task.beside(self.evaluation_set), self.summary.metrics
+
+    def file_of(self, index: int) -> Path:
+        """Path of a test image, below one of the data roots unless the data is embedded."""
+        path = self.images[index].path
+        if not is_embedded(self.summary.source):
+            inside_data_roots(path)
+        return path
+
+    def map_of(self, index: int) -> NDArray[np.float32]:
+        """(S, S), one row of :meth:`maps`."""
+        return np.array(self.maps()[index])
+
+    def maps(self) -> NDArray[np.float32]:
+        """(N, S, S) raw scores, mapped from disk: only the rows that are looked at are read."""
         size = self.summary.image_size
         return _mapped(self.folder / MAPS, shape=(len(self.images), size, size), dtype=np.float32)
 
-    def mask_of(self, place: int) -> NDArray[np.bool_] | None:
-        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image.
-
-        Raises:
-            StorageError: the file is gone or damaged; evaluate again.
-        """
-        image, size = self.images[place], self.summary.image_size
+    def mask_of(self, index: int) -> NDArray[np.bool_] | None:
+        """(S, S), also where the mask vanished at the size of the map."""
+        image, size = self.images[index], self.summary.image_size
         if image.label == 0:
             return np.zeros((size, size), bool)
-        return None if image.mask_area is None else _unpacked(self.packed_masks()[place], size)
+        return None if image.mask_area is None else _unpacked(self.packed_masks()[index], size)
 
     def evaluation_set(self) -> EvaluationSet:
-        """Everything a metric needs, masks unpacked.
-
-        Raises:
-            StorageError: a file is gone or damaged; evaluate again.
-        """
+        """Everything a metric needs, masks unpacked."""
         size = self.summary.image_size
         ignored = self.folder / IGNORED
         labelled = [image.label == 0 or image.mask_area is not None for image in self.images]
@@ -218,11 +294,7 @@ class StoredEvaluation:
         )
 
     def packed_masks(self) -> NDArray[np.uint8]:
-        """(N, ceil(S x S / 8)) masks with eight pixels a byte, mapped from disk.
-
-        Raises:
-            StorageError: there are none, or the file is gone or damaged; evaluate again.
-        """
+        """(N, ceil(S x S / 8)) masks with eight pixels a byte, mapped from disk."""
         size = self.summary.image_size
         return _mapped(self.folder / MASKS, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
 

@@ -10,15 +10,12 @@ from skrd4ad.metrics.curves import curves_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.evaluation.key import Contents, evaluation_key, is_own_test_set, name_in
-from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation, settings_of
 from skrd4ad.services.evaluation.store import write_evaluation
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, open_predictor
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
-
-DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
-"""What is kept of what a model records of its training data."""
 
 
 def measure(
@@ -82,13 +79,7 @@ def _summary(
         model_title=info.title,
         model_digest=info.digest,
         teacher_digest=info.teacher_digest,
-        settings={
-            "model": info.model,
-            "train": info.train,
-            "data": {name: info.data.get(name) for name in DATA_SETTINGS},
-            "origin": info.origin,
-            "selected_epoch": info.selected_epoch,
-        },
+        settings=settings_of(info),
         dataset=data.dataset,
         class_name=data.name,
         source=source,

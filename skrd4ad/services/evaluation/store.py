@@ -29,11 +29,7 @@ log = logging.getLogger(__name__)
 
 
 def evaluations_folder() -> Path:
-    """Where evaluations are kept; made when missing.
-
-    Raises:
-        StorageError: it cannot be made.
-    """
+    """Where evaluations are kept; made when missing."""
     folder = workspace() / "evaluations"
     try:
         folder.mkdir(exist_ok=True)
@@ -52,17 +48,7 @@ def write_evaluation(
     data: EvaluationSet,
     task: Task = QUIET,
 ) -> StoredEvaluation:
-    """Keep an evaluation under its key, in place of one that is there, in one go.
-
-    Args:
-        summary: its size on disk is filled in when it is read.
-        images: in the order of the arrays.
-        curves: for charts.
-        data: with maps.
-
-    Raises:
-        StorageError: the workspace cannot be written.
-    """
+    """Keep an evaluation under its key, in place of one that is there, in one go."""
     assert data.maps is not None
     folder = evaluations_folder() / summary.key
     try:
@@ -137,11 +123,7 @@ def all_summaries() -> Iterator[EvaluationSummary]:
 
 
 def remove_evaluation(key: str) -> None:
-    """Remove what is kept under a key.
-
-    Raises:
-        StorageError: there is nothing, or it cannot be removed.
-    """
+    """Remove what is kept under a key."""
     folder = _folder_of(key)
     if folder is None:
         raise StorageError(f"There is no evaluation {key!r} in this workspace; it may have been deleted.")

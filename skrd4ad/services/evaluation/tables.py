@@ -95,12 +95,7 @@ def images_csv(stored: StoredEvaluation, findings: Findings | None) -> str:
 
 
 def latex_table(evaluations: Sequence[EvaluationSummary], *, published: bool = True) -> str:
-    """A booktabs table in percent, a row for each class, with 95 % intervals; the caption states the protocol.
-
-    Args:
-        evaluations: one for each row.
-        published: adds the published figures where there are any, marked as such.
-    """
+    """A booktabs table in percent, a row for each class, with 95 % intervals; the caption states the protocol."""
     rows = []
     for each in evaluations:
         cells = [_latex_cell(getattr(each.metrics, name), each.intervals.intervals.get(name)) for name in TABLE_METRICS]

@@ -14,18 +14,13 @@ from skrd4ad.storage.tables import utc_now
 
 
 def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
-    """Add to the new model's note what was decided on it; returns what was added.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
-    """
+    """Add to the new model's note what was decided on it; returns what was added."""
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
-    what = "Used from now on" if used else f"Not used; {comparison.old.info.folder.name} was kept"
-    figures, new = comparison.new.figures, comparison.new.info
+    old, new, figures = comparison.old.judged.info, comparison.new.judged.info, comparison.new.summary.metrics
+    what = "Used from now on" if used else f"Not used; {old.folder.name} was kept"
     reason = (
-        f"compared with {comparison.old.info.folder.name} on {figures.n_good} good and {figures.n_defect} defective "
-        "labelled images"
+        f"compared with {old.folder.name} on {figures.n_good} good and {figures.n_defect} defective labelled images"
     )
     added = f"{what}: {reason}. {reviewer_name(who)}, {utc_now():%Y-%m-%d %H:%M} UTC."
     before = read_metadata(new.folder).note
@@ -34,7 +29,7 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
         "promoted" if used else "set aside",
         new,
         who=reviewer_name(who),
-        details={"instead_of" if used else "kept": str(comparison.old.info.folder), "because": reason},
+        details={"instead_of" if used else "kept": str(old.folder), "because": reason},
     )
     return added
 
@@ -43,26 +38,16 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     """Note that the new model is used from now on, and let it look at the rest of the queue in the background.
 
     What comes into the folders that were watched for the old one is judged by it.
-
-    Returns:
-        Id of the job that scores the queue; None when there is nothing left to score.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
     """
     note_outcome(comparison, who=who, used=True)
-    _hand_over(comparison.old.info, comparison.new.info)
-    return submit_scoring(comparison.new.info)
+    _hand_over(comparison.old.judged.info, comparison.new.judged.info)
+    return submit_scoring(comparison.new.judged.info)
 
 
 def go_back(comparison: LabelComparison, *, who: str) -> None:
-    """Note that the new model is not used any more; the old one judges what comes into watched folders again.
-
-    Raises:
-        ConfigError: nobody is named, or the note would be too long.
-    """
+    """Note that the new model is not used any more; the old one judges what comes into watched folders again."""
     note_outcome(comparison, who=who, used=False)
-    _hand_over(comparison.new.info, comparison.old.info)
+    _hand_over(comparison.new.judged.info, comparison.old.judged.info)
 
 
 def _hand_over(old: ModelInfo, new: ModelInfo) -> None:

@@ -9,32 +9,37 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from skrd4ad.errors import DataError
 from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.metrics.bootstrap import Interval, bootstrap
 from skrd4ad.metrics.consequences import Counts
-from skrd4ad.metrics.ranking import auroc, average_precision
+from skrd4ad.metrics.evaluation import Metrics, evaluate
+from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import SeenImages
+from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
 from skrd4ad.regions import verdict_of
+from skrd4ad.services.datasets import class_of_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
 from skrd4ad.types import GOOD, EvaluationSet, Verdict
 
 __all__ = [
     "Agreement",
-    "ImageFigures",
     "LabelBook",
     "LabelledImage",
     "Labels",
     "agreement",
     "auroc_interval",
     "closeness_of_labelled",
+    "defect_type_of",
     "image_figures",
     "labels_of",
     "read_book",
+    "read_seen",
     "score_set",
 ]
 
+UNNAMED_DEFECT = "defect"
 FEWEST_FOR_CLOSENESS = 10
 """Scores on either side below which nothing is said of how the labelled images were chosen."""
 
@@ -98,17 +103,6 @@ class Agreement:
         return self.agreed / self.compared if self.compared else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class ImageFigures:
-    """How well the scores of a model rank labelled defects above labelled good parts."""
-
-    auroc: float | None
-    """None while one of the kinds is missing."""
-    average_precision: float | None
-    n_good: int
-    n_defect: int
-
-
 def read_book(info: ModelInfo, before: LabelBook | None = None) -> LabelBook:
     """All labelled images of a model's class; quick when ``before`` is what was read last."""
     with workspace_database().read() as session:
@@ -117,13 +111,16 @@ def read_book(info: ModelInfo, before: LabelBook | None = None) -> LabelBook:
         )
 
 
-def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
-    """Labelled images that a model can be judged by.
+def read_seen(info: ModelInfo) -> SeenImages:
+    """What a model has seen of images, as far as its data set is at hand."""
+    try:
+        return seen_images_of(info, class_of_model(info))
+    except DataError:
+        return seen_images_of(info, None)
 
-    Args:
-        info: the model whose scores the book holds.
-        book: as :func:`read_book` gives it.
-    """
+
+def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
+    """Labelled images that a model can be judged by."""
     fresh = comparable_versions(info)
     images = []
     learnt = 0
@@ -139,12 +136,7 @@ def labels_of(info: ModelInfo, book: LabelBook, seen: SeenImages) -> Labels:
 
 
 def agreement(labels: Labels, *, reject: float | None = None, review: float | None = None) -> Agreement | None:
-    """Verdicts beside labels; None when the model has no calibration and no limit is given.
-
-    Args:
-        reject: limits to use in place of the current calibration's.
-        review: likewise; used only with ``reject``.
-    """
+    """Verdicts beside labels; None when the model has no calibration and no limit is given."""
     if reject is None:
         if labels.info.calibration is None:
             return None
@@ -165,29 +157,18 @@ def agreement(labels: Labels, *, reject: float | None = None, review: float | No
     )
 
 
-def image_figures(images: Sequence[LabelledImage]) -> ImageFigures:
-    """Image AUROC and average precision of good and defective images with a score; others are passed over.
-
-    Raises:
-        DataError: a stored score is not finite.
-    """
+def image_figures(images: Sequence[LabelledImage]) -> Metrics:
+    """Figures of good and defective images with a score, without those of pixels; others are passed over."""
     found = score_set(images)
-    n_defect = int(found.labels.sum())
-    return ImageFigures(
-        auroc=auroc(found.labels, found.scores) if len(found.labels) else None,
-        average_precision=average_precision(found.labels, found.scores) if len(found.labels) else None,
-        n_good=len(found.labels) - n_defect,
-        n_defect=n_defect,
-    )
+    if not len(found.labels):
+        return Metrics(image_auroc=None, image_ap=None, image_f1_max=None, n_good=0, n_defect=0, n_masks=0)
+    return evaluate(found)
 
 
 def auroc_interval(images: Sequence[LabelledImage]) -> Interval | None:
     """95 % interval of the image AUROC, by drawing the images again; None with fewer than two of a kind.
 
     It says how far the figure would move with other images chosen the same way, and nothing of how they were chosen.
-
-    Raises:
-        DataError: a stored score is not finite.
     """
     return bootstrap(score_set(images)).intervals["image_auroc"]
 
@@ -198,8 +179,13 @@ def score_set(images: Sequence[LabelledImage]) -> EvaluationSet:
     return EvaluationSet(
         labels=np.array([image.label == "defect" for image in decided], np.int64),
         scores=np.array([image.score for image in decided], np.float32),
-        defect_types=tuple(GOOD if image.label == "good" else image.defect_type or "defect" for image in decided),
+        defect_types=tuple(defect_type_of(image) for image in decided),
     )
+
+
+def defect_type_of(image: LabelledImage) -> str:
+    """``good``, the type of the defect, or ``defect`` where nobody named one."""
+    return GOOD if image.label == "good" else image.defect_type or UNNAMED_DEFECT
 
 
 def closeness_of_labelled(labels: Labels, seen: SeenImages) -> float | None:

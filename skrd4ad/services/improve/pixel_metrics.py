@@ -6,16 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import resize_mask
-from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.errors import SkrdError
 from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.regions import ignored_pixels
-from skrd4ad.services.inspection.predictions import PredictionStore
-from skrd4ad.services.labelling.files import load_mask_file
-from skrd4ad.services.labelling.score_queue import score_labelled
+from skrd4ad.services.improve.labelled import label_set
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Status, Task
 
@@ -59,12 +54,7 @@ class PixelState:
 
 
 def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[list[LabelledImage], bool]:
-    """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image.
-
-    Args:
-        images: labelled images, by digest.
-        image_size: side of the maps.
-    """
+    """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image."""
     masked = [image for image in images if image.label == "defect" and image.mask_file is not None]
     good = [image for image in images if image.label == "good"]
     if not masked or not good:
@@ -78,45 +68,20 @@ def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[l
 def pixel_figures(
     info: ModelInfo, images: Sequence[LabelledImage], *, drawn: bool = False, task: Task = QUIET
 ) -> PixelFigures:
-    """Pixel figures of a model on good images and on defects with a mask; maps that are not kept yet are made.
-
-    Args:
-        info: the model; what its calibration ignores is left out.
-        images: as :func:`pixel_images` chose them.
-    """
-    store = PredictionStore(info)
-    missing = [image for image in images if not store.has_map(image.digest)]
-    problems = score_labelled(info, missing, task=task)
-    size = info.model.image_size
-    maps, masks, n_masks, left_out = [], [], 0, list(problems.values())
-    for image in images:
-        found = store.map_of(image.digest)
-        if found is None:
-            continue
-        try:
-            mask = _mask_of(image, size)
-        except DataError as error:
-            left_out.append(str(error))
-            continue
-        maps.append(found.astype(np.float32))
-        masks.append(mask)
-        n_masks += image.label == "defect"
+    """Pixel figures of a model on images as :func:`pixel_images` chose them; maps that are not kept yet are made."""
+    data, left_out = label_set(info, images, task=task)
+    assert data.maps is not None and data.masks is not None, "a set of labelled images has both"
     figures = PixelFigures(
         pixel_auroc=None,
         aupro=None,
-        n_good=len(maps) - n_masks,
-        n_masks=n_masks,
+        n_good=int(np.sum(data.has_mask & (data.labels == 0))),
+        n_masks=int(np.sum(data.has_mask & (data.labels == 1))),
         drawn=drawn,
-        left_out=tuple(left_out),
+        left_out=left_out,
     )
-    if not n_masks or not figures.n_good:
+    if not figures.n_masks or not figures.n_good:
         return figures
-    ignored = store.mask.ignored
-    pool = pool_pixels(
-        np.stack(maps),
-        np.stack(masks),
-        ignored=None if ignored is None else ignored_pixels(ignored, height=size, width=size),
-    )
+    pool = pool_pixels(data.maps, data.masks, labelled=data.has_mask, ignored=data.ignored)
     return replace(figures, pixel_auroc=pool.auroc, aupro=aupro(pool))
 
 
@@ -152,10 +117,6 @@ class PixelWorker:
         """What is known of a model on labelled images, at once; None when no figure can be had of them.
 
         What is not known is computed meanwhile: ask again.
-
-        Args:
-            images: labelled images, by digest, without those it has learnt from.
-            purpose: what for. Different images of one model are asked for under different names.
         """
         chosen, drawn = pixel_images(images, image_size=info.model.image_size)
         if not chosen:
@@ -217,13 +178,3 @@ class PixelWorker:
             # whatever goes wrong ends these figures, never the thread that the next ones wait for
             log.exception("The pixel figures of %s failed", request.info.folder)
             return _FigureResult(request.key, None, f"{type(error).__name__}: {error}")
-
-
-def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_]:
-    """(size, size): the mask of a defect as the maps see it; all false for a good image."""
-    if image.mask_file is None or image.label != "defect":
-        return np.zeros((size, size), bool)
-    mask = resize_mask(load_mask_file(image.mask_file), size)
-    if not mask.any():
-        raise DataError(f"Nothing is left of the mask of {image.name} at {size} x {size} pixels, the size of the maps.")
-    return mask

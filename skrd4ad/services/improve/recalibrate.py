@@ -9,12 +9,11 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.calibration.calibrate import Distributions, Proposal, ScoredImage, ThresholdChoice, propose
-from skrd4ad.services.improve.agreement import Agreement, Labels, agreement
+from skrd4ad.services.improve.agreement import Agreement, Labels, agreement, defect_type_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.types import Verdict
 
-UNNAMED_DEFECT = "defect"
 MOST_NAMES = 4
 
 
@@ -74,7 +73,7 @@ def label_distributions(labels: Labels, seen: SeenImages, *, with_defects: bool)
         normals_data=f"{plural(len(good), 'image')} labelled good by {_people(good)}",
         normals_are_tests=_any_test(good, seen),
         labelled=tuple(
-            ScoredImage(stored_path(image.file), image.defect_type or UNNAMED_DEFECT, image.score)
+            ScoredImage(stored_path(image.file), defect_type_of(image), image.score)
             for image in defects
             if image.score is not None
         ),
@@ -87,12 +86,7 @@ def label_distributions(labels: Labels, seen: SeenImages, *, with_defects: bool)
 
 
 def recalibration(labels: Labels, seen: SeenImages, choice: ThresholdChoice, *, with_defects: bool) -> Recalibration:
-    """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s.
-
-    Raises:
-        ConfigError: a rate is outside what is allowed.
-        DataError: the images that the choice needs are not there.
-    """
+    """New limits, and what they do to the labelled images. Nothing is stored: that is ``calibration.save``'s."""
     found = label_distributions(labels, seen, with_defects=with_defects)
     proposal = propose(found, choice)
     new = proposal.calibration

@@ -141,15 +141,7 @@ def retrain_config(info: ModelInfo) -> TrainConfig:
 def retrain_request(
     plan: RetrainPlan, *, config: TrainConfig | None = None, weights: Path | None = None
 ) -> TrainingRequest:
-    """The training that a plan asks for; its labels are kept, so that it can be resumed as it was.
-
-    Args:
-        config: how it is trained, in place of the plan's.
-        weights: weights file of the teacher to use instead of the usual places.
-
-    Raises:
-        DataError: it cannot be done; the message says why.
-    """
+    """The training that a plan asks for; its labels are kept, so that it can be resumed as it was."""
     if plan.problem is not None:
         raise DataError(plan.problem)
     info = plan.info
@@ -166,23 +158,14 @@ def retrain_request(
 
 
 def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -> str:
-    """Put a retraining at the end of the background queue; returns the id of its job.
-
-    Raises:
-        ConfigError: the model is being retrained already.
-        DataError: it cannot be done; the message says why.
-    """
+    """Put a retraining at the end of the background queue; returns the id of its job."""
     if active_retrainings(plan.info):
         raise ConfigError(f"{plan.info.folder.name} is being retrained already. Wait for it, or cancel it first.")
     return RETRAINING.submit(retrain_request(plan, config=config))
 
 
 def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClass, WarmStart] | None:
-    """What a request goes on from, and the class as it is learnt from then; None where it begins anew.
-
-    Raises:
-        SkrdError: as :func:`skrd4ad.services.improve.retrain_data.start_of`.
-    """
+    """What a request goes on from, and the class as it is learnt from then; None where it begins anew."""
     if request.start_from is None:
         return None
     return start_of(data, folder=Path(request.start_from), confirmed=request.confirmed, config=request.train)
@@ -243,21 +226,13 @@ def active_retrainings(info: ModelInfo) -> list[JobView]:
 
 
 def successors_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -> list[ModelInfo]:
-    """Models that went on from a model, newest first.
-
-    Args:
-        models: all there are; None to look for them.
-    """
+    """Models that went on from a model, newest first."""
     there = list_models()[0] if models is None else models
     found = [each for each in there if predecessor_digest(each) == info.digest]
     return sorted(found, key=lambda each: each.created_at, reverse=True)
 
 
 def predecessor_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -> ModelInfo | None:
-    """The model that a model went on from; None when it began anew, or that one is gone.
-
-    Args:
-        models: all there are; None to look for them.
-    """
+    """The model that a model went on from; None when it began anew, or that one is gone."""
     there = list_models()[0] if models is None else models
     return next((each for each in there if each.digest and each.digest == predecessor_digest(info)), None)

@@ -81,11 +81,7 @@ def keep_confirmed(confirmed: ConfirmedNormals) -> str:
 
 
 def read_confirmed(file: str) -> ConfirmedNormals:
-    """Labels that were kept.
-
-    Raises:
-        ConfigError: it holds something else.
-    """
+    """Labels that were kept."""
     return documents.read(workspace() / file, ConfirmedNormals, remedy="WarmStart the retraining anew.")
 
 

@@ -29,9 +29,9 @@ Work = Callable[[JobHandle], Mapping[str, Any]]
 
 T = TypeVar("T")
 
-LIGHT = frozenset({"labels"})
+LIGHT = frozenset({"labels", "compare-labels"})
 """Kinds of jobs that go one after the other in a queue of their own: they take little of the processor, and nobody is
-to wait for the end of a training before labels come in."""
+to wait for the end of a training before labels come in or two models are compared on them."""
 
 __all__ = ["JobHandle", "JobQueue", "JobView", "Work", "queue", "reset_queue"]
 

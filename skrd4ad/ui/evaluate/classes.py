@@ -10,7 +10,6 @@ from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.operating_points import current_calibration
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.evaluate.images import show_images
@@ -24,13 +23,7 @@ _ROW_PIXELS = 35
 
 
 def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[str, str], *, chosen: str) -> None:
-    """One bar a class, a table of every figure, and the images of the bar that was clicked.
-
-    Args:
-        evaluations: by their keys, at least one.
-        labels: their names, by key.
-        chosen: key of the one whose types of defects are shown too.
-    """
+    """One bar a class, a table of every figure, and the images of the bar that was clicked."""
     summaries = [stored.summary for stored in evaluations.values()]
     metric = _pick_metric(summaries)
     shown = [each for each in summaries if getattr(each.metrics, metric) is not None]
@@ -136,7 +129,7 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
 def _show_opened(stored: StoredEvaluation, label: str) -> None:
     """Images of the class whose bar was clicked."""
     places = sorted(range(len(stored.images)), key=lambda place: -stored.images[place].verdict_score)
-    calibration, _ = current_calibration(stored)
+    calibration, _ = stored.limits()
     with st.container(border=True):
         title = f"All test images of {label}, highest score first"
         show_images(stored, places, calibration=calibration, name="classes", title=title)

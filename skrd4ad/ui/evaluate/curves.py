@@ -49,13 +49,7 @@ def pick_curves(key: str) -> tuple[str, tuple[CurveName, ...], str]:
 
 
 def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str) -> None:
-    """Curves of one evaluation with its operating points.
-
-    Args:
-        stored: the evaluation.
-        found: what its limits do; None without limits.
-        why_none: why there are none.
-    """
+    """Curves of one evaluation with its operating points."""
     _, names, how = pick_curves("curve")
     st.caption(how)
     draw_curves([stored], names, findings=[found], key="evaluate")

@@ -49,14 +49,7 @@ class ImageGroup:
 def show_escapes(
     stored: StoredEvaluation, calibration: Calibration | None, found: Findings | None, why_none: str
 ) -> None:
-    """What the current limits pass, send to review and reject.
-
-    Args:
-        stored: the evaluation.
-        calibration: of the model; None without limits that fit.
-        found: what it does; None without limits.
-        why_none: why there are none.
-    """
+    """What the current limits pass, send to review and reject."""
     if calibration is None or found is None:
         st.info(why_none, icon=":material/tune:")
         if st.button("Calibrate", type="primary", icon=":material/tune:", key="evaluate-escapes-calibrate"):

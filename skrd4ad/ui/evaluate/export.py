@@ -24,14 +24,7 @@ from skrd4ad.ui.frame import halves
 
 
 def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str], *, chosen: str, load: Load) -> None:
-    """Buttons that write the files, each saying what goes into it.
-
-    Args:
-        summaries: all finished evaluations.
-        labels: their names, by key.
-        chosen: key of the one that is shown elsewhere on the page, whose images are exported.
-        load: gives an evaluation by its key.
-    """
+    """Buttons that write the files, each saying what goes into it."""
     by_key = {each.key: each for each in summaries}
     wanted = st.multiselect(
         "Evaluations",
@@ -80,12 +73,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
 
 
 def report_of(evaluations: Sequence[StoredEvaluation], names: Sequence[str]) -> str:
-    """One HTML document with every chart of some evaluations.
-
-    Args:
-        evaluations: what it shows.
-        names: of the evaluations, for captions.
-    """
+    """One HTML document with every chart of some evaluations."""
     found = [findings_of(stored)[1] for stored in evaluations]
     figures: dict[str, go.Figure] = {}
     summaries = [stored.summary for stored in evaluations]

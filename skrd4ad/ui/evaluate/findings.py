@@ -7,17 +7,14 @@ import streamlit as st
 from skrd4ad.documents import to_plain
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation
-from skrd4ad.services.evaluation.operating_points import Findings, current_calibration, findings
+from skrd4ad.services.evaluation.operating_points import Findings, findings
 
 
 def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings | None, str]:
     """The calibration that the model has now, what it does, and in words why there is none; see
-    :func:`skrd4ad.services.evaluation.operating_points.current_calibration`.
-
-    Raises:
-        StorageError: the maps of the evaluation are gone or damaged.
+    :meth:`skrd4ad.services.evaluation.result.StoredEvaluation.limits`.
     """
-    calibration, why_none = current_calibration(stored)
+    calibration, why_none = stored.limits()
     if calibration is None:
         return None, None, why_none
     limits = json.dumps(to_plain(calibration), sort_keys=True)

@@ -10,6 +10,7 @@ from skrd4ad.format import format_number, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.evaluate import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
+from skrd4ad.services.evaluation.result import MeasuredImages
 from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
@@ -23,15 +24,7 @@ PAGE_SIZE = 48
 def show_images(
     stored: StoredEvaluation, places: Sequence[int], *, calibration: Calibration | None, name: str, title: str
 ) -> None:
-    """Images of an evaluation by their places, in that order.
-
-    Args:
-        stored: the evaluation.
-        places: rows of the test set.
-        calibration: its limits; None shows scores without verdicts.
-        name: of the place on the page.
-        title: what these images are.
-    """
+    """Images of an evaluation by their places, in that order."""
     count = len(places)
     st.markdown(f"**{title}** — {plural(count, 'image')}")
     if not places:
@@ -74,13 +67,13 @@ def show_image(stored: StoredEvaluation, place: int, *, calibration: Calibration
             st.warning(opened.warning, icon=":material/warning:")
 
 
-def view_map(stored: StoredEvaluation, opened: OpenedImage, *, calibration: Calibration | None, key: str) -> None:
+def view_map(measured: MeasuredImages, opened: OpenedImage, *, calibration: Calibration | None, key: str) -> None:
     """The map of an image over it with the outline of its mask."""
-    limit, top = _scale(stored, calibration)
+    limit, top = _scale(measured, calibration)
     map_viewer(
         opened.image,
         opened.anomaly_map,
-        image_id=f"{stored.summary.key}-{stored.summary.created_at}-{opened.about.place}",
+        image_id=f"{measured.summary.key}-{opened.about.place}-{opened.about.score}",
         key=key,
         threshold=limit,
         top=top,
@@ -122,12 +115,12 @@ def _about(place: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, ca
             st.caption("It has no mask.")
 
 
-def _scale(stored: StoredEvaluation, calibration: Calibration | None) -> tuple[float, float]:
+def _scale(measured: MeasuredImages, calibration: Calibration | None) -> tuple[float, float]:
     """Where the colours are anchored, and where they saturate."""
     if calibration is not None:
         return calibration.pixel_threshold, calibration.heat_top
-    good = stored.scores[stored.labels == 0]
-    top = float(stored.scores.max())
+    good = measured.scores[measured.labels == 0]
+    top = float(measured.scores.max())
     return (float(good.max()) if good.size else top / 2), top
 
 

@@ -45,11 +45,7 @@ class Finished:
 
 
 def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
-    """Everything of the page.
-
-    Raises:
-        SkrdError: the workspace cannot be read.
-    """
+    """Everything of the page."""
     summaries = list_evaluations()
     with st.spinner("Looking whether test images have changed …"):
         standings = standings_of(models, chosen, summaries)

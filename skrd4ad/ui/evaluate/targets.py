@@ -95,11 +95,6 @@ def standings_of(
     models: Sequence[ModelInfo], chosen: ModelInfo, summaries: Sequence[EvaluationSummary]
 ) -> list[Standing]:
     """Every model on the test images of its own class, the chosen model first, then on other images it was measured on.
-
-    Args:
-        models: all there are.
-        chosen: the one that comes first.
-        summaries: all finished evaluations.
     """
     ordered = [chosen, *(info for info in models if info.folder != chosen.folder)]
     jobs = [job for job in queue().list(limit=_REMEMBERED_JOBS) if job.kind == EVALUATION.name]

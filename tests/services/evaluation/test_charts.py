@@ -23,7 +23,7 @@ from skrd4ad.services.evaluation.charts import (
 )
 from skrd4ad.services.evaluation.compare import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.operating_points import Findings, current_calibration, findings
+from skrd4ad.services.evaluation.operating_points import Findings, findings
 from tests.evaluation_world import EvaluationWorld
 
 
@@ -38,7 +38,7 @@ def found(evaluated: EvaluationWorld, stored: StoredEvaluation) -> Findings:
     low, high = np.quantile(stored.scores, [0.3, 0.6]).tolist()
     current = evaluated.info().calibration
     save_calibration(evaluated.first, replace(current, image_threshold=high, review_threshold=low, pixel_threshold=low))
-    return findings(stored, current_calibration(stored)[0])
+    return findings(stored, stored.limits()[0])
 
 
 def bar(figure: go.Figure, name: str) -> go.Bar:
@@ -165,7 +165,7 @@ def test_a_pro_chart_marks_both_limits(stored: StoredEvaluation) -> None:
 
 def test_two_curves_lie_over_each_other_and_differ_by_more_than_colour(evaluated: EvaluationWorld) -> None:
     pair = [evaluated.stored(), evaluated.stored(evaluated.second)]
-    limits = [findings(stored, current_calibration(stored)[0]) for stored in pair]
+    limits = [findings(stored, stored.limits()[0]) for stored in pair]
     figure = curve_chart(pair, name="image_roc", findings=limits)
     lines = [trace for trace in figure.data if trace.mode == "lines" and trace.name != "Chance"]
     assert [trace.line.dash for trace in lines] == ["solid", "dash"]

@@ -9,7 +9,7 @@ from skrd4ad.errors import DataError
 from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import CALIBRATION, save_calibration
 from skrd4ad.regions import score_under
-from skrd4ad.services.evaluation.operating_points import current_calibration, findings, open_image
+from skrd4ad.services.evaluation.operating_points import findings, open_image
 from tests.evaluation_world import EvaluationWorld, worse_copy
 
 
@@ -26,7 +26,7 @@ def test_every_verdict_is_that_of_the_inspection(evaluated: EvaluationWorld) -> 
     stored = evaluated.stored()
     low, high = np.quantile(stored.scores, [0.3, 0.6]).tolist()
     with_limits(evaluated, review=low, reject=high)
-    calibration, why = current_calibration(stored)
+    calibration, why = stored.limits()
     assert calibration is not None and why == ""
     found = findings(stored, calibration)
     limits = limits_of(evaluated.info())
@@ -48,7 +48,7 @@ def test_every_verdict_is_that_of_the_inspection(evaluated: EvaluationWorld) -> 
 def test_groups_by_type_and_size_hold_the_same_images(evaluated: EvaluationWorld) -> None:
     stored = evaluated.stored()
     with_limits(evaluated, review=None, reject=float(np.median(stored.scores)))
-    found = findings(stored, current_calibration(stored)[0])
+    found = findings(stored, stored.limits()[0])
     assert [group.name for group in found.by_type] == sorted({i.defect_type for i in stored.images if i.label})
     for group in found.by_type:
         assert {stored.images[place].defect_type for place in group.indices} == {group.name}
@@ -63,7 +63,7 @@ def test_groups_by_type_and_size_hold_the_same_images(evaluated: EvaluationWorld
 def test_the_pixel_point_counts_the_pixels_above_the_limit(evaluated: EvaluationWorld) -> None:
     stored = evaluated.stored()
     with_limits(evaluated, review=None, reject=float(np.median(stored.scores)))
-    found = findings(stored, current_calibration(stored)[0])
+    found = findings(stored, stored.limits()[0])
     data = stored.evaluation_set()
     above = data.maps > found.pixel
     assert found.pixel_point.recall == above[data.masks].mean()
@@ -74,7 +74,7 @@ def test_what_a_reader_must_know_is_said(evaluated: EvaluationWorld) -> None:
     calibration = evaluated.info().calibration
     save_calibration(evaluated.first, replace(calibration, test_fitted=True))
     stored = evaluated.stored()
-    assert "test-fitted" in findings(stored, current_calibration(stored)[0]).notes[0]
+    assert "test-fitted" in findings(stored, stored.limits()[0]).notes[0]
     small = replace(stored, summary=replace(stored.summary, min_area=12))
     assert "12 pixels of the map" in findings(small, calibration).notes[0]
 
@@ -83,13 +83,13 @@ def test_scores_are_judged_by_no_limits_that_do_not_fit_them(evaluated: Evaluati
     stored = evaluated.stored()
     calibration = evaluated.info().calibration
     save_calibration(evaluated.first, replace(calibration, min_area=9))
-    assert "Evaluate again" in current_calibration(stored)[1]
+    assert "Evaluate again" in stored.limits()[1]
     (evaluated.first / CALIBRATION).unlink()
-    assert "no limits yet" in current_calibration(stored)[1]
+    assert "no limits yet" in stored.limits()[1]
     shutil.rmtree(evaluated.first)
-    assert "no model folder" in current_calibration(stored)[1]
+    assert "no model folder" in stored.limits()[1]
     worse_copy(evaluated.second, evaluated.first)
-    found, why = current_calibration(stored)
+    found, why = stored.limits()
     assert found is None and "another model" in why
 
 

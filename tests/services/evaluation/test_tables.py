@@ -10,7 +10,7 @@ import pytest
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import class_bars, curve_chart
 from skrd4ad.services.evaluation.evaluate import StoredEvaluation
-from skrd4ad.services.evaluation.operating_points import Findings, current_calibration, findings
+from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.tables import html_report, images_csv, latex_table, metrics_csv
 from tests.evaluation_world import EvaluationWorld
 
@@ -22,7 +22,7 @@ def stored(evaluated: EvaluationWorld) -> StoredEvaluation:
 
 @pytest.fixture
 def found(stored: StoredEvaluation) -> Findings:
-    return findings(stored, current_calibration(stored)[0])
+    return findings(stored, stored.limits()[0])
 
 
 def rows_of(text: str) -> list[dict[str, str]]:

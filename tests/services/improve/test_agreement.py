@@ -110,17 +110,17 @@ def test_figures_are_those_of_an_independent_reference(info: ModelInfo) -> None:
         for index, (bad, score) in enumerate(zip(truth, scores, strict=True))
     ]
     found = image_figures(labels(info, *made, image("x", "unsure", 9.0), image("y", "good", None)).images)
-    assert found.auroc == pytest.approx(roc_auc_score(truth, scores))
-    assert found.average_precision == pytest.approx(average_precision_score(truth, scores))
+    assert found.image_auroc == pytest.approx(roc_auc_score(truth, scores))
+    assert found.image_ap == pytest.approx(average_precision_score(truth, scores))
     assert (found.n_good, found.n_defect) == (int((~truth).sum()), int(truth.sum()))
     interval = auroc_interval(made)
-    assert interval is not None and interval.low < (found.auroc or 0) < interval.high
+    assert interval is not None and interval.low < (found.image_auroc or 0) < interval.high
 
 
 def test_with_one_kind_only_there_is_no_figure(info: ModelInfo) -> None:
     for images in ((), (MIXED[0],), (MIXED[5],)):
         found = image_figures(labels(info, *images).images)
-        assert (found.auroc, found.average_precision) == (None, None)
+        assert (found.image_auroc, found.image_ap) == (None, None)
         assert found.n_good + found.n_defect == len(images)
         assert auroc_interval(images) is None
 

@@ -5,19 +5,36 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, ImageError
+from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.model_folder.seen_images import SeenImages
+from skrd4ad.paths import workspace
+from skrd4ad.services.evaluation.compare import compare, compare_scores, find_comparison
+from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.evaluation.operating_points import open_image
 from skrd4ad.services.improve import adopt
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
-from skrd4ad.services.improve.compare import LabelComparison, PairedImage, auroc_difference, compare_on_labels
+from skrd4ad.services.improve.agreement import Agreement, agreement, read_book, read_seen
+from skrd4ad.services.improve.compare import (
+    LABEL_COMPARISON,
+    LabelComparison,
+    LabelComparisonRequest,
+    compare_on_labels,
+    in_sample,
+)
+from skrd4ad.services.improve.labelled import LabelledEvaluation, evaluation_of_labels
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
 from skrd4ad.storage.watched_folders import all_watches, begin_watch
-from skrd4ad.types import Verdict
+from skrd4ad.types import DatasetClass
+from tests.evaluation_world import worse_copy
+from tests.limits import LONG
+from tests.loop_world import decide, label_sample, part, score_all
 
 NOTHING = SeenImages(learnt=frozenset(), held_out=frozenset(), train=frozenset(), tests=frozenset(), is_exact=True)
 
@@ -68,39 +85,38 @@ def compared(
     return compare_on_labels(*models, books=(books[0], books[1]), seen=seen)
 
 
+def digests(side: LabelledEvaluation) -> list[str]:
+    assert [each.content for each in side.images] == [each.digest for each in side.judged.images]
+    return [each.content for each in side.images]
+
+
+def agreement_of(side: LabelledEvaluation) -> Agreement:
+    found = agreement(side.judged)
+    assert found is not None
+    return found
+
+
 def test_both_models_are_judged_by_their_own_limits_on_the_same_images(models: tuple[ModelInfo, ModelInfo]) -> None:
     found = compared(models)
-    assert [each.digest for each in found.old.images] == [each.digest for each in found.new.images] == list("abcdeg")
+    assert digests(found.old) == digests(found.new) == list("abcdeg")
     truth = [0, 0, 0, 1, 1, 1]
-    assert found.old.figures.auroc == auroc(truth, [OLD[name] for name in "abcdeg"])
-    assert found.new.figures.auroc == auroc(truth, [NEW[name] for name in "abcdeg"])
-    assert found.old.agreement is not None and found.new.agreement is not None
-    assert (found.old.agreement.agreed, found.old.agreement.compared) == (2, 6)
-    assert (found.new.agreement.agreed, found.new.agreement.compared, found.new.agreement.reviewed) == (2, 4, 2)
+    assert found.old.summary.metrics.image_auroc == auroc(truth, [OLD[name] for name in "abcdeg"])
+    assert found.new.summary.metrics.image_auroc == auroc(truth, [NEW[name] for name in "abcdeg"])
+    old, new = agreement_of(found.old), agreement_of(found.new)
+    assert (old.agreed, old.compared) == (2, 6)
+    assert (new.agreed, new.compared, new.reviewed) == (2, 4, 2)
     assert (found.seen, found.without_score, found.is_exact) == (0, 0, True)
 
 
-def test_the_images_whose_verdict_changes_are_paired(models: tuple[ModelInfo, ModelInfo]) -> None:
-    found = {pair.image.digest: (pair.old, pair.new, pair.turn, pair.new_score) for pair in compared(models).changes}
+def test_the_images_whose_verdict_changes_come_first(models: tuple[ModelInfo, ModelInfo]) -> None:
+    images = compared(models).images
+    found = {each.name[0]: (each.verdict_a, each.verdict_b, each.turn, each.score_b) for each in images[:3]}
     assert found == {
         "a": ("OK", "REVIEW", "worse", 4.5),
         "b": ("NG", "OK", "better", 3.0),
         "d": ("OK", "REVIEW", "better", 4.8),
     }
-
-
-@pytest.mark.parametrize(
-    ("label", "old", "new", "turn"),
-    [
-        ("good", "REVIEW", "OK", "better"),
-        ("good", "REVIEW", "NG", "worse"),
-        ("good", "OK", "OK", "same"),
-        ("defect", "REVIEW", "NG", "better"),
-        ("defect", "NG", "OK", "worse"),
-    ],
-)
-def test_a_turn_is_judged_by_the_label(label: str, old: Verdict, new: Verdict, turn: str) -> None:
-    assert PairedImage(image("x", label, 1.0), old, new, 2.0).turn == turn
+    assert {each.turn for each in images[3:]} == {"same"}
 
 
 def test_what_a_model_has_seen_is_compared_for_neither(models: tuple[ModelInfo, ModelInfo]) -> None:
@@ -109,40 +125,129 @@ def test_what_a_model_has_seen_is_compared_for_neither(models: tuple[ModelInfo, 
         replace(NOTHING, learnt=frozenset("ac"), held_out=frozenset("d")),
     )
     found = compared(models, seen=seen)
-    assert [each.digest for each in found.new.images] == list("eg")
-    assert found.seen == 4 and found.old.figures.n_good == 0 and found.old.figures.auroc is None
+    assert digests(found.new) == list("eg") and not found.has_both_kinds
+    assert found.seen == 4 and found.old.summary.metrics.n_good == 0 and found.old.summary.metrics.image_auroc is None
     assert not compared(models, seen=(NOTHING, replace(NOTHING, is_exact=False))).is_exact
 
 
 def test_an_image_without_a_score_of_both_waits(models: tuple[ModelInfo, ModelInfo]) -> None:
     found = compared(models, old={"a": None}, new={"e": None})
-    assert [each.digest for each in found.old.images] == list("bcdg") and found.without_score == 2
+    assert digests(found.old) == list("bcdg") and found.without_score == 2
 
 
 def test_a_label_that_changed_between_two_readings_is_not_compared(models: tuple[ModelInfo, ModelInfo]) -> None:
     first = book([image(name, LABELS[name], OLD[name]) for name in LABELS])
     second = book([image(name, "good" if name == "d" else LABELS[name], NEW[name]) for name in LABELS if name != "e"])
     found = compare_on_labels(*models, books=(first, second), seen=(NOTHING, NOTHING))
-    assert [each.digest for each in found.new.images] == list("abcg")
+    assert digests(found.new) == list("abcg")
 
 
 def test_images_that_limits_were_taken_from_are_counted(models: tuple[ModelInfo, ModelInfo]) -> None:
     old = with_limits(models[0], review=None, reject=1.0, scores=(0.5, 0.8, 1.2, 7.0))
     found = compared((old, models[1]))
-    assert (found.old.in_sample, found.new.in_sample) == (2, 0)
+    assert (in_sample(found.old.judged), in_sample(found.new.judged)) == (2, 0)
 
 
 def test_without_limits_scores_are_compared_all_the_same(models: tuple[ModelInfo, ModelInfo]) -> None:
     found = compared((replace(models[0], calibration=None), models[1]), old=None)
-    assert found.pairs == () and found.changes == ()
-    assert found.old.agreement is None
+    assert {(each.verdict_a, each.turn) for each in found.images} == {(None, "same")}
+    assert agreement(found.old.judged) is None and found.old.limits()[1] == "This model has no limits yet."
 
 
-def test_the_difference_has_an_interval_of_the_same_images(models: tuple[ModelInfo, ModelInfo]) -> None:
-    found = auroc_difference(compared(models))
-    assert found.difference == pytest.approx((found.b or 0) - (found.a or 0)) and found.interval is not None
-    same = auroc_difference(compared(models, new=dict(OLD)))
-    assert same.difference == 0 and not same.is_clear
+def test_the_scores_are_compared_with_an_interval_of_the_same_images(models: tuple[ModelInfo, ModelInfo]) -> None:
+    found = compared(models)
+    both = compare_scores(found.old, found.new)
+    difference = both.differences["image_auroc"]
+    assert difference.difference == pytest.approx((difference.b or 0) - (difference.a or 0)) and difference.interval
+    assert both.images == found.images and both.differences["aupro"].a is None
+    same = compared(models, new=dict(OLD))
+    unchanged = compare_scores(same.old, same.new).differences["image_auroc"]
+    assert unchanged.difference == 0 and not unchanged.is_clear
+
+
+def test_what_the_figures_rest_on_names_the_evaluation(models: tuple[ModelInfo, ModelInfo]) -> None:
+    first = compared(models)
+    assert compared(models).old.summary.key == first.old.summary.key
+    other_limits = with_limits(models[0], review=0.1, reject=0.2)
+    assert compared((other_limits, models[1])).old.summary.key == first.old.summary.key
+    assert compared(models, old={"a": 0.6}).old.summary.key != first.old.summary.key
+    fewer = compared(models, seen=(replace(NOTHING, learnt=frozenset("a")), NOTHING))
+    assert fewer.old.summary.key != first.old.summary.key
+
+
+@pytest.fixture
+def labelled(info: ModelInfo, more_parts: Path) -> DatasetClass:
+    """The test images of another data set, labelled with their masks and scored."""
+    others = part(more_parts)
+    for sample in others.test:
+        label_sample(info, sample)
+    score_all(info)
+    return others
+
+
+def worse_model(info: ModelInfo) -> ModelInfo:
+    """Another model of the same class, which has scored all labelled images."""
+    worse_copy(info.folder, info.folder.parent / "worse")
+    worse = read_info(info.folder.parent / "worse")
+    score_all(worse)
+    return worse
+
+
+def on_labels(old: ModelInfo, new: ModelInfo) -> LabelComparison:
+    return compare_on_labels(old, new, books=(read_book(old), read_book(new)), seen=(read_seen(old), read_seen(new)))
+
+
+def test_the_comparison_is_that_of_two_evaluations_of_the_same_images(
+    info: ModelInfo, labelled: DatasetClass, more_parts: Path
+) -> None:
+    worse = worse_model(info)
+    found = on_labels(info, worse)
+    by_labels = compare(found.old, found.new)
+    of_files = compare(*(evaluate_class(each.folder, labelled, source=str(more_parts)) for each in (info, worse)))
+    assert (by_labels.n_good, by_labels.n_defect) == (of_files.n_good, of_files.n_defect)
+    # kept maps are in half precision
+    tolerance = {name: 1e-9 if name.startswith("image") else 5e-3 for name in METRIC_NAMES}
+    for name in METRIC_NAMES:
+        for side in ("a", "b"):
+            expected = getattr(of_files.differences[name], side)
+            assert getattr(by_labels.differences[name], side) == pytest.approx(expected, abs=tolerance[name]), name
+    assert all(each.interval is not None for each in by_labels.differences.values())
+    opened = open_image(found.old, 0)
+    assert opened.image.shape[-1] == 3 and opened.anomaly_map.max() == pytest.approx(found.old.scores[0], rel=1e-3)
+
+
+def test_it_is_made_as_a_job_and_found_again_until_a_label_changes(info: ModelInfo, labelled: DatasetClass) -> None:
+    worse = worse_model(info)
+    before = on_labels(info, worse)
+    assert find_comparison(before.old, before.new) is None
+    job = LABEL_COMPARISON.submit(LabelComparisonRequest(old=str(info.folder), new=str(worse.folder)))
+    assert queue().wait(job, LONG).state == "done"
+    found = find_comparison(before.old, before.new)
+    assert found is not None and found.differences["aupro"].interval is not None
+    decide(info, before.old.images[0].content, "unsure")
+    after = on_labels(info, worse)
+    assert find_comparison(after.old, after.new) is None
+
+
+def test_masks_of_which_nothing_is_left_and_changed_files_are_told(
+    info: ModelInfo, labelled: DatasetClass, tmp_path: Path
+) -> None:
+    side = on_labels(info, info).old
+    index = next(index for index, each in enumerate(side.images) if each.mask_path)
+    masked = side.mask_of(index)
+    assert masked is not None and masked.any() and side.mask_of(_first(side, "good")) is not None
+    clear_maps = workspace() / "cache" / "maps"
+    shutil.rmtree(clear_maps)
+    with pytest.raises(DataError, match="is not kept"):
+        side.map_of(index)
+    gone = replace(side.judged.images[index], file=str(tmp_path / "gone.png"))
+    moved = evaluation_of_labels(replace(side.judged, images=(gone,)))
+    with pytest.raises(ImageError, match="any more"):
+        moved.file_of(0)
+
+
+def _first(side: LabelledEvaluation, label: str) -> int:
+    return next(index for index, each in enumerate(side.judged.images) if each.label == label)
 
 
 @pytest.fixture

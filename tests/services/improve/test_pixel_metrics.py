@@ -13,7 +13,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
-from skrd4ad.services.improve import pixel_metrics
+from skrd4ad.services.improve import labelled, pixel_metrics
 from skrd4ad.services.improve.agreement import LabelledImage, read_book
 from skrd4ad.services.improve.pixel_metrics import PixelWorker, pixel_figures, pixel_images
 from skrd4ad.services.inspection import predictions
@@ -222,7 +222,7 @@ def test_what_goes_wrong_is_told_and_does_not_end_the_worker(
 
     worker = PixelWorker()
     with monkeypatch.context() as patch:
-        patch.setattr(pixel_metrics, "score_labelled", fail)
+        patch.setattr(labelled, "score_labelled", fail)
         worker.ask(info, images, purpose="test")
         assert worker.wait(LONG)
     found = worker.ask(info, images, purpose="test")

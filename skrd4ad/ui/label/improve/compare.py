@@ -1,33 +1,42 @@
 """Old against new on the same labelled images, and which of the two is used from now on."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 
 import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skrd4ad.format import format_figure, format_number, format_rate
-from skrd4ad.metrics.bootstrap import PairedDifference
+from skrd4ad.format import format_number, format_rate
+from skrd4ad.metrics.consequences import Counts
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
+from skrd4ad.services.evaluation.compare import Comparison, compare_scores, find_comparison
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
-from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
-from skrd4ad.services.improve.pixel_metrics import PixelState
+from skrd4ad.services.improve.agreement import agreement
+from skrd4ad.services.improve.compare import (
+    LABEL_COMPARISON,
+    LabelComparison,
+    LabelComparisonRequest,
+    compare_on_labels,
+    in_sample,
+)
 from skrd4ad.services.improve.retrain import predecessor_of, successors_of
+from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.library import delete_model
 from skrd4ad.services.models.list import list_models
 from skrd4ad.types import Verdict
 from skrd4ad.ui.charts import is_dark, show_chart
+from skrd4ad.ui.evaluate.compare import offer_comparison, show_changes, show_differences, show_settings
 from skrd4ad.ui.frame import choose_model, halves, model_labels
+from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.figures import score_with_progress
-from skrd4ad.ui.label.improve.state import LoopState, loop_state, pixel_worker, reviewer
+from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 
-SHOWN = 200
-TURNS = {"better": "nearer to the label", "worse": "farther from it", "same": "as near"}
-POLL_SECONDS = 1.0
-_SYMBOLS = {"good": "circle-open", "defect": "triangle-up"}
-_NAMES = {"good": "Labelled good", "defect": "Labelled defect"}
+SIDES = ("Old", "New")
+_SYMBOLS = ("circle-open", "triangle-up")
+"""Of good images, and of defective ones."""
 
 
 def show_comparison(state: LoopState) -> None:
@@ -64,22 +73,29 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
     found = compare_on_labels(old.info, new.info, books=(old.book, new.book), seen=(old.seen, new.seen))
     if found.without_score:
         _offer_scores(old, new, found)
-    if not found.new.images:
+    st.caption(f"Old: {_named(old.info)}. New: {_named(new.info)}.")
+    if not found.images:
         st.info(
             "No decided image is left that neither model has learnt from and both have a score of. Label more images."
         )
-    st.caption(f"Old: {_named(found.old)}. New: {_named(found.new)}.")
     left, right = halves("loop-compare", 1, 1)
     with left:
-        _figures(found)
+        _verdicts(found)
+        for line in comparison_notes(found):
+            st.caption(line)
     with right:
-        if found.pairs:
+        if old.info.calibration and new.info.calibration and found.images:
             show_chart(
                 _ratio_chart(found),
                 key="loop-ratio",
-                alt=f"Scores of {len(found.pairs)} labelled images against the limits of the old and the new model",
+                alt=f"Scores of {len(found.images)} labelled images against the limits of the old and the new model",
             )
-    _changes(found)
+    if found.has_both_kinds:
+        _figures(found)
+    if found.images:
+        with st.expander(f"Images seen differently: {_changed(found)}", key="loop-changes", on_change="rerun") as box:
+            if box.open:
+                show_changes(found.images, found.old, found.new, key="loop-compare", sides=SIDES)
     _decide(found, in_use=in_use)
 
 
@@ -97,75 +113,63 @@ def _offer_scores(old: LoopState, new: LoopState, found: LabelComparison) -> Non
 
 
 def _figures(found: LabelComparison) -> None:
-    @st.fragment(run_every=POLL_SECONDS)
-    def watch() -> None:
-        pixels = _pixels(found)
-        if _are_known(pixels):  # the section runs again, and polls no more
-            st.rerun()
-        _table(found, pixels)
+    """Differences with their intervals: of images at once, of pixels as well when that was asked for."""
+    whole = find_comparison(found.old, found.new)
+    if whole is None:
+        limits = [side.summary.calibration for side in (found.old, found.new)]
+        shown = _scores_compared(found.old.summary.key, found.new.summary.key, str(limits), found)
+    show_differences(whole or shown, key="loop-compare", sides=SIDES)
+    if whole is None:
+        request = LabelComparisonRequest(
+            old=str(found.old.summary.model_folder), new=str(found.new.summary.model_folder)
+        )
 
-    pixels = _pixels(found)
-    if _are_known(pixels):
-        _table(found, pixels)
-    else:
-        watch()
-    for line in comparison_notes(found, _difference(found)):
-        st.caption(line)
+        def running() -> list[JobView]:
+            return LABEL_COMPARISON.active(**asdict(request))
+
+        if running():
+            follow_jobs(running, _progress)
+        else:
+            st.caption("Figures of pixels are measured when they are asked for.")
+            offer_comparison(LABEL_COMPARISON, request, key="loop-compare-start")
+    with st.expander("Settings that differ", key="loop-settings-differ"):
+        show_settings((whole or shown).settings, key="loop-compare-settings", sides=SIDES)
 
 
-def _pixels(found: LabelComparison) -> list[PixelState | None]:
-    return [pixel_worker().ask(side.info, side.images, purpose="compare") for side in (found.old, found.new)]
+def _progress(jobs: Sequence[JobView]) -> None:
+    for job in jobs:
+        show_job(job)
 
 
-def _are_known(pixels: Sequence[PixelState | None]) -> bool:
-    return all(each is None or each.is_current for each in pixels)
-
-
-def _table(found: LabelComparison, pixels: Sequence[PixelState | None]) -> None:
-    sides = (found.old, found.new)
+def _verdicts(found: LabelComparison) -> None:
+    sides = [found.old.judged, found.new.judged]
+    judged = [agreement(labels) for labels in sides]
     rows = {
-        "Image AUROC": [format_figure(side.figures.auroc) for side in sides],
-        "Image AP": [format_figure(side.figures.average_precision) for side in sides],
-        "Pixel AUROC": [_pixel_figure(each, "pixel_auroc") for each in pixels],
-        "AUPRO": [_pixel_figure(each, "aupro") for each in pixels],
-        "Agreement": [_agreement(side) for side in sides],
-        "Good: OK, REVIEW, NG": [_counts(side, "good") for side in sides],
-        "Defects: OK, REVIEW, NG": [_counts(side, "defect") for side in sides],
+        "Agreement": ["–" if a is None or a.rate is None else f"{format_rate(a.rate)} of {a.compared}" for a in judged],
+        "Good: OK, REVIEW, NG": ["–" if a is None else _counts(a.good) for a in judged],
+        "Defects: OK, REVIEW, NG": ["–" if a is None else _counts(a.defect) for a in judged],
         "NG above": [
-            "–" if side.info.calibration is None else format_number(side.info.calibration.image_threshold)
-            for side in sides
+            "–" if (c := labels.info.calibration) is None else format_number(c.image_threshold) for labels in sides
         ],
     }
     st.dataframe(
-        pd.DataFrame(
-            {"": list(rows), "Old": [each[0] for each in rows.values()], "New": [each[1] for each in rows.values()]}
-        ),
+        pd.DataFrame({"": list(rows), **{SIDES[n]: [each[n] for each in rows.values()] for n in (0, 1)}}),
         hide_index=True,
         key="loop-compare-table",
     )
 
 
-def comparison_notes(found: LabelComparison, difference: PairedDifference | None) -> list[str]:
+def comparison_notes(found: LabelComparison) -> list[str]:
     """What must be known to read the comparison, one sentence or two a line."""
-    figures = found.new.figures
+    figures = found.new.summary.metrics
     lines = [
         f"On {figures.n_good} good and {figures.n_defect} defective images, each model by its own limits. "
         f"{found.seen} decided images are left out, as a model has learnt from them or took its first limits from them."
     ]
-    if difference is not None and difference.difference is not None:
-        change = f"The image AUROC changes by {difference.difference:+.3f}"
-        if difference.interval is None:
-            lines.append(f"{change}; too few images for an interval.")
-        else:
-            low, high = difference.interval.low, difference.interval.high
-            verdict = "a clear difference" if difference.is_clear else "no clear difference"
-            lines.append(
-                f"{change}, between {low:+.3f} and {high:+.3f} with other images chosen alike (95 %): {verdict}."
-            )
     for name, side in (("old", found.old), ("new", found.new)):
-        if side.in_sample:
+        if flattering := in_sample(side.judged):
             lines.append(
-                f"The limits of the {name} model were taken from {side.in_sample} of these good images, which flatters "
+                f"The limits of the {name} model were taken from {flattering} of these good images, which flatters "
                 "its agreement."
             )
     if not found.is_exact:
@@ -175,39 +179,15 @@ def comparison_notes(found: LabelComparison, difference: PairedDifference | None
     return lines
 
 
-def _changes(found: LabelComparison) -> None:
-    changes = sorted(found.changes, key=lambda pair: (pair.turn != "worse", pair.turn != "better", pair.image.name))
-    if not found.pairs:
-        return
-    if not changes:
-        st.caption("Every image gets the same verdict from both.")
-        return
-    turns = [pair.turn for pair in changes]
-    title = (
-        f"Images with another verdict: {turns.count('better')} nearer to their label, {turns.count('worse')} farther"
-    )
-    with st.expander(title, key="loop-changes"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "Image": [pair.image.name for pair in changes[:SHOWN]],
-                    "Labelled": [pair.image.label for pair in changes[:SHOWN]],
-                    "Old": [pair.old for pair in changes[:SHOWN]],
-                    "New": [pair.new for pair in changes[:SHOWN]],
-                    "New verdict": [TURNS[pair.turn] for pair in changes[:SHOWN]],
-                    "Old score": [format_number(pair.image.score or 0.0) for pair in changes[:SHOWN]],
-                    "New score": [format_number(pair.new_score) for pair in changes[:SHOWN]],
-                }
-            ),
-            hide_index=True,
-            key="loop-change-table",
-        )
-        if len(changes) > SHOWN:
-            st.caption(f"The first {SHOWN} are listed, those farther from their label before the others.")
+def _changed(found: LabelComparison) -> str:
+    turns = [image.turn for image in found.images]
+    if turns.count("same") == len(turns):
+        return "every image gets the same verdict from both"
+    return f"{turns.count('better')} verdicts nearer to their label, {turns.count('worse')} farther"
 
 
 def _decide(found: LabelComparison, *, in_use: str) -> None:
-    new = found.new.info
+    new = found.new.judged.info
     if note := read_metadata(new.folder).note:
         st.caption("  \n".join(f":material/history: {line}" for line in note.splitlines()))
     who = st.text_input(
@@ -224,7 +204,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
         if in_use == "new":
             if st.button("Go back to the old model", icon=":material/undo:", key="loop-back", disabled=unnamed):
                 go_back(found, who=who or "")
-                choose_model(found.old.info.folder)
+                choose_model(found.old.summary.model_folder)
                 st.rerun()
         else:
             if st.button(
@@ -240,7 +220,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
 
 
 def _keep(found: LabelComparison, *, who: str) -> None:
-    new = found.new.info
+    new = found.new.judged.info
     st.markdown("The new model stays in the list of models, with a note that it was not used; or it is deleted.")
     if st.button("Keep both, use the old one", type="primary", key="loop-keep"):
         note_outcome(found, who=who, used=False)
@@ -251,46 +231,17 @@ def _keep(found: LabelComparison, *, who: str) -> None:
         st.rerun()
 
 
-def _difference(found: LabelComparison) -> PairedDifference | None:
-    if found.old.figures.auroc is None:
-        return None
-    key = hash(
-        tuple((a.digest, a.label, a.score, b.score) for a, b in zip(found.old.images, found.new.images, strict=True))
-    )
-    return _paired(found.old.info.digest, found.new.info.digest, key, found)
-
-
 @st.cache_data(max_entries=16, ttl="10m", show_spinner=False)
-def _paired(old: str, new: str, key: int, _found: LabelComparison) -> PairedDifference:  # noqa: ARG001 - on what it rests
-    return auroc_difference(_found)
+def _scores_compared(old: str, new: str, limits: str, _found: LabelComparison) -> Comparison:  # noqa: ARG001 - on what it rests
+    return compare_scores(_found.old, _found.new)
 
 
-def _named(side: Side) -> str:
-    version = side.info.calibration
-    return f"{side.info.folder.name}, {'without limits' if version is None else f'limits version {version.version}'}"
+def _named(info: ModelInfo) -> str:
+    version = info.calibration
+    return f"{info.folder.name}, {'without limits' if version is None else f'limits version {version.version}'}"
 
 
-def _pixel_figure(state: PixelState | None, name: str) -> str:
-    if state is None:
-        return "–"
-    if state.error is not None:
-        return "cannot be had"
-    if state.figures is None or not state.is_current:
-        done, total = state.progress
-        return f"{done} of {total} images" if total else "being computed"
-    return format_figure(getattr(state.figures, name))
-
-
-def _agreement(side: Side) -> str:
-    if side.agreement is None or side.agreement.rate is None:
-        return "–"
-    return f"{format_rate(side.agreement.rate)} of {side.agreement.compared}"
-
-
-def _counts(side: Side, kind: str) -> str:
-    if side.agreement is None:
-        return "–"
-    counts = side.agreement.good if kind == "good" else side.agreement.defect
+def _counts(counts: Counts) -> str:
     return f"{counts.ok}, {counts.review}, {counts.ng}"
 
 
@@ -298,19 +249,18 @@ def _ratio_chart(found: LabelComparison) -> go.Figure:
     """Score over limit of the old model across, of the new one upwards; NG lies beyond 1, on either side by its own
     model. Both models must have a calibration with a limit above 0, as scores of this model are."""
     figure = go.Figure(layout={"template": chart_template(is_dark()), "height": 340})
-    old, new = found.old.info.calibration, found.new.info.calibration
-    assert old is not None and new is not None, "pairs exist only with limits"
-    limits = (old.image_threshold, new.image_threshold)
+    old, new = found.old.judged.info.calibration, found.new.judged.info.calibration
+    assert old is not None and new is not None, "drawn only with limits"
     colours: tuple[tuple[str, Verdict], ...] = (("good", "OK"), ("defect", "NG"))
-    for label, verdict in colours:
-        pairs = [pair for pair in found.pairs if pair.image.label == label]
+    for label, (name, verdict) in enumerate(colours):
+        images = [image for image in found.images if image.label == label]
         figure.add_scatter(
-            x=[_ratio(pair.image.score, limits[0]) for pair in pairs],
-            y=[_ratio(pair.new_score, limits[1]) for pair in pairs],
-            name=_NAMES[label],
+            x=[_ratio(image.score_a, old.image_threshold) for image in images],
+            y=[_ratio(image.score_b, new.image_threshold) for image in images],
+            name=f"Labelled {name}",
             mode="markers",
             marker={"symbol": _SYMBOLS[label], "size": 9, "color": VERDICTS[verdict].colour, "opacity": 0.8},
-            text=[f"{pair.image.name}<br>old {pair.old}, new {pair.new}" for pair in pairs],
+            text=[f"{image.name}<br>old {image.verdict_a}, new {image.verdict_b}" for image in images],
             hovertemplate="%{text}<extra></extra>",
         )
     line = {"color": (DARK if is_dark() else LIGHT).quiet_text, "width": 1, "dash": "dot"}
@@ -321,5 +271,5 @@ def _ratio_chart(found: LabelComparison) -> go.Figure:
     return figure
 
 
-def _ratio(score: float | None, limit: float) -> float | None:
-    return None if score is None or limit <= 0 else score / limit
+def _ratio(score: float, limit: float) -> float | None:
+    return None if limit <= 0 else score / limit

@@ -20,7 +20,7 @@ def show_figures(state: LoopState) -> None:
     """Image AUROC and average precision, pixel AUROC and AUPRO, each with the number of images behind it."""
     st.subheader("Figures", anchor=False)
     found = image_figures(state.labels.images)
-    if found.auroc is None or found.average_precision is None:
+    if found.image_auroc is None or found.image_ap is None:
         missing = [name for name, n in (("good", found.n_good), ("defective", found.n_defect)) if not n]
         st.info(
             f"Label at least one {' and one '.join(missing)} image that the model has not learnt from, to see how well "
@@ -30,12 +30,12 @@ def show_figures(state: LoopState) -> None:
         left, right = st.columns(2)
         left.metric(
             "Image AUROC",
-            f"{found.auroc:.3f}",
+            f"{found.image_auroc:.3f}",
             help="The chance that a labelled defect scores above a labelled good part; 1 is perfect, 0.5 is by chance.",
         )
         right.metric(
             "Image AP",
-            f"{found.average_precision:.3f}",
+            f"{found.image_ap:.3f}",
             help="Precision averaged over all recalls: how clean the list is when the highest scores come first.",
         )
         interval = _interval(state.info.digest, _key(state.labels.images), state)

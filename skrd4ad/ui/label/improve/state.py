@@ -5,12 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from skrd4ad.errors import DataError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
-from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
+from skrd4ad.model_folder.seen_images import SeenImages
+from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book, read_seen
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
 from skrd4ad.ui.acting import REVIEWER
 
@@ -65,8 +63,4 @@ def reviewer() -> str:
 
 @st.cache_data(max_entries=16, ttl="2m", show_spinner="Looking up what the model has learnt from …")
 def _seen(folder: str, digest: str) -> SeenImages:  # noqa: ARG001 - a new digest is a new model
-    info = read_info(Path(folder))
-    try:
-        return seen_images_of(info, class_of_model(info))
-    except DataError:  # not at hand: the sections say what follows from that
-        return seen_images_of(info, None)
+    return read_seen(read_info(Path(folder)))
