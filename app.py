@@ -5,6 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.ui.frame import PAGES, mark_framed
+from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.sidebar import sidebar
 
 ASSETS = Path(__file__).parent / "assets"
@@ -32,6 +33,7 @@ page = st.navigation(
         *(st.Page(f"pages/{name}.py", title=title, icon=ICONS[name]) for name, title in PAGES.items()),
     ]
 )
+start_collecting()
 mark_framed()
 sidebar()
 page.run()

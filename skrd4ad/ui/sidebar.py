@@ -11,6 +11,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
+from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import follow_jobs, time_left
 from skrd4ad.ui.text import progress_of
 
@@ -20,6 +21,8 @@ SHOWN_JOBS = 3
 def sidebar() -> None:
     """The chosen model with its limit, and the running job with its progress."""
     with st.sidebar:
+        if collects_after_every_run():
+            st.warning(SLOW, icon=":material/speed:")
         models, _ = list_models()
         if (info := chosen_model(models)) is not None:
             _model_choice(models, info)
