@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.data.images.read import is_hidden
 from skrd4ad.errors import DataError, ImageError
-from skrd4ad.paths import inside_data_roots
+from skrd4ad.paths import inside_data_roots, read_regular
 from skrd4ad.services.labelling.exchange.records import Location, Problem
 
 TABLES = (".csv", ".json")
