@@ -120,7 +120,7 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
 
 
 def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FIRST_SECOND) -> None:
-    """Paired differences of all figures with their intervals, as a chart and a table, and what must be known of them."""
+    """Paired differences of all figures with their intervals, as a chart and a table, and what limits them."""
     known = {name: each for name, each in found.differences.items() if each.difference is not None}
     show_figure(
         difference_chart(found),

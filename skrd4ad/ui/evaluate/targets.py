@@ -94,7 +94,7 @@ class Standing:
 def standings_of(
     models: Sequence[ModelInfo], chosen: ModelInfo, summaries: Sequence[EvaluationSummary]
 ) -> list[Standing]:
-    """Every model on the test images of its own class, the chosen model first, then on other images it was measured on."""
+    """Every model on the test images of its own class, the chosen model first, then on others it was measured on."""
     ordered = [chosen, *(info for info in models if info.folder != chosen.folder)]
     jobs = [job for job in queue().list(limit=_REMEMBERED_JOBS) if job.kind == EVALUATION.name]
     own = {target.id: target for target in map(_own_target, ordered)}
