@@ -12,6 +12,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
 from skrd4ad.errors import DataError
+from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
@@ -102,6 +103,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Train each class."""
     output = Output(as_json=arguments.json)
     model, config = _settings(arguments)
+    sweep(arguments.out or checkpoints())
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
     if not arguments.skip_doctor:
         _examine(classes, output, image_size=model.image_size)

@@ -3,10 +3,10 @@
 import hashlib
 import http.client
 import os
-import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from skrd4ad.config import NETS
 from skrd4ad.errors import WeightsError
+from skrd4ad.files import temporary_name
 from skrd4ad.format import fetching_weights
 from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec, unused_modules
 from skrd4ad.models.tensor_files import COUNTER, differences, is_state_dict, read_tensor_file
@@ -110,11 +111,10 @@ def _differences(state: dict[str, Tensor], net: str) -> list[str]:
 
 def _download(url: str, target: Path, *, sha256_prefix: str, task: Task = QUIET) -> None:
     """Fetch ``url`` to ``target``, which appears only when it is complete and its SHA-256 begins as it must."""
-    part: Path | None = None
+    part = temporary_name(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f"{target.name}.", delete=False) as file:
-            part = Path(file.name)
+        with part.open("wb") as file:
             # a read from a slow server checks nothing for half a minute
             digest = task.beside(lambda: _transfer(url, file, task))
         if not digest.startswith(sha256_prefix):
@@ -131,11 +131,11 @@ def _download(url: str, target: Path, *, sha256_prefix: str, task: Task = QUIET)
     except (OSError, http.client.HTTPException) as cause:
         raise WeightsError(f"fetching {url} to {target.parent} failed ({cause})") from cause
     finally:
-        if part is not None:
-            part.unlink(missing_ok=True)
+        with suppress(OSError):
+            part.unlink()
 
 
-def _transfer(url: str, file: "BinaryIO | tempfile._TemporaryFileWrapper[bytes]", task: Task) -> str:
+def _transfer(url: str, file: BinaryIO, task: Task) -> str:
     """Stream the answer into the file; returns its SHA-256 in hex."""
     digest = hashlib.sha256()
     done = 0

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import BATCH, Inspection, Limits, Source, limits_of, predict_batch, predict_images
 from skrd4ad.inference.reference import read_reference
@@ -99,17 +100,15 @@ def write_outputs(inspection: Inspection, folder: Path, *, name: str) -> dict[st
     """
     _, prediction = _readable(inspection)
     mask = mask_of(inspection)
-    files = {"map": folder / f"{name}_map.npy", "overlay": folder / f"{name}_overlay.png"}
-    try:
-        files["map"].parent.mkdir(parents=True, exist_ok=True)
-        np.save(files["map"], prediction.anomaly_map.astype(np.float32), allow_pickle=False)
-        files["overlay"].write_bytes(png_bytes(overlay_of(inspection)))
-        if mask is not None:
-            files["mask"] = folder / f"{name}_mask.png"
-            files["mask"].write_bytes(png_bytes(mask))
-    except OSError as error:
-        raise DataError(f"Results cannot be written to {folder}: {error}. Choose a folder you may write to.") from error
-    return files
+    scores = io.BytesIO()
+    np.save(scores, prediction.anomaly_map.astype(np.float32), allow_pickle=False)
+    contents = {"map.npy": scores.getvalue(), "overlay.png": png_bytes(overlay_of(inspection))}
+    contents |= {} if mask is None else {"mask.png": png_bytes(mask)}
+    files = {kind: folder / f"{name}_{kind}" for kind in contents}
+    for kind, content in contents.items():
+        with new_file(files[kind], durable=False, error=DataError) as temporary:
+            temporary.write_bytes(content)
+    return {kind.partition(".")[0]: file for kind, file in files.items()}
 
 
 def png_bytes(image: NDArray[np.uint8]) -> bytes:

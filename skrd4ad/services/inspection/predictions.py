@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import sqlite3
-import uuid
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.digests import image_digest
 from skrd4ad.errors import ImageError, StorageError
+from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import BATCH, Inspection, predict_images
 from skrd4ad.inference.reference import REFERENCE
@@ -205,20 +205,11 @@ class PredictionStore:
         size = self.info.model.image_size
         plane = resize_map(inspection.prediction.anomaly_map, height=size, width=size)
         path = self._map_file(inspection.content)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with temporary.open("wb") as file:
-                np.save(file, plane.astype(np.float16), allow_pickle=False)
-            temporary.replace(path)
-        except OSError as error:
-            raise StorageError(
-                f"Maps cannot be kept in {path.parent}: {error.strerror or error}. Free some space, or set "
-                "SKRD4AD_HOME to another folder."
-            ) from error
-        finally:
-            with suppress(OSError):
-                temporary.unlink()
+        with (
+            new_file(path, durable=False, error=StorageError) as temporary,
+            temporary.open("wb") as file,
+        ):
+            np.save(file, plane.astype(np.float16), allow_pickle=False)
 
     def _map_file(self, content: str) -> Path:
         model = f"{self.info.digest[:16]}-{self.info.teacher_digest}-{self.info.model.image_size}"

@@ -1,17 +1,15 @@
 """The models a user keeps: finding, naming, archiving, deleting, and bringing them in from files."""
 
 import shutil
-import tempfile
-import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.errors import CheckpointError, StorageError
+from skrd4ad.errors import CheckpointError
 from skrd4ad.export.write import EXPORTS
+from skrd4ad.files import temporary_folder, temporary_name
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
 from skrd4ad.model_folder.card import model_card
@@ -169,7 +167,7 @@ def delete_model(folder: Path) -> None:
     except CheckpointError:  # damaged models are deleted too
         info, title = None, own.name
     # out of sight first: a folder that is half deleted would be listed as damaged
-    gone = own.with_name(f".{own.name}.{uuid.uuid4().hex[:8]}")
+    gone = temporary_name(own)
     try:
         own.rename(gone)
         shutil.rmtree(gone)
@@ -186,7 +184,7 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
     """A model as one file for download: its name, and its bytes."""
     own = _own(folder)
     info = read_info(own)
-    with _scratch() as place:
+    with temporary_folder(workspace()) as place:
         file = place / bundle_name(info)
         write_bundle(own, file)
         content = file.read_bytes()
@@ -218,7 +216,7 @@ def import_uploaded_checkpoint(
     ``model`` says what the checkpoint is of: the file tells neither ``res`` nor the image size. The class is called as
     the file without suffix when ``class_name`` is None.
     """
-    with _scratch() as place:
+    with temporary_folder(workspace()) as place:
         file = place / (Path(name).name or "checkpoint.pth")
         file.write_bytes(content)
         info = import_rd4ad(
@@ -250,13 +248,3 @@ def _paths_in(value: Any) -> Iterator[Path]:
             yield from _paths_in(each)
     elif isinstance(value, str) and "/" in value:
         yield Path(value).resolve()
-
-
-@contextmanager
-def _scratch() -> Iterator[Path]:
-    """A folder in the workspace that is gone afterwards."""
-    try:
-        with tempfile.TemporaryDirectory(dir=workspace()) as place:
-            yield Path(place)
-    except OSError as error:
-        raise StorageError(f"The workspace {workspace()} cannot be written: {error.strerror or error}.") from error

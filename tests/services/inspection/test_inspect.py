@@ -160,7 +160,7 @@ def test_without_a_threshold_there_is_a_map_and_an_overlay_but_no_verdict(
 
 def test_results_that_cannot_be_written_are_an_error_in_words(predictor: Predictor, part: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DataError, match="cannot be written to"):
+    with pytest.raises(DataError, match="cannot be written"):
         write_outputs(one(predictor, part), tmp_path / "file", name="x")
 
 
