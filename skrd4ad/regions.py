@@ -94,10 +94,12 @@ def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
     return float(levels[low])
 
 
-def verdict_of(score: float, *, review: float | None, reject: float) -> Verdict:
-    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK."""
+def verdict_of(score: float, *, review: float | None, reject: float, refusal: str | None = None) -> Verdict:
+    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK; none of them with a ``refusal``."""
     if not math.isfinite(score) or math.isnan(reject) or (review is not None and math.isnan(review)):
         raise DataError(f"The score is {score} and the limit {reject}: there is no verdict without two numbers.")
+    if refusal is not None:
+        return "CANNOT JUDGE"
     if score > reject:
         return "NG"
     return "REVIEW" if review is not None and score > review else "OK"

@@ -11,8 +11,13 @@ GOOD = "good"
 """Defect type of a part without a defect; also the folder name of such parts in the MVTec layout."""
 
 Split = Literal["train", "test"]
-Verdict = Literal["OK", "REVIEW", "NG"]
-"""OK up to the lower threshold, NG above the upper one, REVIEW between them: a person decides."""
+Verdict = Literal["OK", "REVIEW", "NG", "CANNOT JUDGE"]
+"""OK up to the lower threshold, NG above the upper one, REVIEW between them: a person decides. CANNOT JUDGE, whatever
+the score, where the image is not like the training images."""
+
+Outcome = Verdict | Literal["NO LIMIT", "UNREADABLE"]
+"""A verdict, or why there is none: the model has no limit, or the file is no usable image."""
+OUTCOMES: tuple[Outcome, ...] = ("NG", "REVIEW", "OK", "CANNOT JUDGE", "NO LIMIT", "UNREADABLE")
 
 
 @dataclass(frozen=True)
@@ -94,8 +99,8 @@ class Prediction:
     view: str = WHOLE
     """How the model saw the image: "resized whole", or such as "tiled 4x3 at 1:1"."""
     refusal: str | None = None
-    """Why a verdict should not be trusted: "cannot judge: …", when the image is not like the training images; None
-    when it is, or when the model does not know them. It stands beside the verdict and does not change it."""
+    """Why the image cannot be judged: "cannot judge: …", when it is not like the training images; None when it is, or
+    when the model does not know them."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 import argparse
 import math
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -18,6 +19,7 @@ from skrd4ad.inference.tiling import LARGER, Tiling
 from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs
+from skrd4ad.types import OUTCOMES, Outcome
 
 WRITERS = min(4, os.cpu_count() or 1)
 
@@ -27,9 +29,9 @@ def add_options(parser: Parser) -> None:
     describe(
         parser,
         more="For each image the raw map (NAME_map.npy, float32), an overlay and a mask (NAME_overlay.png, "
-        "NAME_mask.png) are written. An image that cannot be read gets an entry with its error; the exit code is 1 "
-        "only when none could be read. An image unlike the training images (out of focus, wrong light, wrong part) "
-        "gets a refusal beside its verdict.",
+        "NAME_mask.png) are written. An unreadable image gets an entry with its error; one unlike the training images "
+        "(out of focus, wrong light, wrong part) the verdict CANNOT JUDGE and the reason. The exit code is 1 when "
+        "there was such an image, and 0 when every image was judged.",
         example="predict --model checkpoints/mvtec/bottle/RUN photos --out results --json",
         run=run,
     )
@@ -64,30 +66,32 @@ def run(arguments: argparse.Namespace) -> int:
     predictor = open_model(arguments, images.paths, output)
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
-    readable = False
+    counts: Counter[Outcome] = Counter()
     with output.progress("inspecting") as task, output.list_in_document() as records:
         found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
         # compressing and writing pictures takes as long as scoring them
         named = zip(found, images.names, strict=True)
         written = ordered_map(_writer(arguments), named, workers=WRITERS, ahead=2 * WRITERS)
-        for done, record in enumerate(written, start=1):
+        for done, (outcome, record) in enumerate(written, start=1):
             records.append(record)
-            readable = readable or record["error"] is None
+            counts[outcome] += 1
             output.say(_line(record))
             task.report(done, len(images.names))
         calibration = predictor.info.calibration if arguments.threshold is None else None
         version = None if calibration is None else calibration.version
         document = {"model": str(arguments.model), "runtime": predictor.runtime, "calibration": version}
-        records.write(document, name="images")
-    return DONE if readable else NO
+        records.write({**document, "counts": {name: counts[name] for name in OUTCOMES}}, name="images")
+    if len(images.names) > 1:
+        output.note(", ".join(f"{count} {name}" for name in OUTCOMES if (count := counts[name])) + ".")
+    return NO if counts["CANNOT JUDGE"] or counts["UNREADABLE"] else DONE
 
 
-def _writer(arguments: argparse.Namespace) -> Callable[[tuple[Inspection, str]], dict[str, Any]]:
-    def write(named: tuple[Inspection, str]) -> dict[str, Any]:
+def _writer(arguments: argparse.Namespace) -> Callable[[tuple[Inspection, str]], tuple[Outcome, dict[str, Any]]]:
+    def write(named: tuple[Inspection, str]) -> tuple[Outcome, dict[str, Any]]:
         inspection, name = named
         files = {} if inspection.error is not None else write_outputs(inspection, arguments.out, name=name)
         record = to_record(inspection, mm_per_pixel=arguments.mm_per_pixel)
-        return record | {"files": {kind: str(file) for kind, file in files.items()}}
+        return inspection.outcome, record | {"files": {kind: str(file) for kind, file in files.items()}}
 
     return write
 
@@ -133,4 +137,4 @@ def _line(record: dict[str, Any]) -> str:
     regions = f"  {len(record['regions'])} regions" if record["regions"] else ""
     tiled = f"  {record['view']}" if record["view"].startswith("tiled") else ""
     refusal = f"  {record['refusal']}" if record["refusal"] else ""
-    return f"{record['verdict'] or '-':<8}{record['score']:.4f}  {record['path']}{regions}{tiled}{refusal}"
+    return f"{record['verdict'] or '-':<13}{record['score']:.4f}  {record['path']}{regions}{tiled}{refusal}"

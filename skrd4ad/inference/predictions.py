@@ -27,7 +27,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Prediction, Region, Verdict
+from skrd4ad.types import WHOLE, Outcome, Prediction, Region, Verdict
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
@@ -61,9 +61,9 @@ class Limits:
     calibration: int | None
     """Version of the calibration; None when the threshold is given by hand."""
 
-    def verdict(self, score: float) -> Verdict:
-        """NG above the reject limit, else REVIEW above the review limit, else OK."""
-        return verdict_of(score, review=self.review, reject=self.reject)
+    def verdict(self, score: float, refusal: str | None = None) -> Verdict:
+        """See :func:`skrd4ad.regions.verdict_of`."""
+        return verdict_of(score, review=self.review, reject=self.reject, refusal=refusal)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -93,8 +93,13 @@ class Inspection:
 
     @property
     def refusal(self) -> str | None:
-        """Why the verdict should not be trusted; see :class:`skrd4ad.types.Prediction`."""
+        """Why the image cannot be judged; see :class:`skrd4ad.types.Prediction`."""
         return None if self.prediction is None else self.prediction.refusal
+
+    @property
+    def outcome(self) -> Outcome:
+        """The verdict, or why there is none."""
+        return "UNREADABLE" if self.error is not None else self.verdict or "NO LIMIT"
 
     @property
     def seen_whole(self) -> bool:
@@ -248,13 +253,13 @@ def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, 
     score = score_under(scored, ScoringMask(min_area=mask.min_area))
     inspection = replace(decoded, prediction=prediction, limits=limits, mask=mask, scored_map=scored, score=score)
     if limits is None:
-        return inspection
+        return replace(inspection, verdict="CANNOT JUDGE") if prediction.refusal else inspection
     assert decoded.image is not None
     # found on the map, where they agree with the score, and then scaled to the image
     regions = find_regions(scored, limits.pixel, min_area=mask.min_area)
     return replace(
         inspection,
-        verdict=limits.verdict(score),
+        verdict=limits.verdict(score, prediction.refusal),
         regions=tuple(_in_image(region, scored.shape, decoded.image.shape) for region in regions),
     )
 

@@ -232,11 +232,13 @@ def _has_verdict(wanted: QueueFilter) -> ColumnElement[bool]:
     if wanted.reject is None:
         return literal(False)
     score, reject = StoredPrediction.score, wanted.reject
+    judged = StoredPrediction.refusal.is_(None)
     lower = reject if wanted.review is None else wanted.review
     ranges: Mapping[Verdict, ColumnElement[bool]] = {
-        "OK": score <= lower,
-        "REVIEW": and_(score > lower, score <= reject),
-        "NG": score > reject,
+        "OK": and_(judged, score <= lower),
+        "REVIEW": and_(judged, score > lower, score <= reject),
+        "NG": and_(judged, score > reject),
+        "CANNOT JUDGE": StoredPrediction.refusal.is_not(None),
     }
     return or_(*(ranges[verdict] for verdict in wanted.verdicts))
 

@@ -1,3 +1,4 @@
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -41,7 +42,7 @@ def test_images_of_a_zip_file_are_inspected_and_unsafe_ones_reported(
     )
     out = tmp_path / "out"
     code, document = as_json("predict", "--model", tiny_model[0], part, "--zip", file, "--out", out)
-    assert code == 0
+    assert code == 1
     rows = document["images"]
     assert [row["path"] for row in rows] == [
         str(part),
@@ -83,8 +84,26 @@ def test_refusal_is_told_to_people(
 ) -> None:
     black = tmp_path / "black.png"
     black.write_bytes(png_bytes(np.zeros((64, 64, 3), np.uint8)))
-    assert main(["predict", "--model", str(tiny_model[0]), str(black), "--out", str(tmp_path / "o")]) == 0
-    assert "cannot judge: under-exposed" in capsys.readouterr().out
+    assert main(["predict", "--model", str(tiny_model[0]), str(black), "--out", str(tmp_path / "o")]) == 1
+    printed = capsys.readouterr().out
+    assert printed.startswith("CANNOT JUDGE ") and "cannot judge: under-exposed" in printed
+
+
+def test_every_image_is_counted_once_and_one_that_is_not_judged_shows_in_the_exit_code(
+    tiny_model: tuple[Path, Path], part: Path, tmp_path: Path, as_json: Run
+) -> None:
+    folder = tmp_path / "parts"
+    folder.mkdir()
+    shutil.copy(part, folder / "part.png")
+    arguments = ["predict", "--model", tiny_model[0], folder, "--out", tmp_path / "o", "--threshold", "1e9"]
+    code, document = as_json(*arguments)
+    assert (code, document["counts"]["OK"], sum(document["counts"].values())) == (0, 1, 1)
+    (folder / "black.png").write_bytes(png_bytes(np.zeros((64, 64, 3), np.uint8)))
+    (folder / "text.png").write_text("no image")
+    code, document = as_json(*arguments)
+    assert code == 1
+    assert document["counts"] == {"NG": 0, "REVIEW": 0, "OK": 1, "CANNOT JUDGE": 1, "NO LIMIT": 0, "UNREADABLE": 1}
+    assert sorted(str(image["verdict"]) for image in document["images"]) == ["CANNOT JUDGE", "None", "OK"]
 
 
 def test_scale_gives_regions_in_millimetres(

@@ -75,6 +75,9 @@ INSERT INTO annotations (image_digest, revision, label, reviewer, comment, undoe
 """
 
 
+NEWEST = max(path.name[:4] for path in (MIGRATIONS / "versions").glob("0*.py"))
+
+
 @pytest.fixture
 def sqlite_url(home: Path) -> str:
     return f"sqlite:///{home / 'skrd4ad.db'}"
@@ -246,6 +249,18 @@ def test_what_the_old_tables_held_becomes_a_history_in_its_order_whose_chain_hol
     ]
 
 
+def test_what_could_not_be_judged_gets_the_verdict_of_its_own(any_database: str) -> None:
+    with old_database("0005") as connection:
+        insert(connection, REVIEW_QUEUE)
+        connection.execute(text("UPDATE predictions SET verdict = 'OK', refusal = 'dark' WHERE image_digest = 'b'"))
+    database = open_database()
+    with database.read() as session:
+        rows = session.execute(text("SELECT DISTINCT image_digest, verdict FROM predictions ORDER BY 1, 2")).all()
+    database.close()
+    assert ("b", "CANNOT JUDGE") in [tuple(row) for row in rows]
+    assert ("a", "NG") in [tuple(row) for row in rows] and ("b", "OK") not in [tuple(row) for row in rows]
+
+
 def test_a_migration_that_would_leave_rows_without_what_they_refer_to_is_taken_back(
     sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -364,7 +379,7 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0005.*Update the program"):
+    with pytest.raises(StorageError, match=rf"newer version.*9999.*knows up to {NEWEST}.*Update the program"):
         open_database()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -378,12 +393,12 @@ def test_the_template_makes_a_migration_that_runs(
     with database.write() as session:
         session.execute(text("DROP INDEX ix_annotations_reviewer"))
     with database.engine.connect() as connection:
-        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0006")
-    (made,) = (folder / "versions").glob("0006_*.py")
+        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="9998")
+    (made,) = (folder / "versions").glob("9998_*.py")
     assert made.read_text().startswith('"""index again."""')
 
     monkeypatch.setattr(migrate.migration_config, "__defaults__", (folder,))
     database.migrate()
     with database.read() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9998"
     assert "ix_annotations_reviewer" in {index["name"] for index in inspect(database.engine).get_indexes("annotations")}

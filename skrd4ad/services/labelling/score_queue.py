@@ -52,7 +52,7 @@ class QueueScore:
     @property
     def doubtful(self) -> bool:
         """Whether a person should decide."""
-        return self.said is not None and (self.said.verdict != "OK" or self.said.refusal is not None)
+        return self.said is not None and self.said.verdict != "OK"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,6 +218,6 @@ def _queue_score(
         return QueueScore(image.digest, note=note)
     said = PredictionRow(found.score, refusal=found.refusal)
     if limits is not None:
-        verdict = limits.verdict(found.score)
+        verdict = limits.verdict(found.score, found.refusal)
         said = replace(said, verdict=verdict, threshold=limits.reject, calibration=limits.calibration)
     return QueueScore(image.digest, said, (found.width, found.height))

@@ -7,8 +7,9 @@ from typing import Literal
 import numpy as np
 
 from skrd4ad.format import format_number
-from skrd4ad.services.reports.collect import OUTCOMES, BatchReport, Outcome
+from skrd4ad.services.reports.collect import BatchReport
 from skrd4ad.services.reports.text import LOOKS, Point
+from skrd4ad.types import OUTCOMES, Outcome
 
 WIDTH, HEIGHT = 500.0, 158.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 30.0, 492.0, 34.0, 104.0

@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import PurePath
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -23,21 +22,18 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import overlay_of
-from skrd4ad.types import Region, Verdict
+from skrd4ad.types import OUTCOMES, Outcome, Region
 
 PICTURED = 60
-"""Parts shown with pictures, unless another number is asked for: NG by falling score, then REVIEW, then REFUSED."""
+"""Parts shown with pictures, unless another number is asked for: NG by falling score, REVIEW, CANNOT JUDGE."""
 PICTURE_SIDE = 480
 """Longest side in pixels of a picture."""
 REGIONS_SHOWN = 5
 """Regions listed beside a picture; the others are counted."""
 JPEG_QUALITY = 88
 
-Outcome = Verdict | Literal["NO LIMIT", "REFUSED", "UNREADABLE"]
-"""A verdict, or why there is none: the model has no limit, the picture cannot be judged, the file cannot be read."""
-NEEDS_A_LOOK: tuple[Outcome, ...] = ("NG", "REVIEW", "REFUSED")
+NEEDS_A_LOOK: tuple[Outcome, ...] = ("NG", "REVIEW", "CANNOT JUDGE")
 """Outcomes of parts that are shown with pictures, in their order."""
-OUTCOMES: tuple[Outcome, ...] = ("NG", "REVIEW", "OK", "NO LIMIT", "REFUSED", "UNREADABLE")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +108,7 @@ class BatchReport:
 
     @property
     def pictured(self) -> tuple[Part, ...]:
-        """Parts with pictures: NG by falling score, then REVIEW, then REFUSED."""
+        """Parts with pictures: NG by falling score, then REVIEW, then CANNOT JUDGE."""
         return tuple(sorted((part for part in self.parts if part.pictures), key=_severity, reverse=True))
 
     @property
@@ -198,7 +194,7 @@ def _part(inspection: Inspection, number: int) -> Part:
     return Part(
         number=number,
         name=inspection.name,
-        outcome="REFUSED" if inspection.refusal else inspection.verdict or "NO LIMIT",
+        outcome=inspection.outcome,
         score=inspection.score,
         limit=None if limits is None else limits.reject,
         review_limit=None if limits is None else limits.review,

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.reports.collect import OUTCOMES, BatchReport, Outcome, Part
-from skrd4ad.types import Region
+from skrd4ad.services.reports.collect import BatchReport, Part
+from skrd4ad.types import OUTCOMES, Outcome, Region
 
 Facts = tuple[tuple[str, str], ...]
 """Names and what they are."""
@@ -43,13 +43,13 @@ LOOKS: dict[Outcome, Look] = {
         shape=((0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)),
     ),
     "OK": Look(word="OK", meaning="good", colour="#00916e", shape=_ring(32)),
-    "NO LIMIT": Look(word="NO LIMIT", meaning="score without a verdict", colour="#566267", shape=_BAR),
-    "REFUSED": Look(
-        word="REFUSED",
-        meaning="picture cannot be judged",
-        colour="#566267",
+    "CANNOT JUDGE": Look(
+        word="CANNOT JUDGE",
+        meaning="unlike the training images",
+        colour="#7a5fb0",
         shape=((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9)),
     ),
+    "NO LIMIT": Look(word="NO LIMIT", meaning="score without a verdict", colour="#566267", shape=_BAR),
     "UNREADABLE": Look(word="UNREADABLE", meaning="no usable image", colour="#566267", shape=_CROSS),
 }
 SHORT_DIGEST = 16
@@ -80,7 +80,7 @@ def summary_line(report: BatchReport) -> str:
         return f"{plural(total, 'part')} inspected, none judged."
     counts = report.counts
     words = [f"{counts['NG']} NG", f"{counts['REVIEW']} to review", f"{counts['OK']} OK"]
-    words += [f"{counts[o]} {LOOKS[o].word.lower()}" for o in ("NO LIMIT", "REFUSED", "UNREADABLE") if counts[o]]
+    words += [f"{counts[o]} {LOOKS[o].word.lower()}" for o in ("CANNOT JUDGE", "NO LIMIT", "UNREADABLE") if counts[o]]
     return f"{plural(total, 'part')} inspected: {', '.join(words)}."
 
 
@@ -196,15 +196,15 @@ def gallery_note(report: BatchReport) -> str:
     """Which parts have pictures, and which have not."""
     shown, left = len(report.pictured), report.without_pictures
     if shown == 0 and left == 0:
-        return "No part is NG, to review or refused."
-    order = "NG by falling score, then REVIEW, then REFUSED. Left the photograph, right the anomaly map over it."
+        return "No part is NG, to review, or cannot be judged."
+    order = "NG by falling score, then REVIEW, then CANNOT JUDGE. Left the photograph, right the anomaly map over it."
     if not left:
         return order
     return f"{order} {plural(shown, 'part')} shown; {left} more are in the table of all parts only."
 
 
 def part_lines(part: Part) -> tuple[str, ...]:
-    """What stands beside the pictures of a part: score and limit, why it was refused, how the model saw it."""
+    """What stands beside the pictures of a part: score and limit, why it cannot be judged, how the model saw it."""
     seen = f"seen {part.view}" if part.view else ""
     return tuple(line for line in (score_line(part), part.reason, seen) if line)
 

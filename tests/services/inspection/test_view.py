@@ -38,13 +38,13 @@ def test_a_part_like_those_of_the_training_is_seen_whole_and_judged(predictor: P
     assert found.verdict is not None
 
 
-def test_a_refusal_stands_beside_the_verdict_and_does_not_change_it(predictor: Predictor, part: RGB) -> None:
+def test_an_image_that_is_refused_cannot_be_judged_and_says_why(predictor: Predictor, part: RGB) -> None:
     (found,) = inspect(predictor, cv2.GaussianBlur(part, (0, 0), 4).astype(np.uint8))
     assert found.refusal is not None
     assert found.refusal.startswith("cannot judge: ")
     assert "out of focus" in found.refusal
-    assert found.verdict is not None
-    assert to_record(found)["refusal"] == found.refusal
+    assert (found.verdict, found.outcome) == ("CANNOT JUDGE", "CANNOT JUDGE")
+    assert to_record(found)["refusal"] == found.refusal and to_record(found)["verdict"] == "CANNOT JUDGE"
 
 
 def test_large_and_small_images_keep_their_order(predictor: Predictor, part: RGB) -> None:

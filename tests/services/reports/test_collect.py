@@ -83,7 +83,7 @@ def seen(
         name=name,
         image=image,
         prediction=Prediction(anomaly_map=plane, level_maps=plane[None], score=score, view=view, refusal=refusal),
-        verdict=calibration.verdict(score),
+        verdict="CANNOT JUDGE" if refusal else calibration.verdict(score),
         score=score,
         limits=Limits(
             reject=calibration.image_threshold,
@@ -146,7 +146,7 @@ def plain(html: str) -> str:
 
 def test_counts_order_and_severity() -> None:
     report = report_of(batch())
-    assert report.counts == {"NG": 2, "REVIEW": 1, "OK": 1, "NO LIMIT": 0, "REFUSED": 0, "UNREADABLE": 1}
+    assert report.counts == {"NG": 2, "REVIEW": 1, "OK": 1, "NO LIMIT": 0, "CANNOT JUDGE": 0, "UNREADABLE": 1}
     assert report.judged == 4
     assert [part.name for part in report.parts] == ["bad.png", "doubt.png", "good.png", ODD, "broken.png"]
     assert [part.number for part in report.pictured] == [4, 1, 2]
@@ -323,10 +323,10 @@ def test_sixty_rejected_parts_fill_pages_without_torn_entries() -> None:
 def test_a_refused_part_is_not_judged_but_shown_with_its_reason() -> None:
     refused = seen("dark.png", 3.0, refusal="cannot judge: darker than the training images")
     report = report_of([refused, seen("bad.png", 1.5), seen("good.png", 0.4)])
-    assert (report.counts["REFUSED"], report.counts["NG"], report.judged) == (1, 1, 2)
+    assert (report.counts["CANNOT JUDGE"], report.counts["NG"], report.judged) == (1, 1, 2)
     assert [part.name for part in report.pictured] == ["bad.png", "dark.png"]
     for said in (pdf_text(report), plain(html_text(report))):
-        assert "1 NG, 0 to review, 1 OK, 1 refused" in said and "REFUSED" in said
+        assert "1 NG, 0 to review, 1 OK, 1 cannot judge" in said and "CANNOT JUDGE" in said
         assert said.count("cannot judge: darker than the training images") == 2
 
 
