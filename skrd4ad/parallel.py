@@ -24,12 +24,10 @@ def ordered_map(
     size: Callable[[R], int] = lambda _: 0,
     most: int = 0,
 ) -> Iterator[R]:
-    """Results of ``work`` on each item, in the order of the items.
+    """Results of ``work`` on each item, in the order of the items; what it raises is raised when the item's turn comes.
 
-    ``work``: called in one of the threads; what it raises is raised here, when the item's turn comes. ``items``: taken
-    one by one in the caller's thread, as they are needed. ``ahead``: items that are worked on, or done and not yet
-    taken, at most. ``size``: of a result; while those that wait to be taken have ``most`` or more together, nothing
-    more is begun.
+    Items are taken one by one in the caller's thread. At most ``ahead`` of them are worked on, or done and not yet
+    taken; while those that wait have ``most`` or more together by ``size``, nothing more is begun.
     """
     room = _Room(most)
 

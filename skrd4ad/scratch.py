@@ -23,8 +23,7 @@ BUDGET_VARIABLE = "SKRD4AD_CACHE_MB"
 
 def memory_budget() -> int:
     """Bytes that what is computed once and used often may take in memory: ``SKRD4AD_CACHE_MB``, or a third of what is
-    free now.
-    """
+    free now."""
     given = os.environ.get(BUDGET_VARIABLE)
     if given is None:
         return int(psutil.virtual_memory().available / 3)
@@ -43,8 +42,7 @@ def scratch_array(shape: Sequence[int], dtype: DTypeLike, *, what: str) -> NDArr
 
 
 def in_files(sizes: Sequence[int], *, what: str) -> list[NDArray[np.uint8]]:
-    """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns.
-    ``sizes``: bytes of each; an empty one is in memory."""
+    """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns."""
     needed = sum(sizes)
     try:
         place = workspace() / "cache"

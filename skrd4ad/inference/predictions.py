@@ -141,11 +141,9 @@ def predict_images(
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order; an unreadable image gives one with its error.
 
-    Decoding, the network and the scoring overlap in a few threads; at most three batches are in memory.
-
-    ``limits``: for verdicts and regions; None for scores alone. ``mask``: which pixels count in the scores; None for
-    that of the limits, or all pixels where there are none. ``tiling``: see :func:`wants_tiles`. ``task``: checked
-    before each result is given and, from other threads, between tiles.
+    Decoding, the network and the scoring overlap in a few threads; at most three batches are in memory. ``limits`` give
+    verdicts and regions, None scores alone; ``mask`` says which pixels count in the scores, None takes that of the
+    limits. ``task`` is checked before each result is given and, from other threads, between tiles.
     """
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")

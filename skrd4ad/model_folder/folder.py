@@ -43,8 +43,7 @@ from skrd4ad.task import QUIET, Task
 def save_model(
     folder: Path, *, info: ModelInfo, student: dict[str, Tensor], normality: Normality | None = None
 ) -> ModelInfo:
-    """Write a new model folder in one go. ``info``: what the model is; its digest and folder are filled in.
-    ``normality``: what is usual on good images; None for the published map."""
+    """Write a new model folder in one go; digest and folder of ``info`` are filled in."""
     with new_folder(folder) as temporary:
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
         write_tensors(temporary / WEIGHTS, student | usual)
@@ -74,9 +73,8 @@ def save_calibration(
 ) -> ModelInfo:
     """Add a calibration to the history of a model folder and make it the current one; its card is brought up to date.
 
-    ``calibration``: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
-    replaced by the name of ``ignore_mask``. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None
-    keeps what the calibration names.
+    Its version is given here. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None keeps the mask
+    that the calibration names.
     """
     with locked(folder):
         info, history = read_info(folder), read_history(folder)

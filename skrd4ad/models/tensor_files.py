@@ -30,7 +30,8 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
     if path.suffix.lower() not in SUFFIXES:
         raise error(f"{path} is not a file of tensors; allowed: {', '.join(SUFFIXES)}.")
     try:
-        content = _read(path)
+        packed = path.suffix.lower() == ".safetensors"
+        content = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as cause:
         raise error(f"{path} cannot be read: {cause.strerror or cause}.") from cause
     except pickle.UnpicklingError as cause:
@@ -83,9 +84,3 @@ def differences(
     unknown = (name for name in given if name not in needed and not name.endswith(COUNTER))
     found += [f"{name} is not known" for name in unknown if not name.startswith(skipped)]
     return found[:3]
-
-
-def _read(path: Path) -> Any:
-    if path.suffix.lower() == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)

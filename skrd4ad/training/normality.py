@@ -30,18 +30,11 @@ _CHUNK = 256
 
 
 def fit_normality(
-    student: Student,
-    learning: FeatureCache,
-    *,
-    model: ModelConfig,
-    seed: int,
-    task: Task = QUIET,
+    student: Student, learning: FeatureCache, *, model: ModelConfig, seed: int, task: Task = QUIET
 ) -> Normality | None:
     """What is usual on the training images, as the model's settings ask for it; None for the published map.
 
-    The same seed gives the same patches.
-
-    ``student``: trained; is put into evaluation mode.
+    The same seed gives the same patches. The student is put into evaluation mode.
     """
     if model.fusion == "sum":
         return None
@@ -57,13 +50,7 @@ def fit_normality(
 
 
 def _with_patches(
-    student: Student,
-    learning: FeatureCache,
-    images: Tensor,
-    *,
-    fusion: Fusion,
-    generator: torch.Generator,
-    task: Task,
+    student: Student, learning: FeatureCache, images: Tensor, *, fusion: Fusion, generator: torch.Generator, task: Task
 ) -> Normality:
     pool, origin = _pooled_descriptors(learning, generator=generator, task=task)
     centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
@@ -107,11 +94,9 @@ def _with_patches(
 
 
 def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, task: Task = QUIET) -> Tensor:
-    """Places of a subset that covers points (N, D) evenly: each next one is the farthest from those before.
+    """Indices (min(N, count),) int64 of points (N, D): each next one is the farthest from those before.
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
-
-    Returns (min(N, count),) int64.
     """
     directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
     low = points @ directions if points.shape[1] > _PROJECTED else points

@@ -1,6 +1,7 @@
 """Training of a student from good images only."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +29,11 @@ from skrd4ad.model_folder.resume_state import (
 from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.devices import DeviceName, choose_device, training_type
 from skrd4ad.models.skrd import build_student
-from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.task import QUIET, Task
-from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
+from skrd4ad.training.loop import Loop, TrainProgress, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
-from skrd4ad.training.progress import TrainProgress
 from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
@@ -57,11 +57,10 @@ def train(
     The state is stored after every epoch. The same seed, data and settings give the same weights, also when the
     training was stopped and resumed in between (on one kind of machine, with the same number of threads).
 
-    ``data``: the class; only ``train`` good images are learnt from. ``source``: what was given as the data, for the
-    record: a path, ``elpv`` or ``synthetic``. ``resume``: go on with the newest unfinished training of the same class,
-    data and settings, if there is one. ``start``: a trained student to go on from, and the images it may learn from and
-    hold out now, in place of those of ``data``; None begins anew. ``task``: its reports have a :class:`TrainProgress`,
-    its points are the epochs.
+    ``source``: what was given as the data, for the record. ``resume``: go on with the newest unfinished training of the
+    same class, data and settings, if there is one. ``start``: a trained student to go on from, and the images it may
+    learn from and hold out in place of those of ``data``. ``task``: gets :class:`TrainProgress`, and the epochs as
+    points.
     """
     if config.selection == "test":
         require_both_classes(data)
@@ -75,11 +74,8 @@ def train(
         contents[sample.path] = image_digest(sample.path)
     learn = _without_copies(learn, held_out, contents)
     config = replace(config, epochs=config.epochs_for(len(learn)))
-    teacher = build_teacher(
-        model.net,
-        weights=weights,
-        task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
-    )
+    fetching = _recorded(task.part(0, 0.02), TrainProgress(phase="weights"))
+    teacher = build_teacher(model.net, weights=weights, task=fetching)
     teacher_digest = weights_digest(teacher)
     student = build_student(model, seed=config.seed)
     parent = None
@@ -106,21 +102,24 @@ def train(
     student.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
     best: dict[str, Tensor] = {}
-    if resume and (unfinished := _unfinished(run.parent, record)):
-        run = unfinished
-        record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
+    for earlier in unfinished_runs(run.parent) if resume else []:
+        if read_record(state_file(earlier)).settings == record.settings:
+            run = earlier
+            record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
+            break
 
     reading = _recorded(
         task.part(0.02, 0.1, "reading image {done} of {total}"), TrainProgress(phase="reading", epochs=config.epochs)
     )
 
-    def reading_from(first: int) -> Task:
+    def cached(samples: Sequence[Sample], first: int, dtype: torch.dtype) -> FeatureCache:
         total = len(learn) + len(held_out)
-        return Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
+        shown = Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
+        return cache_features(teacher, samples, image_size=model.image_size, task=shown, dtype=dtype)
 
     with (
-        cache_features(teacher, learn, image_size=model.image_size, task=reading_from(0), dtype=dtype) as learning,
-        _held_out_cache(teacher, held_out, image_size=model.image_size, task=reading_from(len(learn))) as holding,
+        cached(learn, 0, dtype) as learning,
+        cached(held_out, len(learn), torch.float32) if held_out else nullcontext() as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
         reference = make_reference(
@@ -143,22 +142,16 @@ def train(
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")
-        finishing.report(
-            0,
-            1,
-            eta_seconds=0.0,
-            record=TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs),
-        )
+        done = TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs)
+        finishing.report(0, 1, eta_seconds=0.0, record=done)
         # what is fitted and stored now is in ordinary memory
         teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
         normality = fit_normality(student, learning, model=model, seed=config.seed, task=finishing)
-        scores = (
-            []
-            if holding is None
-            else holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
-        )
+        scores = []
+        if holding is not None:
+            scores = holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
 
     held_out_words = "held-out good images of training" if start is None else start.held_out_words
     info = ModelInfo(
@@ -208,25 +201,6 @@ def _without_copies(
     return left
 
 
-def _unfinished(parent: Path, record: TrainState) -> Path | None:
-    runs = unfinished_runs(parent)
-    return next((run for run in runs if read_record(state_file(run)).settings == record.settings), None)
-
-
 def _recorded(task: Task, record: TrainProgress) -> Task:
     """The task with this record in its reports."""
     return replace(task, show=lambda at: task.show(replace(at, record=record)))
-
-
-class _NoCache:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _held_out_cache(
-    teacher: Teacher, samples: Sequence[Sample], *, image_size: int, task: Task
-) -> "FeatureCache | _NoCache":
-    return cache_features(teacher, samples, image_size=image_size, task=task) if samples else _NoCache()

@@ -196,18 +196,20 @@ def _check_folders(cls: DatasetClass) -> Iterator[Finding]:
     else:
         message = f"in train/{names}: train may hold good parts only: move them."
         yield from _counted(cls, "error", "train-defects", "image", message, defects)
-    orphans = [
-        mask
-        for folder, image_folders in folders.masks
-        for mask in _without_image(folder, images_by_stem(image_folders))
-    ]
+    orphans: list[Path] = []
+    for folder, image_folders in folders.masks:
+        images = images_by_stem(image_folders)
+        orphans += [p for p in list_images(folder) if not any(stem in images for stem in image_stems_of(p))]
     used = {s.path for s in cls.samples} | {s.mask_path for s in cls.samples} | set(defects)
     warnings: list[tuple[str, str, list[Path]]] = [
         ("mask-without-image", "masks without an image; masks are found by the image's name.", orphans),
         (
             "unknown-suffix",
             "files beside the images that are no known images; programs that list one suffix lose them silently.",
-            _files_in(folders.images, lambda p: not is_image(p) and _is_users(p)),
+            _files_in(
+                folders.images,
+                lambda p: not (is_image(p) or is_hidden(p) or p.name.casefold() in _SYSTEM_FILES),
+            ),
         ),
         (
             "unused-images",
@@ -243,14 +245,6 @@ def _counted(
     """A finding that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
     if paths:
         yield finding(cls, severity, code, f"{plural(count or len(paths), noun)} {message}", paths)
-
-
-def _without_image(mask_folder: Path, images: dict[str, Path]) -> list[Path]:
-    return [mask for mask in list_images(mask_folder) if not any(stem in images for stem in image_stems_of(mask))]
-
-
-def _is_users(path: Path) -> bool:
-    return not is_hidden(path) and path.name.casefold() not in _SYSTEM_FILES
 
 
 def _files_in(folders: Sequence[Path], wanted: Callable[[Path], bool]) -> list[Path]:
