@@ -31,18 +31,18 @@ def ordered_map(
     """
     room = _Room(most)
 
-    def begin(place: int, item: T) -> R:
-        room.wait(place)
+    def begin(index: int, item: T) -> R:
+        room.wait(index)
         result = work(item)
         room.take(size(result))
         return result
 
     waiting: deque[Future[R]] = deque()
-    places = enumerate(items)
+    indexed = enumerate(items)
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
-            while len(waiting) < ahead and (following := next(places, None)) is not None:
+            while len(waiting) < ahead and (following := next(indexed, None)) is not None:
                 waiting.append(pool.submit(begin, *following))
             if not waiting:
                 return
@@ -77,9 +77,9 @@ class _Room:
         self._most, self._held, self._turn = most, 0, 0
         self._changed = threading.Condition()
 
-    def wait(self, place: int) -> None:
+    def wait(self, index: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._most or self._held < self._most or place == self._turn)
+            self._changed.wait_for(lambda: not self._most or self._held < self._most or index == self._turn)
 
     def take(self, size: int) -> None:
         with self._changed:

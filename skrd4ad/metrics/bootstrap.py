@@ -21,10 +21,10 @@ from skrd4ad.metrics.evaluation import Metrics, require_consistent
 from skrd4ad.metrics.replicates import (
     IMAGE_NAMES,
     PIXEL_NAMES,
+    PixelTables,
     count_pixels,
     draw_image_figures,
     draw_pixel_figures,
-    rank_images,
 )
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
@@ -104,9 +104,9 @@ def bootstrap(data: EvaluationSet, *, replicates: int = REPLICATES, seed: int = 
     advance = _counter(task, replicates * (1 + len(types)))
     draws = resamples(data.labels, replicates=replicates, seed=seed)
     advance(0)
-    counted = task.beside(lambda: _Counted(data))
+    tables = task.beside(lambda: count_pixels(data))
     advance(0)
-    found = _replicate(counted, draws, advance=advance)
+    found = _replicate(data, tables, draws, advance=advance)
     by_type = {}
     for name, chosen in types.items():
         if chosen.all():  # there is one type: what was drawn are all its images
@@ -115,7 +115,7 @@ def bootstrap(data: EvaluationSet, *, replicates: int = REPLICATES, seed: int = 
             continue
         draws = np.zeros_like(draws)
         draws[:, chosen] = resamples(data.labels[chosen], replicates=replicates, seed=seed)
-        by_type[name] = _replicate(counted, draws, advance=advance).intervals
+        by_type[name] = _replicate(data, tables, draws, advance=advance).intervals
     return Bootstrap(
         intervals=found.intervals,
         by_type=by_type,
@@ -151,7 +151,9 @@ def paired_differences(
     draws = resamples(a.labels, replicates=replicates, seed=seed)
     advance = _counter(task, 2 * replicates)
     advance(0)
-    first, second = (_replicate(task.beside(partial(_Counted, data)), draws, advance=advance) for data in (a, b))
+    first, second = (
+        _replicate(data, task.beside(partial(count_pixels, data)), draws, advance=advance) for data in (a, b)
+    )
     shift = second.figures - first.figures
     enough = first.enough & second.enough
     found = {}
@@ -179,15 +181,6 @@ def _counter(task: Task, total: int) -> Callable[[int], None]:
     return advance
 
 
-class _Counted:
-    """A test set counted in bins, to be drawn again and again."""
-
-    def __init__(self, data: EvaluationSet) -> None:
-        self.labels = data.labels
-        self.images = rank_images(data.labels, data.scores)
-        self.tables = count_pixels(data)
-
-
 @dataclass(frozen=True, eq=False)
 class _Replicates:
     figures: NDArray[np.float64]
@@ -206,33 +199,31 @@ class _Replicates:
         }
 
 
-def _replicate(data: _Counted, draws: NDArray[np.int64], *, advance: Callable[[int], None]) -> _Replicates:
+def _replicate(
+    data: EvaluationSet, tables: PixelTables | None, draws: NDArray[np.int64], *, advance: Callable[[int], None]
+) -> _Replicates:
     """Figures of each row of draws; an image that no row draws is not there."""
     figures = np.full((len(draws), len(METRIC_NAMES)), np.nan)
     bounds = np.zeros_like(figures)
-    tables = data.tables
     n_columns = max(len(data.labels), 0 if tables is None else tables.free.shape[1], 1)
     at_once = max(_CELLS // n_columns, 1)
     first_pixel = len(METRIC_NAMES) - len(PIXEL_NAMES)
     for start in range(0, len(draws), at_once):
         part = slice(start, start + at_once)
-        figures[part, :first_pixel] = draw_image_figures(data.images, draws[part])
+        figures[part, :first_pixel] = draw_image_figures(data.labels, data.scores, draws[part])
         if tables is not None:
             figures[part, first_pixel:], bounds[part, first_pixel:] = draw_pixel_figures(tables, draws[part])
         advance(len(draws[part]))
-    return _Replicates(figures, bounds, _with_enough(data, there=draws.sum(axis=0) > 0))
-
-
-def _with_enough(data: _Counted, *, there: NDArray[np.bool_]) -> frozenset[str]:
+    there = draws.sum(axis=0) > 0
     n_good, n_defect = (int(np.sum((data.labels == label) & there)) for label in (0, 1))
     enough = set(IMAGE_NAMES) if min(n_good, n_defect) >= 2 else set()
-    if data.tables is not None:
-        masked = there[data.tables.masked]
+    if tables is not None:
+        masked = there[tables.masked]
         if masked.sum() >= 2 and n_good != 1:
             enough |= set(PIXEL_NAMES) - {"aupro_paper"}
-        if np.count_nonzero(masked & ~np.isnan(data.tables.paper)) >= 2:
+        if np.count_nonzero(masked & ~np.isnan(tables.paper)) >= 2:
             enough.add("aupro_paper")
-    return frozenset(enough)
+    return _Replicates(figures, bounds, frozenset(enough))
 
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:

@@ -5,7 +5,6 @@ ResNet's, with 2x2 transposed convolutions of stride 2 where that has strided on
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import torch
@@ -16,8 +15,7 @@ from torchvision.models import resnet
 from skrd4ad.config import ModelConfig
 from skrd4ad.models.backbones import teacher_spec
 from skrd4ad.models.normality import Normality
-from skrd4ad.models.teachers import Teacher, build_teacher
-from skrd4ad.task import QUIET, Task
+from skrd4ad.models.teachers import Teacher
 
 Block = Literal["basic", "bottleneck"]
 EXPANSION: dict[Block, int] = {"basic": 1, "bottleneck": 4}
@@ -233,14 +231,6 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
         if seed is not None:
             torch.manual_seed(seed)
         return Student(student_design(config.net, width=config.width), skips=config.skips)
-
-
-def build_model(
-    config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, task: Task = QUIET
-) -> SKRD4AD:
-    """Teacher with its weights and an untrained student."""
-    teacher = build_teacher(config.net, weights=weights, task=task)
-    return SKRD4AD(teacher, build_student(config, seed=seed))
 
 
 def _halving_conv(in_channels: int, out_channels: int) -> nn.Conv2d:

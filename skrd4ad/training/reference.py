@@ -142,10 +142,10 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
     """Embeddings (n, C) of all images whose features are cached, in their order."""
     return np.concatenate(
         [
-            pooled(cache.batch(places)[-1])
+            pooled(cache.batch(indices)[-1])
             for cache in caches
             if cache is not None
-            for places in torch.arange(len(cache)).split(BATCH)
+            for indices in torch.arange(len(cache)).split(BATCH)
         ]
     )
 

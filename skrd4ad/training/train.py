@@ -171,7 +171,7 @@ def train(
             "licence": data.licence,
             "note": data.note if start is None else start.note_after(data.note),
         }
-        # what the patches' places mean, so that the good part that a place was compared with can be shown
+        # what the patches' indices mean, so that the good part that a position was compared with can be shown
         | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
         | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
         history=tuple(record.history),

@@ -15,10 +15,10 @@ from skrd4ad.models.skrd import (
     Decoder,
     Student,
     StudentDesign,
-    build_model,
     build_student,
     student_design,
 )
+from tests.model_fixtures import build_model
 
 
 def features_of(net: str, *, size: int, batch: int = 1, seed: int = 0) -> list[Tensor]:
