@@ -188,10 +188,11 @@ def predict_batch(
         if tiled:
             # without a reference nobody knows the scale of the training: then one pixel for a pixel
             tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
-            found = predict_tiled(predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check))
-            prediction = replace(found.prediction, view=found.grid.text)
+            prediction, embeddings, tiles = predict_tiled(
+                predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check)
+            )
             if reference is not None:
-                refusal = refusal_of_tiles(found.tiles, found.embeddings, reference)
+                refusal = refusal_of_tiles(tiles, embeddings, reference)
         else:
             row = next(rows)
             prediction = maps.prediction(row)
