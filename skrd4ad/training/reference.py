@@ -112,7 +112,7 @@ def upper_limit(values: NDArray[np.floating], share: float) -> float:
 
 
 def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
-    """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`. ``values``: (n,), of good images.
+    """Range of a figure of :class:`ImageStatistics`. ``values``: (n,), of good images.
     ``share``: of good images that may lie outside, at each side that the figure has."""
     tolerance = FIGURES[name]
     if name in _RATIOS:
