@@ -17,7 +17,7 @@ import numpy as np
 from benchmarks.aupro import make_test_set
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, resamples
 from skrd4ad.metrics.evaluation import evaluate
-from skrd4ad.metrics.replicates import IMAGE_NAMES, count_pixels, draw_image_figures, draw_pixel_figures, rank_images
+from skrd4ad.metrics.replicates import IMAGE_NAMES, count_pixels, draw_image_figures, draw_pixel_figures
 from skrd4ad.types import EvaluationSet
 
 PART = 64
@@ -40,13 +40,13 @@ def test_set(images: int, side: int) -> EvaluationSet:
 
 def counted(data: EvaluationSet, draws: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """This package: figures of the replicates, and how far each may be off."""
-    ranked, tables = rank_images(data.labels, data.scores), count_pixels(data)
+    tables = count_pixels(data)
     assert tables is not None
     figures, bounds = [], []
     for start in range(0, len(draws), PART):
         part = draws[start : start + PART]
         pixel_figures, pixel_bounds = draw_pixel_figures(tables, part)
-        figures.append(np.hstack([draw_image_figures(ranked, part), pixel_figures]))
+        figures.append(np.hstack([draw_image_figures(data.labels, data.scores, part), pixel_figures]))
         bounds.append(np.hstack([np.zeros((len(part), len(IMAGE_NAMES))), pixel_bounds]))
     return np.vstack(figures), np.vstack(bounds)
 

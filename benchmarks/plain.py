@@ -19,8 +19,9 @@ from torch.nn import functional as F
 from torchvision.models import wide_resnet50_2
 
 from skrd4ad.config import ModelConfig
+from skrd4ad.models.backbones import teacher_spec
 from skrd4ad.models.skrd import SKRD4AD, Student, build_student
-from skrd4ad.models.teachers import Teacher, _resnet_stages, teacher_spec
+from skrd4ad.models.teachers import Teacher, _resnet_stages
 
 SIZE = 256
 REST = 0.05

@@ -2,7 +2,7 @@
 
 An image goes one way through the package, from file to verdict::
 
-    data → models → anomaly_map → engine → services → ui and pages, cli
+    data → models → anomaly_map → model_folder → inference → services → ui, cli
 """
 
 __version__ = "0.1.0"

@@ -55,10 +55,7 @@ def decode(
     ignore: Collection[str] = (),
     remedy: str = "",
 ) -> T:
-    """A value of a type from its plain form.
-
-    ``format``: that the key ``format`` must have; None for documents without one. ``ignore``: keys that are there for
-    other readers only.
+    """A value of a type from its plain form; ``ignore`` are keys that are there for other readers only.
 
     Raises:
         DocumentError: a value is missing, unknown, of another type, out of range or not finite, or the format differs.
@@ -99,8 +96,7 @@ def read_values(path: Path) -> dict[str, Any]:
 
 
 def to_plain(value: object, *, infinite: Literal["refuse", "null"] = "refuse") -> Any:
-    """Deep copy that JSON can hold: dataclasses and mappings become dicts, tuples and arrays lists, paths texts.
-    ``infinite``: what becomes of a number that is not finite."""
+    """Deep copy that JSON can hold: dataclasses and mappings become dicts, tuples and arrays lists, paths texts."""
     return _plain(value, "", infinite)
 
 

@@ -138,9 +138,7 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Only one holder at a time, over all threads and processes: for reading a file and writing it again.
-
-    The lock is a file in the folder. A folder that cannot be written is not locked, as nobody can change it.
+    """Only one holder at a time, over all threads and processes; a folder that nobody can write is not locked.
 
     Raises:
         CheckpointError: there is no such folder.
@@ -172,8 +170,7 @@ def require_writable(folder: Path) -> None:
 
 
 def write_json(target: Path, value: object, *, format: int | None = None, indent: int | None = 2) -> None:
-    """Replace a JSON file in one go. ``format``: number of the document's format, kept under ``format``; None for
-    documents without one. ``indent``: spaces a level; None for a file that nobody reads."""
+    """Replace a JSON file in one go. ``format``: number kept under that key; None for documents without one."""
     values = ({} if format is None else {"format": format}) | to_plain(value)
     text = json.dumps(values, indent=indent, ensure_ascii=False) + "\n"
     with new_file(target) as temporary:

@@ -24,27 +24,25 @@ def ordered_map(
     size: Callable[[R], int] = lambda _: 0,
     most: int = 0,
 ) -> Iterator[R]:
-    """Results of ``work`` on each item, in the order of the items.
+    """Results of ``work`` on each item, in the order of the items; what it raises is raised when the item's turn comes.
 
-    ``work``: called in one of the threads; what it raises is raised here, when the item's turn comes. ``items``: taken
-    one by one in the caller's thread, as they are needed. ``ahead``: items that are worked on, or done and not yet
-    taken, at most. ``size``: of a result; while those that wait to be taken have ``most`` or more together, nothing
-    more is begun.
+    Items are taken one by one in the caller's thread. At most ``ahead`` of them are worked on, or done and not yet
+    taken; while those that wait have ``most`` or more together by ``size``, nothing more is begun.
     """
     room = _Room(most)
 
-    def begin(place: int, item: T) -> R:
-        room.wait(place)
+    def begin(index: int, item: T) -> R:
+        room.wait(index)
         result = work(item)
         room.take(size(result))
         return result
 
     waiting: deque[Future[R]] = deque()
-    places = enumerate(items)
+    indexed = enumerate(items)
     pool = ThreadPoolExecutor(workers)
     try:
         while True:
-            while len(waiting) < ahead and (following := next(places, None)) is not None:
+            while len(waiting) < ahead and (following := next(indexed, None)) is not None:
                 waiting.append(pool.submit(begin, *following))
             if not waiting:
                 return
@@ -79,9 +77,9 @@ class _Room:
         self._most, self._held, self._turn = most, 0, 0
         self._changed = threading.Condition()
 
-    def wait(self, place: int) -> None:
+    def wait(self, index: int) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._most or self._held < self._most or place == self._turn)
+            self._changed.wait_for(lambda: not self._most or self._held < self._most or index == self._turn)
 
     def take(self, size: int) -> None:
         with self._changed:

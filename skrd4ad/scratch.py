@@ -23,8 +23,7 @@ BUDGET_VARIABLE = "SKRD4AD_CACHE_MB"
 
 def memory_budget() -> int:
     """Bytes that what is computed once and used often may take in memory: ``SKRD4AD_CACHE_MB``, or a third of what is
-    free now.
-    """
+    free now."""
     given = os.environ.get(BUDGET_VARIABLE)
     if given is None:
         return int(psutil.virtual_memory().available / 3)
@@ -43,30 +42,29 @@ def scratch_array(shape: Sequence[int], dtype: DTypeLike, *, what: str) -> NDArr
 
 
 def in_files(sizes: Sequence[int], *, what: str) -> list[NDArray[np.uint8]]:
-    """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns.
-    ``sizes``: bytes of each; an empty one is in memory."""
+    """Bytes of zeros in files that have no name; the disk's room for all of them is taken before this returns."""
     needed = sum(sizes)
     try:
-        place = workspace() / "cache"
-        place.mkdir(exist_ok=True)
-        free = shutil.disk_usage(place).free
+        folder = workspace() / "cache"
+        folder.mkdir(exist_ok=True)
+        free = shutil.disk_usage(folder).free
         if needed <= 0.9 * free:
-            return [_in_file(size, place) for size in sizes]
+            return [_in_file(size, folder) for size in sizes]
     except OSError as error:
         raise StorageError(
             f"{what} need {needed / 2**30:.1f} GB, more than fits in memory, and cannot be written to the workspace: "
             f"{error}. Set SKRD4AD_HOME to another folder."
         ) from error
     raise StorageError(
-        f"{what} need {needed / 2**30:.1f} GB, more than fits in memory, and {place} has {free / 2**30:.1f} GB free. "
+        f"{what} need {needed / 2**30:.1f} GB, more than fits in memory, and {folder} has {free / 2**30:.1f} GB free. "
         "Free some space, set SKRD4AD_HOME to a larger disk, or choose a smaller image size or fewer images."
     )
 
 
-def _in_file(size: int, place: Path) -> NDArray[np.uint8]:
+def _in_file(size: int, folder: Path) -> NDArray[np.uint8]:
     if size == 0:
         return np.zeros(0, np.uint8)
-    with tempfile.TemporaryFile(dir=place) as file:
+    with tempfile.TemporaryFile(dir=folder) as file:
         # the blocks are taken now: a disk that is full later would end the process, not raise an error
         if hasattr(os, "posix_fallocate"):
             os.posix_fallocate(file.fileno(), 0, size)

@@ -93,9 +93,8 @@ def overlay(
     colour_map: str = "inferno",
     outlines: bool = True,
 ) -> NDArray[np.uint8]:
-    """The image (H, W, 3) RGB with the heat of its map over it, a new array, for files and reports. ``anomaly_map``:
-    (h, w) raw scores of any size; resized to the image. ``top``: the score that saturates, usually the highest of the
-    calibration. ``opacity``: 0 to 1, of heat at or above the threshold."""
+    """The image (H, W, 3) RGB with the heat of its map (h, w) over it, a new array; ``top`` is the score that
+    saturates."""
     _check_image(image)
     if anomaly_map.ndim != 2 or anomaly_map.size == 0:
         raise DataError(f"The anomaly map has the shape {anomaly_map.shape}; allowed: (H, W), at least one pixel.")

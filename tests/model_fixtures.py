@@ -20,6 +20,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.backbones import empty_network
+from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
@@ -29,6 +30,11 @@ Shared = Callable[[str, Callable[[Path], None]], Path]
 Train = Callable[..., ModelInfo]
 SMALL = ModelConfig(image_size=64)
 QUICK = TrainConfig(epochs=3, batch_size=4, holdout=0.25, seed=5)
+
+
+def build_model(config: ModelConfig, *, weights: Path | None = None, seed: int | None = None) -> SKRD4AD:
+    """Teacher with its weights and an untrained student."""
+    return SKRD4AD(build_teacher(config.net, weights=weights), build_student(config, seed=seed))
 
 
 @pytest.fixture(scope="session")

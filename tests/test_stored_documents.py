@@ -20,8 +20,8 @@ from skrd4ad.export.benchmark import Measured
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.manifest import MANIFEST, read_export
 from skrd4ad.inference.reference import REFERENCE, Reference, read_reference
-from skrd4ad.model_folder.bundle_archive import MANIFEST as BUNDLE_MANIFEST
-from skrd4ad.model_folder.bundle_archive import SEAL, checked_manifest, open_bundle, seal_of
+from skrd4ad.model_folder.bundle import MANIFEST as BUNDLE_MANIFEST
+from skrd4ad.model_folder.bundle import SEAL, checked_manifest, open_bundle, seal_of
 from skrd4ad.model_folder.card import model_card
 from skrd4ad.model_folder.info import ModelInfo, config_values, read_history, read_info
 from skrd4ad.model_folder.metadata import ABOUT, ModelMetadata, read_metadata

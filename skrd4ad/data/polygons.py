@@ -10,8 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Point = tuple[int, int]
-Ring = list[Point]
+Ring = list[tuple[int, int]]
 _EDGES_AT_ONCE = 4096
 
 
@@ -23,8 +22,9 @@ def trace(mask: NDArray[np.bool_]) -> list[Ring]:
     labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)[1].astype(np.int32)
     parts: dict[int, list[Ring]] = defaultdict(list)
     for ring in rings:
-        x, y = _pixel_of(ring)
-        parts[int(labels[y, x])].append(ring)
+        # a pixel of the mask at the first edge of the ring
+        (x, y), (to, _) = ring[:2]
+        parts[int(labels[y, x] if to > x else labels[y - 1, x - 1])].append(ring)
     polygons: list[Ring] = []
     for label, of_part in parts.items():
         polygons += of_part if len(of_part) == 1 else _cut(labels, label, of_part)
@@ -116,9 +116,3 @@ def _area(ring: Ring) -> int:
     """Twice the area; below zero for a hole."""
     following = ring[1:] + ring[:1]
     return sum(x0 * y1 - x1 * y0 for (x0, y0), (x1, y1) in zip(ring, following, strict=True))
-
-
-def _pixel_of(ring: Ring) -> Point:
-    """A pixel of the mask at the first edge of a ring."""
-    (x, y), (to, _) = ring[:2]
-    return (x, y) if to > x else (x - 1, y - 1)

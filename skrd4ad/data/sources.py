@@ -15,11 +15,8 @@ EMBEDDED = {"elpv": elpv_classes, "synthetic": synthetic_classes}
 def open_dataset(source: str | Path, *, layout: str = "auto", class_name: str | None = None) -> list[DatasetClass]:
     """Classes of an embedded data set (``elpv``, ``synthetic``) or of a folder; all, or the one named.
 
-    ``class_name`` None or ``all`` means all. The layout matters for folders only.
-
     Raises:
-        LayoutError: the folder holds no data set.
-        DataError: there is no class of that name, or an embedded data set cannot be read.
+        DataError: there is no class of that name, or the data set cannot be read; LayoutError for a folder without one.
     """
     embedded = EMBEDDED.get(source) if isinstance(source, str) else None
     if embedded is not None:

@@ -120,8 +120,6 @@ def measure(
 
     A runtime in another precision than fp32 may be chosen only when the model has limits and every verdict agrees.
     int8 is measured when it is asked for and used when it is named; it is never chosen by itself.
-
-    ``images``: what all look at; its labels, if known, only say how the AUROC changes.
     """
     reference = Predictor(predictor.model, predictor.info)
     calibration, mask = predictor.info.calibration, scoring_mask_of(predictor.info)

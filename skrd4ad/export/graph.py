@@ -33,13 +33,7 @@ class ScoringGraph(nn.Module):
         self.size = size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Score, map, level maps and embedding of images.
-
-        ``images``: (N, S, S, 3) uint8 RGB.
-
-        Returns (N,), (N, S, S), (N, L, S, S) and (N, C) float32, as the fields of
-        :class:`skrd4ad.inference.predict.Maps`.
-        """
+        """Images (N, S, S, 3) uint8 RGB → score (N,), map (N, S, S), levels (N, L, S, S), embedding (N, C)."""
         features, restored = self.model(images.permute(0, 3, 1, 2))
         normality = self.model.normality
         levels = level_maps(features, restored, size=self.size, normality=normality)
@@ -60,12 +54,7 @@ class VerdictGraph(nn.Module):
         self.register_buffer("ignored", None if ignored is None else torch.from_numpy(ignored))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Score and map of images.
-
-        ``images``: (N, S, S, 3) uint8 RGB.
-
-        Returns (N,) and (N, S, S) float32; the score is the highest value of the map.
-        """
+        """Images (N, S, S, 3) uint8 RGB → highest value of the map (N,), and the map (N, S, S), float32."""
         _, maps, _, _ = self.scoring(images)
         if self.ignored is not None:
             maps = maps.masked_fill(self.ignored, 0.0)

@@ -180,23 +180,15 @@ def read_export(folder: Path) -> Export:
     """
     if not (folder / MANIFEST).is_file():
         raise CheckpointError(f"{folder} is no export: it has no {MANIFEST}. `skrd4ad export` makes one.")
-    return Export(folder=folder.absolute(), manifest=_read_manifest(folder / MANIFEST))
-
-
-def _read_manifest(path: Path) -> ExportManifest:
-    values = documents.read_values(path)
+    values = documents.read_values(folder / MANIFEST)
     # in the file the settings stand at the top, and the names of the outputs are keys
     values["settings"] = {each.name: values.pop(each.name) for each in fields(ExportSettings) if each.name in values}
     values["outputs"] = list(outputs) if isinstance(outputs := values.get("outputs"), dict) else outputs
     values["format"] = values.pop("manifest_format", None)
-    return documents.decode(
-        values,
-        ExportManifest,
-        what=str(path),
-        format=FORMAT,
-        ignore=("input", "compile"),
-        remedy="Export the model again.",
-    )
+    what, left_out = str(folder / MANIFEST), ("input", "compile")
+    remedy = "Export the model again."
+    manifest = documents.decode(values, ExportManifest, what=what, format=FORMAT, ignore=left_out, remedy=remedy)
+    return Export(folder=folder.absolute(), manifest=manifest)
 
 
 def require_intact(export: Export) -> None:
@@ -213,11 +205,6 @@ def require_intact(export: Export) -> None:
             raise CheckpointError(
                 f"{export.folder / name} was changed or damaged after it was written; export the model again."
             )
-
-
-def file_entries(folder: Path) -> dict[str, FileEntry]:
-    """Digest and size of each file in a folder, by name."""
-    return {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
 
 
 def compile_properties(format: Format, precision: Precision) -> dict[str, str]:

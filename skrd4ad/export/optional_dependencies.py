@@ -13,29 +13,27 @@ from skrd4ad.errors import ConfigError
 
 def openvino() -> Any:
     """The module ``openvino``."""
-    _without_usage_reports()
-    return _imported("openvino", package="openvino")
+    return _imported("openvino")
 
 
 def nncf() -> Any:
     """The module ``nncf``, which quantises OpenVINO models."""
-    _without_usage_reports()
-    module = _imported("nncf", package="nncf")
+    module = _imported("nncf")
     module.set_log_level("ERROR")
     return module
 
 
 def onnxruntime() -> Any:
     """The module ``onnxruntime``."""
-    module = _imported("onnxruntime", package="onnxruntime")
+    module = _imported("onnxruntime")
     module.disable_telemetry_events()
     return module
 
 
 def onnx() -> Any:
     """The module ``onnx``; torch needs ``onnxscript`` beside it to write such models."""
-    _imported("onnxscript", package="onnxscript")
-    return _imported("onnx", package="onnx")
+    _imported("onnxscript")
+    return _imported("onnx")
 
 
 def computes_bf16() -> bool:
@@ -60,14 +58,11 @@ def processor_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _without_usage_reports() -> None:
+def _imported(package: str) -> Any:
     # openvino and nncf report their use over the internet as soon as they are imported; both do without this package
     sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-
-
-def _imported(name: str, *, package: str) -> Any:
     try:
-        return importlib.import_module(name)
+        return importlib.import_module(package)
     except ImportError as error:
         raise ConfigError(
             f"This needs the Python package {package}, which cannot be used here ({error}). Install it, for example "

@@ -102,11 +102,9 @@ def load_runtime(
 ) -> Predictor:
     """A trained model by a runtime of one's choice; in fp32 all of them give the same maps to about 1e-5.
 
-    The first call for a model converts it, which takes seconds, and keeps the conversion in the workspace.
-
-    ``normals``: good images of training, which the first call for int8 needs. ``threads``: to compute with; None leaves
-    it to the runtime. Torch has one number of threads for the process, which is not changed here. ``streams``: batches
-    from so many threads are computed side by side; see :func:`skrd4ad.export.sessions.open_session`.
+    The first call for a model converts it, which takes seconds and for int8 needs ``normals``, good images of training;
+    the conversion stays in the workspace. ``threads`` and ``streams``: see
+    :func:`skrd4ad.export.sessions.open_session`.
     """
     predictor = Predictor.load(folder, weights=weights, task=task)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)

@@ -22,9 +22,8 @@ def open_session(
 ) -> Session:
     """What runs an export, for any number of images at once: a graph with a fixed batch is fed in parts.
 
-    ``threads``: to compute with; None leaves it to the runtime. ``precision``: to compute in, in place of the export's
-    own. ``streams``: calls from so many threads are computed side by side, each on its share of the cores; 1 is the
-    quickest for one call, more do more calls a second.
+    ``threads``: None leaves them to the runtime. ``streams``: calls from so many threads are computed side by side,
+    each on its share of the cores; 1 is the quickest for one call, more do more calls a second.
     """
     if threads is not None and threads < 1:
         raise ConfigError(f"The number of threads is {threads}; allowed: 1 or more.")

@@ -24,10 +24,9 @@ from skrd4ad.export.manifest import (
     ExportLimits,
     ExportManifest,
     ExportSettings,
-    file_entries,
     read_export,
 )
-from skrd4ad.files import new_folder, write_json
+from skrd4ad.files import FileEntry, new_folder, write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
@@ -53,13 +52,11 @@ def export_model(
     normals: Sequence[Sample] = (),
     task: Task = QUIET,
 ) -> Export:
-    """Write a model with its current limits for other runtimes.
+    """Write a model with its current limits for other runtimes; ``out`` None: a new folder among its exports.
 
     Pixels that the calibration ignores are 0 in the map inside the graph. A smallest region of more than one pixel
-    cannot be computed inside; the manifest says so, and ``docs/use_export.py`` shows what to do.
-
-    ``out``: folder to write, must not exist; None for a new one among the model's exports. ``normals``: good images of
-    training, needed for int8: never test images. At most ``MOST_NORMALS`` are used, evenly spread.
+    cannot be computed inside; the manifest says so, and ``docs/use_export.py`` shows what to do. int8 needs
+    ``normals``, good images of training, of which ``MOST_NORMALS`` are used, evenly spread.
     """
     info, size = predictor.info, predictor.image_size
     mask = scoring_mask_of(info)
@@ -73,15 +70,9 @@ def export_model(
 
 
 def convert_scoring(
-    predictor: Predictor,
-    settings: ExportSettings,
-    *,
-    out: Path,
-    normals: Sequence[Sample] = (),
-    task: Task = QUIET,
+    predictor: Predictor, settings: ExportSettings, *, out: Path, normals: Sequence[Sample] = (), task: Task = QUIET
 ) -> Export:
-    """Write all that a predictor computes of a model, for the runtimes of this program itself. ``normals``: good images
-    of training, needed for int8; at most ``MOST_NORMALS`` are used, evenly spread."""
+    """Write all that a predictor computes of a model, for the runtimes of this program itself."""
     graph = ScoringGraph(predictor.model, size=predictor.image_size)
     return _write(graph, predictor.info, settings, out, limits=None, normals=normals, task=task)
 
@@ -153,7 +144,8 @@ def _write(
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
         task.check()
-        write_json(folder / MANIFEST, replace(manifest, files=file_entries(folder)).to_plain())
+        files = {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
+        write_json(folder / MANIFEST, replace(manifest, files=files).to_plain())
     return read_export(target)
 
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,20 +74,12 @@ class Evaluation:
 
 
 def evaluate_model(
-    predictor: Predictor,
-    data: DatasetClass,
-    *,
-    record: Record = iter,
-    task: Task = QUIET,
+    predictor: Predictor, data: DatasetClass, *, record: Record = iter, task: Task = QUIET
 ) -> Evaluation:
-    """Score the test images of a class and compute every metric.
+    """Score the test images of a class that the model has not seen, and compute every metric.
 
-    Test images that the model is known to have been trained or calibrated with are left out.
-
-    Maps and masks take 5 bytes a pixel, and the pool of the pixel metrics 4 more. What is above the budget of
-    :mod:`skrd4ad.scratch` is in files, so that memory does not grow with the images.
-
-    ``record``: passes the inspections on, and may keep their predictions.
+    What is above the budget of :mod:`skrd4ad.scratch` is in files: maps and masks take 5 bytes a pixel, the pool of the
+    pixel metrics 4 more. ``record`` passes the inspections on, and may keep their predictions.
     """
     samples, why_not = unseen_test_images(predictor.info, data, task)
     if not samples:
@@ -110,6 +101,8 @@ def evaluate_model(
         has_mask=masks.has_mask if masks else np.zeros(len(samples), bool),
         ignored=ignored,
     )
+    root = data.root  # a split file may name images elsewhere
+    vanished = [p.relative_to(root) if p.is_relative_to(root) else p for p in (masks.vanished if masks else ())]
     return Evaluation(
         dataset=data.dataset,
         class_name=data.name,
@@ -119,7 +112,7 @@ def evaluate_model(
         data=collected,
         verdict_scores=scored.verdict_scores,
         in_tiles=scored.in_tiles,
-        vanished=tuple(_below(path, data.root) for path in masks.vanished) if masks else (),
+        vanished=tuple(map(str, vanished)),
         vanished_regions=masks.vanished_regions if masks else 0,
         test_selected=predictor.info.test_selected,
         image_size=predictor.image_size,
@@ -143,11 +136,6 @@ def unseen_test_images(info: ModelInfo, data: DatasetClass, task: Task = QUIET) 
         f"The class {data.name} of {data.dataset} has no test images; evaluation needs images in test/good, and in a "
         "folder for each type of defect."
     )
-
-
-def _below(path: Path, root: Path) -> str:
-    """Path as a reader knows it: relative to the class, unless a split file names an image elsewhere."""
-    return str(path.relative_to(root) if path.is_relative_to(root) else path)
 
 
 @dataclass(frozen=True, eq=False)

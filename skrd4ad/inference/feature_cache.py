@@ -34,25 +34,25 @@ class FeatureCache:
     def __exit__(self, *_: object) -> None:
         self._levels = []
 
-    def batch(self, places: Tensor) -> list[Tensor]:
-        """Features of the images at ``places``, (B,) int64: [(B, C, h, w), …] float32, finest level first."""
-        return [level.float() for level in self._as_kept(places)]
+    def batch(self, indices: Tensor) -> list[Tensor]:
+        """Features of the images at ``indices``, (B,) int64: [(B, C, h, w), …] float32, finest level first."""
+        return [level.float() for level in self._as_kept(indices)]
 
     def batches(self, order: Iterable[Tensor]) -> Iterator[list[Tensor]]:
         """Features of batches in their order, as they are kept; each is read while the one before is worked on."""
         with ThreadPoolExecutor(1) as reader:
             ahead: Future[list[Tensor]] | None = None
-            for places in order:
-                following = reader.submit(self._as_kept, places)
+            for indices in order:
+                following = reader.submit(self._as_kept, indices)
                 if ahead is not None:
                     yield ahead.result()
                 ahead = following
             if ahead is not None:
                 yield ahead.result()
 
-    def _as_kept(self, places: Tensor) -> list[Tensor]:
+    def _as_kept(self, indices: Tensor) -> list[Tensor]:
         """(B, C, h, w) each, with channels last in memory."""
-        return [level[places].permute(0, 3, 1, 2) for level in self._levels]
+        return [level[indices].permute(0, 3, 1, 2) for level in self._levels]
 
 
 def cache_features(
@@ -64,11 +64,10 @@ def cache_features(
     budget: int | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> FeatureCache:
-    """Read images and keep the teacher's features of them.
+    """Read images and keep the teacher's features of them, rounded to ``dtype``.
 
-    ``budget``: bytes that may stay in memory; more goes to memory-mapped files in the workspace, which have no name, so
-    that nothing stays behind even when the process is killed. The default is ``SKRD4AD_CACHE_MB``, or a third of the
-    memory that is free now. ``dtype``: float32 or bfloat16, which they are rounded to.
+    What is above ``budget`` (bytes; by default that of :mod:`skrd4ad.scratch`) goes to memory-mapped files without a
+    name.
     """
     with torch.inference_mode():
         blank = torch.zeros((1, 3, image_size, image_size), dtype=torch.uint8, device=teacher.mean.device)
@@ -76,7 +75,12 @@ def cache_features(
     needed = dtype.itemsize * len(samples) * sum(shape.numel() for shape in shapes)
     mapped = needed > (memory_budget() if budget is None else budget)
     sizes = [(len(samples), *shape) for shape in shapes]
-    levels = _on_disk(sizes, dtype) if mapped else [torch.empty(size, dtype=dtype) for size in sizes]
+    if mapped:
+        # numpy has no bfloat16: the bytes are mapped and then read as what they are
+        held = in_files([dtype.itemsize * math.prod(size) for size in sizes], what=WHAT)
+        levels = [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]
+    else:
+        levels = [torch.empty(size, dtype=dtype) for size in sizes]
     cache = FeatureCache(levels, mapped=mapped)
     try:
         for indices, images in iter_images(samples, image_size, batch=BATCH):
@@ -90,9 +94,3 @@ def cache_features(
         cache.__exit__()
         raise
     return cache
-
-
-def _on_disk(sizes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> list[Tensor]:
-    # numpy has no bfloat16: the bytes are mapped and then read as what they are
-    held = in_files([dtype.itemsize * math.prod(size) for size in sizes], what=WHAT)
-    return [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]

@@ -150,11 +150,9 @@ def predict_images(
 ) -> Iterator[Inspection]:
     """Inspections of images, in their order; an unreadable image gives one with its error.
 
-    Decoding, the network and the scoring overlap in a few threads; at most three batches are in memory.
-
-    ``limits``: for verdicts and regions; None for scores alone. ``mask``: which pixels count in the scores; None for
-    that of the limits, or all pixels where there are none. ``tiling``: see :func:`wants_tiles`. ``task``: checked
-    before each result is given and, from other threads, between tiles.
+    Decoding, the network and the scoring overlap in a few threads; at most three batches are in memory. ``limits`` give
+    verdicts and regions, None scores alone; ``mask`` says which pixels count in the scores, None takes that of the
+    limits. ``task`` is checked before each result is given and, from other threads, between tiles.
     """
     if tiling not in get_args(Tiling):
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
@@ -199,10 +197,11 @@ def predict_batch(
         if tiled:
             # without a reference nobody knows the scale of the training: then one pixel for a pixel
             tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
-            found = predict_tiled(predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check))
-            prediction = replace(found.prediction, view=found.grid.text)
+            prediction, embeddings, tiles = predict_tiled(
+                predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check)
+            )
             if reference is not None:
-                refusal = refusal_of_tiles(found.tiles, found.embeddings, reference)
+                refusal = refusal_of_tiles(tiles, embeddings, reference)
         else:
             row = next(rows)
             prediction = maps.prediction(row)

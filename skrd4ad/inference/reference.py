@@ -186,12 +186,9 @@ def refusal_of(
     *,
     resized: NDArray[np.uint8] | None = None,
 ) -> str | None:
-    """Why an image that the model sees as a whole cannot be judged, in one line such as "cannot judge: out of focus
-    (sharpness 12, training images 80–210)"; None when it can.
-
-    ``image``: (H, W, 3) RGB. ``embedding``: (C,), of :class:`skrd4ad.inference.predict.Maps`; None leaves out whether
-    it shows the right part. ``resized``: the image at the model's size, when it is at hand.
-    """
+    """Why an image (H, W, 3) RGB cannot be judged, in one line such as "cannot judge: out of focus (sharpness 12,
+    training images 80–210)"; None when it can. Without an ``embedding`` (C,) it is not asked whether it shows the right
+    part."""
     figures = image_statistics(image, size=reference.image_size, resized=resized)
     sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
     reasons = [
@@ -207,12 +204,9 @@ def refusal_of(
 def refusal_of_tiles(
     tiles: Sequence[NDArray[np.uint8]], embeddings: NDArray[np.floating] | None, reference: Reference
 ) -> str | None:
-    """As :func:`refusal_of`, of an image that the model sees in tiles: the median tile must be like training images.
+    """As :func:`refusal_of`, of an image seen in tiles, each (S, S, 3) RGB: their median must be like training images.
 
-    Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part, so
-    that medians over the tiles count.
-
-    ``tiles``: each (S, S, 3) RGB at the model's size; at least one. ``embeddings``: (N, C), of the same or other tiles.
+    Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part.
     """
     each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
     usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})

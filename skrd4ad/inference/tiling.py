@@ -5,7 +5,7 @@ has learnt. The whole image is brought to that scale first; tiles are cut from i
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -59,20 +59,6 @@ class Grid:
         return f"tiled {len(self.lefts)}x{len(self.tops)} at {scale}"
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
-class TiledPrediction:
-    """What the tiles of one image say together."""
-
-    prediction: Prediction
-    """``anomaly_map`` (h, w), one pixel for a pixel the model sees, in general not square; ``level_maps``
-    (L, h / 4, w / 4); ``score`` the maximum of the map. With one tile: exactly what the model says of it."""
-    grid: Grid
-    embeddings: NDArray[np.float32]
-    """(N, C), one a tile."""
-    tiles: tuple[NDArray[np.uint8], ...]
-    """Some of the tiles, evenly spread, each (S, S, 3): enough to compare them with the training images."""
-
-
 def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference: Reference) -> bool:
     """Whether tiles look more like the training images to the teacher than the whole image, (H, W, 3) RGB, does."""
     grid = tile_grid(
@@ -112,23 +98,24 @@ def predict_tiled(
     tile_pixels: tuple[int, int],
     overlap: float = OVERLAP,
     task: Task = QUIET,
-) -> TiledPrediction:
-    """Prediction for a large image from overlapping tiles. ``image``: (H, W, 3) RGB; sides shorter than a tile are
-    mirrored. ``tile_pixels``: width and height in pixels of the image that a tile covers. Every tile is one more chance
-    of a false reject: what a calibration promises, it promises for one field of view."""
+) -> tuple[Prediction, NDArray[np.float32], list[NDArray[np.uint8]]]:
+    """Prediction for an image (H, W, 3) RGB from overlapping tiles, their embeddings (N, C), and some of them to
+    compare with the training images, (S, S, 3) each.
+
+    A tile covers ``tile_pixels``, width and height, of the image; shorter sides are mirrored. The map (h, w) has one
+    pixel for a pixel that the model sees, the level maps are (L, h / 4, w / 4). Every tile is one more chance of a
+    false reject: what a calibration promises, it promises for one field of view.
+    """
     size = predictor.image_size
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
-    scaled = _at_scale(image, grid)
-    tiles = _cut(scaled, grid)
+    tiles = _cut(_at_scale(image, grid), grid)
     if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
         found = predictor.batch(_tensor(tiles))
         task.report(1, 1)
-        return TiledPrediction(
-            prediction=found.prediction(0), grid=grid, embeddings=found.embeddings, tiles=(tiles[0],)
-        )
+        return replace(found.prediction(0), view=grid.text), found.embeddings, tiles
     blended, levels, embeddings = _blended(predictor, tiles, grid, task=task)
-    prediction = Prediction(anomaly_map=blended, level_maps=levels, score=float(blended.max()))
-    return TiledPrediction(prediction=prediction, grid=grid, embeddings=embeddings, tiles=tuple(_spread(tiles)))
+    prediction = Prediction(anomaly_map=blended, level_maps=levels, score=float(blended.max()), view=grid.text)
+    return prediction, embeddings, _spread(tiles)
 
 
 def tile_weights(starts: tuple[int, ...], size: int) -> NDArray[np.float32]:

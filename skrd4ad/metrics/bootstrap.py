@@ -9,6 +9,7 @@ Image metrics, and AUPRO by the paper's protocol, are exact in every replicate; 
 bins (:mod:`skrd4ad.metrics.replicates`), and ``bin_errors`` bound what that can shift. Point estimates never are.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -20,10 +21,10 @@ from skrd4ad.metrics.evaluation import Metrics, require_consistent
 from skrd4ad.metrics.replicates import (
     IMAGE_NAMES,
     PIXEL_NAMES,
+    PixelTables,
     count_pixels,
     draw_image_figures,
     draw_pixel_figures,
-    rank_images,
 )
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
@@ -93,34 +94,28 @@ def resamples(labels: NDArray[np.int64], *, replicates: int = REPLICATES, seed: 
     return draws
 
 
-def bootstrap(
-    data: EvaluationSet,
-    *,
-    replicates: int = REPLICATES,
-    seed: int = SEED,
-    task: Task = QUIET,
-) -> Bootstrap:
+def bootstrap(data: EvaluationSet, *, replicates: int = REPLICATES, seed: int = SEED, task: Task = QUIET) -> Bootstrap:
     """95 % intervals of every figure of a test set; the same seed gives the same intervals."""
     require_consistent(data)
     types = {
         name: (data.labels == 0) | (np.array(data.defect_types) == name)
         for name in sorted({t for t, label in zip(data.defect_types, data.labels, strict=True) if label == 1})
     }
-    steps = _Steps(task, total=replicates * (1 + len(types)))
+    advance = _counter(task, replicates * (1 + len(types)))
     draws = resamples(data.labels, replicates=replicates, seed=seed)
-    steps.add(0)
-    counted = task.beside(lambda: _Counted(data))
-    steps.add(0)
-    found = _replicate(counted, draws, steps=steps)
+    advance(0)
+    tables = task.beside(lambda: count_pixels(data))
+    advance(0)
+    found = _replicate(data, tables, draws, advance=advance)
     by_type = {}
     for name, chosen in types.items():
         if chosen.all():  # there is one type: what was drawn are all its images
             by_type[name] = found.intervals
-            steps.add(replicates)
+            advance(replicates)
             continue
         draws = np.zeros_like(draws)
         draws[:, chosen] = resamples(data.labels[chosen], replicates=replicates, seed=seed)
-        by_type[name] = _replicate(counted, draws, steps=steps).intervals
+        by_type[name] = _replicate(data, tables, draws, advance=advance).intervals
     return Bootstrap(
         intervals=found.intervals,
         by_type=by_type,
@@ -154,9 +149,11 @@ def paired_differences(
             "need the same images in the same order."
         )
     draws = resamples(a.labels, replicates=replicates, seed=seed)
-    steps = _Steps(task, total=2 * replicates)
-    steps.add(0)
-    first, second = (_replicate(task.beside(partial(_Counted, data)), draws, steps=steps) for data in (a, b))
+    advance = _counter(task, 2 * replicates)
+    advance(0)
+    first, second = (
+        _replicate(data, task.beside(partial(count_pixels, data)), draws, advance=advance) for data in (a, b)
+    )
     shift = second.figures - first.figures
     enough = first.enough & second.enough
     found = {}
@@ -172,26 +169,16 @@ def paired_differences(
     return found
 
 
-@dataclass(eq=False)
-class _Steps:
-    """Reports how many replicates are done, and asks whether to stop."""
+def _counter(task: Task, total: int) -> Callable[[int], None]:
+    """Adds to the replicates that are done, reports them, and asks whether to stop."""
+    done = 0
 
-    task: Task
-    total: int
-    done: int = 0
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        task.report(done, total)
 
-    def add(self, count: int) -> None:
-        self.done += count
-        self.task.report(self.done, self.total)
-
-
-class _Counted:
-    """A test set counted in bins, to be drawn again and again."""
-
-    def __init__(self, data: EvaluationSet) -> None:
-        self.labels = data.labels
-        self.images = rank_images(data.labels, data.scores)
-        self.tables = count_pixels(data)
+    return advance
 
 
 @dataclass(frozen=True, eq=False)
@@ -212,33 +199,31 @@ class _Replicates:
         }
 
 
-def _replicate(data: _Counted, draws: NDArray[np.int64], *, steps: _Steps) -> _Replicates:
+def _replicate(
+    data: EvaluationSet, tables: PixelTables | None, draws: NDArray[np.int64], *, advance: Callable[[int], None]
+) -> _Replicates:
     """Figures of each row of draws; an image that no row draws is not there."""
     figures = np.full((len(draws), len(METRIC_NAMES)), np.nan)
     bounds = np.zeros_like(figures)
-    tables = data.tables
     n_columns = max(len(data.labels), 0 if tables is None else tables.free.shape[1], 1)
     at_once = max(_CELLS // n_columns, 1)
     first_pixel = len(METRIC_NAMES) - len(PIXEL_NAMES)
     for start in range(0, len(draws), at_once):
         part = slice(start, start + at_once)
-        figures[part, :first_pixel] = draw_image_figures(data.images, draws[part])
+        figures[part, :first_pixel] = draw_image_figures(data.labels, data.scores, draws[part])
         if tables is not None:
             figures[part, first_pixel:], bounds[part, first_pixel:] = draw_pixel_figures(tables, draws[part])
-        steps.add(len(draws[part]))
-    return _Replicates(figures, bounds, _with_enough(data, there=draws.sum(axis=0) > 0))
-
-
-def _with_enough(data: _Counted, *, there: NDArray[np.bool_]) -> frozenset[str]:
+        advance(len(draws[part]))
+    there = draws.sum(axis=0) > 0
     n_good, n_defect = (int(np.sum((data.labels == label) & there)) for label in (0, 1))
     enough = set(IMAGE_NAMES) if min(n_good, n_defect) >= 2 else set()
-    if data.tables is not None:
-        masked = there[data.tables.masked]
+    if tables is not None:
+        masked = there[tables.masked]
         if masked.sum() >= 2 and n_good != 1:
             enough |= set(PIXEL_NAMES) - {"aupro_paper"}
-        if np.count_nonzero(masked & ~np.isnan(data.tables.paper)) >= 2:
+        if np.count_nonzero(masked & ~np.isnan(tables.paper)) >= 2:
             enough.add("aupro_paper")
-    return frozenset(enough)
+    return _Replicates(figures, bounds, frozenset(enough))
 
 
 def _interval(values: NDArray[np.float64]) -> Interval | None:

@@ -56,7 +56,7 @@ def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
     metrics = Metrics(
         image_auroc=ranking.auroc,
         image_ap=ranking.average_precision,
-        image_f1_max=best.f1 if (best := ranking.f1_max) else None,
+        image_f1_max=best.value if (best := ranking.f1_max) else None,
         n_good=ranking.negatives.size,
         n_defect=ranking.positives.size,
         n_masks=int(masked.sum()),
@@ -68,7 +68,7 @@ def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:
         metrics,
         pixel_auroc=pool.auroc,
         pixel_ap=pool.average_precision,
-        pixel_f1_max=best.f1 if (best := pool.f1_max) else None,
+        pixel_f1_max=best.value if (best := pool.f1_max) else None,
         aupro=aupro(pool),
         aupro_005=aupro(pool, fpr_limit=0.05),
         aupro_paper=aupro_paper_protocol(data.maps, data.masks, labelled=masked, ignored=data.ignored),

@@ -9,17 +9,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.consequences import PARTS, Costs, require_rate
-from skrd4ad.metrics.ranking import Ranking, finite_scores, threshold_between
+from skrd4ad.metrics.ranking import BestThreshold, Ranking, finite_scores, threshold_between
 from skrd4ad.metrics.thresholds import conformal_threshold
-
-
-@dataclass(frozen=True)
-class BalancedAccuracy:
-    """The best balanced accuracy that any threshold reaches."""
-
-    accuracy: float
-    """Mean of the share of good parts passed and of defects found, 0.5 to 1."""
-    threshold: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,13 +23,13 @@ class LeastCost:
     cost: float
 
 
-def balanced_accuracy_max(good_scores: ArrayLike, defect_scores: ArrayLike) -> BalancedAccuracy:
+def balanced_accuracy_max(good_scores: ArrayLike, defect_scores: ArrayLike) -> BestThreshold:
     """The threshold of best balanced accuracy; of equally good ones the one with the fewest escapes. ``good_scores``:
     (n,) and ``defect_scores``: (m,) image scores, at least one of each kind."""
     thresholds, good_above, defects_above = _candidates(good_scores, defect_scores)
     accuracy = (1 - good_above + defects_above) / 2
     best = int(np.flatnonzero(_reach(accuracy, accuracy.max()))[0])
-    return BalancedAccuracy(float(accuracy[best]), float(thresholds[best]))
+    return BestThreshold(float(accuracy[best]), float(thresholds[best]))
 
 
 def least_cost(good_scores: ArrayLike, defect_scores: ArrayLike, *, costs: Costs, defect_rate: float) -> LeastCost:

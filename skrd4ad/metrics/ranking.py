@@ -21,12 +21,12 @@ _PART = 1 << 20
 
 
 @dataclass(frozen=True)
-class F1Max:
-    """The best F1 that any threshold reaches."""
+class BestThreshold:
+    """The best value of a figure, 0 to 1, that any threshold reaches, and a threshold that gives it."""
 
-    f1: float
+    value: float
     threshold: float
-    """Lies halfway between the two neighbouring scores it separates; of several equally good ones the highest."""
+    """Lies halfway between the two neighbouring scores it separates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,8 +86,8 @@ class Ranking:
         return total / self.positives.size
 
     @property
-    def f1_max(self) -> F1Max | None:
-        """The best F1 over all thresholds, and the threshold that gives it."""
+    def f1_max(self) -> BestThreshold | None:
+        """The best F1 over all thresholds; of equally good ones the highest."""
         if not self.defined:
             return None
         best_f1, best = -1.0, 0
@@ -100,7 +100,7 @@ class Ranking:
                 best_f1, best = float(f1[highest]), part.start + highest
         score = self.positives[best]
         lower = [s[i - 1] for s in (self.negatives, self.positives) if (i := int(np.searchsorted(s, score))) > 0]
-        return F1Max(best_f1, threshold_between(max(lower, default=None), score))
+        return BestThreshold(best_f1, threshold_between(max(lower, default=None), score))
 
     def counts_above(self, thresholds: NDArray[np.floating]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """True and false positives at each threshold, both (T,)."""
@@ -136,7 +136,7 @@ def average_precision(labels: ArrayLike, scores: ArrayLike) -> float | None:
     return rank(labels, scores).average_precision
 
 
-def f1_max(labels: ArrayLike, scores: ArrayLike) -> F1Max | None:
+def f1_max(labels: ArrayLike, scores: ArrayLike) -> BestThreshold | None:
     """:attr:`Ranking.f1_max` of images. Arguments, None and errors as for :func:`auroc`."""
     return rank(labels, scores).f1_max
 

@@ -23,18 +23,6 @@ BINS = 3072
 _LIMITS = (0.3, 0.05)
 
 
-@dataclass(frozen=True, eq=False)
-class RankedImages:
-    """Images in the order of their scores."""
-
-    order: NDArray[np.int64]
-    """(N,): indices of the images, highest score first."""
-    defect: NDArray[np.bool_]
-    """(N,), in that order."""
-    starts: NDArray[np.int64]
-    """(B,): where in that order each distinct score begins."""
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class PixelTables:
     """Pixels of M labelled images, Q of them with pixels inside masks, counted in B bins, highest scores first."""
@@ -55,15 +43,6 @@ class PixelTables:
     """(Q,): the figure of each image by the paper's protocol, NaN where it has none."""
     exact: bool
     """Every distinct score of the pixels inside masks has a bin of its own, so nothing is lost."""
-
-
-def rank_images(labels: ArrayLike, scores: ArrayLike) -> RankedImages:
-    """Sort images by score. ``labels``: (N,), 0 good and 1 defect. ``scores``: (N,)."""
-    values = finite_scores(scores)
-    order = np.argsort(-values, kind="stable")
-    ordered = values[order]
-    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])[: ordered.size])
-    return RankedImages(order=order, defect=np.asarray(labels)[order] == 1, starts=starts)
 
 
 def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None:
@@ -108,16 +87,19 @@ def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None
     )
 
 
-def draw_image_figures(images: RankedImages, draws: NDArray[np.int64]) -> NDArray[np.float64]:
-    """(R, 3), as ``IMAGE_NAMES``: figures of replicates, NaN where a kind of images is missing. ``draws``: (R, N), how
-    often each image is drawn."""
-    if not images.order.size:
+def draw_image_figures(labels: ArrayLike, scores: ArrayLike, draws: NDArray[np.int64]) -> NDArray[np.float64]:
+    """(R, 3), as ``IMAGE_NAMES``: figures of replicates, NaN where a kind of images is missing. ``labels``: (N,), 0
+    good, 1 defect. ``scores``: (N,). ``draws``: (R, N), how often each image is drawn."""
+    values = finite_scores(scores)
+    if not values.size:
         return np.full((len(draws), len(IMAGE_NAMES)), np.nan)
-    times = draws[:, images.order].astype(np.float64)
-    good, defect = (
-        np.add.reduceat(np.where(images.defect == kind, times, 0), images.starts, axis=1) for kind in (False, True)
-    )
-    return _ranking_figures(good, defect, exact=True)[0]
+    order = np.argsort(-values, kind="stable")
+    defect, ordered = np.asarray(labels)[order] == 1, values[order]
+    # where each distinct score begins
+    starts = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1]))
+    times = draws[:, order].astype(np.float64)
+    bad, good = (np.add.reduceat(np.where(kind, times, 0), starts, axis=1) for kind in (defect, ~defect))
+    return _ranking_figures(good, bad, exact=True)[0]
 
 
 def draw_pixel_figures(

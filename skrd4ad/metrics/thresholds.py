@@ -61,8 +61,7 @@ def false_reject_interval(n: int, rank: int, *, confidence: float = 0.95) -> tup
     """Where the true false-reject rate lies of one threshold, the ``rank``-th smallest of n held-out good scores.
 
     The certified rate is an average over all draws of n images; one draw may be lucky or not. Exact for scores without
-    ties, whatever their distribution: the rate follows Beta(n + 1 - rank, rank). Equal tails. With ties the rate is
-    no larger.
+    ties, whatever their distribution: the rate follows Beta(n + 1 - rank, rank). With ties it is no larger.
     """
     if not 1 <= rank <= n:
         raise ConfigError(f"The rank is {rank!r} of {n} scores; allowed: 1 to {n}.")

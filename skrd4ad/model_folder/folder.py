@@ -33,7 +33,7 @@ from skrd4ad.model_folder.resume_state import is_unfinished, state_file
 from skrd4ad.models.normality import PREFIX, Normality
 from skrd4ad.models.skrd import SKRD4AD, Student, build_student
 from skrd4ad.models.teachers import build_teacher
-from skrd4ad.models.tensor_files import differences, read_tensors, write_tensors
+from skrd4ad.models.tensor_files import differences, read_tensor_file, write_tensors
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.task import QUIET, Task
 
@@ -46,9 +46,8 @@ def save_model(
     normality: Normality | None = None,
     more: Callable[[Path], object] = lambda _: None,
 ) -> ModelInfo:
-    """Write a new model folder in one go. ``info``: what the model is; its digest and folder are filled in.
-    ``normality``: what is usual on good images; None for the published map. ``more`` writes further documents into the
-    folder before it is there under its name."""
+    """Write a new model folder in one go; digest and folder of ``info`` are filled in. ``more`` writes further
+    documents into the folder before it is there under its name."""
     with new_folder(folder) as temporary:
         usual = {} if normality is None else {PREFIX + name: each for name, each in normality.state_dict().items()}
         write_tensors(temporary / WEIGHTS, student | usual)
@@ -79,9 +78,8 @@ def save_calibration(
 ) -> ModelInfo:
     """Add a calibration to the history of a model folder and make it the current one; its card is brought up to date.
 
-    ``calibration``: its version is given here. Its ``ignore`` names a mask that is already in the folder, or is
-    replaced by the name of ``ignore_mask``. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None
-    keeps what the calibration names.
+    Its version is given here. ``ignore_mask``: (H, W) of any size, true where the map is ignored; None keeps the mask
+    that the calibration names.
     """
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
@@ -137,7 +135,7 @@ def read_student(info: ModelInfo) -> tuple[Student, Normality | None]:
         CheckpointError: the weights are damaged, do not fit the settings, or are no finite numbers.
     """
     folder, student = info.folder, build_student(info.model)
-    of_student, of_normality = split_tensors(read_tensors(folder / WEIGHTS))
+    of_student, of_normality = split_tensors(read_tensor_file(folder / WEIGHTS, error=CheckpointError))
     try:
         if problems := differences(of_student, student.state_dict()):
             raise RuntimeError("; ".join(problems))

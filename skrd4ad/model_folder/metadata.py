@@ -56,13 +56,15 @@ def change_metadata(
     adopted: bool | None = None,
 ) -> ModelMetadata:
     """Change what people say of a model; None leaves each as it is. An empty name brings its title back."""
-    given: dict[str, Any] = {
-        "name": None if name is None else name.strip(),
-        "note": None if note is None else note.strip(),
-        "archived": archived,
-        "adopted": adopted,
-    }
-    _require_fitting(given["name"] or "", given["note"] or "")
+    name, note = (None if text is None else text.strip() for text in (name, note))
+    if name is not None and (len(name) > LONGEST_NAME or len(name.splitlines()) > 1):
+        raise ConfigError(
+            f"The name has {len(name)} characters in {len(name.splitlines())} lines; allowed: one line of up to "
+            f"{LONGEST_NAME} characters."
+        )
+    if note is not None and len(note) > LONGEST_NOTE:
+        raise ConfigError(f"The note has {len(note)} characters; allowed: up to {LONGEST_NOTE}.")
+    given: dict[str, Any] = {"name": name, "note": note, "archived": archived, "adopted": adopted}
     with locked(folder):
         read_info(folder)
         about = replace(read_metadata(folder), **{key: value for key, value in given.items() if value is not None})
@@ -73,13 +75,3 @@ def change_metadata(
 def title_of(info: ModelInfo, about: ModelMetadata) -> str:
     """The name people gave a model, or its title."""
     return about.name or info.title
-
-
-def _require_fitting(name: str, note: str) -> None:
-    if len(name) > LONGEST_NAME or len(name.splitlines()) > 1:
-        raise ConfigError(
-            f"The name has {len(name)} characters in {len(name.splitlines())} lines; allowed: one line of up to "
-            f"{LONGEST_NAME} characters."
-        )
-    if len(note) > LONGEST_NOTE:
-        raise ConfigError(f"The note has {len(note)} characters; allowed: up to {LONGEST_NOTE}.")

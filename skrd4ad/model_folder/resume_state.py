@@ -80,19 +80,13 @@ def remove_state(path: Path) -> None:
 
 
 def save_state(
-    path: Path,
-    *,
-    record: TrainState,
-    student: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    best: dict[str, Tensor],
+    path: Path, *, record: TrainState, student: nn.Module, optimizer: torch.optim.Optimizer, best: dict[str, Tensor]
 ) -> None:
-    """Replace a training state in one go. ``best``: state dict of the epoch selected so far; empty when the last epoch
-    is kept."""
+    """Replace a training state in one go; ``best`` is empty when the last epoch is kept."""
     tensors = {f"student.{name}": tensor for name, tensor in student.state_dict().items()}
     tensors |= {f"best.{name}": tensor for name, tensor in best.items()}
-    for place, moments in optimizer.state_dict()["state"].items():
-        tensors |= {f"adam.{place}.{name}": tensor for name, tensor in moments.items()}
+    for index, moments in optimizer.state_dict()["state"].items():
+        tensors |= {f"adam.{index}.{name}": tensor for name, tensor in moments.items()}
     with new_file(path) as temporary:
         write_tensors(temporary, tensors, metadata={"record": json.dumps(documents.to_plain(record))})
 
@@ -114,22 +108,18 @@ def restore_state(
             part, _, rest = name.partition(".")
             parts[part][rest] = tensor
         for name, tensor in parts["adam"].items():
-            place, _, moment = name.partition(".")
-            moments.setdefault(int(place), {})[moment] = tensor
+            index, _, moment = name.partition(".")
+            moments.setdefault(int(index), {})[moment] = tensor
         student.load_state_dict(parts["student"])
         optimizer.load_state_dict({**optimizer.state_dict(), "state": moments})
-        _as_parameters_lie(optimizer)
+        # moments are laid out in memory as their parameters: the fused step goes over both in the order of memory
+        for parameter, of_parameter in optimizer.state.items():
+            for name, moment in of_parameter.items():
+                if moment.shape == parameter.shape:
+                    of_parameter[name] = torch.empty_like(parameter).copy_(moment)
     except (KeyError, RuntimeError, ValueError) as error:
         raise CheckpointError(f"{path} is the state of another network: {error}.") from error
     return record, parts["best"]
-
-
-def _as_parameters_lie(optimizer: torch.optim.Optimizer) -> None:
-    """Lay the moments out in memory as their parameters are: the fused step goes over both in the order of memory."""
-    for parameter, moments in optimizer.state.items():
-        for name, moment in moments.items():
-            if moment.shape == parameter.shape:
-                moments[name] = torch.empty_like(parameter).copy_(moment)
 
 
 def _read(path: Path, *, tensors: bool) -> tuple[TrainState, dict[str, Tensor]]:

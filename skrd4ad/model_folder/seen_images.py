@@ -30,24 +30,22 @@ class SeenImages:
 
 def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
     """What a model has seen of images. ``data``: the class it was trained on, when it is at hand."""
-    train, tests = (frozenset(), frozenset()) if data is None else (_contents(data.train), _contents(data.test))
-    if "learnt" in info.data:
-        learnt, held_out = frozenset(info.data["learnt"]), frozenset(info.data.get("held_out", ()))
-        return SeenImages(learnt=learnt, held_out=held_out, train=train, tests=tests, is_exact=True)
-    learnt_now, held_out_now = learnt_and_held_out(info, data)
+    learnt, held_out = learnt_and_held_out(info, data)
+    exact = "learnt" in info.data or bool(held_out)
+    if not exact and data is not None and info.train is not None and info.train.holdout == 0 and data.train:
+        exact = data_digest(data.train) == info.data.get("digest")  # nothing was held out of exactly these images
     return SeenImages(
-        learnt=frozenset(learnt_now),
-        held_out=_contents(held_out_now),
-        train=train,
-        tests=tests,
-        is_exact=bool(held_out_now) or _is_all_learnt(info, data),
+        learnt=frozenset(learnt),
+        held_out=frozenset(info.data.get("held_out", ())) if "learnt" in info.data else _contents(held_out),
+        train=frozenset() if data is None else _contents(data.train),
+        tests=frozenset() if data is None else _contents(data.test),
+        is_exact=exact,
     )
 
 
 def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
-    """Contents of the images learnt from, and the held-out images; when the data has changed since, all training
-    images count as learnt from, and none as held out.
-    """
+    """Contents of the images learnt from, and the held-out images; when the data has changed since, all training images
+    count as learnt from, and none as held out."""
     if "learnt" in info.data:
         held_out_before = set(info.data.get("held_out", ()))
         at_hand = () if data is None else data.train
@@ -70,13 +68,6 @@ def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set
 
 def _contents(samples: Iterable[Sample]) -> frozenset[str]:
     return frozenset(image_digest(sample.path) for sample in samples)
-
-
-def _is_all_learnt(info: ModelInfo, data: DatasetClass | None) -> bool:
-    """Whether nothing was held out of a training on exactly these images."""
-    if data is None or info.train is None or info.train.holdout > 0 or not data.train:
-        return False
-    return data_digest(data.train) == info.data.get("digest")
 
 
 def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIET) -> tuple[Sample, ...]:
@@ -102,9 +93,7 @@ def recorded_images(info: ModelInfo) -> frozenset[str]:
 def split_holdout(
     samples: Sequence[Sample], *, share: float, seed: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
-    """Good images to learn from and to hold out, drawn with the seed; each in the order of the samples.
-
-    At least one is held out when the share is above 0.
+    """Good images to learn from and to hold out (one or more unless the share is 0), drawn with the seed, in order.
 
     Raises:
         DataError: fewer than two images would be left to learn from.

@@ -39,13 +39,11 @@ class TeacherSpec:
         return self.weights_file.rpartition("-")[2].partition(".")[0]
 
 
-def _resnet_spec(
-    net: str, title: str, *, channels: tuple[int, int, int], block: Literal["basic", "bottleneck"], weights_file: str
-) -> TeacherSpec:
+def _resnet_spec(net: str, title: str, block: Literal["basic", "bottleneck"], weights_file: str) -> TeacherSpec:
     return TeacherSpec(
         net=net,
         title=title,
-        channels=channels,
+        channels=(64, 128, 256) if block == "basic" else (256, 512, 1024),
         strides=(4, 8, 16),
         mean=IMAGENET_MEAN,
         std=IMAGENET_STD,
@@ -55,7 +53,7 @@ def _resnet_spec(
     )
 
 
-def _lite_spec(number: int, *, channels: tuple[int, int, int], weights_file: str) -> TeacherSpec:
+def _lite_spec(number: int, channels: tuple[int, int, int], weights_file: str) -> TeacherSpec:
     return TeacherSpec(
         net=f"efficientnet_lite{number}",
         title=f"EfficientNet-Lite{number}",
@@ -69,26 +67,16 @@ def _lite_spec(number: int, *, channels: tuple[int, int, int], weights_file: str
     )
 
 
-_BASIC = (64, 128, 256)
-_BOTTLENECK = (256, 512, 1024)
 _SPECS = {
     spec.net: spec
     for spec in (
-        _lite_spec(0, channels=(40, 112, 320), weights_file="efficientnet-lite0-57934424.pth"),
-        _lite_spec(1, channels=(40, 112, 320), weights_file="efficientnet-lite1-77cc7160.pth"),
-        _lite_spec(2, channels=(48, 120, 352), weights_file="efficientnet-lite2-9656183e.pth"),
-        _resnet_spec("res18", "ResNet-18", channels=_BASIC, block="basic", weights_file="resnet18-f37072fd.pth"),
-        _resnet_spec("res34", "ResNet-34", channels=_BASIC, block="basic", weights_file="resnet34-b627a593.pth"),
-        _resnet_spec(
-            "res50", "ResNet-50", channels=_BOTTLENECK, block="bottleneck", weights_file="resnet50-0676ba61.pth"
-        ),
-        _resnet_spec(
-            "wide_res50",
-            "Wide ResNet-50-2",
-            channels=_BOTTLENECK,
-            block="bottleneck",
-            weights_file="wide_resnet50_2-95faca4d.pth",
-        ),
+        _lite_spec(0, (40, 112, 320), "efficientnet-lite0-57934424.pth"),
+        _lite_spec(1, (40, 112, 320), "efficientnet-lite1-77cc7160.pth"),
+        _lite_spec(2, (48, 120, 352), "efficientnet-lite2-9656183e.pth"),
+        _resnet_spec("res18", "ResNet-18", "basic", "resnet18-f37072fd.pth"),
+        _resnet_spec("res34", "ResNet-34", "basic", "resnet34-b627a593.pth"),
+        _resnet_spec("res50", "ResNet-50", "bottleneck", "resnet50-0676ba61.pth"),
+        _resnet_spec("wide_res50", "Wide ResNet-50-2", "bottleneck", "wide_resnet50_2-95faca4d.pth"),
     )
 }
 

@@ -35,10 +35,8 @@ def mixed_precision(device: torch.device) -> torch.autocast:
 def training_type(precision: TrainPrecision, *, net: str, device: torch.device) -> torch.dtype:
     """What a student's convolutions are trained in, and its teacher's features are kept in.
 
-    auto is bfloat16 for the ResNets on a graphics card or a processor that computes in it by itself, and float32
-    otherwise: other processors only imitate it, slower than float32, and the students of the EfficientNet-Lites lose a
-    little by it (``docs/performance.md``). Weights, batch norms' statistics, losses and the optimiser are float32
-    always.
+    auto is bfloat16 for the ResNets where the device computes in it by itself: others only imitate it, slower than
+    float32, and the students of the EfficientNet-Lites lose a little by it (``docs/performance.md``).
     """
     if precision == "auto":
         precision = "bf16" if net not in LITE_NETS and _computes_bf16(device) else "fp32"

@@ -64,13 +64,9 @@ class Normality(nn.Module):
         """``centre`` and ``scale``: (D,) mean and standard deviation of the descriptors of good patches. All from
         ``centre`` to ``source`` are given, or none is."""
         super().__init__()
-        self.register_buffer("weights", weights)
-        self.register_buffer("centre", centre)
-        self.register_buffer("scale", scale)
-        self.register_buffer(_PATCHES, patches)
-        self.register_buffer("usual", usual)
-        self.register_buffer("source", source)
-        self.register_buffer("floor", floor)
+        given = {"weights": weights, "centre": centre, "scale": scale, _PATCHES: patches}
+        for name, tensor in (given | {"usual": usual, "source": source, "floor": floor}).items():
+            self.register_buffer(name, tensor)
 
     @staticmethod
     def from_tensors(tensors: Mapping[str, Tensor]) -> "Normality":

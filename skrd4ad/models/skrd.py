@@ -4,7 +4,8 @@ Parameter names are those of the published RD4AD code, so that its checkpoints l
 ResNet's, with 2x2 transposed convolutions of stride 2 where that has strided ones.
 """
 
-from pathlib import Path
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,69 @@ from torch.nn import functional as F
 from torchvision.models import resnet
 
 from skrd4ad.config import ModelConfig
+from skrd4ad.models.backbones import teacher_spec
 from skrd4ad.models.normality import Normality
-from skrd4ad.models.student_design import EXPANSION, StudentDesign, student_design
-from skrd4ad.models.teachers import Teacher, build_teacher
-from skrd4ad.task import QUIET, Task
+from skrd4ad.models.teachers import Teacher
 
-_BLOCKS: dict[str, type[resnet.BasicBlock] | type[resnet.Bottleneck]] = {
+Block = Literal["basic", "bottleneck"]
+EXPANSION: dict[Block, int] = {"basic": 1, "bottleneck": 4}
+"""Output channels of a block over its planes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudentDesign:
+    """Sizes of bottleneck (OCBE) and decoder; tuples over levels are finest first, as everywhere."""
+
+    teacher_channels: tuple[int, int, int]
+    fused_channels: tuple[int, int, int]
+    """Outputs of the fusion's convolutions: conv1 and conv2 (f1 passes both), conv3 (f2)."""
+    embedding_block: Block
+    embedding_channels: int
+    embedding_blocks: int
+    decoder_block: Block
+    decoder_channels: tuple[int, int, int]
+    """Trunk widths of the stages that restore f1, f2, f3."""
+    decoder_blocks: tuple[int, int, int]
+    base_width: int = 64
+    """``width_per_group`` of the bottleneck blocks."""
+    signed: bool = False
+    """Teacher features have both signs, so every stage ends with a linear 1x1 head from trunk to teacher channels."""
+    published: bool = True
+    """The layout is RD4AD's, with its unused conv4 and bn4."""
+
+
+def student_design(net: str, *, width: int = 1) -> StudentDesign:
+    """Design of the student of a teacher: the published one for the ResNets, a small one for EfficientNet-Lite0.
+    ``width``: factor of the widths of the small student's decoder; the published ones have only 1."""
+    spec = teacher_spec(net)
+    if spec.block == "linear":
+        return StudentDesign(
+            teacher_channels=spec.channels,
+            fused_channels=(32, 64, 64),
+            embedding_block="bottleneck",
+            embedding_channels=256,
+            embedding_blocks=1,
+            decoder_block="basic",
+            decoder_channels=(32 * width, 64 * width, 128 * width),
+            decoder_blocks=(1, 1, 1),
+            base_width=128,
+            signed=True,
+            published=False,
+        )
+    return StudentDesign(
+        teacher_channels=spec.channels,
+        fused_channels=(spec.channels[1], spec.channels[2], spec.channels[2]),
+        embedding_block=spec.block,
+        embedding_channels=2 * spec.channels[2],
+        embedding_blocks=2 if net == "res18" else 3,
+        decoder_block=spec.block,
+        decoder_channels=spec.channels,
+        decoder_blocks=(2, 2, 2) if net == "res18" else (6, 4, 3),
+        base_width=128 if net == "wide_res50" else 64,
+    )
+
+
+_BLOCKS: dict[Block, type[resnet.BasicBlock] | type[resnet.Bottleneck]] = {
     "basic": resnet.BasicBlock,
     "bottleneck": resnet.Bottleneck,
 }
@@ -44,12 +102,7 @@ class OCBE(nn.Module):
             self.bn4 = nn.BatchNorm2d(2 * c3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """Embedding of the teacher's features.
-
-        ``features``: [f1, f2, f3], finest first.
-
-        Returns (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
-        """
+        """[f1, f2, f3], finest first → (B, embedding channels, h / 2, w / 2), h and w the sides of f3."""
         f1, f2, f3 = features
         from_f1 = self.relu(self.bn1(self.conv1(f1)))
         from_f1 = self.relu(self.bn2(self.conv2(from_f1)))
@@ -127,12 +180,9 @@ class Decoder(nn.Module):
         self.head3 = _head(t1, c1, design)
 
     def forward(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
-        """Restored features.
+        """Restored [g1, g2, g3], shaped as the teacher's [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
 
-        ``embedding``: (B, embedding channels, h / 2, w / 2), h and w the sides of f3. ``features``: the teacher's [f1,
-        f2, f3]; f1 is never read, f3 and f2 only by the skips.
-
-        Returns [g1, g2, g3], each with the shape of its teacher feature.
+        ``embedding``: (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
         """
         _, f2, f3 = features
         g3 = self.head1(self.layer1(embedding))
@@ -148,18 +198,15 @@ class Student(nn.Module):
         super().__init__()
         self.bn = OCBE(design)
         self.decoder = Decoder(design, skips=skips)
-        self._initialise()
+        # transposed convolutions and heads keep PyTorch's default
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is None:
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, features: list[Tensor]) -> list[Tensor]:
         """[f1, f2, f3] → [g1, g2, g3], same shapes."""
         restored: list[Tensor] = self.decoder(self.bn(features), features)
         return restored
-
-    def _initialise(self) -> None:
-        """Kaiming-normal convolutions without bias; transposed convolutions and heads keep PyTorch's default."""
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d) and module.bias is None:
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
 
 class SKRD4AD(nn.Module):
@@ -173,12 +220,7 @@ class SKRD4AD(nn.Module):
         self.normality = normality
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Teacher features and restored features of images.
-
-        ``images``: (B, 3, S, S) RGB, uint8 or float, 0..255.
-
-        Returns [f1, f2, f3] and [g1, g2, g3], finest first, level by level of the same shape.
-        """
+        """Images (B, 3, S, S) RGB, uint8 or float, 0..255 → [f1, f2, f3] and [g1, g2, g3], finest first."""
         features = self.teacher(images)
         return features, self.student(features)
 
@@ -189,14 +231,6 @@ def build_student(config: ModelConfig, *, seed: int | None = None) -> Student:
         if seed is not None:
             torch.manual_seed(seed)
         return Student(student_design(config.net, width=config.width), skips=config.skips)
-
-
-def build_model(
-    config: ModelConfig, *, weights: Path | None = None, seed: int | None = None, task: Task = QUIET
-) -> SKRD4AD:
-    """Teacher with its weights and an untrained student."""
-    teacher = build_teacher(config.net, weights=weights, task=task)
-    return SKRD4AD(teacher, build_student(config, seed=seed))
 
 
 def _halving_conv(in_channels: int, out_channels: int) -> nn.Conv2d:

@@ -11,8 +11,6 @@ from skrd4ad.models.backbones import TeacherSpec, empty_network, teacher_spec
 from skrd4ad.models.weights import load_weights
 from skrd4ad.task import QUIET, Task
 
-__all__ = ["Teacher", "TeacherSpec", "build_teacher", "teacher_spec"]
-
 
 class Teacher(nn.Module):
     """A network that never learns: no gradients, and always in evaluation mode."""

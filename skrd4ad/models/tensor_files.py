@@ -31,7 +31,9 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
     if path.suffix.lower() not in SUFFIXES:
         raise error(f"{path} is not a file of tensors; allowed: {', '.join(SUFFIXES)}.")
     try:
-        content = _read(path)
+        open_regular(path).close()
+        packed = path.suffix.lower() == ".safetensors"
+        content = load_file(path) if packed else torch.load(path, map_location="cpu", weights_only=True)
     except OSError as cause:
         raise error(f"{path} cannot be read: {cause.strerror or cause}.") from cause
     except pickle.UnpicklingError as cause:
@@ -46,23 +48,6 @@ def read_tensor_file(path: Path, *, error: type[SkrdError]) -> dict[str, Any]:
     for name, value in content.items():
         check_finite({name: value} if isinstance(value, Tensor) else value, path, error=error)
     return content
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """The tensors of a ``.safetensors`` file, on the CPU, all of them finite.
-
-    Raises:
-        CheckpointError: it cannot be read, is damaged, or a value is not finite.
-    """
-    try:
-        open_regular(path).close()
-        tensors: dict[str, Tensor] = load_file(path)
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}.") from error
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is damaged or cut short ({error}). Copy it again, or restore it.") from error
-    check_finite(tensors, path, error=CheckpointError)
-    return tensors
 
 
 def check_finite(tensors: object, what: object, *, error: type[SkrdError]) -> None:
@@ -124,10 +109,3 @@ def differences(
     unknown = (name for name in given if name not in needed and not name.endswith(COUNTER))
     found += [f"{name} is not known" for name in unknown if not name.startswith(skipped)]
     return found[:3]
-
-
-def _read(path: Path) -> Any:
-    open_regular(path).close()
-    if path.suffix.lower() == ".safetensors":
-        return load_file(path)
-    return torch.load(path, map_location="cpu", weights_only=True)

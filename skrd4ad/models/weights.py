@@ -35,12 +35,10 @@ _TIMEOUT_S = 30
 
 
 def load_weights(net: str, *, file: Path | None = None, task: Task = QUIET) -> dict[str, Tensor]:
-    """ImageNet weights of a teacher.
+    """ImageNet weights of a teacher, the state dict of ``empty_network(net)``.
 
     Looked for in this order: ``file``; the Python package that ships them; the folder ``SKRD4AD_WEIGHTS_DIR``;
     torch's cache of downloads; the internet (then kept in that cache).
-
-    ``file``: a ``.pth``, ``.pt`` or ``.safetensors``. Returns the state dict of ``empty_network(net)``.
     """
     spec = teacher_spec(net)
     try:

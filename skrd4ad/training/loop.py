@@ -3,8 +3,9 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -22,7 +23,6 @@ from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.task import QUIET, Task
-from skrd4ad.training.progress import TrainProgress
 from skrd4ad.types import DatasetClass
 
 EVALUATION_BATCH = 32
@@ -30,8 +30,36 @@ WARM_UP = 0.05
 """Share of the steps in which the learning rate of the cosine schedule rises."""
 
 
+Phase = Literal["weights", "reading", "training", "finishing"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainProgress:
+    """Where a training stands; the record of its reports."""
+
+    phase: Phase
+    epoch: int = 0
+    epochs: int = 0
+    loss: float | None = None
+    """Mean training loss of this epoch so far."""
+    holdout_score: float | None = None
+    """Distillation loss on the held-out good images after the last epoch; lower is better."""
+    images_per_second: float | None = None
+
+    def __str__(self) -> str:
+        """The figures that are known, for the command line."""
+        parts = []
+        if self.loss is not None:
+            parts.append(f"loss {self.loss:.4f}")
+        if self.holdout_score is not None:
+            parts.append(f"held out {self.holdout_score:.4f}")
+        if self.images_per_second is not None:
+            parts.append(f"{self.images_per_second:.0f} images/s")
+        return ", ".join(parts)
+
+
 def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
-    """Places of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide. A last
+    """Indices of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide. A last
     batch of one image joins the one before, as batch normalisation needs two."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)
     batches = list(torch.randperm(n, generator=generator).split(batch_size))
@@ -49,31 +77,27 @@ def rate_factor(schedule: Schedule, done: float) -> float:
     return max(min(1.0, done / WARM_UP), 0.01) * 0.5 * (1 + math.cos(math.pi * done))
 
 
+@dataclass(kw_only=True, eq=False)
 class Loop:
     """The epochs of one training."""
 
-    def __init__(
-        self,
-        *,
-        data: DatasetClass,
-        model: ModelConfig,
-        config: TrainConfig,
-        teacher: Teacher,
-        student: Student,
-        optimizer: torch.optim.Optimizer,
-        learning: FeatureCache,
-        holding: FeatureCache | None,
-        record: TrainState,
-        best: dict[str, Tensor],
-        task: Task,
-    ) -> None:
-        self.data, self.model, self.config, self.teacher = data, model, config, teacher
-        self.student, self.optimizer = student, optimizer
-        self.learning, self.holding = learning, holding
-        self.record, self.best = record, best
-        self._asked = task.check
-        self.task = replace(task, check=self._check)
-        self._first = record.epoch
+    data: DatasetClass
+    model: ModelConfig
+    config: TrainConfig
+    teacher: Teacher
+    student: Student
+    optimizer: torch.optim.Optimizer
+    learning: FeatureCache
+    holding: FeatureCache | None
+    record: TrainState
+    best: dict[str, Tensor]
+    """State dict of the epoch selected so far; empty while the last is kept."""
+    task: Task
+
+    def __post_init__(self) -> None:
+        self._asked = self.task.check
+        self.task = replace(self.task, check=self._check)
+        self._first = self.record.epoch
         self._waited = 0.0
 
     def run(self, state: Path) -> None:
@@ -81,10 +105,9 @@ class Loop:
         begun, before = time.monotonic(), self.record.seconds
         for epoch in range(self.record.epoch + 1, self.config.epochs + 1):
             loss = self._epoch(epoch, begun)
-            holdout = (
-                None if self.holding is None else _holdout_score(self.student, self.holding, self.config, self.task)
-            )
-            if holdout is not None:
+            holdout = None
+            if self.holding is not None:
+                holdout = _holdout_score(self.student, self.holding, self.config, self.task)
                 self._require_finite(holdout, epoch)
             self._select(epoch, holdout)
             self.record.epoch = epoch
@@ -223,12 +246,7 @@ def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig,
 
 
 def holdout_scores(
-    student: Student,
-    holding: FeatureCache,
-    *,
-    size: int,
-    normality: Normality | None = None,
-    task: Task = QUIET,
+    student: Student, holding: FeatureCache, *, size: int, normality: Normality | None = None, task: Task = QUIET
 ) -> list[float]:
     """Image scores of the held-out good images; puts the student into evaluation mode."""
     student.eval()

@@ -30,18 +30,11 @@ _CHUNK = 256
 
 
 def fit_normality(
-    student: Student,
-    learning: FeatureCache,
-    *,
-    model: ModelConfig,
-    seed: int,
-    task: Task = QUIET,
+    student: Student, learning: FeatureCache, *, model: ModelConfig, seed: int, task: Task = QUIET
 ) -> Normality | None:
     """What is usual on the training images, as the model's settings ask for it; None for the published map.
 
-    The same seed gives the same patches.
-
-    ``student``: trained; is put into evaluation mode.
+    The same seed gives the same patches. The student is put into evaluation mode.
     """
     if model.fusion == "sum":
         return None
@@ -57,13 +50,7 @@ def fit_normality(
 
 
 def _with_patches(
-    student: Student,
-    learning: FeatureCache,
-    images: Tensor,
-    *,
-    fusion: Fusion,
-    generator: torch.Generator,
-    task: Task,
+    student: Student, learning: FeatureCache, images: Tensor, *, fusion: Fusion, generator: torch.Generator, task: Task
 ) -> Normality:
     pool, origin = _pooled_descriptors(learning, generator=generator, task=task)
     centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
@@ -79,21 +66,21 @@ def _with_patches(
         source=source,
     )
     distances = _distances(student, learning, images, task=task)
-    described, nearest, place = [], [], []
-    for places in images.split(_BATCH):
+    described, nearest, index = [], [], []
+    for indices in images.split(_BATCH):
         task.check()
-        rows = memory.standardised(patch_descriptors(learning.batch(places)))
-        least, patch = _nearest_of_others(rows, patches, source, places)
+        rows = memory.standardised(patch_descriptors(learning.batch(indices)))
+        least, patch = _nearest_of_others(rows, patches, source, indices)
         described.append(_rows(rows))
         nearest.append(least)
-        place.append(patch)
+        index.append(patch)
     grid = nearest[0].shape[-2:]
-    by_place = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
-    usual = _usual_at(patches, torch.cat(described), _rows(by_place), task=task)
+    on_grid = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
+    usual = _usual_at(patches, torch.cat(described), _rows(on_grid), task=task)
     distances.append(torch.cat(nearest))
     # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
     usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
-    expected = usual[torch.cat(place)].permute(0, 3, 1, 2)
+    expected = usual[torch.cat(index)].permute(0, 3, 1, 2)
     spread = _spread(centred_distances(expected, distances))
     return Normality(
         weights=torch.tensor(SHARES[fusion]) / spread,
@@ -107,11 +94,9 @@ def _with_patches(
 
 
 def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, task: Task = QUIET) -> Tensor:
-    """Places of a subset that covers points (N, D) evenly: each next one is the farthest from those before.
+    """Indices (min(N, count),) int64 of points (N, D): each next one is the farthest from those before.
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
-
-    Returns (min(N, count),) int64.
     """
     directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
     low = points @ directions if points.shape[1] > _PROJECTED else points
@@ -132,12 +117,12 @@ def _pooled_descriptors(learning: FeatureCache, *, generator: torch.Generator, t
     """Descriptors (P, D) of patches of all training images, and image, row and column (P, 3) of each."""
     pool: list[Tensor] = []
     origin: list[Tensor] = []
-    for places in torch.arange(len(learning)).split(_BATCH):
+    for indices in torch.arange(len(learning)).split(_BATCH):
         task.check()
-        described = patch_descriptors(learning.batch(places))
+        described = patch_descriptors(learning.batch(indices))
         width = described.shape[3]
         share = max(1, min(described[0, 0].numel(), POOL // len(learning)))
-        for image, rows in zip(places, described.flatten(2), strict=True):
+        for image, rows in zip(indices, described.flatten(2), strict=True):
             drawn = torch.randperm(rows.shape[1], generator=generator)[:share]
             pool.append(rows[:, drawn].T)
             origin.append(torch.stack([image.expand(share), drawn // width, drawn % width], dim=1))
@@ -148,23 +133,23 @@ def _pooled_descriptors(learning: FeatureCache, *, generator: torch.Generator, t
 def _distances(student: Student, learning: FeatureCache, images: Tensor, *, task: Task) -> list[Tensor]:
     """(N, 1, H_l, W_l) of each level on some training images."""
     batches = []
-    for places in images.split(_BATCH):
+    for indices in images.split(_BATCH):
         task.check()
-        features = [level.float() for level in learning.batch(places)]
+        features = [level.float() for level in learning.batch(indices)]
         batches.append(restoration_distances(features, student(features)))
     return [torch.cat(level) for level in zip(*batches, strict=True)]
 
 
-def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, places: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance (B, 1, h, w) and place (B, h, w) of the nearest patch that another image has given. An image to come has
+def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Distance (B, 1, h, w) and index (B, h, w) of the nearest patch that another image has given. An image to come has
     given none either."""
     grid = described.shape[-2:]
-    own = places.repeat_interleave(grid.numel())[:, None] == source[:, 0]
+    own = images.repeat_interleave(grid.numel())[:, None] == source[:, 0]
     squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))
-    least, place = squared.min(dim=1)
+    least, index = squared.min(dim=1)
     # all patches may be of the one image there is
     least = torch.where(least.isfinite(), least, torch.zeros(()))
-    return least.clamp(min=0).sqrt().reshape(len(places), 1, *grid), place.reshape(len(places), *grid)
+    return least.clamp(min=0).sqrt().reshape(len(images), 1, *grid), index.reshape(len(images), *grid)
 
 
 def _usual_at(patches: Tensor, rows: Tensor, values: Tensor, *, task: Task) -> Tensor:
@@ -187,7 +172,7 @@ def _on_grid(level: Tensor, grid: torch.Size) -> Tensor:
 
 
 def _spread(levels: list[Tensor]) -> Tensor:
-    """(M,): standard deviation of each level over all places."""
+    """(M,): standard deviation of each level over all positions."""
     return torch.stack([level.std() for level in levels]).clamp(min=1e-6)
 
 
@@ -197,5 +182,5 @@ def _rows(maps: Tensor) -> Tensor:
 
 
 def _evenly(count: int, most: int) -> Tensor:
-    """Up to ``most`` places of ``count``, evenly apart."""
+    """Up to ``most`` indices of ``count``, evenly apart."""
     return torch.unique(torch.linspace(0, count - 1, min(count, most)).round().long())

@@ -112,7 +112,7 @@ def upper_limit(values: NDArray[np.floating], share: float) -> float:
 
 
 def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
-    """Range of a figure of :class:`skrd4ad.data.images.statistics.ImageStatistics`. ``values``: (n,), of good images.
+    """Range of a figure of :class:`ImageStatistics`. ``values``: (n,), of good images.
     ``share``: of good images that may lie outside, at each side that the figure has."""
     tolerance = FIGURES[name]
     if name in _RATIOS:
@@ -142,10 +142,10 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
     """Embeddings (n, C) of all images whose features are cached, in their order."""
     return np.concatenate(
         [
-            pooled(cache.batch(places)[-1])
+            pooled(cache.batch(indices)[-1])
             for cache in caches
             if cache is not None
-            for places in torch.arange(len(cache)).split(BATCH)
+            for indices in torch.arange(len(cache)).split(BATCH)
         ]
     )
 

@@ -1,6 +1,7 @@
 """Training of a student from good images only."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,12 +31,11 @@ from skrd4ad.model_folder.resume_state import (
 from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.devices import DeviceName, choose_device, training_type
 from skrd4ad.models.skrd import build_student
-from skrd4ad.models.teachers import Teacher, build_teacher
+from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.task import QUIET, Task
-from skrd4ad.training.loop import Loop, holdout_scores, require_both_classes
+from skrd4ad.training.loop import Loop, TrainProgress, holdout_scores, require_both_classes
 from skrd4ad.training.normality import fit_normality
-from skrd4ad.training.progress import TrainProgress
 from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
@@ -82,11 +82,8 @@ def train(
         contents[sample.path] = image_digest(sample.path)
     learn = _without_copies(learn, held_out, contents)
     config = replace(config, epochs=config.epochs_for(len(learn)))
-    teacher = build_teacher(
-        model.net,
-        weights=weights,
-        task=_recorded(task.part(0, 0.02), TrainProgress(phase="weights")),
-    )
+    fetching = _recorded(task.part(0, 0.02), TrainProgress(phase="weights"))
+    teacher = build_teacher(model.net, weights=weights, task=fetching)
     teacher_digest = weights_digest(teacher)
     student = build_student(model, seed=config.seed)
     parent = None
@@ -113,23 +110,26 @@ def train(
     student.to(chosen, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimizer = torch.optim.Adam(student.parameters(), lr=config.learning_rate, betas=(0.5, 0.999), fused=True)
     best: dict[str, Tensor] = {}
-    if resume and (unfinished := _unfinished(run.parent, record)):
-        run = unfinished
-        if is_unfinished(run):
-            return read_info(run)
-        record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
+    for earlier in unfinished_runs(run.parent) if resume else []:
+        if read_record(state_file(earlier)).settings == record.settings:
+            if is_unfinished(earlier):
+                return read_info(earlier)
+            run = earlier
+            record, best = restore_state(state_file(run), student=student, optimizer=optimizer)
+            break
 
     reading = _recorded(
         task.part(0.02, 0.1, "reading image {done} of {total}"), TrainProgress(phase="reading", epochs=config.epochs)
     )
 
-    def reading_from(first: int) -> Task:
+    def cached(samples: Sequence[Sample], first: int, dtype: torch.dtype) -> FeatureCache:
         total = len(learn) + len(held_out)
-        return Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
+        shown = Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
+        return cache_features(teacher, samples, image_size=model.image_size, task=shown, dtype=dtype)
 
     with (
-        cache_features(teacher, learn, image_size=model.image_size, task=reading_from(0), dtype=dtype) as learning,
-        _held_out_cache(teacher, held_out, image_size=model.image_size, task=reading_from(len(learn))) as holding,
+        cached(learn, 0, dtype) as learning,
+        cached(held_out, len(learn), torch.float32) if held_out else nullcontext() as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
         reference = make_reference(
@@ -152,22 +152,16 @@ def train(
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")
-        finishing.report(
-            0,
-            1,
-            eta_seconds=0.0,
-            record=TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs),
-        )
+        done = TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs)
+        finishing.report(0, 1, eta_seconds=0.0, record=done)
         # what is fitted and stored now is in ordinary memory
         teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
         normality = fit_normality(student, learning, model=model, seed=config.seed, task=finishing)
-        scores = (
-            []
-            if holding is None
-            else holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
-        )
+        scores = []
+        if holding is not None:
+            scores = holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
 
     held_out_words = "held-out good images of training" if start is None else start.held_out_words
     info = ModelInfo(
@@ -187,7 +181,7 @@ def train(
             "licence": data.licence,
             "note": data.note if start is None else start.note_after(data.note),
         }
-        # what the patches' places mean, so that the good part that a place was compared with can be shown
+        # what the patches' indices mean, so that the good part that a position was compared with can be shown
         | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
         | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
         history=tuple(record.history),
@@ -223,25 +217,6 @@ def _without_copies(
     return left
 
 
-def _unfinished(parent: Path, record: TrainState) -> Path | None:
-    runs = unfinished_runs(parent)
-    return next((run for run in runs if read_record(state_file(run)).settings == record.settings), None)
-
-
 def _recorded(task: Task, record: TrainProgress) -> Task:
     """The task with this record in its reports."""
     return replace(task, show=lambda at: task.show(replace(at, record=record)))
-
-
-class _NoCache:
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-
-def _held_out_cache(
-    teacher: Teacher, samples: Sequence[Sample], *, image_size: int, task: Task
-) -> "FeatureCache | _NoCache":
-    return cache_features(teacher, samples, image_size=image_size, task=task) if samples else _NoCache()

@@ -11,7 +11,7 @@ from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.model_folder.folder import split_tensors
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info
 from skrd4ad.models.skrd import Student
-from skrd4ad.models.tensor_files import read_tensors
+from skrd4ad.models.tensor_files import read_tensor_file
 from skrd4ad.types import Sample
 
 
@@ -67,7 +67,7 @@ def read_parent_model(folder: Path, student: Student, *, model: ModelConfig, tea
         )
     if file_digest(folder / WEIGHTS) != info.digest:
         raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
-    weights = split_tensors(read_tensors(folder / WEIGHTS))[0]
+    weights = split_tensors(read_tensor_file(folder / WEIGHTS, error=CheckpointError))[0]
     try:
         student.load_state_dict(weights)
     except RuntimeError as error:

@@ -11,7 +11,8 @@ from skrd4ad.config import ModelConfig
 from skrd4ad.data.images.read import read_image
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.models.skrd import build_model, build_student
+from skrd4ad.models.skrd import build_student
+from tests.model_fixtures import build_model
 
 Run = Callable[..., tuple[int, Any]]
 CONFIG = ModelConfig(net="res18", res=2, image_size=64)

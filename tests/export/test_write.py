@@ -30,10 +30,9 @@ from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.backbones import empty_network
-from skrd4ad.models.skrd import build_model
 from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
-from tests.model_fixtures import random_weights
+from tests.model_fixtures import build_model, random_weights
 
 OPENVINO = ExportSettings(format="openvino")
 

@@ -81,16 +81,16 @@ def test_an_image_of_one_field_of_view_gives_bitwise_what_the_model_says_of_it(
     cloth: tuple[Predictor, Reference],
 ) -> None:
     image = sheet()[:S, :S]
-    whole, tiled = cloth[0].predict(image), predict_tiled(cloth[0], image, tile_pixels=(S, S))
-    np.testing.assert_array_equal(tiled.prediction.anomaly_map, whole.anomaly_map)
-    np.testing.assert_array_equal(tiled.prediction.level_maps, whole.level_maps)
-    assert tiled.prediction.score == whole.score
+    whole, tiled = cloth[0].predict(image), predict_tiled(cloth[0], image, tile_pixels=(S, S))[0]
+    np.testing.assert_array_equal(tiled.anomaly_map, whole.anomaly_map)
+    np.testing.assert_array_equal(tiled.level_maps, whole.level_maps)
+    assert tiled.score == whole.score
 
 
 def test_the_same_holds_where_training_images_were_larger_than_the_model(cloth: tuple[Predictor, Reference]) -> None:
     image = sheet()[:100, :150]
-    whole, tiled = cloth[0].predict(image), predict_tiled(cloth[0], image, tile_pixels=(150, 100))
-    np.testing.assert_array_equal(tiled.prediction.anomaly_map, whole.anomaly_map)
+    whole, tiled = cloth[0].predict(image), predict_tiled(cloth[0], image, tile_pixels=(150, 100))[0]
+    np.testing.assert_array_equal(tiled.anomaly_map, whole.anomaly_map)
 
 
 def test_a_defect_of_ten_pixels_is_found_where_it_is(cloth: tuple[Predictor, Reference]) -> None:
@@ -98,7 +98,7 @@ def test_a_defect_of_ten_pixels_is_found_where_it_is(cloth: tuple[Predictor, Ref
     bad = good.copy()
     x, y = 203, 118
     bad[y - 5 : y + 5, x - 5 : x + 5] = (30, 25, 20)
-    before, after = (predict_tiled(cloth[0], image, tile_pixels=(S, S)).prediction for image in (good, bad))
+    before, after = (predict_tiled(cloth[0], image, tile_pixels=(S, S))[0] for image in (good, bad))
     assert after.anomaly_map.shape == (256, 320)
     found = np.unravel_index(after.anomaly_map.argmax(), after.anomaly_map.shape)
     assert np.hypot(found[0] - y, found[1] - x) < 10
@@ -112,7 +112,7 @@ def test_a_pattern_that_repeats_with_the_tiles_shows_no_seam(cloth: tuple[Predic
     step = round(S * (1 - OVERLAP))
     pattern = sheet()[:step, :step]
     image = np.tile(pattern, (5, 6, 1))[: 3 * step + S, : 4 * step + S]
-    prediction = predict_tiled(cloth[0], image, tile_pixels=(S, S)).prediction
+    prediction = predict_tiled(cloth[0], image, tile_pixels=(S, S))[0]
     plane = prediction.anomaly_map
     alone = cloth[0].predict(image[:S, :S]).anomaly_map
     # two tiles differ by no more than the range of one, and the weights change by pi / 2 / overlap a pixel at most
@@ -127,19 +127,19 @@ def test_a_pattern_that_repeats_with_the_tiles_shows_no_seam(cloth: tuple[Predic
 def test_a_constant_image_has_a_map_that_repeats(cloth: tuple[Predictor, Reference]) -> None:
     step = round(S * (1 - OVERLAP))
     image = np.full((S, 4 * step + S, 3), 120, np.uint8)
-    plane = predict_tiled(cloth[0], image, tile_pixels=(S, S)).prediction.anomaly_map
+    plane = predict_tiled(cloth[0], image, tile_pixels=(S, S))[0].anomaly_map
     np.testing.assert_allclose(plane[:, step : 2 * step], plane[:, 2 * step : 3 * step], atol=1e-5)
 
 
 def test_maps_have_the_shape_of_the_image_and_levels_a_quarter_of_it(cloth: tuple[Predictor, Reference]) -> None:
-    found = predict_tiled(cloth[0], sheet()[:101, :130], tile_pixels=(S, S))
-    assert found.prediction.anomaly_map.shape == (101, 130)
-    assert found.prediction.level_maps.shape == (3, 26, 33)
-    assert len(found.embeddings) == len(found.grid.corners)
+    found, embeddings, _ = predict_tiled(cloth[0], sheet()[:101, :130], tile_pixels=(S, S))
+    assert found.anomaly_map.shape == (101, 130)
+    assert found.level_maps.shape == (3, 26, 33)
+    assert len(embeddings) == len(tile_grid(130, 101, size=S, tile_pixels=(S, S)).corners)
 
 
 def test_an_image_narrower_than_a_tile_keeps_its_shape(cloth: tuple[Predictor, Reference]) -> None:
-    found = predict_tiled(cloth[0], sheet()[:40, :200], tile_pixels=(S, S)).prediction
+    found = predict_tiled(cloth[0], sheet()[:40, :200], tile_pixels=(S, S))[0]
     assert found.anomaly_map.shape == (40, 200)
     assert np.isfinite(found.anomaly_map).all()
 

@@ -94,8 +94,10 @@ def test_pixel_metrics_agree_with_scikit_learn(kind, seed):
     precision, recall, _ = reference.precision_recall_curve(labels, scores)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = pool.f1_max
-    assert best.f1 == pytest.approx(f1.max(), abs=1e-12)
-    assert reference.f1_score(labels, scores.astype(np.float64) > best.threshold) == pytest.approx(best.f1, abs=1e-12)
+    assert best.value == pytest.approx(f1.max(), abs=1e-12)
+    assert reference.f1_score(labels, scores.astype(np.float64) > best.threshold) == pytest.approx(
+        best.value, abs=1e-12
+    )
 
 
 @pytest.mark.parametrize("part", [1, 2])
@@ -103,7 +105,7 @@ def test_pixel_f1_max_takes_the_highest_of_equally_good_thresholds(part, monkeyp
     monkeypatch.setattr(ranking, "_PART", part)
     # finding {4} gives 2/3, finding {4, 3, 2, 1} gives 4/6
     best = pool_pixels(np.array([[[4, 3, 2, 1]]], np.float32), np.array([[[1, 0, 0, 1]]], bool)).f1_max
-    assert (best.f1, best.threshold) == (pytest.approx(2 / 3), 3.5)
+    assert (best.value, best.threshold) == (pytest.approx(2 / 3), 3.5)
 
 
 def test_aupro_of_a_fixed_map_keeps_its_value():

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from skrd4ad.errors import ConfigError, DataError, TrainingCancelled
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval, bootstrap, paired_differences, resamples
 from skrd4ad.metrics.evaluation import Metrics, evaluate
-from skrd4ad.metrics.replicates import PIXEL_NAMES, count_pixels, draw_image_figures, draw_pixel_figures, rank_images
+from skrd4ad.metrics.replicates import PIXEL_NAMES, count_pixels, draw_image_figures, draw_pixel_figures
 from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet
 
@@ -56,7 +56,7 @@ def fast(data: EvaluationSet, draws: np.ndarray, *, bins: int) -> tuple[np.ndarr
     tables = count_pixels(data, bins=bins)
     assert tables is not None
     pixel_figures, bounds = draw_pixel_figures(tables, draws)
-    images = draw_image_figures(rank_images(data.labels, data.scores), draws)
+    images = draw_image_figures(data.labels, data.scores, draws)
     return np.hstack([images, pixel_figures]), np.hstack([np.zeros_like(images), bounds])
 
 
@@ -150,8 +150,7 @@ def coverage(distance: float, *, sims: int) -> tuple[float, float]:
     draws = resamples(labels, replicates=400)
     hits = narrow = 0
     for _ in range(sims):
-        images = rank_images(labels, rng.normal(size=80) + distance * labels)
-        figures = draw_image_figures(images, draws)[:, 0]
+        figures = draw_image_figures(labels, rng.normal(size=80) + distance * labels, draws)[:, 0]
         low, high, low80, high80 = np.quantile(figures, [0.025, 0.975, 0.1, 0.9])
         hits += low <= truth <= high
         narrow += low80 <= truth <= high80

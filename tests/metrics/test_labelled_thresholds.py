@@ -30,7 +30,7 @@ def test_balanced_accuracy_is_the_best_of_all_and_lets_fewest_escape(seed):
     ]
     found = balanced_accuracy_max(good, defects)
     best = max(accuracy for accuracy, _ in tried)
-    assert found.accuracy == pytest.approx(best)
+    assert found.value == pytest.approx(best)
     assert (defects > found.threshold).sum() == max(n for accuracy, n in tried if accuracy == pytest.approx(best))
     assert ((good <= found.threshold).mean() + (defects > found.threshold).mean()) / 2 == pytest.approx(best)
 

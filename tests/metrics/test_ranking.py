@@ -39,7 +39,7 @@ def test_f1_max_is_the_best_f1_of_any_threshold_and_its_threshold_reaches_it(kin
     labels, scores = random_set(kind, seed)
     result = f1_max(labels, scores)
     best = max(reference.f1_score(labels, scores >= t) for t in np.unique(scores))
-    assert result.f1 == pytest.approx(best, abs=1e-12)
+    assert result.value == pytest.approx(best, abs=1e-12)
     assert reference.f1_score(labels, scores > result.threshold) == pytest.approx(best, abs=1e-12)
 
 
@@ -47,7 +47,7 @@ def test_f1_max_is_the_best_f1_of_any_threshold_and_its_threshold_reaches_it(kin
 def test_a_perfect_split_has_an_auroc_of_exactly_1_and_its_reverse_of_exactly_0(n_good):
     labels = np.repeat([0, 1], [n_good, 63])
     scores = np.arange(labels.size)
-    assert (auroc(labels, scores), average_precision(labels, scores), f1_max(labels, scores).f1) == (1.0, 1.0, 1.0)
+    assert (auroc(labels, scores), average_precision(labels, scores), f1_max(labels, scores).value) == (1.0, 1.0, 1.0)
     assert auroc(labels, -scores) == 0.0
 
 
@@ -58,7 +58,7 @@ def test_f1_max_puts_the_threshold_halfway_between_separated_classes():
 def test_f1_max_takes_the_highest_of_equally_good_thresholds():
     # rejecting {4} gives 2/3, rejecting {4, 3, 2, 1} gives 4/6
     result = f1_max([1, 0, 0, 1], [4.0, 3.0, 2.0, 1.0])
-    assert (result.f1, result.threshold) == (pytest.approx(2 / 3), 3.5)
+    assert (result.value, result.threshold) == (pytest.approx(2 / 3), 3.5)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -16,9 +16,8 @@ from skrd4ad.errors import CheckpointError
 from skrd4ad.files import LOCK
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.inference.scoring import scoring_mask_of
-from skrd4ad.model_folder import bundle_archive
-from skrd4ad.model_folder.bundle import bundle_name, import_bundle, read_bundle, write_bundle
-from skrd4ad.model_folder.bundle_archive import MANIFEST, SEAL
+from skrd4ad.model_folder import bundle
+from skrd4ad.model_folder.bundle import MANIFEST, SEAL, bundle_name, import_bundle, read_bundle, write_bundle
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import load_model, read_history, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
@@ -202,13 +201,13 @@ def test_more_bytes_than_allowed_are_refused_before_they_are_unpacked(
             archive.writestr(name, content)
         archive.writestr("b.json", bomb)
     assert file.stat().st_size < 6_000_000
-    monkeypatch.setattr(bundle_archive, "MOST_BYTES", 40_000_000)
+    monkeypatch.setattr(bundle, "MOST_BYTES", 40_000_000)
 
     def read_manifest_only(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
         assert info.filename in (MANIFEST, SEAL), "a part was unpacked"
         return read_chunks(archive, info)
 
-    monkeypatch.setattr(bundle_archive, "read_chunks", read_manifest_only)
+    monkeypatch.setattr(bundle, "read_chunks", read_manifest_only)
     require_refused(file, out, r"GB unpacked, the most of it b\.json")
 
 
@@ -224,7 +223,7 @@ def test_a_manifest_that_is_a_bomb_itself_is_refused(file: Path, out: Path) -> N
 
 
 def test_too_many_parts_are_refused(file: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bundle_archive, "MOST_PARTS", 5)
+    monkeypatch.setattr(bundle, "MOST_PARTS", 5)
     require_refused(file, out, "holds 9 parts; allowed: up to 5")
 
 

@@ -9,9 +9,16 @@ from torch import Tensor
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.config import NETS, ModelConfig, TrainConfig
 from skrd4ad.losses import total_loss
-from skrd4ad.models.skrd import SKRD4AD, Decoder, Student, build_model, build_student
-from skrd4ad.models.student_design import StudentDesign, student_design
-from skrd4ad.models.teachers import teacher_spec
+from skrd4ad.models.backbones import teacher_spec
+from skrd4ad.models.skrd import (
+    SKRD4AD,
+    Decoder,
+    Student,
+    StudentDesign,
+    build_student,
+    student_design,
+)
+from tests.model_fixtures import build_model
 
 
 def features_of(net: str, *, size: int, batch: int = 1, seed: int = 0) -> list[Tensor]:

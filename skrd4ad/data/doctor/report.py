@@ -1,14 +1,12 @@
 """What the preflight found, as values, JSON-ready form and text."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -75,11 +73,6 @@ class DoctorReport:
         total = ", ".join(plural(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found"
         verdict = "Ready to train" if self.ok else "Not ready: training or its figures would be wrong"
         return "\n".join([*lines, "", f"{verdict} ({total})."])
-
-
-def finding(cls: DatasetClass, severity: Severity, code: str, message: str, paths: Sequence[Path] = ()) -> Finding:
-    """Finding of a class with the first of the paths as examples, and their number."""
-    return Finding(severity, code, cls.name, message, tuple(paths[:MAX_EXAMPLES]), len(paths))
 
 
 def _class_line(summary: ClassSummary) -> str:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from skrd4ad.data.images.decode import name_of
 from skrd4ad.data.images.read import is_hidden, is_image
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.paths import open_regular
@@ -86,14 +87,11 @@ class ZipEntry:
 
 
 def list_zip(source: Path | bytes, *, name: str | None = None, also: tuple[str, ...] = ()) -> list[ZipEntry]:
-    """Images in a ZIP file, in its order; other files, folders and hidden files are passed over.
+    """Images in a ZIP file, and files with the suffixes ``also``, in its order; hidden files are passed over.
 
     An image whose path leads elsewhere, that is encrypted or too large, stays in the list with its error.
-
-    ``name`` is that of the ZIP file, for messages. ``also``: suffixes in lower case of other files to list, such as
-    ``.csv``.
     """
-    label = _label(source, name)
+    label = name_of(source, name, kind="the ZIP file")
     with _opened(source, label) as archive:
         infos = archive.infolist()
     if len(infos) > MAX_FILES:
@@ -116,18 +114,16 @@ def read_zip(
     source: Path | bytes, entries: list[ZipEntry], *, name: str | None = None
 ) -> Iterator[tuple[ZipEntry, bytes | ImageError]]:
     """Each listed entry with its bytes, or with why it cannot be read; one is in memory at a time."""
-    label = _label(source, name)
+    label = name_of(source, name, kind="the ZIP file")
     with _opened(source, label) as archive:
         infos = archive.infolist()
         for entry in entries:
-            yield entry, entry.error or _content(archive, infos[entry.index], label)
-
-
-def _content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, label: str) -> bytes | ImageError:
-    try:
-        return b"".join(read_chunks(archive, info))
-    except DataError as error:
-        return ImageError(f"{label}/{info.filename}: cannot be unpacked ({error}).")
+            found: bytes | ImageError
+            try:
+                found = entry.error or b"".join(read_chunks(archive, infos[entry.index]))
+            except DataError as error:
+                found = ImageError(f"{label}/{infos[entry.index].filename}: cannot be unpacked ({error}).")
+            yield entry, found
 
 
 def _opened(source: Path | bytes, label: str) -> zipfile.ZipFile:
@@ -156,9 +152,3 @@ def _refusal(info: zipfile.ZipInfo, label: str) -> ImageError | None:
             f"{MAX_IMAGE_BYTES / 2**30:.0f} GB."
         )
     return None
-
-
-def _label(source: Path | bytes, name: str | None) -> str:
-    if name is not None:
-        return name
-    return "the ZIP file" if isinstance(source, bytes) else str(source)

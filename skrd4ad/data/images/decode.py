@@ -50,18 +50,10 @@ _TIFF_WIDTH, _TIFF_HEIGHT = 256, 257
 
 # What Pillow and OpenCV are known to raise on damaged files. Warning is here for programs that turn warnings into
 # errors: Pillow warns of damaged tags before it gives up.
-_PYTHON_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    TypeError,
-    LookupError,
-    EOFError,
-    OverflowError,
-    MemoryError,
-    Warning,
+_DECODER_ERRORS = (
+    *(OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, MemoryError, Warning),
+    *(struct.error, zlib.error, cv2.error, Image.DecompressionBombError),
 )
-_DECODER_ERRORS = (*_PYTHON_ERRORS, struct.error, zlib.error, cv2.error, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -74,11 +66,11 @@ class Header:
     """Pillow's name of the mode, with ``;16`` for 16 bit a channel."""
 
 
-def name_of(source: Path | bytes, name: str | None) -> str:
-    """How messages call an image: the name that was given, or its path."""
+def name_of(source: Path | bytes, name: str | None, *, kind: str = "image") -> str:
+    """How messages call a file: the name that was given, its path, or what kind it is."""
     if name is not None:
         return name
-    return "image" if isinstance(source, bytes) else str(source)
+    return kind if isinstance(source, bytes) else str(source)
 
 
 def refusal(name: str, reason: str) -> ImageError:

@@ -54,11 +54,8 @@ def image_size(source: Path | bytes) -> tuple[int, int]:
 def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) RGB pixels of a file or of its bytes, upright; see the module for how other modes are brought here.
 
-    Floating point is taken when all values lie in 0..1, 32-bit integers when they lie in 0..65535 (as 16 bit).
-
     Raises:
-        ImageError: not an image, damaged, over ``MAX_PIXELS``, or with values of unknown range; names the file by
-            ``name`` or its path.
+        ImageError: not an image, damaged, over ``MAX_PIXELS``, or with values outside of 0..1 (float) or 0..65535.
     """
     name = name_of(source, name)
     pixels = _eight_bit(read_pixels(source, name), name)

@@ -26,7 +26,6 @@ def find_classes(root: Path, *, layout: str = "auto") -> list[DatasetClass]:
 
     ``auto`` takes the first that fits of: visa (``Data/Images`` or the split file is there), vad (``train`` holds
     exactly good and bad, and no masks are there), mvtec (the folder is one class, or holds classes), folder.
-    Labels come from folders or the split file, masks are found by the image's stem.
     """
     if layout not in LAYOUTS:
         raise LayoutError(f"The layout is {layout!r}; allowed: {', '.join(LAYOUTS)}.")

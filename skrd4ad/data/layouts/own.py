@@ -34,7 +34,10 @@ def read_class(root: Path) -> DatasetClass:
         good = [replace(s, label=0, defect_type=GOOD, mask_path=None) for s in samples_in(root, split="train")]
         return DatasetClass(dataset=root.name, name=root.name, root=root, layout="folder", samples=tuple(good))
     kinds = _image_folders(root)
-    good = [s for folder in kinds if is_good(folder) for s in _good_in(folder)]
+    good = []
+    for folder in filter(is_good, kinds):
+        beside = _masks_beside(folder).values()
+        good += [s for s in samples_in(folder, split="train") if s.path not in beside]
     defects = [s for folder in kinds if not is_good(folder) for s in _defects_in(folder, root)]
     note = ""
     if defects:
@@ -77,11 +80,6 @@ def _defects_in(folder: Path, root: Path) -> list[Sample]:
         for s in samples_in(folder, split="test")
         if s.path not in beside.values()
     ]
-
-
-def _good_in(folder: Path) -> list[Sample]:
-    beside = _masks_beside(folder).values()
-    return [s for s in samples_in(folder, split="train") if s.path not in beside]
 
 
 def _masks_beside(folder: Path) -> dict[Path, Path]:

@@ -1,7 +1,5 @@
 """A blister pack of nine scored tablets under clear domes on embossed foil."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.random import Generator
 
@@ -19,29 +17,16 @@ COLOUR = (0.93, 0.66, 0.55)
 LIGHT = -2.25
 
 
-@dataclass(frozen=True, eq=False)
-class _Tablets:
-    """Nine tablets, one a cavity; arrays (9,) in rows."""
-
-    dx: np.ndarray
-    dy: np.ndarray
-    turn: np.ndarray
-    """Direction of the score line in radians."""
-    tone: np.ndarray
-
-
 def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Picture:
     """The pack with a defect of a type, or "good"; ``part`` draws the same pack whatever the defect."""
     x, y = draw.coordinates(side)
     x, y = draw.rotated(
         x - np.float32(part.normal(0, 0.010)), y - np.float32(part.normal(0, 0.010)), part.normal(0, 0.03)
     )
-    tablets = _Tablets(
-        dx=part.normal(0, SLACK, ROWS**2).astype(np.float32),
-        dy=part.normal(0, SLACK, ROWS**2).astype(np.float32),
-        turn=part.uniform(0, np.pi, ROWS**2).astype(np.float32),
-        tone=part.normal(1, 0.02, ROWS**2).astype(np.float32),
-    )
+    # of each tablet, one a cavity: its place there, direction of the score line in radians, and tone
+    dx, dy = (part.normal(0, SLACK, ROWS**2).astype(np.float32) for _ in "xy")
+    turn = part.uniform(0, np.pi, ROWS**2).astype(np.float32)
+    tone = part.normal(1, 0.02, ROWS**2).astype(np.float32)
     edge = 1.5 / side
     speckle = draw.grain(part, side)
     picture = _table(part, x, y, side)
@@ -56,14 +41,14 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     picture = _cavity(picture, r, facing, edge)
     on_target = cell == flaw.integers(ROWS**2)
 
-    tx, ty = lx - tablets.dx[cell], ly - tablets.dy[cell]
+    tx, ty = lx - dx[cell], ly - dy[cell]
     distance = np.hypot(tx, ty) - TABLET
     fracture = np.zeros_like(distance)
     if defect_type == "missing_tablet":
         distance = np.where(on_target, np.float32(1), distance)
     elif defect_type == "broken_tablet":
         distance, fracture = _broken(flaw, distance, tx, ty, on_target)
-    top = _tablet(tablets, cell, tx, ty, speckle)
+    top = _tablet(turn[cell], tone[cell], tx, ty, speckle)
     if defect_type == "cracked_tablet":
         top = _cracked(flaw, top, x - tx, y - ty, on_target)
     # what is left of a tablet shades only its surroundings
@@ -109,16 +94,15 @@ def _cavity(picture: Picture, r: Field, facing: Field, edge: float) -> Picture:
     return draw.blend(picture, (0.95, 0.97, 1.0), 0.5 * steep * np.clip(-facing, 0, 1))
 
 
-def _tablet(tablets: _Tablets, cell: np.ndarray, tx: Field, ty: Field, speckle: Field) -> Picture:
+def _tablet(turn: Field, tone: Field, tx: Field, ty: Field, speckle: Field) -> Picture:
     r = np.hypot(tx, ty)
     toward = tx * np.float32(np.cos(LIGHT)) + ty * np.float32(np.sin(LIGHT))
     bevel = draw.coverage(np.float32(TABLET - 0.018) - r, 0.03)
     lum = 0.93 + 0.9 * toward + bevel * (2.6 * toward - 0.05)
-    turn = tablets.turn[cell]
     across = -tx * np.sin(turn) + ty * np.cos(turn)
     lit = np.sin(turn - np.float32(LIGHT))
     lum = lum - 0.20 * draw.bump(across, 0.0045) + 0.10 * lit * across / 0.0045 * draw.bump(across, 0.0045)
-    lum = lum * tablets.tone[cell] * (1 + 0.011 * speckle)
+    lum = lum * tone * (1 + 0.011 * speckle)
     return draw.coloured(lum, COLOUR)
 
 

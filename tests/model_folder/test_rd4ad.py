@@ -15,8 +15,9 @@ from torch.nn import functional as F
 from skrd4ad.anomaly_map import anomaly_map, level_maps
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import CheckpointError
-from skrd4ad.models.rd4ad_import import read_rd4ad
-from skrd4ad.models.skrd import SKRD4AD, build_model, build_student
+from skrd4ad.model_folder.rd4ad import read_rd4ad
+from skrd4ad.models.skrd import SKRD4AD, build_student
+from tests.model_fixtures import build_model
 
 State = dict[str, Tensor]
 Checkpoint = Callable[[str], dict[str, State]]
