@@ -1,6 +1,6 @@
 """Queries on annotations: what people decided on images, as revisions that are only ever added."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -21,30 +21,20 @@ class Revision:
     label: Label
     defect_type: str | None = None
     mask_file: str | None = None
-    """PNG below the workspace folder."""
     reviewer: str = ""
     """Empty where an imported file does not tell."""
     comment: str = ""
     number: int = 0
     """1, 2, 3, … for each image; 0 until it is stored."""
     undoes: int | None = None
-    """Number of the revision that this one takes back."""
     made_at: datetime | None = None
     """None until it is stored, or where an imported file does not tell."""
 
     @classmethod
     def from_row(cls, row: Annotation) -> "Revision":
         """The decision that a row of the table of annotations holds."""
-        return cls(
-            label=cast(Label, row.label),
-            defect_type=row.defect_type,
-            mask_file=row.mask_file,
-            reviewer=row.reviewer,
-            comment=row.comment,
-            number=row.revision,
-            undoes=row.undoes,
-            made_at=row.made_at,
-        )
+        same = {each.name: getattr(row, each.name) for each in fields(cls) if each.name != "number"}
+        return cls(number=row.revision, **same)
 
     def columns(self, image_digest: str) -> dict[str, Any]:
         """Values of its row in the table of annotations."""

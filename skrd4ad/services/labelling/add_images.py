@@ -38,13 +38,10 @@ class Added:
 
     added: int
     known: int
-    """Images that were in the queue already, by their content."""
     repeated: int
     """Images with the same content as one before them."""
     labels: int
-    """Labels of the data set that were taken over."""
     problems: tuple[str, ...]
-    """What could not be taken, in words."""
     digests: tuple[str, ...]
     """Contents in their order, those that were known among them; each once."""
 
@@ -82,11 +79,7 @@ def add_class(
 
 
 def add_files(
-    info: ModelInfo,
-    files: Iterable[tuple[str, Source]],
-    *,
-    origin: Origin = "import",
-    task: Task = QUIET,
+    info: ModelInfo, files: Iterable[tuple[str, Source]], *, origin: Origin = "import", task: Task = QUIET
 ) -> Added:
     """Put images without labels into the queue of a model's class; bytes are kept in the workspace."""
     return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, task=task)

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import PurePath
 
 import cv2
@@ -43,7 +44,6 @@ class PartPictures:
     photo: bytes
     overlay: bytes
     width: int
-    """Of the pictures, in their own pixels."""
     height: int
 
 
@@ -52,11 +52,9 @@ class Part:
     """One line of the report."""
 
     number: int
-    """Place in the batch, from 1."""
     name: str
     outcome: Outcome
     score: float | None = None
-    """The one that the verdict was made with."""
     limit: float | None = None
     """NG above this."""
     review_limit: float | None = None
@@ -66,7 +64,6 @@ class Part:
     reason: str = ""
     """Why there is no verdict."""
     view: str = ""
-    """How the model saw the image."""
     regions: tuple[Region, ...] = ()
     """The first :data:`REGIONS_SHOWN` of a part with pictures, in pixels of the image; empty otherwise."""
     region_count: int = 0
@@ -81,12 +78,9 @@ class BatchReport:
 
     title: str
     batch: str
-    """Station, batch or order, as given; may be empty."""
     who: str
     created_at: datetime
-    """With its time zone."""
     parts: tuple[Part, ...]
-    """In the order of the inspection."""
     model: ModelInfo
     calibration: Calibration | None
     """The model's current one; every part names the version that its verdict was made with."""
@@ -171,14 +165,14 @@ def collect_report(
     for _, part in worst:
         parts[part.number - 1] = part
     folder = _shared_folder([part.name for part in parts])
+    if folder:
+        parts = [replace(part, name=str(PurePath(part.name).relative_to(folder))) for part in parts]
     return BatchReport(
         title=title,
         batch=batch,
         who=who,
         created_at=created_at or datetime.now().astimezone(),
-        parts=tuple(replace(part, name=str(PurePath(part.name).relative_to(folder))) for part in parts)
-        if folder
-        else tuple(parts),
+        parts=tuple(parts),
         model=model,
         calibration=model.calibration,
         mm_per_pixel=mm_per_pixel,
@@ -246,10 +240,6 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def _shared_folder(names: Sequence[str]) -> str:
     """Deepest folder that all names lie in; empty when there is none."""
-    parents = [PurePath(name).parent.parts for name in names]
-    if not parents:
-        return ""
-    shared = 0
-    while all(len(parent) > shared for parent in parents) and len({parent[shared] for parent in parents}) == 1:
-        shared += 1
-    return str(PurePath(*parents[0][:shared])) if shared else ""
+    levels = zip(*(PurePath(name).parent.parts for name in names), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    return str(PurePath(*shared)) if shared else ""

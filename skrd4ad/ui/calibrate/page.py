@@ -110,7 +110,7 @@ def _distributions(info: ModelInfo, images: Images, scoring: ScoringMask) -> Dis
                 images.data,
                 labelled=images.labelled,
                 normals=images.normals,
-                surface=scoring,
+                mask=scoring,
                 task=task,
             )
     return kept[key]

@@ -20,7 +20,6 @@ from skrd4ad.services.models.library import (
     jobs_using,
     note_model,
     rename_model,
-    unarchive_model,
     watched_for,
     what_goes,
 )
@@ -120,7 +119,7 @@ def _delete_question(folder: Path) -> None:
 def _archive(model: LibraryModel) -> None:
     folder, title = model.info.folder, plain(model.title)
     if model.about.archived:
-        unarchive_model(folder)
+        archive_model(folder, archived=False)
         tell(f"{title} is offered again.")
     else:
         archive_model(folder)
