@@ -29,9 +29,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the drawings (default: %(default)s)")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Write the images."""
-    output = Output(as_json=arguments.json)
     with output.progress("drawing") as task:
         classes = write_synthetic(
             arguments.folder,

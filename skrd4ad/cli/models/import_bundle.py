@@ -7,7 +7,6 @@ from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.bundle import import_bundle
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.history import record
 
 
@@ -23,10 +22,9 @@ def add_options(parser: Parser) -> None:
     add_out(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Import the bundle."""
-    output = Output(as_json=arguments.json)
-    found = import_bundle(arguments.file, out=arguments.out or checkpoints())
+    found = import_bundle(arguments.file, out=arguments.out)
     info = found.info
     if found.existed:
         output.note("A model of the same content is there already; nothing was written.")

@@ -7,7 +7,6 @@ from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.models.list import list_models
 
 
@@ -23,10 +22,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--archived", action="store_true", help="list the archived models as well")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """List the models."""
-    output = Output(as_json=arguments.json)
-    root = arguments.out or checkpoints()
+    root = arguments.out
     usable, broken = list_models(root, archived=arguments.archived)
     for info in usable:
         output.say(f"{info.dataset}/{info.title}{_figure(info)}\n  {info.folder}")
