@@ -119,12 +119,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
 
 
 def chosen_classes(data: str, *, layout: str, class_name: str) -> list[DatasetClass]:
-    """Classes of a data set; ``all``, or the one named.
-
-    Raises:
-        ConfigError: there is no class of that name.
-        DataError: the data set cannot be read.
-    """
+    """Classes of a data set; ``all``, or the one named."""
     classes = open_dataset(data, layout=layout)
     chosen = [cls for cls in classes if class_name in ("all", cls.name)]
     if not chosen:

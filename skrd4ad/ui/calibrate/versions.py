@@ -69,11 +69,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
 
 
 def show_versions(info: ModelInfo) -> None:
-    """All versions a model has had, and the choice of another one.
-
-    Raises:
-        CheckpointError: the file is damaged, or cannot be written.
-    """
+    """All versions a model has had, and the choice of another one."""
     st.subheader("Versions", anchor=False)
     history = read_history(info.folder)
     if history is None:

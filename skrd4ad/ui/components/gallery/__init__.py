@@ -50,11 +50,7 @@ class GalleryItem:
 
 
 def thumbnail(image: NDArray[np.uint8]) -> bytes:
-    """JPEG of an image (H, W, 3) RGB, its longer side at most ``THUMBNAIL_SIDE`` pixels.
-
-    Raises:
-        DataError: the array is no such image.
-    """
+    """JPEG of an image (H, W, 3) RGB, its longer side at most ``THUMBNAIL_SIDE`` pixels."""
     require_image(image)
     picture = Image.fromarray(image)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
@@ -74,10 +70,6 @@ def gallery(items: Sequence[GalleryItem], *, selected: str | None, key: str) -> 
     Returns:
         Id of the tile the user chose last. None while the gallery is untouched, since ``selected`` last overruled the
         user, or when the chosen one is no longer among the items.
-
-    Raises:
-        ConfigError: ``selected`` is not among the items.
-        DataError: two items share an id, or an item contradicts itself.
     """
     _check(items, selected)
     state: Mapping[str, Any] = st.session_state.get(key) or {}
