@@ -27,7 +27,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     root = arguments.out
     usable, broken = list_models(root, archived=arguments.archived)
     for info in usable:
-        output.say(f"{info.dataset}/{info.title}{_figure(info)}\n  {info.folder}")
+        value = (info.metrics or {}).get("image_auroc")
+        badge = " (test-selected)" if info.test_selected else ""
+        figure = "" if value is None else f" · image AUROC {value:.3f}{badge}"
+        output.say(f"{info.dataset}/{info.title}{figure}\n  {info.folder}")
     for model in broken:
         output.say(f"damaged: {model.reason}\n  {model.folder}")
     if not usable and not broken:
@@ -36,12 +39,6 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
     output.document({"models": entries})
     return DONE
-
-
-def _figure(info: ModelInfo) -> str:
-    value = (info.metrics or {}).get("image_auroc")
-    badge = " (test-selected)" if info.test_selected else ""
-    return "" if value is None else f" · image AUROC {value:.3f}{badge}"
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

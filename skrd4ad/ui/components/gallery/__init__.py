@@ -102,18 +102,16 @@ def _tile(item: GalleryItem) -> dict[str, str | None]:
         "score": None if item.score is None else format_number(item.score),
         "verdict": item.verdict,
         "truth": item.truth,
-        "mistake": _mistake(item),
+        "mistake": mistake_of(item.verdict, truth=item.truth),
         "error": item.error,
     }
 
 
-def _mistake(item: GalleryItem) -> str | None:
+def mistake_of(verdict: Verdict | None, *, truth: str | None) -> str | None:
     """The shop floor's word for a verdict that the data set contradicts."""
-    if item.truth is None:
-        return None
-    if item.truth == GOOD:
-        return "false reject" if item.verdict == "NG" else None
-    return "escape" if item.verdict == "OK" else None
+    if truth == GOOD and verdict == "NG":
+        return "false reject"
+    return "escape" if truth not in (GOOD, None) and verdict == "OK" else None
 
 
 def _check(items: Sequence[GalleryItem], selected: str | None) -> None:
