@@ -8,7 +8,7 @@ from pathlib import PurePath
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.format import format_number
+from skrd4ad.format import format_figure, format_number, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import EMBEDDED_SOURCES
 from skrd4ad.services.models.list import BrokenModel, list_models
@@ -26,27 +26,23 @@ def inspect_with(info: ModelInfo) -> None:
 
 def welcome(models: list[ModelInfo]) -> None:
     with st.container(border=True):
+        if not models:
+            st.markdown("**No model yet.** Train one from good images; the embedded solar cells need no download.")
+            if st.button("Train a model", type="primary", icon=":material/model_training:", key="overview-train"):
+                st.switch_page("pages/train.py")
+            return
         # an imported model has neither a limit nor images to show
         ready = next((info for info in models if info.calibration is not None and info.data.get("source")), None)
+        about, label = "**Inspect images of your own** with one of the models below.", "Inspect images"
         if ready is not None:
-            st.markdown(
+            about = (
                 f"**See a defect now.** The model for {ready.class_name.replace('_', ' ')} is trained and has its "
                 "limit; open it on images it has never seen."
             )
-            if st.button("Inspect its images", type="primary", icon=":material/frame_inspect:"):
-                inspect_with(ready)
-        elif models:
-            st.markdown("**Inspect images of your own** with one of the models below.")
-            if st.button("Inspect images", type="primary", icon=":material/frame_inspect:"):
-                inspect_with(models[0])
-        else:
-            st.markdown("**No model yet.** Train one from good images; the embedded solar cells need no download.")
-            if st.button("Train a model", type="primary", icon=":material/model_training:"):
-                st.switch_page("pages/train.py")
-
-
-def figure(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+            label = "Inspect its images"
+        st.markdown(about)
+        if st.button(label, type="primary", icon=":material/frame_inspect:", key="overview-inspect"):
+            inspect_with(ready or models[0])
 
 
 def model_table(models: list[ModelInfo], broken: list[BrokenModel]) -> None:
@@ -54,14 +50,16 @@ def model_table(models: list[ModelInfo], broken: list[BrokenModel]) -> None:
     if not models:
         st.caption("There are none. `skrd4ad import-rd4ad` brings in a checkpoint of the original code.")
     else:
-        figures = [info.metrics or {} for info in models]
+        figures = {
+            title: [format_figure((info.metrics or {}).get(name)) for info in models] for title, name in FIGURES.items()
+        }
         table = pd.DataFrame(
             {
                 "Class": [info.class_name for info in models],
                 "Data set": [info.dataset for info in models],
                 "Network": [info.model.net for info in models],
                 "Skips": [info.model.skips for info in models],
-                **{name: [figure(at.get(metric)) for at in figures] for name, metric in FIGURES.items()},
+                **figures,
                 "Epoch chosen": ["on the test set" if info.test_selected else "without test images" for info in models],
                 "Made": [info.created_at[:10] for info in models],
             }
@@ -99,7 +97,7 @@ def review_queue() -> None:
     if not waiting:
         return
     st.subheader("Waiting for review", anchor=False)
-    st.caption(f"{len(waiting)} image{'s' if len(waiting) > 1 else ''}, the longest waiting first")
+    st.caption(f"{plural(len(waiting), 'image')}, the longest waiting first")
     st.dataframe(
         pd.DataFrame(
             {

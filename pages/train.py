@@ -22,7 +22,14 @@ def choose_and_start() -> None:
         return
     ready = show_report(chosen, image_size=model.image_size)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
-    if st.button(f"Start {count}", type="primary", disabled=not ready, icon=":material/play_arrow:", width="stretch"):
+    if st.button(
+        f"Start {count}",
+        type="primary",
+        disabled=not ready,
+        icon=":material/play_arrow:",
+        width="stretch",
+        key="train-start",
+    ):
         for data in chosen:
             TRAINING.submit(
                 TrainingRequest(source=source, layout=layout, class_name=data.name, model=model, train=train)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 import skrd4ad
-from skrd4ad.cli.output import run_command
+from skrd4ad.cli.output import Output, run_command
 from skrd4ad.cli.parser import Parser
 
 ABOUT = (
@@ -53,8 +53,7 @@ MODULES = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0 done, 1 the answer is no, 2 wrong use, 130 interrupted.
 
-    Args:
-        argv: arguments without the program's name; default those of the process.
+    ``argv`` is without the program's name; default are the arguments of the process.
     """
     given = sys.argv[1:] if argv is None else list(argv)
     interrupted = "Interrupted."
@@ -78,5 +77,5 @@ def _run(argv: list[str]) -> int:
         arguments = parser.parse_args(argv)
     except SystemExit as end:  # after --help and --version
         return int(end.code or 0)
-    code: int = arguments.run(arguments)
+    code: int = arguments.run(arguments, Output(as_json=arguments.json))
     return code

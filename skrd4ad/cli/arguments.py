@@ -15,7 +15,9 @@ from skrd4ad.export.runtimes import PRECISIONS
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
+from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.inspection.runtimes import RuntimeRequest, RuntimeWish, open_predictor
 from skrd4ad.types import DatasetClass
@@ -28,13 +30,36 @@ def add_model(parser: Parser) -> None:
 
 def add_out(parser: Parser) -> None:
     """``--out`` of commands that read or write model folders."""
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the model folders (default: checkpoints)")
+    about = "folder of the model folders (default: checkpoints)"
+    parser.add_argument("--out", type=Path, default=checkpoints(), metavar="DIR", help=about)
 
 
 def add_data(parser: Parser) -> None:
     """``--data`` and ``--layout``."""
     parser.add_argument("--data", required=True, metavar="DIR", help="folder of the data set, or elpv, or synthetic")
+    _add_layout(parser)
+
+
+def add_data_of_model(parser: Parser, *, help: str) -> None:
+    """``--data``, ``--layout`` and ``--class`` in place of what the model was trained on; see :func:`data_of_model`."""
+    parser.add_argument("--data", metavar="DIR", help=help)
+    _add_layout(parser)
+    parser.add_argument("--class", dest="class_name", metavar="C", help="class of the data (default: the model's)")
+
+
+def _add_layout(parser: Parser) -> None:
     parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
+
+
+def data_of_model(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass | None:
+    """The class that is named, or the one the model was trained on; None when that is not at hand."""
+    name = arguments.class_name or info.class_name
+    if arguments.data is not None:
+        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
+    source, layout = str(info.data.get("source", "")), str(info.data.get("layout", "auto"))
+    with suppress(DataError):
+        return open_dataset(source, layout=layout if layout in LAYOUTS else "auto", class_name=name)[0]
+    return None
 
 
 def add_weights(parser: Parser) -> None:
@@ -48,7 +73,7 @@ def add_weights(parser: Parser) -> None:
 
 
 def add_runtime(parser: Parser, *, precision: bool = True) -> None:
-    """``--runtime``, ``--device`` and, where figures need not be exact, ``--precision``; see :func:`wish_of`."""
+    """``--runtime``, ``--device`` and, where figures need not be exact, ``--precision``."""
     parser.add_argument(
         "--runtime",
         choices=get_args(RuntimeWish),
@@ -65,23 +90,16 @@ def add_runtime(parser: Parser, *, precision: bool = True) -> None:
 
 
 def runtime_request_of(arguments: argparse.Namespace) -> RuntimeRequest:
-    """How the model is to be run.
-
-    Raises:
-        ConfigError: the options do not go together.
-    """
+    """How the model is to be run."""
     return RuntimeRequest(
         runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device
     )
 
 
 def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Output) -> Predictor:
-    """The model of ``--model`` on the runtime that was asked for, with its progress shown.
+    """The model of ``--model`` on the runtime that was asked for; the runtimes are compared on some of the images.
 
-    Args:
-        arguments: those of :func:`add_model`, :func:`add_runtime` and :func:`add_weights`.
-        images: what it will score; the runtimes are compared on some of them.
-        output: of the command.
+    The arguments are those of :func:`add_model`, :func:`add_runtime` and :func:`add_weights`.
     """
     data = None
     if arguments.precision == "int8":
@@ -101,12 +119,7 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
 
 
 def chosen_classes(data: str, *, layout: str, class_name: str) -> list[DatasetClass]:
-    """Classes of a data set; ``all``, or the one named.
-
-    Raises:
-        ConfigError: there is no class of that name.
-        DataError: the data set cannot be read.
-    """
+    """Classes of a data set; ``all``, or the one named."""
     classes = open_dataset(data, layout=layout)
     chosen = [cls for cls in classes if class_name in ("all", cls.name)]
     if not chosen:

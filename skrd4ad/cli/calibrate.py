@@ -18,14 +18,12 @@ from skrd4ad.metrics.consequences import Consequences, Costs
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import (
     Proposal,
     ThresholdChoice,
     propose,
     save,
     score_distributions,
-    scoring_mask_with,
     use_version,
 )
 from skrd4ad.services.calibration.threshold_choice import Way
@@ -34,6 +32,11 @@ from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.types import DatasetClass
 
 ON_LABELS = ("f1", "balanced", "cost")
+CHOICE_OPTIONS = (
+    *("way", "rate", "review_rate", "review_escape_rate"),
+    *("defect_rate", "threshold", "review_threshold"),
+)
+"""Options that are fields of a ``ThresholdChoice``."""
 
 
 def add_options(parser: Parser) -> None:
@@ -64,9 +67,8 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Calibrate the model, or show or change which version is used."""
-    output = Output(as_json=arguments.json)
     if arguments.history:
         return _show_history(arguments.model, output)
     if arguments.use is not None:
@@ -82,13 +84,17 @@ def run(arguments: argparse.Namespace) -> int:
     labelled = None if arguments.labelled is None else _labelled(arguments.labelled, info)
     if labelled is None and data is not None and not needs_labels:
         labelled = replace(data, samples=())
+    scoring = None
+    if arguments.min_area is not None or arguments.ignore is not None:
+        mask = None if arguments.ignore is None else read_mask(arguments.ignore)
+        scoring = scoring_mask_with(scoring_mask_of(info), min_area=arguments.min_area, mask=mask)
     with output.progress("scoring") as task:
         found = score_distributions(
             arguments.model,
             data,
             labelled=labelled,
             normals=() if arguments.normals is None else expand_inputs([arguments.normals]),
-            mask=_surface(arguments, info),
+            mask=scoring,
             weights=arguments.weights,
             task=task,
         )
@@ -120,16 +126,7 @@ def _choice(arguments: argparse.Namespace) -> ThresholdChoice:
         )
     elif (*mistakes, arguments.review_cost) != (None, None, None):
         raise ConfigError("Costs are not complete; give --escape-cost and --false-reject-cost, then --review-cost.")
-    return ThresholdChoice(
-        way=arguments.way,
-        rate=arguments.rate,
-        review_rate=arguments.review_rate,
-        review_escape_rate=arguments.review_escape_rate,
-        costs=costs,
-        defect_rate=arguments.defect_rate,
-        threshold=arguments.threshold,
-        review_threshold=arguments.review_threshold,
-    )
+    return ThresholdChoice(costs=costs, **{name: getattr(arguments, name) for name in CHOICE_OPTIONS})
 
 
 def _trained_on(info: ModelInfo, output: Output) -> DatasetClass | None:
@@ -152,13 +149,6 @@ def _labelled(folder: Path, info: ModelInfo) -> DatasetClass:
         names = ", ".join(cls.name for cls in of_model)
         raise ConfigError(f"{folder} has several classes ({names}); give the folder of one of them.")
     return of_model[0]
-
-
-def _surface(arguments: argparse.Namespace, info: ModelInfo) -> ScoringMask | None:
-    if arguments.min_area is None and arguments.ignore is None:
-        return None
-    mask = None if arguments.ignore is None else read_mask(arguments.ignore)
-    return scoring_mask_with(scoring_mask_of(info), min_area=arguments.min_area, mask=mask)
 
 
 def _report(proposal: Proposal, info: ModelInfo, output: Output) -> None:

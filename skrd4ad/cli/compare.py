@@ -43,9 +43,8 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Evaluate both models where that was not done before, and compare them."""
-    output = Output(as_json=arguments.json)
     if len(arguments.model) != 2:
         raise ConfigError(f"--model was given {len(arguments.model)} times; give it twice, for two model folders.")
     data = the_class(arguments, read_info(arguments.model[0]))

@@ -2,11 +2,11 @@
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.synthetic.write import SYNTHETIC_CLASSES, write_synthetic
-from skrd4ad.types import DatasetClass
 
 
 def add_options(parser: Parser) -> None:
@@ -29,9 +29,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--seed", type=whole(0), default=0, metavar="N", help="of the drawings (default: %(default)s)")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Write the images."""
-    output = Output(as_json=arguments.json)
     with output.progress("drawing") as task:
         classes = write_synthetic(
             arguments.folder,
@@ -43,13 +42,12 @@ def run(arguments: argparse.Namespace) -> int:
             seed=arguments.seed,
             task=task,
         )
-    counts = [_counts(cls) for cls in classes]
+    counts: list[dict[str, Any]] = [
+        {"class": cls.name, "train": len(cls.train), "test": len(cls.test), "defects": list(cls.defect_types)}
+        for cls in classes
+    ]
     for row in counts:
         output.say(f"{row['class']}: {row['train']} to train on, {row['test']} to test")
     output.say(f"Written to {arguments.folder}")
     output.document({"folder": str(arguments.folder.absolute()), "classes": counts})
     return DONE
-
-
-def _counts(cls: DatasetClass) -> dict[str, str | int | list[str]]:
-    return {"class": cls.name, "train": len(cls.train), "test": len(cls.test), "defects": list(cls.defect_types)}

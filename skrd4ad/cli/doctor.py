@@ -27,9 +27,8 @@ def add_options(parser: Parser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Report what is wrong with the data."""
-    output = Output(as_json=arguments.json)
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
     with output.progress("examining images") as task:
         report = examine(classes, image_size=arguments.image_size, task=task)

@@ -35,9 +35,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--save", action="store_true", help="store the figures in the model folder")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Evaluate the model."""
-    output = Output(as_json=arguments.json)
     data = the_class(arguments, read_info(arguments.model))
     known = True
     with output.progress("evaluating") as task:

@@ -38,9 +38,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--head", metavar="HASH", help="with --verify: a hash that was the newest one once")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Show, export or verify the history."""
-    output = Output(as_json=arguments.json)
     if arguments.verify or arguments.head is not None:
         return _verify(arguments.head, output)
     until = arguments.until

@@ -27,20 +27,23 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import classes_with_labels
 from skrd4ad.storage.label_queue import QueueFilter
 
+ABOUT = {
+    "export": "Export the labels of a class, with all that was decided before, so that an import changes nothing",
+    "import": "Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file "
+    "and label",
+    "dataset": "Make a data set of the labels of a class, for train and evaluate",
+}
 _CLASS = "class of the labels, as data set and class"
 
 
 def add_options(parser: Parser) -> None:
     """Add the command's own commands."""
-    inner = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    _add_export(inner)
-    _add_import(inner)
-    _add_dataset(inner)
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, add in (("export", _add_export), ("import", _add_import), ("dataset", _add_dataset)):
+        add(commands.add_parser(name, help=ABOUT[name], description=f"{ABOUT[name]}.", allow_abbrev=False))
 
 
-def _add_export(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    about = "Export the labels of a class, with all that was decided before, so that an import changes nothing"
-    parser: Parser = subparsers.add_parser("export", help=about, description=f"{about}.", allow_abbrev=False)
+def _add_export(parser: Parser) -> None:
     describe(
         parser,
         more="Images are copied as they are.",
@@ -58,11 +61,7 @@ def _add_export(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     _add_share(parser)
 
 
-def _add_import(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    about = (
-        "Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file and label"
-    )
-    parser: Parser = subparsers.add_parser("import", help=about, description=f"{about}.", allow_abbrev=False)
+def _add_import(parser: Parser) -> None:
     describe(
         parser,
         more="Nothing is stored when an entry is wrong, and no decision is overwritten: with --take theirs, one "
@@ -82,9 +81,7 @@ def _add_import(subparsers: "argparse._SubParsersAction[Parser]") -> None:
     parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
 
 
-def _add_dataset(subparsers: "argparse._SubParsersAction[Parser]") -> None:
-    about = "Make a data set of the labels of a class, for train and evaluate"
-    parser: Parser = subparsers.add_parser("dataset", help=about, description=f"{about}.", allow_abbrev=False)
+def _add_dataset(parser: Parser) -> None:
     describe(
         parser,
         more="It stays as it is when labels change.",
@@ -106,9 +103,8 @@ def _add_share(parser: Parser) -> None:
     )
 
 
-def run_export(arguments: argparse.Namespace) -> int:
+def run_export(arguments: argparse.Namespace, output: Output) -> int:
     """Export labels."""
-    output = Output(as_json=arguments.json)
     if arguments.out is None and not arguments.dry_run:
         raise ConfigError("Say where with --out: a new folder, or a file that ends in .zip.")
     options = ExportOptions(
@@ -126,15 +122,14 @@ def run_export(arguments: argparse.Namespace) -> int:
         return DONE
     with output.progress("exporting") as task:
         if arguments.out.suffix.lower() == ".zip":
-            exported, place = export_zip(plan, arguments.out, task=task), arguments.out
+            exported, folder = export_zip(plan, arguments.out, task=task), arguments.out
         else:
-            place, exported = export_folder(plan, arguments.out, task=task)
-    return _end(output, plan, place, exported)
+            folder, exported = export_folder(plan, arguments.out, task=task)
+    return _finish(output, plan, folder, exported)
 
 
-def run_labels_import(arguments: argparse.Namespace) -> int:
+def run_labels_import(arguments: argparse.Namespace, output: Output) -> int:
     """Import labels."""
-    output = Output(as_json=arguments.json)
     dataset, class_name = _class(arguments.target)
     with output.progress("checking") as task:
         plan = plan_import(
@@ -172,26 +167,25 @@ def run_labels_import(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def run_dataset(arguments: argparse.Namespace) -> int:
+def run_dataset(arguments: argparse.Namespace, output: Output) -> int:
     """Make a data set of labels."""
-    output = Output(as_json=arguments.json)
     options = ExportOptions(format="mvtec", test_share=arguments.test_share)
     plan = plan_export(_wanted(arguments.target, ""), options)
     output.say("\n".join(export_lines(plan)))
     with output.progress("writing") as task:
-        place, exported = make_dataset(plan, arguments.name, task=task)
-    return _end(output, plan, place, exported)
+        folder, exported = make_dataset(plan, arguments.name, task=task)
+    return _finish(output, plan, folder, exported)
 
 
-def _end(output: Output, plan: ExportPlan, place: Path, exported: Exported) -> int:
-    output.say("\n".join([*exported_lines(exported), f"  {place}"]))
-    output.document(_exported_document(plan, place, exported))
+def _finish(output: Output, plan: ExportPlan, target: Path, exported: Exported) -> int:
+    output.say("\n".join([*exported_lines(exported), f"  {target}"]))
+    output.document(_exported_document(plan, target, exported))
     return DONE
 
 
-def _exported_document(plan: ExportPlan, place: Path | None, exported: Exported | None) -> dict[str, Any]:
+def _exported_document(plan: ExportPlan, target: Path | None, exported: Exported | None) -> dict[str, Any]:
     return {
-        "out": None if place is None else str(place),
+        "out": None if target is None else str(target),
         "images": len(plan.images) if exported is None else exported.images,
         "masks": plan.masks if exported is None else exported.masks,
         "good_train": plan.count("good", "train"),
@@ -215,11 +209,7 @@ def _class(target: str) -> tuple[str, str]:
 
 
 def _wanted(target: str, model_digest: str) -> QueueFilter:
-    """All images of a class.
-
-    Raises:
-        DataError: nobody labels images of such a class.
-    """
+    """All images of a class; a DataError when nobody labels images of such a class."""
     dataset, class_name = _class(target)
     with workspace_database().read() as session:
         known = classes_with_labels(session)

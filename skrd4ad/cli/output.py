@@ -53,23 +53,22 @@ class Output:
         if not sys.stderr.isatty():
             yield Task(show=_quiet_lines(title))
             return
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"))
-        # results that go elsewhere than to the terminal must not pass through the bar's console
-        to_terminal = sys.stdout.isatty()
         bar = Progress(
-            *columns,
+            *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")),
             TimeElapsedColumn(),
             console=Console(stderr=True),
             transient=True,
-            redirect_stdout=to_terminal,
+            # results that go elsewhere than to the terminal must not pass through the bar's console
+            redirect_stdout=sys.stdout.isatty(),
         )
         with bar:
             row = bar.add_task(title, total=None)
-            yield Task(
-                show=lambda at: bar.update(
-                    row, completed=at.share, total=1.0 if at.share else None, description=_line(at, title)
-                )
-            )
+
+            def show(at: Status) -> None:
+                total = 1.0 if at.share else None
+                bar.update(row, completed=at.share, total=total, description=_line(at, title))
+
+            yield Task(show=show)
 
 
 class ListInDocument:
@@ -98,10 +97,7 @@ class ListInDocument:
 def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: str = "Interrupted.") -> int:
     """Exit code of a command; errors meant for the user become one message, never a traceback.
 
-    Args:
-        command: does the work and returns the exit code.
-        as_json: whether an error is also written as ``{"error": …}`` on standard output.
-        when_interrupted: what to say after Ctrl-C.
+    With ``as_json`` an error is also written as ``{"error": …}`` on standard output.
     """
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files need not be valid text

@@ -3,7 +3,9 @@
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -41,21 +43,8 @@ COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
-class _Job:
-    """One training: a class with a seed."""
-
-    data: DatasetClass
-    seed: int
-    title: str
-
-
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the published command; returns its exit code, as :func:`skrd4ad.cli.main`.
-
-    Args:
-        argv: arguments without the program's name; default those of the process.
-    """
+    """Run the published command; arguments and exit code as in :func:`skrd4ad.cli.main`."""
     given = sys.argv[1:] if argv is None else list(argv)
     return run_command(
         lambda: _run(given),
@@ -72,9 +61,12 @@ def _run(argv: list[str]) -> int:
     _refuse_unpublished(arguments)
     output = Output(as_json=False)
     rows: list[tuple[str, dict[str, Any]]] = []
-    for job in _jobs(arguments):
-        output.say(f"{job.data.dataset}/{job.title}: {len(job.data.train)} good images to learn from")
-        rows.append((job.title, _train(job, arguments, output)))
+    classes = chosen_classes(arguments.data_path, layout=arguments.layout, class_name=arguments.class_name)
+    seeds = arguments.seed[:1] if arguments.class_name == "all" else arguments.seed
+    for data, seed in product(classes if arguments.seg else map(_without_masks, classes), seeds):
+        title = f"{data.name} (seed {seed})" if len(seeds) > 1 else data.name
+        output.say(f"{data.dataset}/{title}: {len(data.train)} good images to learn from")
+        rows.append((title, _train(data, seed, title, arguments, output)))
     output.say(table(rows))
     if arguments.paper_mode:
         output.say("test-selected: the epochs were chosen on the test images, so the figures are optimistic.")
@@ -92,6 +84,7 @@ def _parser() -> Parser:
     )
     published = parser.add_argument_group("published options")
     add = published.add_argument
+    switch = partial(add, type=int, choices=(0, 1))
     add("--data_path", required=True, metavar="D", help="folder of the data set")
     add("--save_path", type=Path, default=Path("checkpoints"), metavar="S", help="model folders (default: checkpoints)")
     add("--class", "--class_", dest="class_name", default="all", metavar="C", help="a class, or all (default)")
@@ -99,48 +92,19 @@ def _parser() -> Parser:
     add("--res", type=int, choices=(1, 2, 3), default=3, help="0, 1 or 2 skip connections (default: 3, which is 2)")
     add("--learning_rate", type=float, default=0.005, metavar="R", help="default: 0.005")
     add("--batch_size", type=int, default=16, metavar="N", help="default: 16")
-    add(
-        "--seed",
-        type=int,
-        nargs="+",
-        default=[111],
-        metavar="N",
-        help="default: 111; of several, a named class is trained with each, and all classes with the first",
-    )
+    seeds = "default: 111; of several, a named class is trained with each, and all classes with the first"
+    add("--seed", type=int, nargs="+", default=[111], metavar="N", help=seeds)
     add("--net", choices=NETS, default="wide_res50", help="teacher (default: wide_res50)")
     add("--L2", type=int, choices=tuple(LOSS_OF_L2), default=0, help="loss: 0 cosine (default), 1 MSE, 2 half of each")
-    add("--layerloss", default=1, type=int, choices=(0, 1), help="1 (default): with the group consistency loss")
+    switch("--layerloss", default=1, help="1 (default): with the group consistency loss")
     add("--rate", type=float, default=0.005, metavar="R", help="its weight (default: 0.005), also with --class all")
-    add(
-        "--seg",
-        default=1,
-        type=int,
-        choices=(0, 1),
-        help="1 (default): pixel metrics where there are masks; 0: image metrics only",
-    )
-    add(
-        "--print_loss",
-        default=1,
-        type=int,
-        choices=(0, 1),
-        help="1 (default): print the loss every --print_epoch epochs",
-    )
-    add(
-        "--print_epoch",
-        type=whole(1),
-        default=10,
-        metavar="N",
-        help="default: 10; the test set is evaluated at the end",
-    )
-    add(
-        "--print_max",
-        default=1,
-        type=int,
-        choices=(0, 1),
-        help="1 (default): print all figures of each class when it is done",
-    )
-    add("--print_canshu", default=0, type=int, choices=(0, 1), help="1: print the score of each test image")
-    add("--vis", default=0, type=int, choices=(0, 1), help="1: write overlays of the test images")
+    switch("--seg", default=1, help="1 (default): pixel metrics where there are masks; 0: image metrics only")
+    switch("--print_loss", default=1, help="1 (default): print the loss every --print_epoch epochs")
+    epochs = "default: 10; the test set is evaluated at the end"
+    add("--print_epoch", type=whole(1), default=10, metavar="N", help=epochs)
+    switch("--print_max", default=1, help="1 (default): print all figures of each class when it is done")
+    switch("--print_canshu", default=0, help="1: print the score of each test image")
+    switch("--vis", default=0, help="1: write overlays of the test images")
     add("--img_path", type=Path, metavar="DIR", help="folder of the overlays (default: overlays in --save_path)")
     add("--score_num", type=int, default=1, metavar="1", help="only 1: the score is the highest value of the map")
     add("--cut", type=int, default=0, metavar="0", help="only 0: nothing is augmented")
@@ -155,73 +119,64 @@ def _parser() -> Parser:
 
 
 def _refuse_unpublished(arguments: argparse.Namespace) -> None:
+    score_num, cut = arguments.score_num, arguments.cut
     wrong = []
-    if arguments.score_num != 1:
-        wrong.append(
-            f"--score_num is {arguments.score_num}; allowed: 1. The published figures take the highest value of the map"
-        )
-    if arguments.cut != 0:
-        wrong.append(f"--cut is {arguments.cut}; allowed: 0. The published method does not augment images")
+    if score_num != 1:
+        wrong.append(f"--score_num is {score_num}; allowed: 1. The published figures take the highest value of the map")
+    if cut != 0:
+        wrong.append(f"--cut is {cut}; allowed: 0. The published method does not augment images")
     if wrong:
         raise ConfigError("; ".join(wrong) + ".")
-
-
-def _jobs(arguments: argparse.Namespace) -> list[_Job]:
-    found = chosen_classes(arguments.data_path, layout=arguments.layout, class_name=arguments.class_name)
-    classes = found if arguments.seg else [_without_masks(data) for data in found]
-    seeds = arguments.seed[:1] if arguments.class_name == "all" else arguments.seed
-    several = len(seeds) > 1
-    return [_Job(d, s, f"{d.name} (seed {s})" if several else d.name) for d in classes for s in seeds]
 
 
 def _without_masks(data: DatasetClass) -> DatasetClass:
     return replace(data, samples=tuple(replace(sample, mask_path=None) for sample in data.samples))
 
 
-def _train(job: _Job, arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
+def _train(data: DatasetClass, seed: int, title: str, arguments: argparse.Namespace, output: Output) -> dict[str, Any]:
     """Train, evaluate and print; returns the metrics, empty when there are no test images."""
-    request = _request(job, arguments)
 
     def epoch_done(epoch: int, values: Mapping[str, Any]) -> None:
         if arguments.print_loss and (epoch % arguments.print_epoch == 0 or epoch in (1, arguments.epochs)):
             output.say(f"epoch [{epoch}/{arguments.epochs}], loss: {values['loss']:.4f}")
 
-    with output.progress(f"training {job.title}") as task:
+    with output.progress(f"training {title}") as task:
         info = train_class(
-            job.data,
-            request,
+            data,
+            _request(data.name, seed, arguments),
             out=arguments.save_path,
             resume=arguments.resume,
             task=replace(task, point=epoch_done),
         )
     output.say(f"model: {info.folder}")
     if info.metrics is None:
-        output.note(f"{job.title} has no test images, so there are no figures.")
+        output.note(f"{title} has no test images, so there are no figures.")
     elif arguments.print_max:
         output.say(metrics_text(info.metrics))
-    if job.data.test and (arguments.vis or arguments.print_canshu):
+    if data.test and (arguments.vis or arguments.print_canshu):
         predictor = Predictor.load(info.folder, weights=arguments.weights)
         with output.progress("scoring the test images") as task:
-            scored = score_samples(predictor, job.data.test, tiling="off", task=task)
+            scored = score_samples(predictor, data.test, tiling="off", task=task)
         if arguments.print_canshu:
-            _print_scores(job.data, scored.scores, output)
+            for sample, score in zip(data.test, scored.scores.tolist(), strict=True):
+                output.say(f"{score:.4f}  {sample.defect_type}  {sample.path}")
         if arguments.vis:
-            folder = (arguments.img_path or arguments.save_path / "overlays") / job.title
-            _write_overlays(job.data, scored.maps, calibration=info.calibration, folder=folder)
+            folder = (arguments.img_path or arguments.save_path / "overlays") / title
+            _write_overlays(data, scored.maps, calibration=info.calibration, folder=folder)
             output.say(f"overlays: {folder}")
     return info.metrics or {}
 
 
-def _request(job: _Job, arguments: argparse.Namespace) -> TrainingRequest:
+def _request(class_name: str, seed: int, arguments: argparse.Namespace) -> TrainingRequest:
     return TrainingRequest(
         source=arguments.data_path,
-        class_name=job.data.name,
+        class_name=class_name,
         model=ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size),
         train=TrainConfig(
             epochs=arguments.epochs,
             learning_rate=arguments.learning_rate,
             batch_size=arguments.batch_size,
-            seed=job.seed,
+            seed=seed,
             loss=LOSS_OF_L2[arguments.L2],
             group_consistency=bool(arguments.layerloss),
             rate=arguments.rate,
@@ -237,8 +192,7 @@ def _request(job: _Job, arguments: argparse.Namespace) -> TrainingRequest:
 def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     """Figures of each class and their mean over the classes that have them; ``-`` where one is undefined.
 
-    Args:
-        rows: title and metrics of each class.
+    A row is the title of a class and its metrics.
     """
     mean = {key: _mean([metrics.get(key) for _, metrics in rows]) for key, _ in COLUMNS}
     width = max(len(title) for title, _ in [*rows, ("class", {})]) + 2
@@ -249,38 +203,23 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _print_scores(data: DatasetClass, scores: NDArray[np.float32], output: Output) -> None:
-    """One line a test image: score, defect type, file."""
-    for sample, score in zip(data.test, scores.tolist(), strict=True):
-        output.say(f"{score:.4f}  {sample.defect_type}  {sample.path}")
-
-
 def _write_overlays(
     data: DatasetClass, maps: NDArray[np.float32], *, calibration: Calibration | None, folder: Path
 ) -> None:
-    """An overlay for each test image, all on one scale: the model's, or without thresholds that of the highest score.
+    """An overlay for each test image, of the maps (N, S, S), all on one scale: the model's.
 
-    Args:
-        data: the class.
-        maps: (N, S, S), of its test images.
-        calibration: of the model; without one the heat shows the upper half of all scores, and no outlines.
-        folder: made when missing.
-
-    Raises:
-        DataError: an overlay cannot be written.
+    Without a calibration the heat shows the upper half of all scores, and there are no outlines.
     """
     top = float(maps.max())
-    threshold, saturates = (
-        (top / 2, top) if calibration is None else (calibration.image_threshold, calibration.heat_top)
-    )
+    threshold = top / 2
+    if calibration is not None:
+        threshold, top = calibration.image_threshold, calibration.heat_top
     paths = [sample.path for sample in data.test]
     try:
         for path, name, plane in zip(paths, output_names(paths), maps, strict=True):
             target = folder / f"{name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            picture = overlay(
-                read_image(path), plane, threshold=threshold, top=saturates, outlines=calibration is not None
-            )
+            picture = overlay(read_image(path), plane, threshold=threshold, top=top, outlines=calibration is not None)
             target.write_bytes(png_bytes(picture))
     except OSError as error:
         raise DataError(f"Overlays cannot be written to {folder}: {error}. Choose another --img_path.") from error

@@ -2,6 +2,7 @@
 
 import argparse
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
 from skrd4ad.errors import ConfigError
@@ -11,22 +12,15 @@ class Parser(argparse.ArgumentParser):
     """Parser that raises instead of ending the process, so that wrong use is answered as every other error is."""
 
     def error(self, message: str) -> NoReturn:
-        """Refuse the arguments.
-
-        Raises:
-            ConfigError: always.
-        """
+        """Refuse the arguments."""
         raise ConfigError(f"{self.format_usage()}{self.prog}: {message}")
 
 
-def describe(parser: Parser, *, more: str = "", example: str, run: Callable[[argparse.Namespace], int]) -> None:
+def describe(parser: Parser, *, more: str = "", example: str, run: Callable[..., int]) -> None:
     """Complete the help of a command, add ``--json``, and say what runs.
 
-    Args:
-        parser: of the command; its description is one sentence.
-        more: what follows that sentence.
-        example: a command line without the program's name.
-        run: does the work and returns the exit code.
+    ``more`` follows the parser's description; ``example`` is without the program's name. ``run`` is called with the
+    arguments and the ``Output`` of the command, and returns the exit code.
     """
     parser.description = f"{parser.description} {more}".rstrip()
     parser.epilog = f"example:\n  skrd4ad {example}"
@@ -39,13 +33,11 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     """Type of an option that takes a whole number in a range."""
 
     def read(text: str) -> int:
-        allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
-        try:
+        with suppress(ValueError):
             value = int(text)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{text!r}; allowed: {allowed}") from None
-        if value < low or (high is not None and value > high):
-            raise argparse.ArgumentTypeError(f"{value}; allowed: {allowed}")
-        return value
+            if low <= value and (high is None or value <= high):
+                return value
+        allowed = f"a whole number from {low}" + ("" if high is None else f" to {high}")
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: {allowed}")
 
     return read

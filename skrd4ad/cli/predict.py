@@ -4,8 +4,8 @@ import argparse
 import math
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
@@ -59,29 +59,33 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Inspect the images."""
-    output = Output(as_json=arguments.json)
-    images = _images(arguments)
-    predictor = open_model(arguments, images.paths, output)
+    paths = expand_inputs(arguments.inputs, leave_out=arguments.out)
+    zips = [(file, list_zip(file)) for file in arguments.zips]
+    if not paths and not any(entries for _, entries in zips):
+        raise ConfigError("There is nothing to inspect; name images, folders of images, or --zip FILE.zip with images.")
+    packed = [f"{file.stem}/{PurePosixPath(e.name).with_suffix('')}" for file, entries in zips for e in entries]
+    names = distinct([*output_names(paths), *packed])
+    predictor = open_model(arguments, paths, output)
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
     counts: Counter[Outcome] = Counter()
     with output.progress("inspecting") as task, output.list_in_document() as records:
-        found = inspect_images(predictor, images.sources(), threshold=arguments.threshold, tiling=arguments.tiled)
+        found = inspect_images(predictor, _sources(paths, zips), threshold=arguments.threshold, tiling=arguments.tiled)
         # compressing and writing pictures takes as long as scoring them
-        named = zip(found, images.names, strict=True)
+        named = zip(found, names, strict=True)
         written = ordered_map(_writer(arguments), named, workers=WRITERS, ahead=2 * WRITERS)
         for done, (outcome, record) in enumerate(written, start=1):
             records.append(record)
             counts[outcome] += 1
             output.say(_line(record))
-            task.report(done, len(images.names))
+            task.report(done, len(names))
         calibration = predictor.info.calibration if arguments.threshold is None else None
         version = None if calibration is None else calibration.version
         document = {"model": str(arguments.model), "runtime": predictor.runtime, "calibration": version}
         records.write({**document, "counts": {name: counts[name] for name in OUTCOMES}}, name="images")
-    if len(images.names) > 1:
+    if len(names) > 1:
         output.note(", ".join(f"{count} {name}" for name in OUTCOMES if (count := counts[name])) + ".")
     return NO if counts["CANNOT JUDGE"] or counts["UNREADABLE"] else DONE
 
@@ -96,39 +100,20 @@ def _writer(arguments: argparse.Namespace) -> Callable[[tuple[Inspection, str]],
     return write
 
 
-@dataclass(frozen=True)
-class _Images:
-    """What to inspect: files, and then the images of ZIP files."""
-
-    paths: list[Path]
-    zips: list[tuple[Path, list[ZipEntry]]]
-    names: list[str]
-    """Of the results, one an image."""
-
-    def sources(self) -> Iterator[tuple[str, Path | bytes | ImageError]]:
-        """Each image with its name, read when it is its turn."""
-        yield from ((str(path), path) for path in self.paths)
-        for file, entries in self.zips:
-            yield from ((f"{file}/{entry.name}", content) for entry, content in read_zip(file, entries))
-
-
-def _images(arguments: argparse.Namespace) -> _Images:
-    paths = expand_inputs(arguments.inputs, leave_out=arguments.out)
-    zips = [(file, list_zip(file)) for file in arguments.zips]
-    if not paths and not any(entries for _, entries in zips):
-        raise ConfigError("There is nothing to inspect; name images, folders of images, or --zip FILE.zip with images.")
-    packed = [f"{file.stem}/{PurePosixPath(e.name).with_suffix('')}" for file, entries in zips for e in entries]
-    return _Images(paths, zips, distinct([*output_names(paths), *packed]))
+def _sources(
+    paths: Sequence[Path], zips: Sequence[tuple[Path, list[ZipEntry]]]
+) -> Iterator[tuple[str, Path | bytes | ImageError]]:
+    """Files, then the images of ZIP files; each with its name, read when it is its turn."""
+    yield from ((str(path), path) for path in paths)
+    for file, entries in zips:
+        yield from ((f"{file}/{entry.name}", content) for entry, content in read_zip(file, entries))
 
 
 def _scale(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not (math.isfinite(value) and value > 0):
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0")
-    return value
+    with suppress(ValueError):
+        if 0 < (value := float(text)) < math.inf:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0")
 
 
 def _line(record: dict[str, Any]) -> str:

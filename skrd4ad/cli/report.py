@@ -13,7 +13,7 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.services.inspection.inspect import inspect_images
-from skrd4ad.services.reports.collect import BatchReport, collect_report
+from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.services.reports.html import Paper, html_text, save
 from skrd4ad.services.reports.pdf import pdf_bytes, require_weasyprint
 from skrd4ad.services.reports.text import promise, summary_line
@@ -40,10 +40,9 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Inspect the batch and write the report."""
-    output = Output(as_json=arguments.json)
-    _require_places(arguments.out, arguments.html)
+    _require_files(arguments.out, arguments.html)
     if arguments.html is None:
         require_weasyprint()  # before any work, as nothing could be written without it
     paths = expand_inputs(arguments.inputs)
@@ -64,24 +63,21 @@ def run(arguments: argparse.Namespace) -> int:
         pdf = pdf_bytes(report, paper=arguments.paper, progress=lambda step: task.report(0, 0, step))
         save(pdf, arguments.out)
     output.say(f"{summary_line(report)}\n{promise(report.calibration)}")
-    for path in (arguments.out, arguments.html):
-        if path is not None:
-            output.say(f"  {path}")
-    output.document(_document(report, arguments))
+    for path in filter(None, (arguments.out, arguments.html)):
+        output.say(f"  {path}")
+    output.document(
+        {
+            "model": str(arguments.model),
+            "pdf": str(arguments.out),
+            "html": None if arguments.html is None else str(arguments.html),
+            "parts": len(report.parts),
+            "judged": report.judged,
+            "counts": report.counts,
+            "calibration": None if report.calibration is None else report.calibration.version,
+            "promise": promise(report.calibration),
+        }
+    )
     return DONE if any(part.outcome != "UNREADABLE" for part in report.parts) else NO
-
-
-def _document(report: BatchReport, arguments: argparse.Namespace) -> dict[str, object]:
-    return {
-        "model": str(arguments.model),
-        "pdf": str(arguments.out),
-        "html": None if arguments.html is None else str(arguments.html),
-        "parts": len(report.parts),
-        "judged": report.judged,
-        "counts": report.counts,
-        "calibration": None if report.calibration is None else report.calibration.version,
-        "promise": promise(report.calibration),
-    }
 
 
 def _counted(inspections: Iterable[Inspection], task: Task, *, total: int) -> Iterator[Inspection]:
@@ -90,18 +86,11 @@ def _counted(inspections: Iterable[Inspection], task: Task, *, total: int) -> It
         task.report(done, total)
 
 
-def _require_places(pdf: Path, html: Path | None) -> None:
-    """Refuse, before any work, places that cannot take the files.
-
-    Raises:
-        ConfigError: a place is a folder, or both are the same.
-        DataError: a folder cannot be written.
-    """
+def _require_files(pdf: Path, html: Path | None) -> None:
+    """Refuse, before any work, two equal files, a folder, and a file that cannot be written."""
     if html is not None and html.absolute() == pdf.absolute():
         raise ConfigError(f"Both --out and --html are {pdf}; give two files.")
-    for path in (pdf, html):
-        if path is None:
-            continue
+    for path in filter(None, (pdf, html)):
         if path.is_dir():
             raise ConfigError(f"{path} is a folder; give the name of a file in it, such as {path / 'report.pdf'}.")
         try:

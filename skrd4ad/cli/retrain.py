@@ -6,16 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import add_out, add_weights
+from skrd4ad.cli.arguments import add_model, add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
-from skrd4ad.config import TrainConfig
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, PairedDifference
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import seen_images_of
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.evaluation.compare import compare
 from skrd4ad.services.improve.agreement import agreement, labels_of, read_book
 from skrd4ad.services.improve.compare import LabelComparison, compare_on_labels, in_sample
@@ -39,7 +37,7 @@ def add_options(parser: Parser) -> None:
         example="retrain --model checkpoints/mvtec/bottle/RUN",
         run=run,
     )
-    parser.add_argument("--model", type=Path, required=True, metavar="DIR", help="model folder to go on from")
+    add_model(parser)
     parser.add_argument("--epochs", type=whole(1), metavar="N", help="(default: a third of the model's)")
     parser.add_argument("--learning-rate", type=float, metavar="R", help="(default: 0.4 of the model's)")
     add_weights(parser)
@@ -49,13 +47,14 @@ def add_options(parser: Parser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Retrain, then compare."""
-    output = Output(as_json=arguments.json)
     old = read_info(arguments.model)
     data = own_class(old)
     plan = plan_retraining(old, read_book(old), seen_images_of(old, data))
-    request = retrain_request(plan, config=_config(plan, arguments), weights=arguments.weights)
+    given = {name: getattr(arguments, name) for name in ("epochs", "learning_rate")}
+    config = replace(plan.config, **{name: value for name, value in given.items() if value is not None})
+    request = retrain_request(plan, config=config, weights=arguments.weights)
     output.note(_plan_text(plan))
     with output.progress(f"retraining {old.class_name}") as task:
         learnt_from = data if data is not None and plan.own else empty_class(old)
@@ -63,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
             learnt_from,
             request,
             start=start_for(learnt_from, request),
-            out=arguments.out or checkpoints(),
+            out=arguments.out,
             resume=arguments.resume,
             task=task,
         )
@@ -82,11 +81,6 @@ def run(arguments: argparse.Namespace) -> int:
         }
     )
     return DONE
-
-
-def _config(plan: RetrainPlan, arguments: argparse.Namespace) -> TrainConfig:
-    given = {name: getattr(arguments, name) for name in ("epochs", "learning_rate")}
-    return replace(plan.config, **{name: value for name, value in given.items() if value is not None})
 
 
 def _plan_text(plan: RetrainPlan) -> str:

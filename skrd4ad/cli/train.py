@@ -16,7 +16,6 @@ from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.improve.retrain import retrain_config, start_for
 from skrd4ad.services.training import TrainingRequest, train_class, why_not_measured
 from skrd4ad.types import DatasetClass
@@ -40,7 +39,8 @@ def add_options(parser: Parser) -> None:
     add_data(parser)
     parser.add_argument("--class", dest="class_name", required=True, metavar="C", help="a class, or all")
     settings = parser.add_mutually_exclusive_group()
-    settings.add_argument("--preset", choices=PRESETS, help=f"{'; '.join(_presets())} (default: {DEFAULT_PRESET})")
+    presets = "; ".join(f"{name}: {preset.title}, {preset.about}" for name, preset in PRESETS.items())
+    settings.add_argument("--preset", choices=PRESETS, help=f"{presets} (default: {DEFAULT_PRESET})")
     settings.add_argument(
         "--start-from",
         type=Path,
@@ -48,41 +48,39 @@ def add_options(parser: Parser) -> None:
         help="model folder whose student is gone on from, with the settings it was trained with, a third of its epochs "
         "and a lower learning rate",
     )
-    change = parser.add_argument_group("settings in place of the preset's or the model's")
-    change.add_argument("--net", choices=NETS, help="teacher")
-    change.add_argument("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
-    change.add_argument("--image-size", type=int, metavar="N", help="side in pixels")
-    change.add_argument(
-        "--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for the EfficientNet-Lites only"
-    )
-    change.add_argument(
+    add = parser.add_argument_group("settings in place of the preset's or the model's").add_argument
+    add("--net", choices=NETS, help="teacher")
+    add("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
+    add("--image-size", type=int, metavar="N", help="side in pixels")
+    add("--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for the EfficientNet-Lites only")
+    add(
         "--fusion",
         choices=get_args(Fusion),
         help="levels as their published sum, each in units of its spread on good training images (normal), or those "
         "where the coarsest counts no more than the middle one (agreement, with retrieval only)",
     )
-    change.add_argument(
+    add(
         "--retrieval",
         choices=("on", "off"),
         help="compare places with patches of good images as well; off is pure SK-RD4AD",
     )
-    change.add_argument("--epochs", type=int, metavar="N")
-    change.add_argument("--most-steps", type=int, metavar="N", help="end after the epoch that reaches this many steps")
-    change.add_argument("--batch-size", type=int, metavar="N")
-    change.add_argument("--learning-rate", type=float, metavar="R")
-    change.add_argument("--schedule", choices=get_args(Schedule), help="learning rate over the steps")
-    change.add_argument("--loss", choices=get_args(Loss))
-    change.add_argument("--no-group-consistency", action="store_true", help="without the group consistency loss")
-    change.add_argument("--rate", type=float, metavar="R", help="weight of the group consistency loss")
-    change.add_argument("--seed", type=int, metavar="N")
-    change.add_argument("--holdout", type=float, metavar="SHARE", help="share of the good images for the thresholds")
-    change.add_argument(
+    add("--epochs", type=int, metavar="N")
+    add("--most-steps", type=int, metavar="N", help="end after the epoch that reaches this many steps")
+    add("--batch-size", type=int, metavar="N")
+    add("--learning-rate", type=float, metavar="R")
+    add("--schedule", choices=get_args(Schedule), help="learning rate over the steps")
+    add("--loss", choices=get_args(Loss))
+    add("--no-group-consistency", action="store_true", help="without the group consistency loss")
+    add("--rate", type=float, metavar="R", help="weight of the group consistency loss")
+    add("--seed", type=int, metavar="N")
+    add("--holdout", type=float, metavar="SHARE", help="share of the good images for the thresholds")
+    add(
         "--selection",
         choices=get_args(Selection),
         help="epoch to keep: the last, the best on held-out good images, or the best on the test set (figures are then "
         "marked test-selected)",
     )
-    change.add_argument(
+    add(
         "--precision",
         choices=get_args(TrainPrecision),
         help="what the student is trained in: auto is bf16 for the ResNets where the machine computes in it, else fp32",
@@ -99,11 +97,10 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--skip-doctor", action="store_true", help="train even when the doctor finds errors")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Train each class."""
-    output = Output(as_json=arguments.json)
     model, config = _settings(arguments)
-    sweep(arguments.out or checkpoints())
+    sweep(arguments.out)
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
     if not arguments.skip_doctor:
         _examine(classes, output, image_size=model.image_size)
@@ -124,12 +121,14 @@ def run(arguments: argparse.Namespace) -> int:
                 data,
                 request,
                 start=start_for(data, request),
-                out=arguments.out or checkpoints(),
+                out=arguments.out,
                 resume=arguments.resume,
                 task=task,
                 device=arguments.device,
             )
-        _say(info, output)
+        output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
+        if info.metrics is not None:
+            output.say(metrics_text(info.metrics))
         if request.evaluate and (why_not := why_not_measured(info, data)):
             output.note(f"Not evaluated. {why_not}")
         entries.append(_entry(info))
@@ -137,13 +136,14 @@ def run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _presets() -> list[str]:
-    return [f"{name}: {preset.title}, {preset.about}" for name, preset in PRESETS.items()]
-
-
 def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
+    if arguments.start_from is None:
+        preset = PRESETS[arguments.preset or DEFAULT_PRESET]
+        base_model, base_train = preset.model, preset.train
+    else:
+        info = read_info(arguments.start_from)
+        base_model, base_train = info.model, retrain_config(info)
     given = {name: value for name, value in vars(arguments).items() if value is not None}
-    base_model, base_train = _base_settings(arguments)
     made_of = {name: given[name] for name in _MODEL_OPTIONS if name in given}
     if arguments.retrieval is not None:
         made_of["retrieval"] = arguments.retrieval == "on"
@@ -154,14 +154,6 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     return model, replace(base_train, **changes)
 
 
-def _base_settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
-    if arguments.start_from is None:
-        preset = PRESETS[arguments.preset or DEFAULT_PRESET]
-        return preset.model, preset.train
-    info = read_info(arguments.start_from)
-    return info.model, retrain_config(info)
-
-
 def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:
     with output.progress("examining images") as task:
         report = examine(classes, image_size=image_size, task=task)
@@ -170,18 +162,12 @@ def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int
             output.note(f"warning: {finding.class_name}: {finding.message}")
     if not report.ok:
         errors = [f for f in report.findings if f.severity == "error"]
-        lines = [f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors]
-        raise DataError(
-            "Training or its figures would be wrong:\n"
-            + "\n".join(lines)
-            + "\n`skrd4ad doctor` says more; --skip-doctor trains all the same."
-        )
-
-
-def _say(info: ModelInfo, output: Output) -> None:
-    output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
-    if info.metrics is not None:
-        output.say(metrics_text(info.metrics))
+        lines = [
+            "Training or its figures would be wrong:",
+            *(f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors),
+            "`skrd4ad doctor` says more; --skip-doctor trains all the same.",
+        ]
+        raise DataError("\n".join(lines))
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

@@ -59,9 +59,8 @@ def training_class(info: ModelInfo) -> DatasetClass:
     Raises:
         DataError: it is not at hand.
     """
-    return _training_class(
-        f"{info.data.get('source')} {info.data.get('layout')} {info.dataset}/{info.class_name}", info
-    )
+    source, layout = info.data.get("source"), info.data.get("layout")
+    return _training_class(f"{source} {layout} {info.dataset}/{info.class_name}", info)
 
 
 @st.cache_data(max_entries=16, ttl="2m", show_spinner="Reading the data set …")

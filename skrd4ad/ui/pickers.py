@@ -115,11 +115,7 @@ def pick_folder(*, key: str) -> Path | None:
 
 
 def pick_classes(source: str, layout: str) -> list[DatasetClass]:
-    """Classes of a data set; the first is chosen at the start.
-
-    Raises:
-        DataError: the source is no data set.
-    """
+    """Classes of a data set; the first is chosen at the start."""
     classes = {data.name: data for data in dataset_classes(source, layout)}
     counts = {name: f"{name} ({len(data.train)} good images)" for name, data in classes.items()}
     names = st.multiselect(
@@ -135,11 +131,7 @@ def pick_classes(source: str, layout: str) -> list[DatasetClass]:
 
 
 def pick_settings() -> tuple[ModelConfig, TrainConfig]:
-    """Settings from a preset, each of which can be changed.
-
-    Raises:
-        ConfigError: the settings do not fit together.
-    """
+    """Settings from a preset, each of which can be changed."""
     titles = {name: preset.title for name, preset in PRESETS.items()}
     name = choose("Preset", titles, default="fast", key="train-preset")
     preset = PRESETS[name]

@@ -42,21 +42,17 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
     if chosen != folder:
         choose_model(Path(chosen))
         st.rerun()
-    st.caption(
-        f"{info.model.net}, {info.model.skips} skips  \n"
-        + (
-            "No limit yet: scores without verdicts"
-            if info.calibration is None
-            else f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
-        )
-    )
+    limit = "No limit yet: scores without verdicts"
+    if info.calibration is not None:
+        limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
+    st.caption(f"{info.model.net}, {info.model.skips} skips  \n{limit}")
 
 
 def _jobs(jobs: Sequence[JobView]) -> None:
     if jobs:
         st.caption("Jobs")
     for job in jobs[:SHOWN_JOBS]:
-        share, words = progress_of(job)
-        st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}{time_left(job)}")
+        share, text = progress_of(job)
+        st.progress(share, text=f"{job.title.split(' · ')[0]}: {text}{time_left(job)}")
     if len(jobs) > SHOWN_JOBS:
         st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")

@@ -1,20 +1,17 @@
 """``skrd4ad export``: a model for other runtimes, compared with the original."""
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 
-from skrd4ad.cli.arguments import add_model, add_weights
+from skrd4ad.cli.arguments import add_data_of_model, add_model, add_weights, data_of_model
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.images.read import list_images
-from skrd4ad.data.layouts.find import LAYOUTS
-from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.errors import ConfigError
 from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.export_job import make_export, result_of
-from skrd4ad.types import DatasetClass
 
 
 def add_options(parser: Parser) -> None:
@@ -33,14 +30,11 @@ def add_options(parser: Parser) -> None:
         "--batch", type=whole(1, LARGEST_BATCH), metavar="N", help="images in one call (default: any number)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (default: one in the model folder)")
-    parser.add_argument(
-        "--data",
-        metavar="DIR",
+    add_data_of_model(
+        parser,
         help="data set of the model: its good training images are for int8, its test images to compare on (default: "
         "where the model was trained)",
     )
-    parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
-    parser.add_argument("--class", dest="class_name", metavar="C", help="class of the data (default: the model's)")
     parser.add_argument(
         "--images", type=Path, nargs="+", default=[], metavar="PATH", help="images or folders to compare on instead"
     )
@@ -54,9 +48,8 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Export the model."""
-    output = Output(as_json=arguments.json)
     settings = ExportSettings(format=arguments.format, precision=arguments.precision, batch=arguments.batch)
     images = [image for path in arguments.images for image in (list_images(path) if path.is_dir() else [path])]
     if arguments.images and not images:
@@ -66,7 +59,7 @@ def run(arguments: argparse.Namespace) -> int:
         export, certificate = make_export(
             predictor,
             settings,
-            data=_data(arguments, predictor.info),
+            data=data_of_model(arguments, predictor.info),
             images=images,
             out=arguments.out,
             max_flips=arguments.max_flips,
@@ -81,23 +74,8 @@ def run(arguments: argparse.Namespace) -> int:
     return NO if result["passed"] is False else DONE
 
 
-def _data(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass | None:
-    """The class that is named, or the one the model was trained on; None when that is not at hand."""
-    name = arguments.class_name or info.class_name
-    if arguments.data is not None:
-        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
-    try:
-        source, layout = str(info.data.get("source", "")), str(info.data.get("layout", "auto"))
-        return open_dataset(source, layout=layout if layout in LAYOUTS else "auto", class_name=name)[0]
-    except DataError:
-        return None
-
-
 def _share(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: a share from 0 to 1") from None
-    if not 0 <= value <= 1:
-        raise argparse.ArgumentTypeError(f"{text}; allowed: a share from 0 to 1")
-    return value
+    with suppress(ValueError):
+        if 0 <= (value := float(text)) <= 1:
+            return value
+    raise argparse.ArgumentTypeError(f"{text!r}; allowed: a share from 0 to 1")

@@ -21,9 +21,8 @@ def add_options(parser: Parser) -> None:
     add_out(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Import the bundle."""
-    output = Output(as_json=arguments.json)
     found = import_model_bundle(arguments.file, out=arguments.out)
     info = found.info
     if found.existed:

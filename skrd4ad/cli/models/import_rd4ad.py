@@ -8,7 +8,6 @@ from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.model_folder.rd4ad import import_rd4ad
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.history import record
 
 
@@ -37,15 +36,14 @@ def add_options(parser: Parser) -> None:
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Import the checkpoint."""
-    output = Output(as_json=arguments.json)
     model = ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size)
     with output.progress("importing") as task:
         info = import_rd4ad(
             arguments.file,
             model=model,
-            out=arguments.out or checkpoints(),
+            out=arguments.out,
             dataset=arguments.dataset,
             class_name=arguments.class_name,
             weights=arguments.weights,

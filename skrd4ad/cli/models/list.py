@@ -7,7 +7,6 @@ from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.paths import checkpoints
 from skrd4ad.services.models.list import list_models
 
 
@@ -23,13 +22,15 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--archived", action="store_true", help="list the archived models as well")
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """List the models."""
-    output = Output(as_json=arguments.json)
-    root = arguments.out or checkpoints()
+    root = arguments.out
     usable, broken = list_models(root, archived=arguments.archived)
     for info in usable:
-        output.say(f"{info.dataset}/{info.title}{_figure(info)}\n  {info.folder}")
+        value = (info.metrics or {}).get("image_auroc")
+        badge = " (test-selected)" if info.test_selected else ""
+        figure = "" if value is None else f" · image AUROC {value:.3f}{badge}"
+        output.say(f"{info.dataset}/{info.title}{figure}\n  {info.folder}")
     for model in broken:
         output.say(f"damaged: {model.reason}\n  {model.folder}")
     if not usable and not broken:
@@ -38,12 +39,6 @@ def run(arguments: argparse.Namespace) -> int:
     entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
     output.document({"models": entries})
     return DONE
-
-
-def _figure(info: ModelInfo) -> str:
-    value = (info.metrics or {}).get("image_auroc")
-    badge = " (test-selected)" if info.test_selected else ""
-    return "" if value is None else f" · image AUROC {value:.3f}{badge}"
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

@@ -27,9 +27,8 @@ def add_options(parser: Parser) -> None:
     )
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Write the bundle."""
-    output = Output(as_json=arguments.json)
     info = read_info(arguments.model)
     target = arguments.out or Path()
     if target.is_dir():

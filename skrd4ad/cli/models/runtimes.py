@@ -2,19 +2,13 @@
 
 import argparse
 
-from skrd4ad.cli.arguments import add_model, add_weights
+from skrd4ad.cli.arguments import add_data_of_model, add_model, add_weights, data_of_model
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.data.layouts.find import LAYOUTS
-from skrd4ad.data.sources import open_dataset
-from skrd4ad.errors import DataError
 from skrd4ad.export.benchmark import Candidate
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.inspection.runtimes import measure_model, words_of
 from skrd4ad.services.jobs.process import lower_process_priority
-from skrd4ad.types import DatasetClass
 
 
 def add_options(parser: Parser) -> None:
@@ -26,42 +20,25 @@ def add_options(parser: Parser) -> None:
         run=run,
     )
     add_model(parser)
-    parser.add_argument("--data", metavar="DIR", help="data set to compare on (default: the model's, if at hand)")
-    parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the data set")
-    parser.add_argument("--class", dest="class_name", metavar="C", help="class of the data (default: the model's)")
+    add_data_of_model(parser, help="data set to compare on (default: the model's, if at hand)")
     parser.add_argument("--int8", action="store_true", help="measure int8 too, made from good training images")
     parser.add_argument("--nice", action="store_true", help="give way to all other programs")
     add_weights(parser)
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace, output: Output) -> int:
     """Measure the runtimes."""
-    output = Output(as_json=arguments.json)
     if arguments.nice:
         lower_process_priority()
     with output.progress("loading the model") as task:
         predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
-        measured = measure_model(
-            predictor,
-            _data(arguments, predictor.info),
-            int8=arguments.int8,
-            task=task,
-        )
+        data = data_of_model(arguments, predictor.info)
+        measured = measure_model(predictor, data, int8=arguments.int8, task=task)
     for each in measured.candidates:
         output.say(_line(each))
-    output.say(f"{words_of(measured)}")
+    output.say(words_of(measured))
     output.document({"model": str(arguments.model), **measured.to_plain()})
     return DONE
-
-
-def _data(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass | None:
-    name = arguments.class_name or info.class_name
-    if arguments.data is not None:
-        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
-    try:
-        return class_of_model(info)
-    except DataError:
-        return None
 
 
 def _line(each: Candidate) -> str:

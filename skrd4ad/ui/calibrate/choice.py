@@ -31,11 +31,7 @@ _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escap
 
 
 def pick_choice(found: Distributions, current: Calibration | None) -> ThresholdChoice | None:
-    """How the user wants the limits chosen; None while something is missing, which the page then says.
-
-    Raises:
-        ConfigError: the numbers contradict each other.
-    """
+    """How the user wants the limits chosen; None while something is missing, which the page then says."""
     left, right = halves("calibrate-way", 1, 1)
     with left:
         way = choose("Way to choose the limits", WAYS, default="rate", key="calibrate-way")

@@ -33,28 +33,26 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
     """What a new version records, and the button that stores it."""
     history = read_history(info.folder)
     version = 1 if history is None else history.next_version
+    title = f"Save as version {version}"
     if told := st.session_state.pop(_SAVED, None):
         st.success(told, icon=":material/check:")
     left, right = halves("calibrate-save", 1, 1)
     with left:
-        st.subheader(f"Save as version {version}", anchor=False)
+        st.subheader(title, anchor=False)
         who = st.text_input(
             "Who calibrates", key="calibrate-who", persist_state="session", placeholder="your name", max_chars=80
         )
         note = st.text_area("Note", key=f"calibrate-note-{info.digest}-{version}", height=80, max_chars=1000)
         if proposal.calibration.test_fitted:
             st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
-        if st.button(
-            f"Save as version {version}", type="primary", disabled=not (who or "").strip(), icon=":material/save:"
-        ):
+        signed = bool((who or "").strip())
+        if st.button(title, type="primary", disabled=not signed, icon=":material/save:", key="calibrate-save"):
             saved = save(proposal, who=who or "", note=note or "")
             assert saved.calibration is not None
             forget_applied(info)
-            st.session_state[_SAVED] = (
-                f"Version {saved.calibration.version} is saved; every verdict uses it from now on."
-            )
+            st.session_state[_SAVED] = f"Version {saved.calibration.version} is saved; every verdict uses it."
             st.rerun()
-        if not (who or "").strip():
+        if not signed:
             st.caption("A version is signed: type your name to save.")
     with right:
         st.subheader("What it records", anchor=False)
@@ -69,11 +67,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
 
 
 def show_versions(info: ModelInfo) -> None:
-    """All versions a model has had, and the choice of another one.
-
-    Raises:
-        CheckpointError: the file is damaged, or cannot be written.
-    """
+    """All versions a model has had, and the choice of another one."""
     st.subheader("Versions", anchor=False)
     history = read_history(info.folder)
     if history is None:

@@ -16,11 +16,7 @@ _LENGTH = struct.Struct("<I")
 
 
 def pack(header: Mapping[str, Any], blobs: Mapping[str, bytes]) -> bytes:
-    """Payload of a JSON-ready header and named blobs.
-
-    Raises:
-        DataError: the header names ``blobs`` itself.
-    """
+    """Payload of a JSON-ready header and named blobs."""
     if "blobs" in header:
         raise DataError("The header has a key 'blobs'; that name is taken for the table of blobs.")
     table: dict[str, tuple[int, int]] = {}

@@ -13,21 +13,13 @@ JPEG_QUALITY = 92
 
 
 def require_image(image: NDArray[np.uint8]) -> None:
-    """Refuse what is no RGB image (H, W, 3) uint8.
-
-    Raises:
-        DataError: it is none.
-    """
+    """Refuse what is no RGB image (H, W, 3) uint8."""
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise DataError(f"The image has the shape {image.shape} and type {image.dtype}; allowed: (H, W, 3) uint8.")
 
 
 def require_map(scores: NDArray[np.floating], name: str = "anomaly map") -> None:
-    """Refuse what is no map (H, W) of finite numbers.
-
-    Raises:
-        DataError: it is none.
-    """
+    """Refuse what is no map (H, W) of finite numbers."""
     if scores.ndim != 2 or scores.size == 0 or not np.isfinite(scores).all():
         raise DataError(f"The {name} (shape {scores.shape}) must be (H, W) and hold finite numbers only.")
 

@@ -12,14 +12,7 @@ from skrd4ad.errors import DataError
 
 
 def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
-    """Run lengths of a mask.
-
-    Args:
-        mask: (H, W) bool.
-
-    Raises:
-        DataError: the array is no such mask.
-    """
+    """Run lengths of a mask (H, W) bool."""
     if mask.ndim != 2 or mask.size == 0 or mask.dtype != np.bool_:
         raise DataError(f"The mask has the shape {mask.shape} and type {mask.dtype}; allowed: (H, W) bool, not empty.")
     flat = mask.ravel()
@@ -30,11 +23,6 @@ def encode_runs(mask: NDArray[np.bool_]) -> list[int]:
 
 def decode_runs(runs: Any, *, width: int, height: int) -> NDArray[np.bool_]:
     """Mask (height, width) of run lengths, which may come from anywhere.
-
-    Args:
-        runs: Whole numbers from 0 on that sum to the number of pixels.
-        width: Pixels.
-        height: Pixels.
 
     Raises:
         DataError: the runs are not whole numbers, or do not fill the mask exactly.

@@ -8,6 +8,7 @@ from skrd4ad.format import format_number, plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
 from skrd4ad.types import GOOD, Region
+from skrd4ad.ui.components.gallery import mistake_of
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.theme import verdict_badge
 from skrd4ad.ui.widgets import file_button
@@ -30,12 +31,9 @@ def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
         st.caption(f"Calibration version {limits.calibration}, {prediction.view}")
     st.markdown(f"**{item.name}**")
     if item.truth is not None:
-        is_good = item.truth == GOOD
-        st.caption("The data set says: good part." if is_good else f"The data set says: defect, {item.truth}.")
-        if is_good and inspection.verdict == "NG":
-            st.caption("A false reject at this limit.")
-        if not is_good and inspection.verdict == "OK":
-            st.caption("An escape at this limit.")
+        st.caption(f"The data set says: {'good part' if item.truth == GOOD else f'defect, {item.truth}'}.")
+        if mistake := mistake_of(inspection.verdict, truth=item.truth):
+            st.caption(f"{'An' if mistake == 'escape' else 'A'} {mistake} at this limit.")
 
 
 def chosen_region() -> int | None:

@@ -58,13 +58,9 @@ def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
         assert inspection.image is not None and inspection.scored_map is not None
         scores = inspection.scored_map
         y, x = np.unravel_index(scores.argmax(), scores.shape)
+        peak = ((x + 0.5) / scores.shape[1], (y + 0.5) / scores.shape[0])
         found.clear()
-        found[state] = nearest_patch(
-            predictor_of(info),
-            inspection.image,
-            class_of_model(info),
-            peak=((x + 0.5) / scores.shape[1], (y + 0.5) / scores.shape[0]),
-        )
+        found[state] = nearest_patch(predictor_of(info), inspection.image, class_of_model(info), peak=peak)
     if state not in found:
         return
     shown = found[state]

@@ -1,5 +1,7 @@
 """Two reviewers on one image: the second sees what changed, and says what is to become of their own work."""
 
+from functools import partial
+
 import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
@@ -23,16 +25,12 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
     theirs, mine = session.changed(), session.pending.get(session.item.digest)
     if theirs is None and mine is None:
         return
+    take = partial(session.attempt, session.take_theirs)
     with st.container(border=True, key="label-conflict"):
         if theirs is not None:
             st.warning(theirs_text(theirs, st.context.timezone), icon=":material/group:")
         if mine is None:
-            st.button(
-                "See it as it is now",
-                on_click=lambda: session.attempt(session.take_theirs),
-                key="label-see-theirs",
-                type="primary",
-            )
+            st.button("See it as it is now", on_click=take, key="label-see-theirs", type="primary")
             return
         if theirs is None:
             st.error(str(mine.error), icon=":material/error:")
@@ -48,11 +46,8 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
                     type="primary",
                     help="Nothing is overwritten: both stay in the history, and the later one holds.",
                 )
-                st.button(
-                    "Drop mine" if theirs is None else "Take theirs",
-                    on_click=lambda: session.attempt(session.take_theirs),
-                    key="label-take-theirs",
-                )
+                label = "Drop mine" if theirs is None else "Take theirs"
+                st.button(label, on_click=take, key="label-take-theirs")
 
 
 def theirs_text(theirs: QueueItem, zone: str | None) -> str:

@@ -24,14 +24,11 @@ def take_presses(session: LabelSession, *, reviewer: str) -> None:
     """Do what was pressed since the last run, in its order."""
     for press in new_presses(PANEL):
         if session.current is not None:
-            session.attempt(partial(take_press, session, press, reviewer=reviewer, stay=_stays()))
+            session.attempt(partial(take_press, session, press, reviewer=reviewer))
 
 
-def take_press(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -> None:
-    """Do what a press asks for; with ``stay`` a defect stays in hand, to be drawn.
-
-    A decision on an image that is no longer in hand is left out: it was pressed twice.
-    """
+def take_press(session: LabelSession, press: Press, *, reviewer: str) -> None:
+    """Do what a press asks for. A decision on an image that is no longer in hand is left out: it was pressed twice."""
     if press.act in ("next", "previous"):
         session.step(1 if press.act == "next" else -1)
     elif press.act == "back":
@@ -39,10 +36,10 @@ def take_press(session: LabelSession, press: Press, *, reviewer: str, stay: bool
             session.open(press.image)
         session.take_back(reviewer=reviewer)
     elif press.image == session.current:
-        _decide(session, press, reviewer=reviewer, stay=stay)
+        _decide(session, press, reviewer=reviewer)
 
 
-def _decide(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -> None:
+def _decide(session: LabelSession, press: Press, *, reviewer: str) -> None:
     item = session.item
     label: Label = next((each for each in LABELS if each == press.act), "defect")
     kind = (press.value or item.defect_type) if label == "defect" else None
@@ -50,7 +47,7 @@ def _decide(session: LabelSession, press: Press, *, reviewer: str, stay: bool) -
     if not session.decide(label, reviewer=reviewer, defect_type=kind):
         return
     done = f"{item.name}: {decision_text(label, kind)}."
-    if label == "defect" and stay and not confirmed:
+    if label == "defect" and st.session_state.get(_STAY) and not confirmed:
         session.note = f"{done} Draw it, or go on with N."
         return
     session.go_on()
@@ -81,10 +78,6 @@ def show_decisions(session: LabelSession, *, decidable: bool, reviewer: str, coo
     _history(session)
 
 
-def _stays() -> bool:
-    return bool(st.session_state.get(_STAY))
-
-
 def _new_type(session: LabelSession, *, reviewer: str) -> None:
     image = session.item.digest
     key = f"label-new-type-{len(session.types)}"
@@ -95,7 +88,7 @@ def _new_type(session: LabelSession, *, reviewer: str) -> None:
         again = image != session.current or (session.item.label, session.item.defect_type) == ("defect", given)
         if given and not again:
             press = Press(act="type", image=image, value=given)
-            session.attempt(lambda: take_press(session, press, reviewer=reviewer, stay=_stays()))
+            session.attempt(lambda: take_press(session, press, reviewer=reviewer))
 
     st.text_input(
         "New type of defect",

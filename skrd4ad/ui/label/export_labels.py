@@ -31,7 +31,6 @@ from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose, file_button
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
-_PlanKey = tuple[QueueFilter, ExportOptions, tuple[int, int, int]]
 _SEGMENTATIONS: dict[Segmentation, str] = {"rle": "Run lengths", "polygons": "Polygons"}
 _ABOUT: dict[Format, str] = {
     "mvtec": "A folder for good parts and one for each type of defect, masks beside them. Train and Evaluate read it, "
@@ -98,14 +97,15 @@ def _pick_options() -> ExportOptions:
 def _plan(wanted: QueueFilter, options: ExportOptions) -> ExportPlan:
     """What an export holds; counted again only when the labels changed."""
     state = _labels_state(wanted)
-    kept: dict[_PlanKey, ExportPlan] = st.session_state.setdefault(_PLANS, {})
-    key = (wanted, options, state)
-    if key not in kept:
-        for old in [old for old in kept if (old[0], old[2]) != (wanted, state)]:
-            del kept[old]
+    plans: dict[ExportOptions, ExportPlan]
+    at, plans = st.session_state.get(_PLANS, (None, {}))
+    if at != (wanted, state):
+        plans = {}
+    if options not in plans:
         with st.spinner("Counting the labels …"):
-            kept[key] = plan_export(wanted, options)
-    return kept[key]
+            plans[options] = plan_export(wanted, options)
+    st.session_state[_PLANS] = ((wanted, state), plans)
+    return plans[options]
 
 
 def _labels_state(wanted: QueueFilter) -> tuple[int, int, int]:
@@ -145,12 +145,8 @@ def _files(plan: ExportPlan) -> None:
 
 def _on_server(plan: ExportPlan) -> None:
     st.caption(f"{format_size(plan.size)} of images are too much for a download; they are written on the server.")
-    if st.button(
-        f"Write {plural(len(plan.images), 'image')} to a folder on the server",
-        key="exchange-write",
-        icon=":material/folder:",
-        type="primary",
-    ):
+    label = f"Write {plural(len(plan.images), 'image')} to a folder on the server"
+    if st.button(label, key="exchange-write", icon=":material/folder:", type="primary"):
         with progress_bar("images") as task:
             folder, exported = export_folder(plan, task=task)
         st.success(f"Written to {folder}", icon=":material/check_circle:")
@@ -165,15 +161,13 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
         value=free_name(made_folder() / f"{folder_name(info.dataset)}-labelled").name,
         key=f"exchange-name-{len(st.session_state.get(_MADE, ()))}",
     )
-    if st.button(
-        f"Make a data set of {plural(len(plan.images), 'image')}", key="exchange-dataset", icon=":material/dataset:"
-    ):
+    label = f"Make a data set of {plural(len(plan.images), 'image')}"
+    if st.button(label, key="exchange-dataset", icon=":material/dataset:"):
         with progress_bar("images") as task:
             folder, exported = make_dataset(plan, name, task=task)
         st.session_state.setdefault(_MADE, []).append((folder.name, exported))
         st.rerun()
-    made = st.session_state.get(_MADE)
-    if not made:
+    if not (made := st.session_state.get(_MADE)):
         return
     called, exported = made[-1]
     st.success(f"{plain(called)} can be chosen on the Train page now.", icon=":material/check_circle:")

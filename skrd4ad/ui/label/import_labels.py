@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Literal
 
 import streamlit as st
 
@@ -56,11 +57,9 @@ def show_import(info: ModelInfo) -> None:
         help="A COCO file of another tool does not say whether such images are good, or were not looked at. Files "
         "that were exported here say it.",
     )
+    kind: Literal["primary", "secondary"] = "primary" if closed else "secondary"
     if source is not None and st.button(
-        "Check what is in it",
-        key="exchange-check",
-        icon=":material/fact_check:",
-        type="primary" if closed else "secondary",
+        "Check what is in it", key="exchange-check", icon=":material/fact_check:", type=kind
     ):
         content, name = source
         submit_preview(info, content, name=name, empty_is_good=empty_is_good)

@@ -1,5 +1,7 @@
 """The Label page: a queue of images, the image in hand, and the decision on it."""
 
+from typing import Literal
+
 import streamlit as st
 
 from skrd4ad.inference.predictions import limits_of
@@ -42,11 +44,10 @@ def show_label(info: ModelInfo) -> None:
     tell_added()
     if shown == "improve":
         show_loop(info)
-        return
-    if shown == "exchange":
+    elif shown == "exchange":
         show_exchange(info)
-        return
-    section(lambda: _decide(info))
+    else:
+        section(lambda: _decide(info))
 
 
 def _decide(info: ModelInfo) -> None:
@@ -101,19 +102,14 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
         f"There are no images of {info.class_name.replace('_', ' ')} to decide on yet. Add those of its "
         "data set or your own, or send images to review on the Inspect page."
     )
-    with_data = has_data_set(info)
     with st.container(horizontal=True):
-        add = with_data and st.button("Add the test images of its data set", type="primary", key="label-add-test")
-        inspect = st.button(
-            "Inspect images",
-            type="secondary" if with_data else "primary",
-            icon=":material/frame_inspect:",
-            key="label-go-inspect",
-        )
-    if add:
-        add_data_set(info)
-    if inspect:
-        st.switch_page("pages/inspect.py")
+        kind: Literal["primary", "secondary"] = "primary"
+        if has_data_set(info):
+            kind = "secondary"
+            if st.button("Add the test images of its data set", type="primary", key="label-add-test"):
+                add_data_set(info)
+        if st.button("Inspect images", type=kind, icon=":material/frame_inspect:", key="label-go-inspect"):
+            st.switch_page("pages/inspect.py")
     return True
 
 

@@ -26,7 +26,6 @@ from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import plain
 
 POLL_SECONDS = 3.0
-_DOING: dict[str, str] = {"stop": "Stop", "again": "Watch again", "forget": "Take off the list"}
 
 
 def offer_watching(info: ModelInfo) -> None:
@@ -61,12 +60,14 @@ def _known(info: ModelInfo) -> None:
     for watch in watches_of(info):
         st.markdown(watch_text(watch))
         with st.container(horizontal=True):
-            for act in ("stop",) if watch.active else ("again", "forget"):
-                if st.button(_DOING[act], key=f"label-watch-{act}-{watch.id}"):
-                    {"stop": stop_watching, "again": watch_again, "forget": forget_watch}[act](watch.id)
+            actions = [("stop", "Stop", stop_watching)]
+            if not watch.active:
+                actions = [("again", "Watch again", watch_again), ("forget", "Take off the list", forget_watch)]
+            for name, label, act in actions:
+                if st.button(label, key=f"label-watch-{name}-{watch.id}"):
+                    act(watch.id)
                     st.rerun()
-        arrivals = arrivals_of(watch.id, info)
-        if arrivals:
+        if arrivals := arrivals_of(watch.id, info):
             with st.expander("What came last", key=f"label-watch-last-{watch.id}"):
                 st.dataframe(arrival_table(arrivals), hide_index=True)
 
@@ -90,12 +91,10 @@ def _another(info: ModelInfo) -> None:
     folder = pick_folder(key="label-watch-folder")
     if folder is None:
         return
-    there = _images_there(folder)
     existing = False
-    if there:
-        existing = bool(
-            st.toggle(f"Take the {plural(there, 'image', grouped=True)} there now too", key="label-watch-existing")
-        )
+    if there := _images_there(folder):
+        label = f"Take the {plural(there, 'image', grouped=True)} there now too"
+        existing = bool(st.toggle(label, key="label-watch-existing"))
     if st.button("Watch this folder", type="primary", key="label-watch-start"):
         start_watching(info, folder, existing=existing)
         st.rerun()

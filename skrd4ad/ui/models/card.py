@@ -115,13 +115,14 @@ def _limits(model: LibraryModel) -> None:
     if calibration is None:
         st.info("It has no limits yet: it gives scores, but no verdicts.")
     else:
+        review = calibration.review_threshold
         if calibration.test_fitted:
             st.badge("uses test images: figures on them are optimistic", color="orange", icon=":material/warning:")
         show_facts(
             [
                 ("Version", f"{calibration.version} of {model.info.calibration_versions}"),
                 ("NG above", format_number(calibration.image_threshold)),
-                ("REVIEW above", _number(calibration.review_threshold)),
+                ("REVIEW above", "no review" if review is None else format_number(review)),
                 ("Way", METHOD_TEXTS.get(calibration.method, calibration.method)),
                 ("From", f"{calibration.data} (n = {calibration.n})"),
                 ("False rejects asked for", _rate(calibration.target_false_reject_rate)),
@@ -182,10 +183,6 @@ def _lead_to(model: LibraryModel, label: str, page: str, icon: str) -> None:
     ):
         choose_model(model.info.folder)
         st.switch_page(f"pages/{page}.py")
-
-
-def _number(value: float | None) -> str:
-    return "no review" if value is None else format_number(value)
 
 
 def _rate(value: float | None) -> str:

@@ -36,11 +36,7 @@ _BATCHES = {"any": "Any number", "one": "One", "fixed": "A fixed number"}
 
 
 def pick_export(info: ModelInfo) -> None:
-    """The settings of a new export, and the button that asks for it.
-
-    Raises:
-        StorageError: the job cannot be stored.
-    """
+    """The settings of a new export, and the button that asks for it."""
     format_ = choose("Format", FORMATS, default="onnx", key="models-export-format")
     st.caption(_ABOUT_FORMATS[format_])
     precision = _precision(format_)

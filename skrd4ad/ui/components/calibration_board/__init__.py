@@ -74,10 +74,6 @@ def calibration_board(
 
     Returns:
         The limits where the user left them. None while they are untouched, or since ``limits`` last overruled the user.
-
-    Raises:
-        ConfigError: the rate is not 0 to 1, or a limit is not finite, or review is above reject.
-        DataError: there is no good image, or a score is not finite.
     """
     for each in (proposal, limits):
         _check(groups, each)

@@ -16,12 +16,8 @@ def decision_panel(item: QueueItem, *, decidable: bool, types: Sequence[str], re
     """Show the decisions. What is pressed comes with ``presses.new_presses(key)`` at the start of the next run.
 
     Acts are good, defect, unsure, type (with its name), next, previous and back; each carries the image's digest. While
-    the panel is on the page its keys work wherever the focus is, except where text is written.
-
-    Args:
-        decidable: whether there is a picture to decide on.
-        types: defect types; the first nine have the keys 1 to 9.
-        reviewer: name that the browser keeps in a cookie for the next visit; None keeps what it has.
+    the panel is on the page its keys work wherever the focus is, except where text is written; the first nine types of
+    defect have the keys 1 to 9. The browser keeps the reviewer's name in a cookie; None keeps what it has.
     """
     data = {
         "image": item.digest,

@@ -50,11 +50,7 @@ class GalleryItem:
 
 
 def thumbnail(image: NDArray[np.uint8]) -> bytes:
-    """JPEG of an image (H, W, 3) RGB, its longer side at most ``THUMBNAIL_SIDE`` pixels.
-
-    Raises:
-        DataError: the array is no such image.
-    """
+    """JPEG of an image (H, W, 3) RGB, its longer side at most ``THUMBNAIL_SIDE`` pixels."""
     require_image(image)
     picture = Image.fromarray(image)
     picture.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
@@ -74,10 +70,6 @@ def gallery(items: Sequence[GalleryItem], *, selected: str | None, key: str) -> 
     Returns:
         Id of the tile the user chose last. None while the gallery is untouched, since ``selected`` last overruled the
         user, or when the chosen one is no longer among the items.
-
-    Raises:
-        ConfigError: ``selected`` is not among the items.
-        DataError: two items share an id, or an item contradicts itself.
     """
     _check(items, selected)
     state: Mapping[str, Any] = st.session_state.get(key) or {}
@@ -110,18 +102,16 @@ def _tile(item: GalleryItem) -> dict[str, str | None]:
         "score": None if item.score is None else format_number(item.score),
         "verdict": item.verdict,
         "truth": item.truth,
-        "mistake": _mistake(item),
+        "mistake": mistake_of(item.verdict, truth=item.truth),
         "error": item.error,
     }
 
 
-def _mistake(item: GalleryItem) -> str | None:
+def mistake_of(verdict: Verdict | None, *, truth: str | None) -> str | None:
     """The shop floor's word for a verdict that the data set contradicts."""
-    if item.truth is None:
-        return None
-    if item.truth == GOOD:
-        return "false reject" if item.verdict == "NG" else None
-    return "escape" if item.verdict == "OK" else None
+    if truth == GOOD and verdict == "NG":
+        return "false reject"
+    return "escape" if truth not in (GOOD, None) and verdict == "OK" else None
 
 
 def _check(items: Sequence[GalleryItem], selected: str | None) -> None:

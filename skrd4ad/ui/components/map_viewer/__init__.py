@@ -71,10 +71,6 @@ def map_viewer(
 
     Returns:
         What the user chose, or None while the slider is untouched and no region was clicked.
-
-    Raises:
-        ConfigError: a setting is outside what is allowed.
-        DataError: an array has a wrong shape or holds something that is no number.
     """
     require_image(image)
     require_map(anomaly_map)

@@ -68,10 +68,6 @@ def mask_brush(
 
     Returns:
         The drawing (H, W) as of the last change, or None while this image is untouched.
-
-    Raises:
-        ConfigError: a setting is outside what is allowed.
-        DataError: an array has a wrong shape or type, or the browser sent what is no mask of this image.
     """
     _check(image, mask, anomaly_map, threshold=threshold, colour=colour, max_height=max_height)
     memory = f"{key}-sent"

@@ -27,15 +27,10 @@ def queue_list(
     after: int,
     key: str,
 ) -> None:
-    """Show images. What is pressed comes with ``presses.new_presses(key)``: open (with the image), earlier, later.
+    """Show a window of the queue, which has so many images ``before`` and ``after`` it; ``wanted`` has the limits.
 
-    Args:
-        items: the window.
-        thumbnails: their JPEGs; empty while there is none.
-        wanted: its limits give the verdicts.
-        selected: digest of the image that is open; it need not be in the window.
-        before: images of the queue before the window.
-        after: images after it.
+    A thumbnail is a JPEG, empty while there is none. ``selected`` is the digest of the image that is open; it need not
+    be in the window. What is pressed comes with ``presses.new_presses(key)``: open (with the image), earlier, later.
     """
     header = {
         "rows": [row_of(item, wanted) for item in items],
