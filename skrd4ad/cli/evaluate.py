@@ -85,8 +85,7 @@ def _figure(found: Mapping[str, Any], name: str, title: str) -> str:
 
 
 def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
-    """The class that ``--data``, ``--layout`` and ``--class`` name; without ``--class`` the only one, or the model's.
-    """
+    """The class that ``--data``, ``--layout`` and ``--class`` name; by default the only one, or the model's."""
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name or "all")
     if len(classes) > 1:
         classes = [cls for cls in classes if arguments.class_name is None and cls.name == info.class_name] or classes

@@ -14,11 +14,14 @@ from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, SEED
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES
+from skrd4ad.services.evaluation.charts import BAR_METRICS
 from skrd4ad.services.evaluation.compare import find_comparison
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.published import PROTOCOL_DIFFERENCE
+from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.store import list_evaluations
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.ui.evaluate import images as evaluate_images
 from skrd4ad.ui.evaluate.escapes import groups_of

@@ -18,8 +18,10 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.evaluation.compare import find_comparison
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.store import list_evaluations, load_evaluation
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.images import PAGE_SIZE
 from tests.evaluation_world import worse_copy

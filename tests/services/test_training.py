@@ -12,7 +12,8 @@ from skrd4ad.digests import file_digest
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, StorageError, TrainingCancelled
 from skrd4ad.model_folder.folder import find_models, read_info
-from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
+from skrd4ad.services.evaluation.store import list_evaluations
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
 from skrd4ad.services.improve.retrain import RETRAINING
 from skrd4ad.services.jobs.queue import queue

@@ -14,25 +14,12 @@ from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.compare_images import ImageChange, Pairs, common_images, image_changes
 from skrd4ad.services.evaluation.compare_settings import SettingDifference, settings_that_differ
-from skrd4ad.services.evaluation.evaluate import load_evaluation
 from skrd4ad.services.evaluation.result import MeasuredImages, MeasuredModel, StoredEvaluation
+from skrd4ad.services.evaluation.store import load_evaluation
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
-
-__all__ = [
-    "COMPARISON",
-    "Comparison",
-    "ComparisonRequest",
-    "ImageChange",
-    "SettingDifference",
-    "compare",
-    "compare_scores",
-    "find_comparison",
-    "settings_that_differ",
-    "to_dict",
-]
 
 FORMAT = 1
 

@@ -8,12 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
 from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
-from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
-
-__all__ = ["html_report", "images_csv", "latex_table", "metrics_csv"]
 
 METRIC_COLUMNS = (
     "dataset",

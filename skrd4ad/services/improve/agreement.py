@@ -23,22 +23,6 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
 from skrd4ad.types import GOOD, EvaluationSet, Verdict
 
-__all__ = [
-    "Agreement",
-    "LabelBook",
-    "LabelledImage",
-    "Labels",
-    "agreement",
-    "auroc_interval",
-    "closeness_of_labelled",
-    "defect_type_of",
-    "image_figures",
-    "labels_of",
-    "read_book",
-    "read_seen",
-    "score_set",
-]
-
 UNNAMED_DEFECT = "defect"
 FEWEST_FOR_CLOSENESS = 10
 """Scores on either side below which nothing is said of how the labelled images were chosen."""

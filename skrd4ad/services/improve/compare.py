@@ -10,11 +10,11 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.evaluation.compare import compare
 from skrd4ad.services.evaluation.compare_images import ImageChange, image_changes
-from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book, read_seen
+from skrd4ad.services.improve.agreement import Labels, labels_of, read_book, read_seen
 from skrd4ad.services.improve.labelled import LabelledEvaluation, evaluation_of_labels
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
-from skrd4ad.storage.labelled_images import LabelledImage
+from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
 
 
 @dataclass(frozen=True, kw_only=True)

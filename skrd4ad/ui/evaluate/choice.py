@@ -13,13 +13,12 @@ from skrd4ad.services.evaluation.evaluate import EVALUATION
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.evaluate.figures import right_aligned, table_height
 from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
 from skrd4ad.ui.evaluate.text import figure_text
 from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
-
-_ROW_PIXELS = 35
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -129,12 +128,9 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(_ROW_PIXELS * (len(table) + 1) + 3, 6 * _ROW_PIXELS),
+        height=table_height(table, most=6),
         key="evaluate-standings",
-        column_config={
-            name: st.column_config.TextColumn(alignment="right")
-            for name in ("Test images", METRIC_TITLES["image_auroc"], METRIC_TITLES["aupro"])
-        },
+        column_config=right_aligned("Test images", METRIC_TITLES["image_auroc"], METRIC_TITLES["aupro"]),
     )
 
 

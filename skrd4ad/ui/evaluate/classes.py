@@ -9,9 +9,9 @@ import streamlit as st
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
-from skrd4ad.ui.evaluate.figures import show_figure
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.ui.evaluate.figures import show_figure, table_height
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_text, images_text
 
@@ -19,7 +19,6 @@ _OPENED = "evaluate-class-opened"
 COLUMNS = (*HEADLINES, *(name for name in METRIC_NAMES if name not in HEADLINES))
 """Figures in the order of the table: those that are quoted most stand first."""
 _PUBLISHED = {False: "published", True: "published, matched by the class's name alone"}
-_ROW_PIXELS = 35
 
 
 def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[str, str], *, chosen: str) -> None:
@@ -63,7 +62,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         table,
         hide_index=True,
         key="evaluate-table",
-        height=min(_ROW_PIXELS * (len(table) + 1) + 3, 12 * _ROW_PIXELS),
+        height=table_height(table, most=12),
         column_config=_columns(),
     )
     first = summaries[0].intervals

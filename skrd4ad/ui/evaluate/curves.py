@@ -5,9 +5,9 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.curves import CurveName, OperatingPoint
-from skrd4ad.services.evaluation.charts import CURVE_TITLES, curve_chart
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
 from skrd4ad.services.evaluation.operating_points import Findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.frame import go_to, halves
 

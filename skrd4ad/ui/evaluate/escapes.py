@@ -10,8 +10,8 @@ from skrd4ad.format import format_number, format_rate
 from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.charts import confusion_chart, escape_bars
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import Findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.types import Verdict
 from skrd4ad.ui.evaluate.figures import Pick, show_figure
 from skrd4ad.ui.evaluate.images import show_images

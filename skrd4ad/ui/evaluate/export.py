@@ -7,17 +7,12 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, plural
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
-from skrd4ad.services.evaluation.charts import (
-    BAR_METRICS,
-    CURVE_TITLES,
-    class_bars,
-    confusion_chart,
-    curve_chart,
-    escape_bars,
-)
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars, confusion_chart, escape_bars
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
+from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings
-from skrd4ad.services.evaluation.tables import html_report, images_csv, latex_table, metrics_csv
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.tables import images_csv, latex_table, metrics_csv
 from skrd4ad.ui.evaluate.compare import Load
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.frame import halves

@@ -6,8 +6,8 @@ import streamlit as st
 
 from skrd4ad.documents import to_plain
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
 
 
 def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings | None, str]:

@@ -8,9 +8,8 @@ import streamlit as st
 from skrd4ad.errors import DataError
 from skrd4ad.format import format_number, plural
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.evaluate import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
-from skrd4ad.services.evaluation.result import MeasuredImages
+from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, StoredEvaluation
 from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer

@@ -7,13 +7,8 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.evaluate import (
-    EvaluationSummary,
-    StoredEvaluation,
-    delete_evaluation,
-    list_evaluations,
-    load_evaluation,
-)
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.store import delete_evaluation, list_evaluations, load_evaluation
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison

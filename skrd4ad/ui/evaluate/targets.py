@@ -8,13 +8,8 @@ from skrd4ad.errors import DataError, SkrdError
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.compare import COMPARISON
-from skrd4ad.services.evaluation.evaluate import (
-    EVALUATION,
-    EvaluationRequest,
-    EvaluationSummary,
-    StoredEvaluation,
-    find_evaluation,
-)
+from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, find_evaluation
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.types import DatasetClass
@@ -94,8 +89,7 @@ class Standing:
 def standings_of(
     models: Sequence[ModelInfo], chosen: ModelInfo, summaries: Sequence[EvaluationSummary]
 ) -> list[Standing]:
-    """Every model on the test images of its own class, the chosen model first, then on other images it was measured on.
-    """
+    """Every model on the test images of its own class, the chosen one first, then on others it was measured on."""
     ordered = [chosen, *(info for info in models if info.folder != chosen.folder)]
     jobs = [job for job in queue().list(limit=_REMEMBERED_JOBS) if job.kind == EVALUATION.name]
     own = {target.id: target for target in map(_own_target, ordered)}

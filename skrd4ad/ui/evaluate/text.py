@@ -9,8 +9,8 @@ import streamlit as st
 
 from skrd4ad.format import format_figure, short_moment
 from skrd4ad.metrics.bootstrap import Interval
-from skrd4ad.services.evaluation.charts import TEST_SELECTED
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
+from skrd4ad.services.evaluation.result import EvaluationSummary
 
 HOW_TO_READ = {
     "image_auroc": "Chance that a defective image scores higher than a good one: 1 ranks all of them right, 0.5 is "

@@ -5,7 +5,8 @@ import streamlit as st
 
 from skrd4ad.format import format_apart, format_rate
 from skrd4ad.metrics.consequences import Counts
-from skrd4ad.services.improve.agreement import Agreement, LabelledImage, agreement, closeness_of_labelled
+from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_of_labelled
+from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
 
 SHOWN = 200
@@ -78,6 +79,11 @@ def differences(found: Agreement, state: LoopState) -> list[LabelledImage]:
         return -abs(image.score - limit)
 
     return sorted((*found.false_rejects, *found.escapes), key=apart)
+
+
+def counts_text(counts: Counts) -> str:
+    """``3, 1, 0``: OK, REVIEW, NG."""
+    return f"{counts.ok}, {counts.review}, {counts.ng}"
 
 
 def _sentence(found: Agreement) -> str:
