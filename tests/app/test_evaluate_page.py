@@ -337,7 +337,7 @@ def test_curves_are_those_of_the_metrics_with_the_limits_on_them(visit, evaluate
 def test_every_bar_and_every_cell_opens_exactly_its_images(visit, evaluated: StoredEvaluation) -> None:
     at = view(fine(visit("evaluate")), "escapes")
     found = found_in(evaluated)
-    groups = {(group.chart, group.name, group.places): group for group in groups_of(found)}
+    groups = {(group.chart, group.name, group.indices): group for group in groups_of(found)}
     drawn = charts(at)
     names = {"confusion": "cell", "escapes-type": "type", "escapes-size": "size"}
     marks = [
@@ -348,7 +348,7 @@ def test_every_bar_and_every_cell_opens_exactly_its_images(visit, evaluated: Sto
         if len(data) > 1
     ]
     assert marks and set(marks) <= set(groups)
-    by_type = sorted(place for group in groups.values() if group.chart == "type" for place in group.places)
+    by_type = sorted(place for group in groups.values() if group.chart == "type" for place in group.indices)
     assert by_type == np.flatnonzero(evaluated.labels == 1).tolist(), "the rejected ones can be chosen too"
     assert {places for chart, _, places in marks if chart == "cell"} == {c.indices for c in found.confusion if c.count}
     box = next(box for box in at.selectbox if box.label == "Images shown")

@@ -318,7 +318,7 @@ def look_at_curves(page: Page, place: Place, settled) -> None:
 
 def look_at_escapes(page: Page, place: Place, settled) -> None:
     found = place.found()
-    groups = {(group.chart, group.name, group.places): group for group in groups_of(found)}
+    groups = {(group.chart, group.name, group.indices): group for group in groups_of(found)}
     choose(page, "Escapes", settled)
     shown = page.get_by_role("combobox", name="Images shown")
     clicked = 0
@@ -327,8 +327,8 @@ def look_at_escapes(page: Page, place: Place, settled) -> None:
             if len(data) == 1:
                 continue
             group = groups[kind, data[0], tuple(data[1:])]
-            open_mark(page, name, data, shown, f"{group.title} ({len(group.places)})")
-            expect_gallery(page, len(group.places))
+            open_mark(page, name, data, shown, f"{group.title} ({len(group.indices)})")
+            expect_gallery(page, len(group.indices))
             settled(page)
             clicked += 1
     assert clicked >= 6
@@ -336,7 +336,7 @@ def look_at_escapes(page: Page, place: Place, settled) -> None:
     escapes = next(group for group in groups.values() if group.name == "defect OK")
     shown.click()
     page.get_by_role("option", name=escapes.title).click()
-    expect_gallery(page, len(escapes.places))
+    expect_gallery(page, len(escapes.indices))
     settled(page)
     expect(page.get_by_test_id("stMain").get_by_text("a defect that passes as OK").last).to_be_visible()
 

@@ -1,6 +1,6 @@
 """Charts of evaluations and comparisons as plotly figures; whoever shows them applies a template of their own look.
 
-What stands for images carries them in ``customdata``: bars and cells ``[group, place, place, …]`` with the places of
+What stands for images carries them in ``customdata``: bars and cells ``[group, index, index, …]`` with the indices of
 the images in the evaluation, bars of classes ``[key, value]`` with the key of the evaluation. Points of curves carry
 their threshold. No meaning rests on colour alone: published bars are hatched, second models dashed, limits have shapes.
 """
@@ -94,7 +94,7 @@ def class_bars(
 def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColours | None = None) -> go.Figure:
     """Share of defects that escape in each group, with its interval, and the share that a person looks at, hatched.
 
-    ``customdata`` of a bar holds the name of its group and the places of the images that it counts.
+    ``customdata`` of a bar holds the name of its group and the indices of the images that it counts.
     """
     look = colours or ChartColours()
     names = [f"{group.name}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]
@@ -161,7 +161,9 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
     return figure
 
 
-def difference_chart(comparison: Comparison, *, colours: ChartColours | None = None) -> go.Figure:
+def difference_chart(
+    comparison: Comparison, *, sides: tuple[str, str] = ("first", "second"), colours: ChartColours | None = None
+) -> go.Figure:
     """Paired differences of all metrics with their intervals, one line each, around a line at 0 (a forest plot).
 
     A filled mark stands for a clear difference, whose interval leaves out 0. ``customdata``: metric, both values.
@@ -189,8 +191,9 @@ def difference_chart(comparison: Comparison, *, colours: ChartColours | None = N
         showlegend=False,
     )
     figure.add_vline(x=0, line={"width": 2, "dash": "dot", "color": look.neutral})
-    words = "Second less first, 95 % interval<br>right of 0 the second is better"
-    figure.update_xaxes(title_text=words, tickformat="+.3~f", range=[low - margin, high + margin])
+    first, second = sides
+    title = f"{second.capitalize()} less {first}, 95 % interval<br>right of 0 the {second} is better"
+    figure.update_xaxes(title_text=title, tickformat="+.3~f", range=[low - margin, high + margin])
     figure.update_yaxes(type="category", autorange="reversed")
     figure.update_layout(height=90 + 34 * max(len(shown), 1))
     return figure

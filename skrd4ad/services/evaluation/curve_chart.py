@@ -38,8 +38,8 @@ def curve_chart(
     figure = go.Figure()
     end = 1.0
     if name == "pro":
-        places = [f.pixel_point.false_positive_rate or 0.0 for f in findings if f is not None and f.pixel_point]
-        end = min(max(PRO_LIMITS[-1] + 0.05, *(1.1 * place for place in places), 0.0), 1.0)
+        rates = [f.pixel_point.false_positive_rate or 0.0 for f in findings if f is not None and f.pixel_point]
+        end = min(max(PRO_LIMITS[-1] + 0.05, *(1.1 * rate for rate in rates), 0.0), 1.0)
         _shade_limits(figure, look)
     elif name.endswith("_roc"):
         _add_chance(figure, look)

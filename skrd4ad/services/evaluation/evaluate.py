@@ -29,15 +29,12 @@ class EvaluationRequest:
     """One model and one class to measure it on. Its JSON form is all that is needed to ask for the same again."""
 
     model: str
-    """Model folder."""
     source: str
     """``elpv``, ``synthetic`` or a folder."""
     class_name: str
     layout: str = "auto"
     weights: str | None = None
-    """Weights file of the teacher, instead of the usual places."""
     again: bool = False
-    """Measure even if the same was measured before."""
 
 
 def _title(request: EvaluationRequest) -> str:

@@ -17,7 +17,6 @@ from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluati
 from skrd4ad.services.reports.html import render
 
 Cell = tuple[str, str]
-"""A figure, and its interval or a remark."""
 
 
 def html_report(

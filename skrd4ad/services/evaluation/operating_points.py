@@ -29,7 +29,6 @@ class Findings:
     review: float | None
     pixel: float
     calibration: int
-    """Version of the limits."""
     confusion: tuple[ConfusionCell, ...]
     by_type: tuple[EscapeGroup, ...]
     by_size: EscapesBySize | None
@@ -41,7 +40,6 @@ class Findings:
     pixel_point: OperatingPoint | None
     """At the pixel limit; None without masks."""
     notes: tuple[str, ...]
-    """What a reader must know: test-fitted limits, a smallest region that moves points beside the curve."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

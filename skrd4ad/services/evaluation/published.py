@@ -15,7 +15,6 @@ PROTOCOL_DIFFERENCE = (
     'average over images of a curve with 200 thresholds and a rescaled axis; compare it with ours as "AUPRO (paper '
     'protocol)", not with the exact AUPRO. Ours choose nothing on test images unless badged "test-selected".'
 )
-"""Why published figures and ours are not measured alike, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +26,6 @@ class PublishedMatch:
     by_name_only: bool
     """Nothing says that the data set is the published one; only the name of the class is the same."""
     words: str
-    """What was matched and how, for the chart's caption."""
 
     def value(self, method: Method, metric: str) -> float | None:
         """One figure, 0 to 1; None when it was not published."""

@@ -48,7 +48,6 @@ IMAGE_COLUMNS = (
     "sha256",
 )
 TABLE_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
-"""Columns of the LaTeX table."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",

@@ -37,9 +37,7 @@ class Labels:
     """By digest; without those the model has learnt from. A score that was taken of other pixels than count now is
     None."""
     learnt: int
-    """Labelled images that are left out, as the model has learnt from them."""
     is_exact: bool
-    """False when it is not known which images the model has learnt from."""
     in_class: int
     """Images of the class, with a label or not."""
 
@@ -60,11 +58,8 @@ class Agreement:
     good: Counts
     defect: Counts
     unsure: Counts
-    """Images on which people could not decide: they neither agree nor disagree."""
     false_rejects: tuple[LabelledImage, ...]
-    """Good parts that are NG."""
     escapes: tuple[LabelledImage, ...]
-    """Defects that are OK."""
 
     @property
     def agreed(self) -> int:

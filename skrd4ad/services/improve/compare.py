@@ -24,11 +24,9 @@ class LabelComparison:
     old: LabelledEvaluation
     new: LabelledEvaluation
     images: tuple[ImageChange, ...]
-    """All images compared, each model by its own limits; those whose verdict differs first."""
     seen: int
     """Decided images left out, as a model has learnt from them or took its first limits from them."""
     without_score: int
-    """Decided images left out, as one of the models has not looked at them."""
     is_exact: bool
     """False when it is not known of both models which images they have learnt from."""
 

@@ -38,7 +38,6 @@ class PixelFigures:
     """Images that entered; fewer than there are when ``drawn``."""
     drawn: bool
     left_out: tuple[str, ...] = ()
-    """Why images could not enter, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,6 @@ class PixelState:
     """The latest; of labels as they were a moment ago while others are being computed."""
     is_current: bool
     progress: tuple[int, int]
-    """Images looked at, and all that must be, while maps are made."""
     error: str | None
 
 

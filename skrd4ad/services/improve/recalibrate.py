@@ -23,7 +23,6 @@ class Recalibration:
 
     proposal: Proposal
     n: int
-    """Images labelled good that the limits rest on."""
     certifiable: float
     """Smallest false-reject rate that so many images can certify."""
     before: Agreement | None

@@ -48,9 +48,7 @@ class RetrainPlan:
     """What a retraining would learn from; nothing is stored or started."""
 
     info: ModelInfo
-    """The model it goes on from."""
     config: TrainConfig
-    """How it is trained, unless its user changes that."""
     confirmed: ConfirmedNormals
     own: int
     """Training images of the model at hand, held-out ones included, without those labelled defective."""
@@ -58,7 +56,6 @@ class RetrainPlan:
     learn: int
     """Images labelled good that are learnt from besides, and have not been before."""
     limits: int
-    """Images labelled good that are held out for the epoch and the limits."""
     compare: int
     """Images labelled good that are kept from both, to compare the models on."""
     tests: int
@@ -66,7 +63,6 @@ class RetrainPlan:
     own_defects: int
     """Training images that people labelled defective: they are left out."""
     missing: int
-    """Images labelled good whose file is gone."""
 
     @property
     def problem(self) -> str | None:

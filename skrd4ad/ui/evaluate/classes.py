@@ -127,11 +127,11 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
 
 def _show_opened(stored: StoredEvaluation, label: str) -> None:
     """Images of the class whose bar was clicked."""
-    places = sorted(range(len(stored.images)), key=lambda place: -stored.images[place].verdict_score)
+    indices = sorted(range(len(stored.images)), key=lambda index: -stored.images[index].verdict_score)
     calibration, _ = stored.limits()
     with st.container(border=True):
         title = f"All test images of {label}, highest score first"
-        show_images(stored, places, calibration=calibration, name="classes", title=title)
+        show_images(stored, indices, calibration=calibration, name="classes", title=title)
         if st.button("Close", icon=":material/close:", key="evaluate-class-close"):
             del st.session_state[_OPENED]
             st.rerun()

@@ -29,7 +29,6 @@ Load = Callable[[str], StoredEvaluation | None]
 FIRST_SECOND = ("First", "Second")
 TURNS = {"better": "nearer to the label", "worse": "farther from it", "same": ""}
 SHOWN_CHANGES = 100
-"""Rows of the table of images."""
 
 
 def show_comparison(
@@ -115,7 +114,7 @@ def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FI
     """Paired differences of all figures with their intervals, as a chart and a table, and notes on them."""
     known = {name: each for name, each in found.differences.items() if each.difference is not None}
     show_figure(
-        difference_chart(found),
+        difference_chart(found, sides=(sides[0].lower(), sides[1].lower())),
         key=f"{key}-differences",
         alt="; ".join(f"{METRIC_TITLES[name]} {each.difference:+.3f}" for name, each in known.items()),
         file_name=f"{found.a.class_name}_differences",

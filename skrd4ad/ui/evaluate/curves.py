@@ -31,7 +31,6 @@ KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
         "AUPRO is the area up to a false positive rate of 0.05 or 0.30, divided by that rate.",
     ),
 }
-"""Title, curves, and how to read them."""
 
 
 def pick_curves(key: str) -> tuple[str, tuple[CurveName, ...], str]:
@@ -78,9 +77,9 @@ def draw_curves(
         return
     # two models need room for their names
     beside = len(there) > 1 and len(evaluations) == 1
-    places = halves(f"{key}-curves", 1, 1) if beside else [st.container() for _ in there]
-    for name, place in zip(there, places, strict=True):
-        with place:
+    columns = halves(f"{key}-curves", 1, 1) if beside else [st.container() for _ in there]
+    for name, column in zip(there, columns, strict=True):
+        with column:
             st.markdown(f"**{CURVE_TITLES[name]}**")
             show_figure(
                 curve_chart(evaluations, name=name, findings=findings),

@@ -38,7 +38,7 @@ class ImageGroup:
     name: str
     """As the chart names it: the cell, the type, or the range of sizes."""
     title: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -61,8 +61,8 @@ def show_escapes(
 
     def pick(chart: str) -> Pick:
         def picked(data: Sequence[Any]) -> None:
-            places = tuple(int(place) for place in data[1:])
-            match = next((g for g in groups if (g.chart, g.name, g.places) == (chart, data[0], places)), None)
+            indices = tuple(int(index) for index in data[1:])
+            match = next((g for g in groups if (g.chart, g.name, g.indices) == (chart, data[0], indices)), None)
             if match is not None:
                 st.session_state[key] = match.id
 
@@ -94,7 +94,7 @@ def show_escapes(
     chosen = cells.selectbox(
         "Images shown",
         list(by_id),
-        format_func=lambda name: f"{by_id[name].title} ({len(by_id[name].places)})",
+        format_func=lambda name: f"{by_id[name].title} ({len(by_id[name].indices)})",
         key=key,
         help="Select a bar or a cell, or choose here.",
         persist_state="session",
@@ -102,7 +102,7 @@ def show_escapes(
     for note in found.notes:
         st.caption(f":material/info: {note}")
     group = by_id[str(chosen)]
-    show_images(stored, group.places, calibration=calibration, name="escapes", title=group.title)
+    show_images(stored, group.indices, calibration=calibration, name="escapes", title=group.title)
 
 
 def groups_of(found: Findings) -> list[ImageGroup]:
@@ -114,25 +114,25 @@ def groups_of(found: Findings) -> list[ImageGroup]:
             groups += _parts(group, chart="size", of=f"defects of {group.name}")
         if found.by_size.without_mask:
             groups.append(
-                ImageGroup(chart="size", name="", title="Defects without a mask", places=found.by_size.without_mask)
+                ImageGroup(chart="size", name="", title="Defects without a mask", indices=found.by_size.without_mask)
             )
         if found.by_size.vanished:
             title = "Defects whose mask is lost at the size of the map"
-            groups.append(ImageGroup(chart="size", name="", title=title, places=found.by_size.vanished))
+            groups.append(ImageGroup(chart="size", name="", title=title, indices=found.by_size.vanished))
     return groups
 
 
 def _cell(cell: ConfusionCell) -> ImageGroup:
     title = _CELLS[cell.truth, cell.verdict]
-    return ImageGroup(chart="cell", name=f"{cell.truth} {cell.verdict}", title=title, places=cell.indices)
+    return ImageGroup(chart="cell", name=f"{cell.truth} {cell.verdict}", title=title, indices=cell.indices)
 
 
 def _parts(group: EscapeGroup, *, chart: str, of: str) -> list[ImageGroup]:
     parts = (("passed", group.escaped), ("for review", group.reviewed), ("rejected", group.rejected))
     return [
-        ImageGroup(chart=chart, name=group.name, title=f"{of[:1].upper()}{of[1:]}, {words}", places=places)
-        for words, places in parts
-        if places
+        ImageGroup(chart=chart, name=group.name, title=f"{of[:1].upper()}{of[1:]}, {words}", indices=indices)
+        for words, indices in parts
+        if indices
     ]
 
 
@@ -140,9 +140,9 @@ def _first(groups: Sequence[ImageGroup]) -> int:
     """What a reader wants to see first: escapes, else false rejects, else whatever there is."""
     for wanted in ("defect OK", "good NG"):
         for index, group in enumerate(groups):
-            if group.name == wanted and group.places:
+            if group.name == wanted and group.indices:
                 return index
-    return next((index for index, group in enumerate(groups) if group.places), 0)
+    return next((index for index, group in enumerate(groups) if group.indices), 0)
 
 
 def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str, axis: str, on_pick: Pick) -> None:

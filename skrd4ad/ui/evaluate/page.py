@@ -85,7 +85,7 @@ def _finished(standings: Sequence[Standing], summaries: Sequence[EvaluationSumma
 def _pick(finished: Finished, first: Standing) -> StoredEvaluation | None:
     """The evaluation that is shown; the address names it, and another model in the sidebar brings its own."""
     keys = [each.key for each in finished.summaries]
-    folder = str(first.target.info.folder)
+    folder = str(first.info.folder)
     followed = st.session_state.get(_FOLLOWED)
     if followed is None and (asked := st.query_params.get(_EVALUATION)) in keys:
         st.session_state[_EVALUATION] = asked

@@ -32,7 +32,6 @@ HOW_TO_READ = {
 """One sentence a figure, by the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
 
 HEADLINES = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
-"""The figures that are quoted most."""
 
 BadgeColour = Literal["orange", "gray"]
 

@@ -39,14 +39,14 @@ def show_agreement(state: LoopState) -> None:
 def show_disagreements(state: LoopState) -> None:
     """The images on which verdict and label differ; one can be taken in hand."""
     found = agreement(state.labels)
-    if found is None or not (differing := differences(found, state)):
+    if found is None or state.info.calibration is None or not (differing := differences(found, state)):
         return
     with st.expander(f"Images on which both differ: {len(differing)}", key="loop-differences"):
         if len(differing) > SHOWN:
             st.caption(f"The {SHOWN} with the largest difference are listed.")
-        shown = differing[:SHOWN]
+        shown, limit = differing[:SHOWN], state.info.calibration.image_threshold
         event = st.dataframe(
-            _difference_table(shown, state),
+            pd.DataFrame([_difference_row(image, limit) for image in shown]),
             hide_index=True,
             on_select="rerun",
             selection_mode="single-row",
@@ -100,29 +100,21 @@ def _table(found: Agreement) -> pd.DataFrame:
     if found.unsure.total:
         rows.append(("unsure", found.unsure))
     return pd.DataFrame(
-        {
-            "Labelled": [name for name, _ in rows],
-            "OK": [counts.ok for _, counts in rows],
-            "REVIEW": [counts.review for _, counts in rows],
-            "NG": [counts.ng for _, counts in rows],
-            "Together": [counts.total for _, counts in rows],
-        }
+        {"Labelled": name, "OK": each.ok, "REVIEW": each.review, "NG": each.ng, "Together": each.total}
+        for name, each in rows
     )
 
 
-def _difference_table(shown: list[LabelledImage], state: LoopState) -> pd.DataFrame:
-    calibration = state.info.calibration
-    assert calibration is not None, "there are no verdicts without limits"
-    return pd.DataFrame(
-        {
-            "Image": [image.name for image in shown],
-            "Labelled": [f"defect ({image.defect_type})" if image.defect_type else image.label for image in shown],
-            "By": [image.reviewer for image in shown],
-            "Verdict": ["NG" if image.label == "good" else "OK" for image in shown],
-            "Score": [format_apart(image.score or 0.0, calibration.image_threshold)[0] for image in shown],
-            "NG above": [format_apart(calibration.image_threshold, image.score or 0.0)[0] for image in shown],
-        }
-    )
+def _difference_row(image: LabelledImage, limit: float) -> dict[str, str]:
+    score, shown_limit = format_apart(image.score or 0.0, limit)
+    return {
+        "Image": image.name,
+        "Labelled": f"defect ({image.defect_type})" if image.defect_type else image.label,
+        "By": image.reviewer,
+        "Verdict": "NG" if image.label == "good" else "OK",
+        "Score": score,
+        "NG above": shown_limit,
+    }
 
 
 def _remarks(state: LoopState) -> list[str]:

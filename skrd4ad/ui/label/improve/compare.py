@@ -7,7 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skrd4ad.format import format_number, format_rate
+from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.evaluation.compare import Comparison, compare_scores, find_comparison
@@ -36,7 +36,6 @@ from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 
 SIDES = ("Old", "New")
 _SYMBOLS = ("circle-open", "triangle-up")
-"""Of good images, and of defective ones."""
 
 
 def show_comparison(state: LoopState) -> None:
@@ -183,7 +182,7 @@ def _changed(found: LabelComparison) -> str:
     turns = [image.turn for image in found.images]
     if turns.count("same") == len(turns):
         return "every image gets the same verdict from both"
-    return f"{turns.count('better')} verdicts nearer to their label, {turns.count('worse')} farther"
+    return f"{plural(turns.count('better'), 'verdict')} nearer to the label, {turns.count('worse')} farther"
 
 
 def _decide(found: LabelComparison, *, in_use: str) -> None:
