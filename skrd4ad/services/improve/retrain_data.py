@@ -79,7 +79,7 @@ def keep_confirmed(confirmed: ConfirmedNormals) -> str:
 
 def read_confirmed(file: str) -> ConfirmedNormals:
     """Labels that were kept."""
-    return documents.read(workspace() / file, ConfirmedNormals, remedy="WarmStart the retraining anew.")
+    return documents.read(workspace() / file, ConfirmedNormals, remedy="Start the retraining anew.")
 
 
 def start_of(

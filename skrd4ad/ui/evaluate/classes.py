@@ -103,8 +103,7 @@ def _columns() -> dict[str, Any]:
 
 def _own_row(summary: EvaluationSummary, label: str) -> dict[str, Any]:
     intervals = summary.intervals.intervals
-    badges = [badge.word for badge in badges_of(summary)]
-    return {"Evaluation": label, "Images": images_text(summary), "Badges": ", ".join(badges) or "–"} | {
+    return {"Evaluation": label, "Images": images_text(summary), "Badges": ", ".join(badges_of(summary)) or "–"} | {
         METRIC_TITLES[name]: figure_text(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
     }
 

@@ -9,7 +9,8 @@ from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.ui.evaluate.figures import show_figure
-from skrd4ad.ui.frame import go_to, halves
+from skrd4ad.ui.evaluate.findings import offer_calibration
+from skrd4ad.ui.frame import halves
 
 KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
     "roc": (
@@ -53,9 +54,7 @@ def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str)
     st.caption(how)
     draw_curves([stored], names, findings=[found], key="evaluate")
     if found is None:
-        st.info(why_none, icon=":material/tune:")
-        if st.button("Calibrate", icon=":material/tune:", key="evaluate-curves-calibrate"):
-            go_to("calibrate")
+        offer_calibration(why_none, key="evaluate-curves-calibrate")
         return
     st.markdown(f"**What the limits of calibration version {found.calibration} do on these images**")
     st.dataframe(_points(found), hide_index=True, key="evaluate-points")

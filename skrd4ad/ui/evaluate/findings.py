@@ -8,6 +8,7 @@ from skrd4ad.documents import to_plain
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.ui.frame import go_to
 
 
 def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings | None, str]:
@@ -19,6 +20,13 @@ def findings_of(stored: StoredEvaluation) -> tuple[Calibration | None, Findings 
         return None, None, why_none
     limits = json.dumps(to_plain(calibration), sort_keys=True)
     return calibration, _found(stored.summary.key, stored.summary.created_at, limits, stored, calibration), ""
+
+
+def offer_calibration(why_none: str, *, key: str) -> None:
+    """Say why there are no limits, and lead to where they are made."""
+    st.info(why_none, icon=":material/tune:")
+    if st.button("Calibrate", type="primary", icon=":material/tune:", key=key):
+        go_to("calibrate")
 
 
 @st.cache_resource(max_entries=32, show_spinner="Counting what the limits let pass …")

@@ -5,6 +5,7 @@ import streamlit as st
 
 from skrd4ad.format import format_apart, format_rate
 from skrd4ad.metrics.consequences import Counts
+from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_of_labelled
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
@@ -38,13 +39,13 @@ def show_agreement(state: LoopState) -> None:
 
 def show_disagreements(state: LoopState) -> None:
     """The images on which verdict and label differ; one can be taken in hand."""
-    found = agreement(state.labels)
-    if found is None or state.info.calibration is None or not (differing := differences(found, state)):
+    found, calibration = agreement(state.labels), state.info.calibration
+    if found is None or calibration is None or not (differing := differences(found, calibration)):
         return
     with st.expander(f"Images on which both differ: {len(differing)}", key="loop-differences"):
         if len(differing) > SHOWN:
             st.caption(f"The {SHOWN} with the largest difference are listed.")
-        shown, limit = differing[:SHOWN], state.info.calibration.image_threshold
+        shown, limit = differing[:SHOWN], calibration.image_threshold
         event = st.dataframe(
             pd.DataFrame([_difference_row(image, limit) for image in shown]),
             hide_index=True,
@@ -68,10 +69,8 @@ def show_disagreements(state: LoopState) -> None:
             st.caption("Mark a line to look at its image again.")
 
 
-def differences(found: Agreement, state: LoopState) -> list[LabelledImage]:
+def differences(found: Agreement, calibration: Calibration) -> list[LabelledImage]:
     """Good parts that are NG and defects that are OK, the one farthest from the limit first."""
-    calibration = state.info.calibration
-    assert calibration is not None, "there are no verdicts without limits"
 
     def apart(image: LabelledImage) -> float:
         assert image.score is not None, "an image without a score has no verdict"
