@@ -118,5 +118,5 @@ def _add_operating_points(
             mode="markers",
             name=f"{which}{words}",
             marker={"symbol": symbol, "size": 13, "color": fill, "line": {"color": colour, "width": 2}},
-            hovertemplate=f"{words}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration}</extra>",
+            hovertemplate=f"{words}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version}</extra>",
         )

@@ -78,7 +78,7 @@ def show_comparison(
     st.subheader("Curves over each other", anchor=False)
     _, names, how = pick_curves("curves")
     st.caption(how)
-    draw_curves([a, b], names, findings=[findings_of(a)[1], findings_of(b)[1]], key="evaluate-pair")
+    draw_curves([a, b], names, findings=[findings_of(a)[0], findings_of(b)[0]], key="evaluate-pair")
     if found is not None:
         st.subheader("Images seen differently", anchor=False)
         show_changes(found.images, a, b, key="evaluate")

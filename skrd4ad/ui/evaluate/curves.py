@@ -56,7 +56,7 @@ def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str)
     if found is None:
         offer_calibration(why_none, key="evaluate-curves-calibrate")
         return
-    st.markdown(f"**What the limits of calibration version {found.calibration} do on these images**")
+    st.markdown(f"**What the limits of calibration version {found.calibration.version} do on these images**")
     st.dataframe(_points(found), hide_index=True, key="evaluate-points")
     for note in found.notes:
         st.caption(f":material/info: {note}")

@@ -8,7 +8,6 @@ import streamlit as st
 
 from skrd4ad.format import format_number, format_rate
 from skrd4ad.metrics.escapes import EscapeGroup
-from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.charts import confusion_chart, escape_bars
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.result import StoredEvaluation
@@ -47,11 +46,9 @@ class ImageGroup:
         return f"{self.chart}|{self.title}"
 
 
-def show_escapes(
-    stored: StoredEvaluation, calibration: Calibration | None, found: Findings | None, why_none: str
-) -> None:
+def show_escapes(stored: StoredEvaluation, found: Findings | None, why_none: str) -> None:
     """What the current limits pass, send to review and reject."""
-    if calibration is None or found is None:
+    if found is None:
         offer_calibration(why_none, key="evaluate-escapes-calibrate")
         return
     st.caption(_limits(found))
@@ -101,7 +98,7 @@ def show_escapes(
     for note in found.notes:
         st.caption(f":material/info: {note}")
     group = by_id[str(chosen)]
-    show_images(stored, group.indices, calibration=calibration, name="escapes", title=group.title)
+    show_images(stored, group.indices, calibration=found.calibration, name="escapes", title=group.title)
 
 
 def groups_of(found: Findings) -> list[ImageGroup]:
@@ -159,9 +156,10 @@ def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str
 
 
 def _limits(found: Findings) -> str:
-    review = "" if found.review is None else f"REVIEW above {format_number(found.review)}, "
+    limits = found.calibration
+    review = "" if limits.review_threshold is None else f"REVIEW above {format_number(limits.review_threshold)}, "
     return (
-        f"Calibration version {found.calibration}: {review}NG above {format_number(found.reject)}. An escape is a "
-        "defect that passes as OK; one for review is none, because a person looks at it. Select a bar or a cell to see "
-        "its images."
+        f"Calibration version {limits.version}: {review}NG above {format_number(limits.image_threshold)}. "
+        "An escape is a defect that passes as OK; one for review is none, because a person looks at it. Select a bar "
+        "or a cell to see its images."
     )

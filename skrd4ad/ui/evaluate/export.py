@@ -69,7 +69,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
 
 def report_of(evaluations: Sequence[StoredEvaluation], names: Sequence[str]) -> str:
     """One HTML document with every chart of some evaluations."""
-    found = [findings_of(stored)[1] for stored in evaluations]
+    found = [findings_of(stored)[0] for stored in evaluations]
     figures: dict[str, go.Figure] = {}
     summaries = [stored.summary for stored in evaluations]
     for metric in BAR_METRICS:
@@ -96,7 +96,7 @@ def _charts_of(stored: StoredEvaluation, limits: Findings | None, name: str) -> 
 
 def _images_file(load: Load, key: str) -> str:
     stored = load(key)
-    return "" if stored is None else images_csv(stored, findings_of(stored)[1])
+    return "" if stored is None else images_csv(stored, findings_of(stored)[0])
 
 
 def _download(label: str, make: Callable[[], str], file_name: str, mime: str) -> None:

@@ -166,8 +166,7 @@ def _show(view: str, stored: StoredEvaluation, finished: Finished) -> None:
     if view == "classes":
         show_classes({**finished.at_hand, key: stored}, finished.labels, chosen=key)
     elif view == "curves":
-        _, found, why_none = findings_of(stored)
-        show_curves(stored, found, why_none)
+        show_curves(stored, *findings_of(stored))
     elif view == "escapes":
         show_escapes(stored, *findings_of(stored))
     elif view == "compare":
