@@ -1,12 +1,12 @@
 """Two evaluations side by side on the Evaluate page: what differs, how sure that is, and on which images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.services.evaluation.charts import difference_chart
@@ -98,7 +98,7 @@ def _partners(summaries: Sequence[EvaluationSummary], chosen: str) -> list[str]:
 
 def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
     """The button that asks for a comparison, and why the last one failed."""
-    last = kind.latest(**asdict(request))  # type: ignore[call-overload]
+    last = kind.latest(**to_plain(request))
     if last is not None and last.state == "failed":
         st.error(f"The comparison failed. {last.error or 'The reason is not known.'}", icon=":material/error:")
     st.caption(
