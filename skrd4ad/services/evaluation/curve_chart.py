@@ -111,12 +111,12 @@ def _add_operating_points(
         at = None if point is None else point.on(name)
         if point is None or at is None:
             continue
-        words = f"{title} {format_number(point.threshold)}"
+        text = f"{title} {format_number(point.threshold)}"
         figure.add_scatter(
             x=[at[0]],
             y=[at[1]],
             mode="markers",
-            name=f"{which}{words}",
+            name=f"{which}{text}",
             marker={"symbol": symbol, "size": 13, "color": fill, "line": {"color": colour, "width": 2}},
-            hovertemplate=f"{words}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version}</extra>",
+            hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version}</extra>",
         )

@@ -75,7 +75,7 @@ def _published_rows(summary: EvaluationSummary) -> list[tuple[str, str, list[str
     for method in METHODS:
         values = [match.value(method, name) for name in METRIC_NAMES]
         cells = ["" if value is None else format_number(value) for value in values]
-        rows.append((f"{method} (published), {summary.class_name}", match.words, cells))
+        rows.append((f"{method} (published), {summary.class_name}", match.text, cells))
     return rows
 
 

@@ -25,7 +25,7 @@ class PublishedMatch:
     """0 to 1, by method and our metric that comes closest: ``image_auroc``, ``pixel_auroc`` or ``aupro_paper``."""
     by_name_only: bool
     """Nothing says that the data set is the published one; only the name of the class is the same."""
-    words: str
+    text: str
 
     def value(self, method: Method, metric: str) -> float | None:
         """One figure, 0 to 1; None when it was not published."""
@@ -74,20 +74,20 @@ def published_for(dataset: str, class_name: str) -> PublishedMatch | None:
     """
     known, name = _published_name(dataset), _plain(class_name)
     if known == "VAD":
-        words = f"Published for VAD, one class (image AUROC). {SOURCE}"
-        return PublishedMatch(figures=_by_method("image_auroc", _VAD), by_name_only=False, words=words)
+        text = f"Published for VAD, one class (image AUROC). {SOURCE}"
+        return PublishedMatch(figures=_by_method("image_auroc", _VAD), by_name_only=False, text=text)
     if known is None and _OTHERS.match(_plain(dataset)):
         return None
     for candidate in _PIXEL if known is None else (known,):
         figures = _figures(candidate, name)
         if figures:
-            words = (
+            text = (
                 f"Published for {known}, class {class_name}. {SOURCE}"
                 if known
                 else f"Published for the class {class_name} of {candidate}. Matched by the name of the class alone: "
                 f"nothing says that the data set {dataset} is {candidate}. {SOURCE}"
             )
-            return PublishedMatch(figures=figures, by_name_only=known is None, words=words)
+            return PublishedMatch(figures=figures, by_name_only=known is None, text=text)
     return None
 
 

@@ -45,8 +45,8 @@ def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chos
 
 
 def _summary(standings: Sequence[Standing]) -> str:
-    counts = Counter(each.words for each in standings)
-    return "Models and their test images: " + ", ".join(f"{count} {words}" for words, count in counts.items())
+    counts = Counter(each.state for each in standings)
+    return "Models and their test images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _labels(standings: Sequence[Standing], models: Sequence[ModelInfo]) -> dict[str, str]:
@@ -114,7 +114,7 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
         {
             "Model": [labels[each.id] for each in standings],
             "Test images": ["–" if each.problem else str(each.n_images) for each in standings],
-            "State": [each.words for each in standings],
+            "State": [each.state for each in standings],
             METRIC_TITLES["image_auroc"]: [
                 "–" if each is None else figure_text(each.metrics.image_auroc) for each in figures
             ],

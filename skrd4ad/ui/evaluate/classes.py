@@ -148,5 +148,5 @@ def _published_text(summaries: Sequence[EvaluationSummary]) -> None:
         return
     with st.container(border=True):
         st.badge("published", color="gray", icon=":material/menu_book:", help=PROTOCOL_DIFFERENCE)
-        words = dict.fromkeys(match.words for match in matches)
-        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(words))
+        texts = dict.fromkeys(match.text for match in matches)
+        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(texts))

@@ -51,8 +51,8 @@ class Standing:
         return not self.is_current and not self.problem and self.job is None
 
     @property
-    def words(self) -> str:
-        """The state in a few words."""
+    def state(self) -> str:
+        """In a few words."""
         if self.job is not None:
             return "running" if self.job.state == "running" else "waiting"
         if self.problem:
