@@ -14,7 +14,8 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
 from skrd4ad.metrics.bootstrap import bootstrap, paired_differences
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.types import DatasetClass
 
 FEW_REPLICATES = 100

@@ -8,14 +8,14 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import file_digest
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
-from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book
+from skrd4ad.services.improve.agreement import Labels, labels_of, read_book
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem, save_class_image
-from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
+from skrd4ad.storage.labelled_images import LabelBook, PredictionRow, save_predictions
 from skrd4ad.storage.predictions import save_image
 from skrd4ad.types import DatasetClass, Sample
 

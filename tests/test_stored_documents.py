@@ -29,7 +29,7 @@ from skrd4ad.model_folder.resume_state import TrainState, read_record
 from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
-from skrd4ad.services.evaluation.store import evaluations_folder, read_evaluation
+from skrd4ad.services.evaluation.store import evaluations_folder, load_evaluation
 from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirmed
 from skrd4ad.services.labelling.exchange.import_job import ImportPreview, ImportRequest, preview_of
 from skrd4ad.services.models.export_job import ExportRequest
@@ -95,7 +95,7 @@ def evaluation_of(folder: Path) -> Any:
         (kept / name).write_bytes((source if source.is_file() else GOLDEN / name).read_bytes())
     np.save(kept / "maps.npy", np.zeros((4, 4, 4), np.float32))
     np.save(kept / "masks.npy", np.zeros((4, 2), np.uint8))
-    return read_evaluation(KEY)
+    return load_evaluation(KEY)
 
 
 def confirmed_of(folder: Path) -> ConfirmedNormals:

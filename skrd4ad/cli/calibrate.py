@@ -24,6 +24,7 @@ from skrd4ad.services.calibration.calibrate import (
     propose,
     save,
     score_distributions,
+    scoring_mask_with,
     use_version,
 )
 from skrd4ad.services.calibration.threshold_choice import Way

@@ -11,7 +11,8 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.evaluation.compare import Comparison, compare, to_dict
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class
+from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.types import DatasetClass
 
 SHOWN_FLIPS = 20

@@ -14,11 +14,14 @@ from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, SEED
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.evaluation.charts import BAR_METRICS, CURVE_TITLES
+from skrd4ad.services.evaluation.charts import BAR_METRICS
 from skrd4ad.services.evaluation.compare import find_comparison
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation, list_evaluations
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.published import PROTOCOL_DIFFERENCE
+from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.store import list_evaluations
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.ui.evaluate import images as evaluate_images
 from skrd4ad.ui.evaluate.escapes import groups_of
@@ -334,7 +337,7 @@ def test_curves_are_those_of_the_metrics_with_the_limits_on_them(visit, evaluate
 def test_every_bar_and_every_cell_opens_exactly_its_images(visit, evaluated: StoredEvaluation) -> None:
     at = view(fine(visit("evaluate")), "escapes")
     found = found_in(evaluated)
-    groups = {(group.chart, group.name, group.places): group for group in groups_of(found)}
+    groups = {(group.chart, group.name, group.indices): group for group in groups_of(found)}
     drawn = charts(at)
     names = {"confusion": "cell", "escapes-type": "type", "escapes-size": "size"}
     marks = [
@@ -345,7 +348,7 @@ def test_every_bar_and_every_cell_opens_exactly_its_images(visit, evaluated: Sto
         if len(data) > 1
     ]
     assert marks and set(marks) <= set(groups)
-    by_type = sorted(place for group in groups.values() if group.chart == "type" for place in group.places)
+    by_type = sorted(place for group in groups.values() if group.chart == "type" for place in group.indices)
     assert by_type == np.flatnonzero(evaluated.labels == 1).tolist(), "the rejected ones can be chosen too"
     assert {places for chart, _, places in marks if chart == "cell"} == {c.indices for c in found.confusion if c.count}
     box = next(box for box in at.selectbox if box.label == "Images shown")

@@ -17,7 +17,8 @@ from skrd4ad.documents import to_plain
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.services.evaluation.evaluate import delete_evaluation, find_evaluation
+from skrd4ad.services.evaluation.evaluate import find_evaluation
+from skrd4ad.services.evaluation.store import delete_evaluation
 
 Run = Callable[..., tuple[int, Any]]
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,10 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.evaluation.compare import find_comparison
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.store import list_evaluations, load_evaluation
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.images import PAGE_SIZE
 from tests.evaluation_world import worse_copy
@@ -316,7 +318,7 @@ def look_at_curves(page: Page, place: Place, settled) -> None:
 
 def look_at_escapes(page: Page, place: Place, settled) -> None:
     found = place.found()
-    groups = {(group.chart, group.name, group.places): group for group in groups_of(found)}
+    groups = {(group.chart, group.name, group.indices): group for group in groups_of(found)}
     choose(page, "Escapes", settled)
     shown = page.get_by_role("combobox", name="Images shown")
     clicked = 0
@@ -325,8 +327,8 @@ def look_at_escapes(page: Page, place: Place, settled) -> None:
             if len(data) == 1:
                 continue
             group = groups[kind, data[0], tuple(data[1:])]
-            open_mark(page, name, data, shown, f"{group.title} ({len(group.places)})")
-            expect_gallery(page, len(group.places))
+            open_mark(page, name, data, shown, f"{group.title} ({len(group.indices)})")
+            expect_gallery(page, len(group.indices))
             settled(page)
             clicked += 1
     assert clicked >= 6
@@ -334,7 +336,7 @@ def look_at_escapes(page: Page, place: Place, settled) -> None:
     escapes = next(group for group in groups.values() if group.name == "defect OK")
     shown.click()
     page.get_by_role("option", name=escapes.title).click()
-    expect_gallery(page, len(escapes.places))
+    expect_gallery(page, len(escapes.indices))
     settled(page)
     expect(page.get_by_test_id("stMain").get_by_text("a defect that passes as OK").last).to_be_visible()
 

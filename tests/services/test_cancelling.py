@@ -19,7 +19,8 @@ from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation import evaluate, run
 from skrd4ad.services.evaluation import key as evaluation_identity
 from skrd4ad.services.evaluation.compare import COMPARISON, ComparisonRequest
-from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, list_evaluations
+from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class
+from skrd4ad.services.evaluation.store import list_evaluations
 from skrd4ad.services.inspection import runtimes
 from skrd4ad.services.inspection.runtimes import Background
 from skrd4ad.services.jobs.handle import JobHandle

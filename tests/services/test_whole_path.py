@@ -14,10 +14,12 @@ from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.datasets import class_of, preflight
-from skrd4ad.services.evaluation.charts import class_bars, confusion_chart, curve_chart, escape_bars
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation, evaluate_class, find_evaluation
+from skrd4ad.services.evaluation.charts import class_bars, confusion_chart, escape_bars
+from skrd4ad.services.evaluation.curve_chart import curve_chart
+from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.operating_points import findings
 from skrd4ad.services.evaluation.published import published_for
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 

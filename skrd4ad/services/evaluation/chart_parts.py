@@ -7,7 +7,6 @@ from typing import Any
 from skrd4ad.metrics.bootstrap import Interval
 
 TEST_SELECTED = "test-selected"
-"""Badge of figures of a model whose epoch was chosen on the test set."""
 
 
 @dataclass(frozen=True, kw_only=True)

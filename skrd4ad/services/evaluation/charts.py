@@ -1,6 +1,6 @@
 """Charts of evaluations and comparisons as plotly figures; whoever shows them applies a template of their own look.
 
-What stands for images carries them in ``customdata``: bars and cells ``[group, place, place, …]`` with the places of
+What stands for images carries them in ``customdata``: bars and cells ``[group, index, index, …]`` with the indices of
 the images in the evaluation, bars of classes ``[key, value]`` with the key of the evaluation. Points of curves carry
 their threshold. No meaning rests on colour alone: published bars are hatched, second models dashed, limits have shapes.
 """
@@ -8,7 +8,6 @@ their threshold. No meaning rests on colour alone: published bars are hatched, s
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -19,21 +18,8 @@ from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
 from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours, dotted, hatched, whiskers
 from skrd4ad.services.evaluation.compare import Comparison
-from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
-from skrd4ad.services.evaluation.published import METHODS, Method, published_for
+from skrd4ad.services.evaluation.published import METHODS, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary
-
-__all__ = [
-    "BAR_METRICS",
-    "CURVE_TITLES",
-    "TEST_SELECTED",
-    "ChartColours",
-    "class_bars",
-    "confusion_chart",
-    "curve_chart",
-    "difference_chart",
-    "escape_bars",
-]
 
 BAR_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005")
 _PLURALS = {"good": "good parts", "defect": "defects"}
@@ -54,23 +40,48 @@ def class_bars(
     look = colours or ChartColours()
     shown = [each for each in evaluations if getattr(each.metrics, metric) is not None]
     names = _class_names(shown)
-    series = [_Bars("Measured here", metric, [getattr(each.metrics, metric) for each in shown], {"color": look.ours})]
+    # name, metric with intervals (None for published figures), values, marker
+    series: list[tuple[str, str | None, list[float | None], dict[str, Any]]] = [
+        ("Measured here", metric, [getattr(each.metrics, metric) for each in shown], {"color": look.ours})
+    ]
     published_as = metric
     if metric == "aupro":
         published_as = "aupro_paper"
-        values = [each.metrics.aupro_paper for each in shown]
-        series.append(_Bars("Measured here, paper protocol", published_as, values, dotted(look.other)))
+        own = [each.metrics.aupro_paper for each in shown]
+        series.append(("Measured here, paper protocol", published_as, own, dotted(look.other)))
     for method, shape, colour in zip(METHODS, ("/", "x"), (look.published, look.published_other), strict=True):
-        values = [_published(each, method, published_as) for each in shown]
-        series.append(_Bars(f"{method} (published)", None, values, hatched(colour, shape)))
+        matches = [published_for(each.dataset, each.class_name) for each in shown]
+        papers = [None if match is None else match.value(method, published_as) for match in matches]
+        series.append((f"{method} (published)", None, papers, hatched(colour, shape)))
     # a chance ranking has an AUROC of 0.5, so bars begin there when all are better
-    lowest = [value for bars in series for value in bars.values if value is not None]
+    lowest = [value for _, _, values, _ in series for value in values if value is not None]
     lowest += [found.low for each in shown if (found := each.intervals.intervals.get(metric)) is not None]
     start = 0.5 if "auroc" in metric and min(lowest, default=0.0) > 0.5 else 0.0
     figure = go.Figure()
-    for bars in series:
-        if any(value is not None for value in bars.values):
-            figure.add_bar(**bars.trace(shown, names, start=start, look=look))
+    for name, measured, values, marker in series:
+        if all(value is None for value in values):
+            continue
+        looks: dict[str, Any] = {"textposition": "outside"}
+        if measured is not None:
+            intervals = [each.intervals.intervals.get(measured) for each in shown]
+            looks = {
+                "error_y": whiskers(values, intervals, colour=look.whisker),
+                "textposition": "inside",
+                "insidetextanchor": "start",
+                "textfont": {"color": look.on_mark},
+            }
+        figure.add_bar(
+            x=names,
+            y=[None if value is None else value - start for value in values],
+            base=start,
+            name=name,
+            marker=marker,
+            text=["" if value is None else format_number(value) for value in values],
+            textangle=0,
+            customdata=[[each.key, value] for each, value in zip(shown, values, strict=True)],
+            hovertemplate="%{x}: %{customdata[1]:.4f}<extra>" + name + "</extra>",
+            **looks,
+        )
     title = METRIC_TITLES[metric] + (" (0.5 is chance)" if "auroc" in metric else "")
     if metric == "aupro" and any("(published)" in trace.name for trace in figure.data):
         title += "<br>published: paper protocol"
@@ -83,7 +94,7 @@ def class_bars(
 def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColours | None = None) -> go.Figure:
     """Share of defects that escape in each group, with its interval, and the share that a person looks at, hatched.
 
-    ``customdata`` of a bar holds the name of its group and the places of the images that it counts.
+    ``customdata`` of a bar holds the name of its group and the indices of the images that it counts.
     """
     look = colours or ChartColours()
     names = [f"{group.name}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]
@@ -150,7 +161,9 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
     return figure
 
 
-def difference_chart(comparison: Comparison, *, colours: ChartColours | None = None) -> go.Figure:
+def difference_chart(
+    comparison: Comparison, *, sides: tuple[str, str] = ("first", "second"), colours: ChartColours | None = None
+) -> go.Figure:
     """Paired differences of all metrics with their intervals, one line each, around a line at 0 (a forest plot).
 
     A filled mark stands for a clear difference, whose interval leaves out 0. ``customdata``: metric, both values.
@@ -178,48 +191,12 @@ def difference_chart(comparison: Comparison, *, colours: ChartColours | None = N
         showlegend=False,
     )
     figure.add_vline(x=0, line={"width": 2, "dash": "dot", "color": look.neutral})
-    words = "Second less first, 95 % interval<br>right of 0 the second is better"
-    figure.update_xaxes(title_text=words, tickformat="+.3~f", range=[low - margin, high + margin])
+    first, second = sides
+    title = f"{second.capitalize()} less {first}, 95 % interval<br>right of 0 the {second} is better"
+    figure.update_xaxes(title_text=title, tickformat="+.3~f", range=[low - margin, high + margin])
     figure.update_yaxes(type="category", autorange="reversed")
     figure.update_layout(height=90 + 34 * max(len(shown), 1))
     return figure
-
-
-@dataclass(frozen=True)
-class _Bars:
-    """Bars of one origin, one for each evaluation."""
-
-    name: str
-    metric: str | None
-    """Ours, with intervals; None for published figures."""
-    values: Sequence[float | None]
-    marker: dict[str, Any]
-
-    def trace(
-        self, shown: Sequence[EvaluationSummary], names: Sequence[str], *, start: float, look: ChartColours
-    ) -> dict[str, Any]:
-        """Bars that begin at ``start``; ``customdata`` holds the key of the evaluation and the value."""
-        trace = {
-            "x": names,
-            "y": [None if value is None else value - start for value in self.values],
-            "base": start,
-            "name": self.name,
-            "marker": self.marker,
-            "text": ["" if value is None else format_number(value) for value in self.values],
-            "textangle": 0,
-            "textposition": "outside",
-            "customdata": [[each.key, value] for each, value in zip(shown, self.values, strict=True)],
-            "hovertemplate": "%{x}: %{customdata[1]:.4f}<extra>" + self.name + "</extra>",
-        }
-        if self.metric is not None:
-            intervals = [each.intervals.intervals.get(self.metric) for each in shown]
-            trace |= {
-                "error_y": whiskers(self.values, intervals, colour=look.whisker),
-                "textposition": "inside",
-                "insidetextanchor": "start",
-                "textfont": {"color": look.on_mark},
-            }
-        return trace
 
 
 def _class_names(evaluations: Sequence[EvaluationSummary]) -> list[str]:
@@ -247,8 +224,3 @@ def _wrapped(name: str, *, line: int) -> str:
             lines.append("")
         lines[-1] += part
     return "<br>".join(lines)
-
-
-def _published(summary: EvaluationSummary, method: Method, metric: str) -> float | None:
-    match = published_for(summary.dataset, summary.class_name)
-    return None if match is None else match.value(method, metric)

@@ -14,25 +14,12 @@ from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.compare_images import ImageChange, Pairs, common_images, image_changes
 from skrd4ad.services.evaluation.compare_settings import SettingDifference, settings_that_differ
-from skrd4ad.services.evaluation.evaluate import load_evaluation
 from skrd4ad.services.evaluation.result import MeasuredImages, MeasuredModel, StoredEvaluation
+from skrd4ad.services.evaluation.store import load_evaluation
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
-
-__all__ = [
-    "COMPARISON",
-    "Comparison",
-    "ComparisonRequest",
-    "ImageChange",
-    "SettingDifference",
-    "compare",
-    "compare_scores",
-    "find_comparison",
-    "settings_that_differ",
-    "to_dict",
-]
 
 FORMAT = 1
 
@@ -47,7 +34,6 @@ class Comparison:
     """By the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
     n_good: int
     n_defect: int
-    """Images that were compared."""
     only_a: int
     """Images of the first evaluation that the second lacks, or has with another label or mask."""
     only_b: int
@@ -77,8 +63,8 @@ def compare(a: MeasuredImages, b: MeasuredImages, *, task: Task = QUIET) -> Comp
     pairs = common_images(a, b)
     differences = _kept_differences(a, b)
     if differences is None:
-        set_a, metrics_a = _part(a, [place for place, _ in pairs], task.part(0, 0.2))
-        set_b, metrics_b = _part(b, [place for _, place in pairs], task.part(0.2, 0.4))
+        set_a, metrics_a = _part(a, [index for index, _ in pairs], task.part(0, 0.2))
+        set_b, metrics_b = _part(b, [index for _, index in pairs], task.part(0.2, 0.4))
         drawing = task.part(0.4, 1, "comparing: drawing {done} of {total}")
         differences = paired_differences(set_a, set_b, metrics_a=metrics_a, metrics_b=metrics_b, task=drawing)
         _keep_differences(a, b, differences)
@@ -123,7 +109,6 @@ def _run(request: ComparisonRequest, job: JobHandle) -> Mapping[str, Any]:
 
 
 COMPARISON = JobKind(name="compare", request=ComparisonRequest, title=_title, run=_run)
-"""Its result holds ``a`` and ``b``, the keys of the evaluations."""
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:
@@ -193,7 +178,7 @@ def _comparison(
     a: MeasuredImages, b: MeasuredImages, pairs: Pairs, differences: dict[str, PairedDifference]
 ) -> Comparison:
     only_a, only_b = len(a.images) - len(pairs), len(b.images) - len(pairs)
-    n_defect = sum(a.images[place].label for place, _ in pairs)
+    n_defect = sum(a.images[index].label for index, _ in pairs)
     return Comparison(
         a=a.summary,
         b=b.summary,

@@ -19,7 +19,7 @@ _NEARNESS: tuple[Mapping[Verdict, int], Mapping[Verdict, int]] = (
 )
 """How near a verdict is to the label: of good images, and of defective ones."""
 Pairs = tuple[tuple[int, int], ...]
-"""Places of the same images in two evaluations."""
+"""Indices of the same images in two evaluations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +31,6 @@ class ImageChange:
     label: int
     defect_type: str
     place_a: int
-    """In the first evaluation."""
     place_b: int
     score_a: float
     """The score that the verdict is made with. Scores of two models have no common scale."""
@@ -58,12 +57,12 @@ class ImageChange:
 
 
 def common_images(a: MeasuredImages, b: MeasuredImages) -> Pairs:
-    """Places of the images that both evaluations have with the same label and mask."""
+    """Indices of the images that both evaluations have with the same label and mask."""
     waiting: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for image in b.images:
         waiting[_identity(image)].append(image.place)
-    pairs = tuple((image.place, places.pop(0)) for image in a.images if (places := waiting.get(_identity(image))))
-    kinds = {a.images[place].label for place, _ in pairs}
+    pairs = tuple((image.place, indices.pop(0)) for image in a.images if (indices := waiting.get(_identity(image))))
+    kinds = {a.images[index].label for index, _ in pairs}
     if not pairs:
         raise DataError(
             f"The two evaluations have no image in common: {len(a.images)} images of {a.summary.dataset}/"

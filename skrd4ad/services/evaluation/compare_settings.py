@@ -32,7 +32,6 @@ _DATA = {
     "digest": "Digest of the training images",
 }
 _DIGEST = 12
-"""Characters of a digest that are shown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +39,6 @@ class SettingDifference:
     """A setting in which two evaluations differ."""
 
     name: str
-    """For people, such as "Epochs"."""
     a: str
     b: str
 

@@ -38,8 +38,8 @@ def curve_chart(
     figure = go.Figure()
     end = 1.0
     if name == "pro":
-        places = [f.pixel_point.false_positive_rate or 0.0 for f in findings if f is not None and f.pixel_point]
-        end = min(max(PRO_LIMITS[-1] + 0.05, *(1.1 * place for place in places), 0.0), 1.0)
+        rates = [f.pixel_point.false_positive_rate or 0.0 for f in findings if f is not None and f.pixel_point]
+        end = min(max(PRO_LIMITS[-1] + 0.05, *(1.1 * rate for rate in rates), 0.0), 1.0)
         _shade_limits(figure, look)
     elif name.endswith("_roc"):
         _add_chance(figure, look)
@@ -111,12 +111,12 @@ def _add_operating_points(
         at = None if point is None else point.on(name)
         if point is None or at is None:
             continue
-        words = f"{title} {format_number(point.threshold)}"
+        text = f"{title} {format_number(point.threshold)}"
         figure.add_scatter(
             x=[at[0]],
             y=[at[1]],
             mode="markers",
-            name=f"{which}{words}",
+            name=f"{which}{text}",
             marker={"symbol": symbol, "size": 13, "color": fill, "line": {"color": colour, "width": 2}},
-            hovertemplate=f"{words}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration}</extra>",
+            hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version}</extra>",
         )

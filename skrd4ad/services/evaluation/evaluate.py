@@ -14,27 +14,14 @@ from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of, is_embedded
 from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, evaluation_key
-from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.evaluation.run import measure
-from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
+from skrd4ad.services.evaluation.store import all_summaries, load_evaluation
 from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, background
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Status, Task
 from skrd4ad.types import DatasetClass
-
-__all__ = [
-    "EVALUATION",
-    "EvaluatedImage",
-    "EvaluationRequest",
-    "EvaluationSummary",
-    "StoredEvaluation",
-    "delete_evaluation",
-    "evaluate_class",
-    "find_evaluation",
-    "list_evaluations",
-    "load_evaluation",
-]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +29,12 @@ class EvaluationRequest:
     """One model and one class to measure it on. Its JSON form is all that is needed to ask for the same again."""
 
     model: str
-    """Model folder."""
     source: str
     """``elpv``, ``synthetic`` or a folder."""
     class_name: str
     layout: str = "auto"
     weights: str | None = None
-    """Weights file of the teacher, instead of the usual places."""
     again: bool = False
-    """Measure even if the same was measured before."""
 
 
 def _title(request: EvaluationRequest) -> str:
@@ -99,7 +83,7 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
     remembers that by their size and time of change.
     """
     contents = contents_of(info, data)
-    stored = read_evaluation(evaluation_key(info, contents))
+    stored = load_evaluation(evaluation_key(info, contents))
     if stored is not None:
         return as_it_is_now(stored, info, data, contents)
     older = [
@@ -111,24 +95,8 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
         and (summary.root == data.root.absolute() or summary.dataset == data.dataset)
     ]
     newest = max(older, key=lambda summary: summary.created_at, default=None)
-    stored = None if newest is None else read_evaluation(newest.key)
+    stored = None if newest is None else load_evaluation(newest.key)
     return None if stored is None else replace(stored, stale=_why_stale(stored, info, contents))
-
-
-def load_evaluation(key: str) -> StoredEvaluation | None:
-    """A finished evaluation by its key, without looking at the data; None when it is gone or damaged."""
-    return read_evaluation(key)
-
-
-def list_evaluations() -> list[EvaluationSummary]:
-    """All finished evaluations of this workspace, by data set, class and newest first; damaged ones are left out."""
-    found = sorted(all_summaries(), key=lambda summary: summary.created_at, reverse=True)
-    return sorted(found, key=lambda summary: (summary.dataset, summary.class_name))
-
-
-def delete_evaluation(key: str) -> None:
-    """Remove a finished evaluation from the workspace; model and data stay."""
-    remove_evaluation(key)
 
 
 def evaluate_class(
@@ -155,7 +123,7 @@ def evaluate_class(
     """
     info = read_info(folder)
     contents = contents_of(info, data, task)
-    known = None if again else read_evaluation(evaluation_key(info, contents))
+    known = None if again else load_evaluation(evaluation_key(info, contents))
     if known is not None:
         stored = as_it_is_now(known, info, data, contents)
     else:

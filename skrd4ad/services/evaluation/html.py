@@ -11,13 +11,13 @@ from plotly.offline import get_plotlyjs
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
 from skrd4ad.metrics.escapes import EscapeGroup
+from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.reports.html import render
 
 Cell = tuple[str, str]
-"""A figure, and its interval or a remark."""
 
 
 def html_report(
@@ -36,14 +36,14 @@ def html_report(
         made_at=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         warnings=_warnings(evaluations),
         columns=[METRIC_TITLES[name] for name in METRIC_NAMES],
-        rows=[_row(summary) for summary in summaries],
+        rows=[(summary, _cells(summary.metrics, summary.intervals.intervals)) for summary in summaries],
         published=[row for summary in summaries for row in _published_rows(summary)],
         protocol_difference=PROTOCOL_DIFFERENCE,
         figures=[_embedded(number, caption, figure) for number, (caption, figure) in enumerate(figures.items())],
         # a figure's JSON and the library stand inside script elements, which end at the first closing tag
         plotly=Markup(get_plotlyjs().replace("</script", "<\\/script")),
         judged=[(stored, found) for stored, found in judged if found is not None],
-        types=[(stored.summary, _type_rows(stored.summary)) for stored in evaluations if stored.summary.by_defect],
+        types=[(summary, _type_rows(summary)) for summary in summaries if summary.by_defect],
         escape_text=escape_text,
         format_number=format_number,
         facts=[(summary, _facts(summary)) for summary in summaries],
@@ -56,9 +56,8 @@ def escape_text(group: EscapeGroup) -> str:
     return f"{len(group.escaped)} of {len(group.indices)} ({format_rate(group.rate)}; {low} to {high})"
 
 
-def _row(summary: EvaluationSummary) -> tuple[EvaluationSummary, list[Cell]]:
-    cells = [_cell(getattr(summary.metrics, name), summary.intervals.intervals.get(name)) for name in METRIC_NAMES]
-    return summary, cells
+def _cells(metrics: Metrics, intervals: Mapping[str, Interval | None]) -> list[Cell]:
+    return [_cell(getattr(metrics, name), intervals.get(name)) for name in METRIC_NAMES]
 
 
 def _cell(value: float | None, interval: Interval | None) -> Cell:
@@ -76,16 +75,15 @@ def _published_rows(summary: EvaluationSummary) -> list[tuple[str, str, list[str
     for method in METHODS:
         values = [match.value(method, name) for name in METRIC_NAMES]
         cells = ["" if value is None else format_number(value) for value in values]
-        rows.append((f"{method} (published), {summary.class_name}", match.words, cells))
+        rows.append((f"{method} (published), {summary.class_name}", match.text, cells))
     return rows
 
 
 def _type_rows(summary: EvaluationSummary) -> list[tuple[str, int, list[Cell]]]:
-    rows = []
-    for name, metrics in summary.by_defect.items():
-        drawn = summary.intervals.by_type[name]
-        rows.append((name, metrics.n_defect, [_cell(getattr(metrics, each), drawn.get(each)) for each in METRIC_NAMES]))
-    return rows
+    return [
+        (name, metrics.n_defect, _cells(metrics, summary.intervals.by_type[name]))
+        for name, metrics in summary.by_defect.items()
+    ]
 
 
 def _facts(summary: EvaluationSummary) -> list[tuple[str, str]]:

@@ -45,13 +45,13 @@ def contents_of(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> Cont
         "|".join((image, str(sample.label), sample.defect_type, mask or "-"))
         for image, mask, sample in zip(images, masks, samples, strict=True)
     ]
-    return Contents(samples, tuple(images), tuple(masks), _digest(sorted(lines)))
+    return Contents(samples, tuple(images), tuple(masks), digest_of(sorted(lines)))
 
 
 def evaluation_key(info: ModelInfo, contents: Contents) -> str:
     """Name of the evaluation of a model as it is now on these contents."""
     surface = scoring_mask_digest(scoring_mask_of(info))
-    return _digest([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
+    return digest_of([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
 
 
 def as_it_is_now(stored: StoredEvaluation, info: ModelInfo, data: DatasetClass, contents: Contents) -> StoredEvaluation:
@@ -102,5 +102,6 @@ def changed_since(image: EvaluatedImage) -> bool:
     return image_digest(image.path) != image.content
 
 
-def _digest(parts: list[str]) -> str:
+def digest_of(parts: list[str]) -> str:
+    """SHA-256 over texts, in hexadecimal."""
     return content_digest("\n".join(parts).encode("utf-8", "surrogateescape"))

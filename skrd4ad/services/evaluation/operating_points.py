@@ -25,11 +25,7 @@ from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, S
 class Findings:
     """What limits do to the images of an evaluation."""
 
-    reject: float
-    review: float | None
-    pixel: float
-    calibration: int
-    """Version of the limits."""
+    calibration: Calibration
     confusion: tuple[ConfusionCell, ...]
     by_type: tuple[EscapeGroup, ...]
     by_size: EscapesBySize | None
@@ -41,7 +37,6 @@ class Findings:
     pixel_point: OperatingPoint | None
     """At the pixel limit; None without masks."""
     notes: tuple[str, ...]
-    """What a reader must know: test-fitted limits, a smallest region that moves points beside the curve."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -67,10 +62,7 @@ def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
     areas = [image.mask_area for image in stored.images]
     measured = any(area is not None for area in areas)
     return Findings(
-        reject=reject,
-        review=review,
-        pixel=calibration.pixel_threshold,
-        calibration=calibration.version,
+        calibration=calibration,
         confusion=confusion(labels, scores, reject=reject, review=review),
         by_type=escapes_by_type(labels, scores, types, reject=reject, review=review),
         by_size=escapes_by_size(labels, scores, areas, reject=reject, review=review) if measured else None,

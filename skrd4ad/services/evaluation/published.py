@@ -1,6 +1,7 @@
 """Published figures of RD4AD and SK-RD4AD, to stand beside one's own: what they are, and why they are not the same."""
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,37 +15,21 @@ PROTOCOL_DIFFERENCE = (
     'average over images of a curve with 200 thresholds and a rescaled axis; compare it with ours as "AUPRO (paper '
     'protocol)", not with the exact AUPRO. Ours choose nothing on test images unless badged "test-selected".'
 )
-"""Why published figures and ours are not measured alike, in words."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class PublishedFigure:
-    """One figure of a paper."""
-
-    method: Method
-    dataset: str
-    """``MVTec AD``, ``VisA`` or ``VAD``."""
-    class_name: str
-    metric: str
-    """Our metric that comes closest: ``image_auroc``, ``pixel_auroc`` or ``aupro_paper``."""
-    value: float
-    """0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PublishedMatch:
     """Figures that belong to a class, and how sure that is."""
 
-    figures: tuple[PublishedFigure, ...]
+    figures: Mapping[tuple[Method, str], float]
+    """0 to 1, by method and our metric that comes closest: ``image_auroc``, ``pixel_auroc`` or ``aupro_paper``."""
     by_name_only: bool
     """Nothing says that the data set is the published one; only the name of the class is the same."""
-    words: str
-    """What was matched and how, for the chart's caption."""
+    text: str
 
     def value(self, method: Method, metric: str) -> float | None:
         """One figure, 0 to 1; None when it was not published."""
-        found = (f.value for f in self.figures if (f.method, f.metric) == (method, metric))
-        return next(found, None)
+        return self.figures.get((method, metric))
 
 
 _PIXEL = {
@@ -87,34 +72,22 @@ def published_for(dataset: str, class_name: str) -> PublishedMatch | None:
     A data set is known by its name ("mvtec", "MVTec AD", "visa_pytorch", …). One with a name that says nothing, such as
     "parts", is matched by the name of the class alone, and the match says so.
     """
-    known = _published_name(dataset)
+    known, name = _published_name(dataset), _plain(class_name)
     if known == "VAD":
-        return PublishedMatch(
-            figures=_vad_figures(),
-            by_name_only=False,
-            words=f"Published for VAD, one class (image AUROC). {SOURCE}",
-        )
-    name = _plain(class_name)
-    if known is not None:
-        figures = _figures(known, name)
-        return (
-            PublishedMatch(
-                figures=figures, by_name_only=False, words=f"Published for {known}, class {class_name}. {SOURCE}"
-            )
-            if figures
-            else None
-        )
-    if _OTHERS.match(_plain(dataset)):
+        text = f"Published for VAD, one class (image AUROC). {SOURCE}"
+        return PublishedMatch(figures=_by_method("image_auroc", _VAD), by_name_only=False, text=text)
+    if known is None and _OTHERS.match(_plain(dataset)):
         return None
-    for candidate in _PIXEL:
+    for candidate in _PIXEL if known is None else (known,):
         figures = _figures(candidate, name)
         if figures:
-            return PublishedMatch(
-                figures=figures,
-                by_name_only=True,
-                words=f"Published for the class {class_name} of {candidate}. Matched by the name of the class alone: "
-                f"nothing says that the data set {dataset} is {candidate}. {SOURCE}",
+            text = (
+                f"Published for {known}, class {class_name}. {SOURCE}"
+                if known
+                else f"Published for the class {class_name} of {candidate}. Matched by the name of the class alone: "
+                f"nothing says that the data set {dataset} is {candidate}. {SOURCE}"
             )
+            return PublishedMatch(figures=figures, by_name_only=known is None, text=text)
     return None
 
 
@@ -131,24 +104,14 @@ def _plain(name: str) -> str:
     return re.sub(r"[^a-z0-9]", "", name.casefold())
 
 
-def _figures(dataset: str, plain_class: str) -> tuple[PublishedFigure, ...]:
+def _figures(dataset: str, plain_class: str) -> dict[tuple[Method, str], float]:
     """Figures of a class; none when there are none."""
-    for class_name, values in _PIXEL[dataset].items():
+    for class_name, pairs in _PIXEL[dataset].items():
         if _plain(class_name) == plain_class:
-            return tuple(
-                PublishedFigure(
-                    method=method, dataset=dataset, class_name=class_name, metric=metric, value=round(value / 100, 6)
-                )
-                for method, pair in zip(METHODS, values, strict=True)
-                for metric, value in zip(("pixel_auroc", "aupro_paper"), pair, strict=True)
-            )
-    return ()
+            aurocs, aupros = zip(*pairs, strict=True)
+            return _by_method("pixel_auroc", aurocs) | _by_method("aupro_paper", aupros)
+    return {}
 
 
-def _vad_figures() -> tuple[PublishedFigure, ...]:
-    return tuple(
-        PublishedFigure(
-            method=method, dataset="VAD", class_name="vad", metric="image_auroc", value=round(value / 100, 6)
-        )
-        for method, value in zip(METHODS, _VAD, strict=True)
-    )
+def _by_method(metric: str, percents: Sequence[float]) -> dict[tuple[Method, str], float]:
+    return {(method, metric): round(value / 100, 6) for method, value in zip(METHODS, percents, strict=True)}

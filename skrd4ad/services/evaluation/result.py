@@ -39,7 +39,6 @@ class EvaluatedSettings(TypedDict):
     model: ModelConfig
     train: TrainConfig | None
     data: dict[str, Any]
-    """What the model says of its training data."""
     origin: NotRequired[str]
     selected_epoch: NotRequired[int | None]
 
@@ -106,16 +105,13 @@ class EvaluationSummary(MeasuredModel):
     by_defect: dict[str, Metrics]
     intervals: Bootstrap
     protocol: str
-    """How it was measured, in words."""
     vanished: tuple[str, ...]
     """Images whose mask has nothing left at the size of the maps."""
     vanished_regions: Count
-    """Regions of masks of which nothing is left at the size of the maps."""
     left_out: Count
     """Test images that the model has learnt from, or takes its limits from, and was not measured on."""
     n_images: Count
     size_bytes: Count
-    """On disk."""
 
     def document(self) -> dict[str, Any]:
         """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as

@@ -69,13 +69,13 @@ def write_evaluation(
                 write_json(temporary / SUMMARY, summary, format=FORMAT, indent=None)
     except CheckpointError as error:
         raise StorageError(f"The evaluation cannot be kept. {error}") from error
-    stored = read_evaluation(summary.key)
+    stored = load_evaluation(summary.key)
     if stored is None:
         raise StorageError(f"The evaluation in {folder} cannot be read back; is the disk full or read by another?")
     return stored
 
 
-def read_evaluation(key: str) -> StoredEvaluation | None:
+def load_evaluation(key: str) -> StoredEvaluation | None:
     """An evaluation by its key; None when there is none, or when it is damaged."""
     summary = read_summary(key)
     if summary is None:
@@ -122,8 +122,14 @@ def all_summaries() -> Iterator[EvaluationSummary]:
                 yield summary
 
 
-def remove_evaluation(key: str) -> None:
-    """Remove what is kept under a key."""
+def list_evaluations() -> list[EvaluationSummary]:
+    """All finished evaluations of this workspace, by data set, class and newest first; damaged ones are left out."""
+    found = sorted(all_summaries(), key=lambda summary: summary.created_at, reverse=True)
+    return sorted(found, key=lambda summary: (summary.dataset, summary.class_name))
+
+
+def delete_evaluation(key: str) -> None:
+    """Remove a finished evaluation from the workspace; model and data stay."""
     folder = _folder_of(key)
     if folder is None:
         raise StorageError(f"There is no evaluation {key!r} in this workspace; it may have been deleted.")

@@ -8,50 +8,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, Interval
 from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
-from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 
-__all__ = ["html_report", "images_csv", "latex_table", "metrics_csv"]
-
-METRIC_COLUMNS = (
-    "dataset",
-    "class",
-    "model",
-    "model_digest",
-    "metric",
-    "title",
-    "value",
-    "low",
-    "high",
-    "published_rd4ad",
-    "published_skrd4ad",
-    "published_by_name_only",
-    "test_selected",
-    "n_good",
-    "n_defect",
-    "n_masks",
-    "image_size",
-    "replicates",
-    "seed",
-    "data_digest",
-    "evaluated_at",
-    "protocol",
-)
-IMAGE_COLUMNS = (
-    "place",
-    "name",
-    "label",
-    "defect_type",
-    "score",
-    "verdict_score",
-    "verdict",
-    "mask_area",
-    "sha256",
-)
 TABLE_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
-"""Columns of the LaTeX table."""
 _LATEX = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -71,13 +32,13 @@ _LATEX = {
 
 def metrics_csv(evaluations: Sequence[EvaluationSummary]) -> str:
     """One row for each evaluation and metric: value, interval, whether test-selected, and what was measured on what."""
-    return _csv(METRIC_COLUMNS, (row for each in evaluations for row in _metric_rows(each)))
+    return _csv([row for each in evaluations for row in _metric_rows(each)])
 
 
 def images_csv(stored: StoredEvaluation, findings: Findings | None) -> str:
     """One row for each image: name, label, type, scores, verdict, area of its mask in pixels of the map."""
     verdicts = {} if findings is None else {p: cell.verdict for cell in findings.confusion for p in cell.indices}
-    rows = (
+    rows = [
         {
             "place": image.place,
             "name": image.name,
@@ -90,8 +51,8 @@ def images_csv(stored: StoredEvaluation, findings: Findings | None) -> str:
             "sha256": image.content,
         }
         for image in stored.images
-    )
-    return _csv(IMAGE_COLUMNS, rows)
+    ]
+    return _csv(rows)
 
 
 def latex_table(evaluations: Sequence[EvaluationSummary], *, published: bool = True) -> str:
@@ -163,9 +124,10 @@ def _metric_rows(summary: EvaluationSummary) -> Iterable[dict[str, object]]:
         }
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, object]]) -> str:
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """At least one row; the keys of the first name the columns."""
     stream = io.StringIO()
-    writer = csv.DictWriter(stream, columns, lineterminator="\n")
+    writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     for row in rows:
         writer.writerow({name: _field(value) for name, value in row.items()})

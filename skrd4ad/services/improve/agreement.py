@@ -23,22 +23,6 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
 from skrd4ad.types import GOOD, EvaluationSet, Verdict
 
-__all__ = [
-    "Agreement",
-    "LabelBook",
-    "LabelledImage",
-    "Labels",
-    "agreement",
-    "auroc_interval",
-    "closeness_of_labelled",
-    "defect_type_of",
-    "image_figures",
-    "labels_of",
-    "read_book",
-    "read_seen",
-    "score_set",
-]
-
 UNNAMED_DEFECT = "defect"
 FEWEST_FOR_CLOSENESS = 10
 """Scores on either side below which nothing is said of how the labelled images were chosen."""
@@ -53,9 +37,7 @@ class Labels:
     """By digest; without those the model has learnt from. A score that was taken of other pixels than count now is
     None."""
     learnt: int
-    """Labelled images that are left out, as the model has learnt from them."""
     is_exact: bool
-    """False when it is not known which images the model has learnt from."""
     in_class: int
     """Images of the class, with a label or not."""
 
@@ -76,11 +58,8 @@ class Agreement:
     good: Counts
     defect: Counts
     unsure: Counts
-    """Images on which people could not decide: they neither agree nor disagree."""
     false_rejects: tuple[LabelledImage, ...]
-    """Good parts that are NG."""
     escapes: tuple[LabelledImage, ...]
-    """Defects that are OK."""
 
     @property
     def agreed(self) -> int:

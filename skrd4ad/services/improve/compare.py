@@ -10,11 +10,11 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.evaluation.compare import compare
 from skrd4ad.services.evaluation.compare_images import ImageChange, image_changes
-from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book, read_seen
+from skrd4ad.services.improve.agreement import Labels, labels_of, read_book, read_seen
 from skrd4ad.services.improve.labelled import LabelledEvaluation, evaluation_of_labels
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
-from skrd4ad.storage.labelled_images import LabelledImage
+from skrd4ad.storage.labelled_images import LabelBook, LabelledImage
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,11 +24,9 @@ class LabelComparison:
     old: LabelledEvaluation
     new: LabelledEvaluation
     images: tuple[ImageChange, ...]
-    """All images compared, each model by its own limits; those whose verdict differs first."""
     seen: int
     """Decided images left out, as a model has learnt from them or took its first limits from them."""
     without_score: int
-    """Decided images left out, as one of the models has not looked at them."""
     is_exact: bool
     """False when it is not known of both models which images they have learnt from."""
 

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import resize_mask
-from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError
 from skrd4ad.inference.scoring import scoring_mask_digest
 from skrd4ad.metrics.evaluation import Metrics, evaluate
@@ -20,6 +19,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ignored_pixels
 from skrd4ad.scratch import scratch_array
+from skrd4ad.services.evaluation.key import digest_of
 from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, MeasuredModel, settings_of
 from skrd4ad.services.improve.agreement import Labels, defect_type_of, image_figures
 from skrd4ad.services.inspection.predictions import PredictionStore
@@ -76,10 +76,10 @@ def evaluation_of_labels(labels: Labels) -> LabelledEvaluation:
     info, mask = labels.info, PredictionStore(labels.info).mask
     images = tuple(_evaluated(index, image) for index, image in enumerate(labels.images))
     lines = [f"{each.content}|{each.label}|{each.defect_type}|{each.mask_content or '-'}" for each in images]
-    data_digest, surface = _digest(lines), scoring_mask_digest(mask)
-    scores = [repr(each.score) for each in images]
+    data_digest, surface = digest_of(lines)[:32], scoring_mask_digest(mask)
+    rests_on = [str(FORMAT), info.digest, info.teacher_digest, str(info.model)]
     model = MeasuredModel(
-        key=_digest([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, data_digest, *scores]),
+        key=digest_of([*rests_on, surface, data_digest, *(repr(each.score) for each in images)])[:32],
         model_folder=info.folder,
         model_title=info.title,
         model_digest=info.digest,
@@ -170,7 +170,3 @@ def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_] | None:
 def _ignored(store: PredictionStore) -> NDArray[np.bool_] | None:
     ignored, size = store.mask.ignored, store.info.model.image_size
     return None if ignored is None else ignored_pixels(ignored, height=size, width=size)
-
-
-def _digest(parts: Sequence[str]) -> str:
-    return content_digest("\n".join(parts).encode("utf-8", "surrogateescape"))[:32]

@@ -2,7 +2,7 @@
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -38,7 +38,6 @@ class PixelFigures:
     """Images that entered; fewer than there are when ``drawn``."""
     drawn: bool
     left_out: tuple[str, ...] = ()
-    """Why images could not enter, in words."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +48,6 @@ class PixelState:
     """The latest; of labels as they were a moment ago while others are being computed."""
     is_current: bool
     progress: tuple[int, int]
-    """Images looked at, and all that must be, while maps are made."""
     error: str | None
 
 
@@ -85,21 +83,6 @@ def pixel_figures(
     return replace(figures, pixel_auroc=pool.auroc, aupro=aupro(pool))
 
 
-@dataclass(frozen=True)
-class _FigureRequest:
-    key: _Key
-    info: ModelInfo
-    images: list[LabelledImage]
-    drawn: bool
-
-
-@dataclass(frozen=True)
-class _FigureResult:
-    key: _Key
-    figures: PixelFigures | None
-    error: str | None
-
-
 class PixelWorker:
     """Computes pixel figures in a thread of its own, so that neither a page nor the queue of jobs waits for them.
 
@@ -108,15 +91,17 @@ class PixelWorker:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._wanted: dict[_Question, _FigureRequest] = {}
-        self._known: dict[_Question, _FigureResult] = {}
+        self._wanted: dict[_Question, tuple[_Key, Callable[[Task], PixelFigures]]] = {}
+        self._known: dict[_Question, tuple[_Key, PixelFigures | None, str | None]] = {}
+        """Figures, or why there are none."""
         self._progress: dict[_Question, tuple[int, int]] = {}
         self._thread: threading.Thread | None = None
 
     def ask(self, info: ModelInfo, images: Sequence[LabelledImage], *, purpose: str) -> PixelState | None:
         """What is known of a model on labelled images, at once; None when no figure can be had of them.
 
-        What is not known is computed meanwhile: ask again.
+        What is not known is computed meanwhile: ask again. Different images of one model are asked for under different
+        purposes.
         """
         chosen, drawn = pixel_images(images, image_size=info.model.image_size)
         if not chosen:
@@ -125,16 +110,16 @@ class PixelWorker:
         version = None if info.calibration is None else info.calibration.version
         key = (version, tuple((image.digest, image.label, image.mask_file) for image in chosen))
         with self._changed:
-            known = self._known.get(question)
-            is_current = known is not None and known.key == key
+            known_key, figures, error = self._known.get(question, (None, None, None))
+            is_current = known_key == key
             if not is_current:
-                self._wanted[question] = _FigureRequest(key, info, chosen, drawn)
+                self._wanted[question] = (key, lambda task: pixel_figures(info, chosen, drawn=drawn, task=task))
                 self._work_on()
             return PixelState(
-                figures=None if known is None else known.figures,
+                figures=figures,
                 is_current=is_current,
                 progress=self._progress.get(question, (0, 0)),
-                error=known.error if known is not None and is_current else None,
+                error=error if is_current else None,
             )
 
     def wait(self, timeout: float) -> bool:
@@ -154,27 +139,28 @@ class PixelWorker:
                     self._thread = None
                     self._changed.notify_all()
                     return
-                question, request = next(iter(self._wanted.items()))
-            result = self._answer(question, request)
+                question, (key, work) = next(iter(self._wanted.items()))
+            figures, error = self._answer(question, work)
             with self._changed:
                 self._known.pop(question, None)
-                self._known[question] = result
+                self._known[question] = (key, figures, error)
                 self._progress.pop(question, None)
                 while len(self._known) > KEPT:
                     self._known.pop(next(iter(self._known)))
-                if self._wanted[question].key == request.key:
+                if self._wanted[question][0] == key:
                     del self._wanted[question]
 
-    def _answer(self, question: _Question, request: _FigureRequest) -> _FigureResult:
+    def _answer(
+        self, question: _Question, work: Callable[[Task], PixelFigures]
+    ) -> tuple[PixelFigures | None, str | None]:
         def show(at: Status) -> None:
             self._progress[question] = (at.done, at.total)
 
         try:
-            figures = pixel_figures(request.info, request.images, drawn=request.drawn, task=Task(show=show))
-            return _FigureResult(request.key, figures, None)
+            return work(Task(show=show)), None
         except SkrdError as error:
-            return _FigureResult(request.key, None, str(error))
+            return None, str(error)
         except Exception as error:
             # whatever goes wrong ends these figures, never the thread that the next ones wait for
-            log.exception("The pixel figures of %s failed", request.info.folder)
-            return _FigureResult(request.key, None, f"{type(error).__name__}: {error}")
+            log.exception("Pixel figures failed")
+            return None, f"{type(error).__name__}: {error}"

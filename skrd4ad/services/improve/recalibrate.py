@@ -18,29 +18,19 @@ from skrd4ad.types import Verdict
 MOST_NAMES = 4
 
 
-@dataclass(frozen=True)
-class VerdictChange:
-    """A labelled image whose verdict would be another."""
-
-    image: LabelledImage
-    before: Verdict
-    after: Verdict
-
-
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Recalibration:
     """New limits that are not stored yet, and what they do to the labelled images."""
 
     proposal: Proposal
     n: int
-    """Images labelled good that the limits rest on."""
     certifiable: float
     """Smallest false-reject rate that so many images can certify."""
     before: Agreement | None
     """Under the current limits; None without any."""
     after: Agreement
-    changes: tuple[VerdictChange, ...]
-    """In the order of their scores."""
+    changes: tuple[tuple[LabelledImage, Verdict, Verdict], ...]
+    """Images whose verdict would be another, before and after, in the order of their scores."""
 
 
 def confirmed_normals(labels: Labels) -> tuple[LabelledImage, ...]:
@@ -103,13 +93,13 @@ def recalibration(labels: Labels, seen: SeenImages, choice: ThresholdChoice, *, 
     )
 
 
-def _changes(labels: Labels, proposal: Proposal) -> tuple[VerdictChange, ...]:
+def _changes(labels: Labels, proposal: Proposal) -> tuple[tuple[LabelledImage, Verdict, Verdict], ...]:
     old, new = labels.info.calibration, proposal.calibration
     if old is None:
         return ()
     scored = sorted((image.score, image.digest, image) for image in labels.images if image.score is not None)
-    verdicts = [VerdictChange(image, old.verdict(score), new.verdict(score)) for score, _, image in scored]
-    return tuple(change for change in verdicts if change.before != change.after)
+    verdicts = [(image, old.verdict(score), new.verdict(score)) for score, _, image in scored]
+    return tuple(change for change in verdicts if change[1] != change[2])
 
 
 def _warnings(labels: Labels) -> tuple[str, ...]:

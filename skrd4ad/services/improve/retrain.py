@@ -14,7 +14,7 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages
 from skrd4ad.services.datasets import class_of
-from skrd4ad.services.improve.agreement import LabelBook, read_book
+from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain_data import (
     FEWEST_ALONE,
     ConfirmedNormal,
@@ -32,6 +32,7 @@ from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.models.list import list_models, predecessor_digest
 from skrd4ad.services.training import TRAINING, TrainingRequest, result_of, run_training, title_of
+from skrd4ad.storage.labelled_images import LabelBook
 from skrd4ad.task import Task
 from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import DatasetClass
@@ -47,9 +48,7 @@ class RetrainPlan:
     """What a retraining would learn from; nothing is stored or started."""
 
     info: ModelInfo
-    """The model it goes on from."""
     config: TrainConfig
-    """How it is trained, unless its user changes that."""
     confirmed: ConfirmedNormals
     own: int
     """Training images of the model at hand, held-out ones included, without those labelled defective."""
@@ -57,7 +56,6 @@ class RetrainPlan:
     learn: int
     """Images labelled good that are learnt from besides, and have not been before."""
     limits: int
-    """Images labelled good that are held out for the epoch and the limits."""
     compare: int
     """Images labelled good that are kept from both, to compare the models on."""
     tests: int
@@ -65,7 +63,6 @@ class RetrainPlan:
     own_defects: int
     """Training images that people labelled defective: they are left out."""
     missing: int
-    """Images labelled good whose file is gone."""
 
     @property
     def problem(self) -> str | None:

@@ -51,11 +51,8 @@ class ConfirmedNormals:
     """Labels as they stood when a retraining was asked for: it can be resumed whatever is labelled since."""
 
     images: tuple[ConfirmedNormal, ...]
-    """Labelled good, by digest."""
     defects: tuple[str, ...]
-    """Digests of images labelled defective: none of them is learnt from."""
     people: tuple[str, ...]
-    """Who labelled the good ones."""
 
 
 def role_of(digest: str, seen: SeenImages) -> Role:
@@ -64,10 +61,10 @@ def role_of(digest: str, seen: SeenImages) -> Role:
         return "learn"
     if digest in seen.held_out:
         return "limits"
-    place = int(digest[-8:], 16) / 2**32
-    if place < LEARN_SHARE:
+    share = int(digest[-8:], 16) / 2**32
+    if share < LEARN_SHARE:
         return "learn"
-    return "limits" if place < LEARN_SHARE + LIMITS_SHARE else "compare"
+    return "limits" if share < LEARN_SHARE + LIMITS_SHARE else "compare"
 
 
 def keep_confirmed(confirmed: ConfirmedNormals) -> str:
@@ -82,7 +79,7 @@ def keep_confirmed(confirmed: ConfirmedNormals) -> str:
 
 def read_confirmed(file: str) -> ConfirmedNormals:
     """Labels that were kept."""
-    return documents.read(workspace() / file, ConfirmedNormals, remedy="WarmStart the retraining anew.")
+    return documents.read(workspace() / file, ConfirmedNormals, remedy="Start the retraining anew.")
 
 
 def start_of(
@@ -139,7 +136,7 @@ def _split(
     before = [s for s in samples if image_digest(s.path) in seen.held_out]
     fresh = [s for s in samples if image_digest(s.path) not in seen.held_out | seen.learnt]
     drawn = np.random.default_rng(config.seed).permutation(len(fresh)).tolist()
-    held_out = {s.path for s in [*before, *(fresh[place] for place in drawn)][:n_out]}
+    held_out = {s.path for s in [*before, *(fresh[index] for index in drawn)][:n_out]}
     return (
         tuple(s for s in samples if s.path not in held_out),
         tuple(s for s in samples if s.path in held_out),

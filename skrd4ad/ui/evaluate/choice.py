@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
@@ -9,17 +10,16 @@ import streamlit as st
 from skrd4ad.errors import DataError
 from skrd4ad.format import METRIC_TITLES, ago
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.evaluate import EVALUATION
+from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.cache import dataset_classes
-from skrd4ad.ui.evaluate.targets import KINDS, Standing, Target
+from skrd4ad.ui.evaluate.figures import right_aligned, table_height
+from skrd4ad.ui.evaluate.targets import KINDS, Standing, request_for
 from skrd4ad.ui.evaluate.text import figure_text
 from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
-
-_ROW_PIXELS = 35
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -34,7 +34,7 @@ def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chos
     with st.expander(
         _summary(standings),
         expanded=not first.is_current or any(each.is_missing for each in standings),
-        key=f"evaluate-what-{first.target.id}",
+        key=f"evaluate-what-{first.id}",
         icon=":material/fact_check:",
     ):
         labels = _labels(standings, models)
@@ -45,30 +45,26 @@ def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chos
 
 
 def _summary(standings: Sequence[Standing]) -> str:
-    counts = Counter(each.words for each in standings)
-    return "Models and their test images: " + ", ".join(f"{count} {words}" for words, count in counts.items())
+    counts = Counter(each.state for each in standings)
+    return "Models and their test images: " + ", ".join(f"{count} {state}" for state, count in counts.items())
 
 
 def _labels(standings: Sequence[Standing], models: Sequence[ModelInfo]) -> dict[str, str]:
-    """Targets in words: the model, and the images when they are not those of its own class."""
+    """The model, and the images when they are not those of its own class, by :attr:`Standing.id`."""
     of_model = model_labels(models)
     labels = {}
     for each in standings:
-        target = each.target
-        label = of_model[str(target.info.folder)]
-        is_own = (target.source, target.class_name) == (
-            str(target.info.data.get("source") or ""),
-            target.info.class_name,
-        )
-        labels[target.id] = label if is_own else f"{label} on {target.source}/{target.class_name}"
+        label, request = of_model[str(each.info.folder)], each.request
+        is_own = (request.source, request.class_name) == (str(each.info.data.get("source") or ""), each.info.class_name)
+        labels[each.id] = label if is_own else f"{label} on {request.source}/{request.class_name}"
     return labels
 
 
 def _buttons(
     standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo, labels: dict[str, str]
 ) -> None:
-    by_id = {each.target.id: each for each in standings}
-    first = standings[0].target.id
+    by_id = {each.id: each for each in standings}
+    first = standings[0].id
     wanted = st.multiselect(
         "Evaluate",
         list(by_id),
@@ -92,23 +88,23 @@ def _buttons(
             if again
             else None,
         ):
-            _submit([each.target for each in can], again=again)
+            _submit([replace(each.request, again=again) for each in can])
         if st.button(
             "Evaluate all that are missing" + (f" ({len(missing)})" if missing else ""),
             disabled=not missing,
             icon=":material/playlist_play:",
             key="evaluate-missing",
         ):
-            _submit([each.target for each in missing])
+            _submit([each.request for each in missing])
         with st.popover("Other test images", icon=":material/folder_open:"):
             shielded(lambda: _other_images(models, chosen))
 
 
-def _submit(targets: Sequence[Target], *, again: bool = False) -> None:
+def _submit(requests: Sequence[EvaluationRequest]) -> None:
     # images that were added since the data set was read count
     dataset_classes.clear()
-    for target in targets:
-        EVALUATION.submit(target.request(again=again))
+    for request in requests:
+        EVALUATION.submit(request)
     st.rerun()
 
 
@@ -116,9 +112,9 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
     figures = [None if each.stored is None else each.stored.summary for each in standings]
     table = pd.DataFrame(
         {
-            "Model": [labels[each.target.id] for each in standings],
+            "Model": [labels[each.id] for each in standings],
             "Test images": ["–" if each.problem else str(each.n_images) for each in standings],
-            "State": [each.words for each in standings],
+            "State": [each.state for each in standings],
             METRIC_TITLES["image_auroc"]: [
                 "–" if each is None else figure_text(each.metrics.image_auroc) for each in figures
             ],
@@ -129,12 +125,9 @@ def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:
     st.dataframe(
         table,
         hide_index=True,
-        height=min(_ROW_PIXELS * (len(table) + 1) + 3, 6 * _ROW_PIXELS),
+        height=table_height(table, most=6),
         key="evaluate-standings",
-        column_config={
-            name: st.column_config.TextColumn(alignment="right")
-            for name in ("Test images", METRIC_TITLES["image_auroc"], METRIC_TITLES["aupro"])
-        },
+        column_config=right_aligned("Test images", METRIC_TITLES["image_auroc"], METRIC_TITLES["aupro"]),
     )
 
 
@@ -181,7 +174,7 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         st.caption(f"This model has learnt {info.class_name}: what it says of {name} describes neither.")
     count = len(classes[name].test)
     if st.button(f"Evaluate on these {count} images", type="primary", key="evaluate-other"):
-        _submit([Target(info=info, source=source, layout=layout, class_name=name)])
+        _submit([request_for(info, source=source, layout=layout, class_name=name)])
 
 
 def _watch() -> None:

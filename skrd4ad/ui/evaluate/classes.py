@@ -9,9 +9,9 @@ import streamlit as st
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
-from skrd4ad.ui.evaluate.figures import show_figure
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.ui.evaluate.figures import show_figure, table_height
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_text, images_text
 
@@ -19,7 +19,6 @@ _OPENED = "evaluate-class-opened"
 COLUMNS = (*HEADLINES, *(name for name in METRIC_NAMES if name not in HEADLINES))
 """Figures in the order of the table: those that are quoted most stand first."""
 _PUBLISHED = {False: "published", True: "published, matched by the class's name alone"}
-_ROW_PIXELS = 35
 
 
 def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[str, str], *, chosen: str) -> None:
@@ -63,7 +62,7 @@ def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]
         table,
         hide_index=True,
         key="evaluate-table",
-        height=min(_ROW_PIXELS * (len(table) + 1) + 3, 12 * _ROW_PIXELS),
+        height=table_height(table, most=12),
         column_config=_columns(),
     )
     first = summaries[0].intervals
@@ -104,8 +103,7 @@ def _columns() -> dict[str, Any]:
 
 def _own_row(summary: EvaluationSummary, label: str) -> dict[str, Any]:
     intervals = summary.intervals.intervals
-    badges = [badge.word for badge in badges_of(summary)]
-    return {"Evaluation": label, "Images": images_text(summary), "Badges": ", ".join(badges) or "–"} | {
+    return {"Evaluation": label, "Images": images_text(summary), "Badges": ", ".join(badges_of(summary)) or "–"} | {
         METRIC_TITLES[name]: figure_text(getattr(summary.metrics, name), intervals.get(name)) for name in COLUMNS
     }
 
@@ -128,11 +126,11 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
 
 def _show_opened(stored: StoredEvaluation, label: str) -> None:
     """Images of the class whose bar was clicked."""
-    places = sorted(range(len(stored.images)), key=lambda place: -stored.images[place].verdict_score)
+    indices = sorted(range(len(stored.images)), key=lambda index: -stored.images[index].verdict_score)
     calibration, _ = stored.limits()
     with st.container(border=True):
         title = f"All test images of {label}, highest score first"
-        show_images(stored, places, calibration=calibration, name="classes", title=title)
+        show_images(stored, indices, calibration=calibration, name="classes", title=title)
         if st.button("Close", icon=":material/close:", key="evaluate-class-close"):
             del st.session_state[_OPENED]
             st.rerun()
@@ -150,5 +148,5 @@ def _published_text(summaries: Sequence[EvaluationSummary]) -> None:
         return
     with st.container(border=True):
         st.badge("published", color="gray", icon=":material/menu_book:", help=PROTOCOL_DIFFERENCE)
-        words = dict.fromkeys(match.words for match in matches)
-        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(words))
+        texts = dict.fromkeys(match.text for match in matches)
+        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(texts))

@@ -1,31 +1,24 @@
 """Two evaluations side by side on the Evaluate page: what differs, how sure that is, and on which images."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from typing import TypeVar
 
 import pandas as pd
 import streamlit as st
 
+from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.services.evaluation.charts import difference_chart
-from skrd4ad.services.evaluation.compare import (
-    COMPARISON,
-    Comparison,
-    ComparisonRequest,
-    ImageChange,
-    SettingDifference,
-    find_comparison,
-    settings_that_differ,
-)
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.compare import COMPARISON, Comparison, ComparisonRequest, find_comparison
+from skrd4ad.services.evaluation.compare_images import ImageChange
+from skrd4ad.services.evaluation.compare_settings import SettingDifference, settings_that_differ
 from skrd4ad.services.evaluation.operating_points import open_image
-from skrd4ad.services.evaluation.result import MeasuredImages
+from skrd4ad.services.evaluation.result import EvaluationSummary, MeasuredImages, StoredEvaluation
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.types import GOOD
 from skrd4ad.ui.evaluate.curves import draw_curves, pick_curves
-from skrd4ad.ui.evaluate.figures import show_figure
+from skrd4ad.ui.evaluate.figures import right_aligned, show_figure, table_height
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
@@ -36,8 +29,6 @@ Load = Callable[[str], StoredEvaluation | None]
 FIRST_SECOND = ("First", "Second")
 TURNS = {"better": "nearer to the label", "worse": "farther from it", "same": ""}
 SHOWN_CHANGES = 100
-"""Rows of the table of images."""
-_ROW_PIXELS = 35
 
 
 def show_comparison(
@@ -87,7 +78,7 @@ def show_comparison(
     st.subheader("Curves over each other", anchor=False)
     _, names, how = pick_curves("curves")
     st.caption(how)
-    draw_curves([a, b], names, findings=[findings_of(a)[1], findings_of(b)[1]], key="evaluate-pair")
+    draw_curves([a, b], names, findings=[findings_of(a)[0], findings_of(b)[0]], key="evaluate-pair")
     if found is not None:
         st.subheader("Images seen differently", anchor=False)
         show_changes(found.images, a, b, key="evaluate")
@@ -107,7 +98,7 @@ def _partners(summaries: Sequence[EvaluationSummary], chosen: str) -> list[str]:
 
 def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
     """The button that asks for a comparison, and why the last one failed."""
-    last = kind.latest(**asdict(request))  # type: ignore[call-overload]
+    last = kind.latest(**to_plain(request))
     if last is not None and last.state == "failed":
         st.error(f"The comparison failed. {last.error or 'The reason is not known.'}", icon=":material/error:")
     st.caption(
@@ -120,10 +111,10 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
 
 
 def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FIRST_SECOND) -> None:
-    """Paired differences of all figures with their intervals, as a chart and a table, and what limits them."""
+    """Paired differences of all figures with their intervals, as a chart and a table, and notes on them."""
     known = {name: each for name, each in found.differences.items() if each.difference is not None}
     show_figure(
-        difference_chart(found),
+        difference_chart(found, sides=(sides[0].lower(), sides[1].lower())),
         key=f"{key}-differences",
         alt="; ".join(f"{METRIC_TITLES[name]} {each.difference:+.3f}" for name, each in known.items()),
         file_name=f"{found.a.class_name}_differences",
@@ -141,15 +132,13 @@ def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FI
         }
         for name, each in found.differences.items()
     ]
+    table = pd.DataFrame(rows)
     st.dataframe(
-        pd.DataFrame(rows),
+        table,
         hide_index=True,
         key=f"{key}-difference-table",
-        height=_ROW_PIXELS * (len(rows) + 1) + 3,
-        column_config={
-            name: st.column_config.TextColumn(alignment="right")
-            for name in (first, second, "Difference", "95 % interval")
-        },
+        height=table_height(table),
+        column_config=right_aligned(first, second, "Difference", "95 % interval"),
     )
     for note in found.notes:
         st.caption(f":material/info: {note}")
@@ -162,7 +151,7 @@ def show_settings(differing: Sequence[SettingDifference], *, key: str, sides: tu
         st.caption("None: model, training, data and limits are the same.")
         return
     table = pd.DataFrame([{"Setting": each.name, sides[0]: each.a, sides[1]: each.b} for each in differing])
-    st.dataframe(table, hide_index=True, key=key, height=_ROW_PIXELS * (len(table) + 1) + 3)
+    st.dataframe(table, hide_index=True, key=key, height=table_height(table))
 
 
 def show_changes(
@@ -186,15 +175,15 @@ def show_changes(
     table, chosen = f"{key}-changes-{pair}", f"{key}-change-{pair}"
 
     def chosen_in_table() -> None:
-        rows = st.session_state[table]["selection"]["rows"]
-        if rows:
-            st.session_state[chosen] = rows[0]
+        if marked := st.session_state[table]["selection"]["rows"]:
+            st.session_state[chosen] = marked[0]
 
+    rows = pd.DataFrame([_row(change, sides) for change in shown])
     st.dataframe(
-        pd.DataFrame([_row(change, sides) for change in shown]),
+        rows,
         hide_index=True,
         key=table,
-        height=min(_ROW_PIXELS * (len(shown) + 1) + 3, 8 * _ROW_PIXELS),
+        height=table_height(rows, most=8),
         on_select=chosen_in_table,
         selection_mode="single-row",
     )

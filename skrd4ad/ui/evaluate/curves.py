@@ -5,11 +5,12 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.curves import CurveName, OperatingPoint
-from skrd4ad.services.evaluation.charts import CURVE_TITLES, curve_chart
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
 from skrd4ad.services.evaluation.operating_points import Findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.ui.evaluate.figures import show_figure
-from skrd4ad.ui.frame import go_to, halves
+from skrd4ad.ui.evaluate.findings import offer_calibration
+from skrd4ad.ui.frame import halves
 
 KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
     "roc": (
@@ -31,7 +32,6 @@ KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
         "AUPRO is the area up to a false positive rate of 0.05 or 0.30, divided by that rate.",
     ),
 }
-"""Title, curves, and how to read them."""
 
 
 def pick_curves(key: str) -> tuple[str, tuple[CurveName, ...], str]:
@@ -54,11 +54,9 @@ def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str)
     st.caption(how)
     draw_curves([stored], names, findings=[found], key="evaluate")
     if found is None:
-        st.info(why_none, icon=":material/tune:")
-        if st.button("Calibrate", icon=":material/tune:", key="evaluate-curves-calibrate"):
-            go_to("calibrate")
+        offer_calibration(why_none, key="evaluate-curves-calibrate")
         return
-    st.markdown(f"**What the limits of calibration version {found.calibration} do on these images**")
+    st.markdown(f"**What the limits of calibration version {found.calibration.version} do on these images**")
     st.dataframe(_points(found), hide_index=True, key="evaluate-points")
     for note in found.notes:
         st.caption(f":material/info: {note}")
@@ -78,9 +76,9 @@ def draw_curves(
         return
     # two models need room for their names
     beside = len(there) > 1 and len(evaluations) == 1
-    places = halves(f"{key}-curves", 1, 1) if beside else [st.container() for _ in there]
-    for name, place in zip(there, places, strict=True):
-        with place:
+    columns = halves(f"{key}-curves", 1, 1) if beside else [st.container() for _ in there]
+    for name, column in zip(there, columns, strict=True):
+        with column:
             st.markdown(f"**{CURVE_TITLES[name]}**")
             show_figure(
                 curve_chart(evaluations, name=name, findings=findings),

@@ -7,15 +7,15 @@ from typing import Any
 import streamlit as st
 
 from skrd4ad.format import format_number, format_rate
-from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
-from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.metrics.escapes import EscapeGroup
 from skrd4ad.services.evaluation.charts import confusion_chart, escape_bars
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import Findings
+from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.types import Verdict
 from skrd4ad.ui.evaluate.figures import Pick, show_figure
+from skrd4ad.ui.evaluate.findings import offer_calibration
 from skrd4ad.ui.evaluate.images import show_images
-from skrd4ad.ui.frame import go_to, halves
+from skrd4ad.ui.frame import halves
 
 _BAR_PIXELS = 44
 """Height of a bar with its two lines of words; several charts stand on one screen."""
@@ -38,7 +38,7 @@ class ImageGroup:
     name: str
     """As the chart names it: the cell, the type, or the range of sizes."""
     title: str
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
 
     @property
     def id(self) -> str:
@@ -46,14 +46,10 @@ class ImageGroup:
         return f"{self.chart}|{self.title}"
 
 
-def show_escapes(
-    stored: StoredEvaluation, calibration: Calibration | None, found: Findings | None, why_none: str
-) -> None:
+def show_escapes(stored: StoredEvaluation, found: Findings | None, why_none: str) -> None:
     """What the current limits pass, send to review and reject."""
-    if calibration is None or found is None:
-        st.info(why_none, icon=":material/tune:")
-        if st.button("Calibrate", type="primary", icon=":material/tune:", key="evaluate-escapes-calibrate"):
-            go_to("calibrate")
+    if found is None:
+        offer_calibration(why_none, key="evaluate-escapes-calibrate")
         return
     st.caption(_limits(found))
     groups = groups_of(found)
@@ -61,8 +57,8 @@ def show_escapes(
 
     def pick(chart: str) -> Pick:
         def picked(data: Sequence[Any]) -> None:
-            places = tuple(int(place) for place in data[1:])
-            match = next((g for g in groups if (g.chart, g.name, g.places) == (chart, data[0], places)), None)
+            indices = tuple(int(index) for index in data[1:])
+            match = next((g for g in groups if (g.chart, g.name, g.indices) == (chart, data[0], indices)), None)
             if match is not None:
                 st.session_state[key] = match.id
 
@@ -89,12 +85,12 @@ def show_escapes(
             st.caption(found.by_size.words)
     by_id = {group.id: group for group in groups}
     if st.session_state.get(key) not in by_id:
-        st.session_state[key] = groups[_first(groups)].id
+        st.session_state[key] = _first(groups).id
     # beside the charts, where a click is answered at once
     chosen = cells.selectbox(
         "Images shown",
         list(by_id),
-        format_func=lambda name: f"{by_id[name].title} ({len(by_id[name].places)})",
+        format_func=lambda name: f"{by_id[name].title} ({len(by_id[name].indices)})",
         key=key,
         help="Select a bar or a cell, or choose here.",
         persist_state="session",
@@ -102,47 +98,50 @@ def show_escapes(
     for note in found.notes:
         st.caption(f":material/info: {note}")
     group = by_id[str(chosen)]
-    show_images(stored, group.places, calibration=calibration, name="escapes", title=group.title)
+    show_images(stored, group.indices, calibration=found.calibration, name="escapes", title=group.title)
 
 
 def groups_of(found: Findings) -> list[ImageGroup]:
     """Every bar and every cell that stands for images, in the order of the page."""
-    groups = [_cell(cell) for cell in found.confusion]
+    groups = [
+        ImageGroup(
+            chart="cell",
+            name=f"{cell.truth} {cell.verdict}",
+            title=_CELLS[cell.truth, cell.verdict],
+            indices=cell.indices,
+        )
+        for cell in found.confusion
+    ]
     groups += [each for group in found.by_type for each in _parts(group, chart="type", of=group.name)]
     if found.by_size is not None:
         for group in found.by_size.groups:
             groups += _parts(group, chart="size", of=f"defects of {group.name}")
-        if found.by_size.without_mask:
-            groups.append(
-                ImageGroup(chart="size", name="", title="Defects without a mask", places=found.by_size.without_mask)
-            )
-        if found.by_size.vanished:
-            title = "Defects whose mask is lost at the size of the map"
-            groups.append(ImageGroup(chart="size", name="", title=title, places=found.by_size.vanished))
+        others = {
+            "Defects without a mask": found.by_size.without_mask,
+            "Defects whose mask is lost at the size of the map": found.by_size.vanished,
+        }
+        groups += [
+            ImageGroup(chart="size", name="", title=title, indices=indices)
+            for title, indices in others.items()
+            if indices
+        ]
     return groups
 
 
-def _cell(cell: ConfusionCell) -> ImageGroup:
-    title = _CELLS[cell.truth, cell.verdict]
-    return ImageGroup(chart="cell", name=f"{cell.truth} {cell.verdict}", title=title, places=cell.indices)
-
-
 def _parts(group: EscapeGroup, *, chart: str, of: str) -> list[ImageGroup]:
-    parts = (("passed", group.escaped), ("for review", group.reviewed), ("rejected", group.rejected))
+    parts = {"passed": group.escaped, "for review": group.reviewed, "rejected": group.rejected}
     return [
-        ImageGroup(chart=chart, name=group.name, title=f"{of[:1].upper()}{of[1:]}, {words}", places=places)
-        for words, places in parts
-        if places
+        ImageGroup(chart=chart, name=group.name, title=f"{of[:1].upper()}{of[1:]}, {what}", indices=indices)
+        for what, indices in parts.items()
+        if indices
     ]
 
 
-def _first(groups: Sequence[ImageGroup]) -> int:
+def _first(groups: Sequence[ImageGroup]) -> ImageGroup:
     """What a reader wants to see first: escapes, else false rejects, else whatever there is."""
-    for wanted in ("defect OK", "good NG"):
-        for index, group in enumerate(groups):
-            if group.name == wanted and group.places:
-                return index
-    return next((index for index, group in enumerate(groups) if group.places), 0)
+    filled = [group for group in groups if group.indices]
+    wanted = [group for name in ("defect OK", "good NG") for group in filled if group.name == name]
+    return next(iter([*wanted, *filled, *groups]))
 
 
 def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str, axis: str, on_pick: Pick) -> None:
@@ -157,9 +156,10 @@ def _bars(groups: Sequence[EscapeGroup], stored: StoredEvaluation, *, chart: str
 
 
 def _limits(found: Findings) -> str:
-    review = "" if found.review is None else f"REVIEW above {format_number(found.review)}, "
+    limits = found.calibration
+    review = "" if limits.review_threshold is None else f"REVIEW above {format_number(limits.review_threshold)}, "
     return (
-        f"Calibration version {found.calibration}: {review}NG above {format_number(found.reject)}. An escape is a "
-        "defect that passes as OK; one for review is none, because a person looks at it. Select a bar or a cell to see "
-        "its images."
+        f"Calibration version {limits.version}: {review}NG above {format_number(limits.image_threshold)}. "
+        "An escape is a defect that passes as OK; one for review is none, because a person looks at it. Select a bar "
+        "or a cell to see its images."
     )

@@ -7,17 +7,12 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, plural
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
-from skrd4ad.services.evaluation.charts import (
-    BAR_METRICS,
-    CURVE_TITLES,
-    class_bars,
-    confusion_chart,
-    curve_chart,
-    escape_bars,
-)
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars, confusion_chart, escape_bars
+from skrd4ad.services.evaluation.curve_chart import CURVE_TITLES, curve_chart
+from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings
-from skrd4ad.services.evaluation.tables import html_report, images_csv, latex_table, metrics_csv
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.tables import images_csv, latex_table, metrics_csv
 from skrd4ad.ui.evaluate.compare import Load
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.frame import halves
@@ -74,7 +69,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
 
 def report_of(evaluations: Sequence[StoredEvaluation], names: Sequence[str]) -> str:
     """One HTML document with every chart of some evaluations."""
-    found = [findings_of(stored)[1] for stored in evaluations]
+    found = [findings_of(stored)[0] for stored in evaluations]
     figures: dict[str, go.Figure] = {}
     summaries = [stored.summary for stored in evaluations]
     for metric in BAR_METRICS:
@@ -101,7 +96,7 @@ def _charts_of(stored: StoredEvaluation, limits: Findings | None, name: str) -> 
 
 def _images_file(load: Load, key: str) -> str:
     stored = load(key)
-    return "" if stored is None else images_csv(stored, findings_of(stored)[1])
+    return "" if stored is None else images_csv(stored, findings_of(stored)[0])
 
 
 def _download(label: str, make: Callable[[], str], file_name: str, mime: str) -> None:

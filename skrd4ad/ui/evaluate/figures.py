@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
+import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
@@ -12,6 +13,7 @@ from skrd4ad.ui.theme import DARK, LIGHT, Palette, chart_template
 ImageFormat = Literal["png", "svg"]
 _FORMATS: dict[ImageFormat, str] = {"png": "PNG", "svg": "SVG"}
 _FORMAT = "evaluate-chart-format"
+_ROW_PIXELS = 35
 SAVED_SCALE = 2
 """PNG pixels to a CSS pixel."""
 
@@ -21,6 +23,16 @@ FONT_PIXELS = 13
 
 Pick = Callable[[Sequence[Any]], None]
 """Is given the ``customdata`` of a bar, cell or point that was clicked, before the page runs again."""
+
+
+def table_height(table: pd.DataFrame, *, most: int = 100) -> int:
+    """Pixels that show all rows of a table and its head, at most ``most`` rows."""
+    return min(_ROW_PIXELS * (len(table) + 1) + 3, most * _ROW_PIXELS)
+
+
+def right_aligned(*names: str) -> dict[str, Any]:
+    """Columns of figures for ``st.dataframe``."""
+    return {name: st.column_config.TextColumn(alignment="right") for name in names}
 
 
 def pick_format() -> None:

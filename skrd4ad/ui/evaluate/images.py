@@ -8,9 +8,8 @@ import streamlit as st
 from skrd4ad.errors import DataError
 from skrd4ad.format import format_number, plural
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.evaluation.evaluate import EvaluatedImage, StoredEvaluation
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
-from skrd4ad.services.evaluation.result import MeasuredImages
+from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, StoredEvaluation
 from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
@@ -18,23 +17,22 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.theme import verdict_badge
 
 PAGE_SIZE = 48
-"""Images that are shown at once, until more are asked for."""
 
 
 def show_images(
-    stored: StoredEvaluation, places: Sequence[int], *, calibration: Calibration | None, name: str, title: str
+    stored: StoredEvaluation, indices: Sequence[int], *, calibration: Calibration | None, name: str, title: str
 ) -> None:
-    """Images of an evaluation by their places, in that order."""
-    count = len(places)
+    """Images of an evaluation by their indices, in that order."""
+    count = len(indices)
     st.markdown(f"**{title}** — {plural(count, 'image')}")
-    if not places:
+    if not indices:
         st.caption("There are none.")
         return
     group = f"{stored.summary.key}-{name}-{title}"
     more = f"evaluate-shown-{group}"
-    shown = places[: st.session_state.get(more, PAGE_SIZE)]
+    shown = indices[: st.session_state.get(more, PAGE_SIZE)]
     tiles = _tiles(stored, shown, calibration)
-    by_id = {tile.id: place for tile, place in zip(tiles, shown, strict=True)}
+    by_id = {tile.id: index for tile, index in zip(tiles, shown, strict=True)}
     kept = f"evaluate-picked-{name}"
     selected = st.session_state.get(kept)
     selected = selected if selected in by_id else tiles[0].id
@@ -50,14 +48,14 @@ def show_images(
     show_image(stored, by_id[selected], calibration=calibration, key=f"evaluate-viewer-{name}")
 
 
-def show_image(stored: StoredEvaluation, place: int, *, calibration: Calibration | None, key: str) -> None:
+def show_image(stored: StoredEvaluation, index: int, *, calibration: Calibration | None, key: str) -> None:
     """One image of an evaluation, large, and what is known of it beside it."""
     picture, beside = halves(key, 5, 3)
     try:
-        opened = open_image(stored, place)
+        opened = open_image(stored, index)
     except DataError as error:
         picture.error(str(error), icon=":material/broken_image:")
-        _about(beside, stored.images[place], calibration)
+        _about(beside, stored.images[index], calibration)
         return
     with picture:
         view_map(stored, opened, calibration=calibration, key=key)
@@ -91,8 +89,8 @@ def truth_of(image: EvaluatedImage) -> str:
     return GOOD if image.label == 0 else image.defect_type
 
 
-def _about(place: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, calibration: Calibration | None) -> None:
-    with place:
+def _about(column: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, calibration: Calibration | None) -> None:
+    with column:
         if calibration is None:
             st.markdown(f"Score {format_number(image.verdict_score)}, no limit")
         else:
@@ -124,10 +122,10 @@ def _scale(measured: MeasuredImages, calibration: Calibration | None) -> tuple[f
     return (float(good.max()) if good.size else top / 2), top
 
 
-def _tiles(stored: StoredEvaluation, places: Sequence[int], calibration: Calibration | None) -> list[GalleryItem]:
+def _tiles(stored: StoredEvaluation, indices: Sequence[int], calibration: Calibration | None) -> list[GalleryItem]:
     bar = st.empty()
     tiles = []
-    for done, index in enumerate(places, start=1):
+    for done, index in enumerate(indices, start=1):
         image = stored.images[index]
         small, error = _small(stored.summary.key, stored.summary.created_at, index, _state(image), stored)
         tiles.append(
@@ -142,7 +140,7 @@ def _tiles(stored: StoredEvaluation, places: Sequence[int], calibration: Calibra
             )
         )
         if done % 16 == 0:
-            bar.progress(done / len(places), text=f"{done} of {len(places)} images")
+            bar.progress(done / len(indices), text=f"{done} of {len(indices)} images")
     bar.empty()
     return tiles
 
@@ -159,12 +157,12 @@ def _state(image: EvaluatedImage) -> tuple[int, int] | None:
 def _small(
     key: str,  # noqa: ARG001
     created_at: str,  # noqa: ARG001
-    place: int,
+    index: int,
     state: tuple[int, int] | None,  # noqa: ARG001 - a changed file is another image
     _stored: StoredEvaluation,
 ) -> tuple[bytes, str | None]:
     """Thumbnail of an image, or why there is none."""
     try:
-        return thumbnail(np.ascontiguousarray(open_image(_stored, place).image)), None
+        return thumbnail(np.ascontiguousarray(open_image(_stored, index).image)), None
     except DataError as error:
         return b"", str(error)

@@ -7,13 +7,8 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.evaluate import (
-    EvaluationSummary,
-    StoredEvaluation,
-    delete_evaluation,
-    list_evaluations,
-    load_evaluation,
-)
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.store import delete_evaluation, list_evaluations, load_evaluation
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison
@@ -90,7 +85,7 @@ def _finished(standings: Sequence[Standing], summaries: Sequence[EvaluationSumma
 def _pick(finished: Finished, first: Standing) -> StoredEvaluation | None:
     """The evaluation that is shown; the address names it, and another model in the sidebar brings its own."""
     keys = [each.key for each in finished.summaries]
-    folder = str(first.target.info.folder)
+    folder = str(first.info.folder)
     followed = st.session_state.get(_FOLLOWED)
     if followed is None and (asked := st.query_params.get(_EVALUATION)) in keys:
         st.session_state[_EVALUATION] = asked
@@ -171,8 +166,7 @@ def _show(view: str, stored: StoredEvaluation, finished: Finished) -> None:
     if view == "classes":
         show_classes({**finished.at_hand, key: stored}, finished.labels, chosen=key)
     elif view == "curves":
-        _, found, why_none = findings_of(stored)
-        show_curves(stored, found, why_none)
+        show_curves(stored, *findings_of(stored))
     elif view == "escapes":
         show_escapes(stored, *findings_of(stored))
     elif view == "compare":

@@ -2,15 +2,14 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import streamlit as st
 
 from skrd4ad.format import format_figure, short_moment
 from skrd4ad.metrics.bootstrap import Interval
-from skrd4ad.services.evaluation.charts import TEST_SELECTED
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
+from skrd4ad.services.evaluation.result import EvaluationSummary
 
 HOW_TO_READ = {
     "image_auroc": "Chance that a defective image scores higher than a good one: 1 ranks all of them right, 0.5 is "
@@ -32,46 +31,32 @@ HOW_TO_READ = {
 """One sentence a figure, by the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
 
 HEADLINES = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
-"""The figures that are quoted most."""
 
-BadgeColour = Literal["orange", "gray"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Badge:
-    """A word that qualifies figures, and what it means."""
-
-    word: str
-    meaning: str
-    colour: BadgeColour
-    icon: str
+_BADGES: dict[str, tuple[Literal["orange", "gray"], str]] = {
+    TEST_SELECTED: ("orange", ":material/warning:"),
+    "synthetic": ("gray", ":material/draw:"),
+    "demo": ("gray", ":material/play_circle:"),
+}
+"""Colour and icon of the words that qualify figures."""
 
 
-def badges_of(summary: EvaluationSummary) -> list[Badge]:
-    """What a reader must know of the figures of an evaluation, as badges."""
-    found = []
+def badges_of(summary: EvaluationSummary) -> dict[str, str]:
+    """Words that qualify the figures of an evaluation, and what they mean."""
+    found = {}
     if summary.test_selected:
-        found.append(
-            Badge(
-                word=TEST_SELECTED,
-                meaning="The epoch of this model was chosen on its test set: every figure is optimistic.",
-                colour="orange",
-                icon=":material/warning:",
-            )
-        )
+        found[TEST_SELECTED] = "The epoch of this model was chosen on its test set: every figure is optimistic."
     if "synthetic" in summary.note.casefold():
-        meaning = f"Drawn images, not photographs: {summary.note}."
-        found.append(Badge(word="synthetic", meaning=meaning, colour="gray", icon=":material/draw:"))
+        found["synthetic"] = f"Drawn images, not photographs: {summary.note}."
     if summary.model_folder.name == "demo":
-        meaning = "A small model that comes with the app; a model of your own is trained on the Train page."
-        found.append(Badge(word="demo", meaning=meaning, colour="gray", icon=":material/play_circle:"))
+        found["demo"] = "A small model that comes with the app; a model of your own is trained on the Train page."
     return found
 
 
 def show_badges(summary: EvaluationSummary) -> None:
     """The badges of an evaluation; nothing when it has none."""
-    for badge in badges_of(summary):
-        st.badge(badge.word, color=badge.colour, icon=badge.icon, help=badge.meaning)
+    for word, meaning in badges_of(summary).items():
+        colour, icon = _BADGES[word]
+        st.badge(word, color=colour, icon=icon, help=meaning)
 
 
 def figure_text(value: float | None, interval: Interval | None = None) -> str:
@@ -87,20 +72,13 @@ def images_text(summary: EvaluationSummary) -> str:
 
 def evaluation_labels(evaluations: Sequence[EvaluationSummary]) -> dict[str, str]:
     """Evaluations by their keys in as few words as tell them apart: class and run, then data set, time, key."""
-    runs = [f"{each.class_name} · {each.model_folder.name}" for each in evaluations]
-    sets = [f"{each.dataset}/{run}" for each, run in zip(evaluations, runs, strict=True)]
-    when = [
-        f"{run} · {short_moment(each.created_at, seconds=True)}" for each, run in zip(evaluations, sets, strict=True)
-    ]
-    counts = [Counter(labels) for labels in (runs, sets, when)]
+    texts = []
+    for each in evaluations:
+        run = f"{each.class_name} · {each.model_folder.name}"
+        in_set = f"{each.dataset}/{run}"
+        texts.append((run, in_set, f"{in_set} · {short_moment(each.created_at, seconds=True)}"))
+    counts = Counter(text for of_one in texts for text in of_one)
     return {
-        each.key: next(
-            (
-                labels[index]
-                for labels, count in zip((runs, sets, when), counts, strict=True)
-                if count[labels[index]] == 1
-            ),
-            f"{when[index]} · {each.key[:6]}",
-        )
-        for index, each in enumerate(evaluations)
+        each.key: next((text for text in of_one if counts[text] == 1), f"{of_one[-1]} · {each.key[:6]}")
+        for each, of_one in zip(evaluations, texts, strict=True)
     }

@@ -12,18 +12,12 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.metrics.curves import AREA_TOLERANCE, CURVE_NAMES, PRO_LIMITS
 from skrd4ad.model_folder.folder import save_calibration
-from skrd4ad.services.evaluation.charts import (
-    BAR_METRICS,
-    ChartColours,
-    class_bars,
-    confusion_chart,
-    curve_chart,
-    difference_chart,
-    escape_bars,
-)
+from skrd4ad.services.evaluation.chart_parts import ChartColours
+from skrd4ad.services.evaluation.charts import BAR_METRICS, class_bars, confusion_chart, difference_chart, escape_bars
 from skrd4ad.services.evaluation.compare import compare
-from skrd4ad.services.evaluation.evaluate import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.curve_chart import curve_chart
 from skrd4ad.services.evaluation.operating_points import Findings, findings
+from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from tests.evaluation_world import EvaluationWorld
 
 

@@ -11,16 +11,11 @@ from skrd4ad.metrics.bootstrap import METRIC_NAMES, paired_differences
 from skrd4ad.metrics.evaluation import evaluate
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.services.evaluation import compare as module
-from skrd4ad.services.evaluation.compare import (
-    COMPARISON,
-    ComparisonRequest,
-    compare,
-    find_comparison,
-    settings_that_differ,
-    to_dict,
-)
-from skrd4ad.services.evaluation.evaluate import delete_evaluation, evaluate_class
+from skrd4ad.services.evaluation.compare import COMPARISON, ComparisonRequest, compare, find_comparison, to_dict
+from skrd4ad.services.evaluation.compare_settings import settings_that_differ
+from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.store import delete_evaluation
 from skrd4ad.services.jobs.queue import queue, reset_queue
 from skrd4ad.task import Task
 from tests.evaluation_world import EvaluationWorld

@@ -21,17 +21,16 @@ from skrd4ad.metrics.evaluation import evaluate
 from skrd4ad.model_folder.folder import METRICS, read_info, save_calibration
 from skrd4ad.regions import score_under
 from skrd4ad.services.evaluation import run
-from skrd4ad.services.evaluation.evaluate import (
-    EVALUATION,
-    EvaluationRequest,
+from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, find_evaluation
+from skrd4ad.services.evaluation.result import MAPS, MASKS
+from skrd4ad.services.evaluation.store import (
+    IMAGES,
+    SUMMARY,
     delete_evaluation,
-    evaluate_class,
-    find_evaluation,
+    evaluations_folder,
     list_evaluations,
     load_evaluation,
 )
-from skrd4ad.services.evaluation.result import MAPS, MASKS
-from skrd4ad.services.evaluation.store import IMAGES, SUMMARY, evaluations_folder
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass

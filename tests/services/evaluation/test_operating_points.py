@@ -38,7 +38,7 @@ def test_every_verdict_is_that_of_the_inspection(evaluated: EvaluationWorld) -> 
             assert stored.images[place].label == (cell.truth == "defect")
     assert sum(cell.count for cell in found.confusion) == 12
     assert {cell.verdict for cell in found.confusion if cell.count} == {"OK", "REVIEW", "NG"}
-    assert (found.reject, found.review, found.calibration) == (high, low, evaluated.info().calibration.version)
+    assert found.calibration == evaluated.info().calibration
     above = stored.scores > high
     assert found.image_point.recall == above[stored.labels == 1].mean()
     assert found.review_point is not None and found.review_point.threshold == low
@@ -65,7 +65,7 @@ def test_the_pixel_point_counts_the_pixels_above_the_limit(evaluated: Evaluation
     with_limits(evaluated, review=None, reject=float(np.median(stored.scores)))
     found = findings(stored, stored.limits()[0])
     data = stored.evaluation_set()
-    above = data.maps > found.pixel
+    above = data.maps > found.calibration.pixel_threshold
     assert found.pixel_point.recall == above[data.masks].mean()
     assert found.pixel_point.false_positive_rate == above[~data.masks].mean()
 

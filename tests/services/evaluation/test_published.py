@@ -26,7 +26,7 @@ def test_figures_are_those_of_the_papers(dataset, class_name, metric, values):
 def test_a_class_alone_matches_with_a_word_of_warning():
     match = published_for("line_3", "hazelnut")
     assert match.by_name_only
-    assert "by the name of the class alone" in match.words
+    assert "by the name of the class alone" in match.text
     assert not published_for("mvtec", "hazelnut").by_name_only
 
 

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
-from skrd4ad.services.evaluation.charts import class_bars, curve_chart
-from skrd4ad.services.evaluation.evaluate import StoredEvaluation
+from skrd4ad.services.evaluation.charts import class_bars
+from skrd4ad.services.evaluation.curve_chart import curve_chart
+from skrd4ad.services.evaluation.html import html_report
 from skrd4ad.services.evaluation.operating_points import Findings, findings
-from skrd4ad.services.evaluation.tables import html_report, images_csv, latex_table, metrics_csv
+from skrd4ad.services.evaluation.result import StoredEvaluation
+from skrd4ad.services.evaluation.tables import images_csv, latex_table, metrics_csv
 from tests.evaluation_world import EvaluationWorld
 
 

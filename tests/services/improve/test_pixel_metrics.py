@@ -14,12 +14,13 @@ from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.improve import labelled, pixel_metrics
-from skrd4ad.services.improve.agreement import LabelledImage, read_book
+from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.pixel_metrics import PixelWorker, pixel_figures, pixel_images
 from skrd4ad.services.inspection import predictions
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.labelling import score_queue
 from skrd4ad.services.labelling.score_queue import score_labelled
+from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG

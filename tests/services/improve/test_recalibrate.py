@@ -57,7 +57,7 @@ def test_the_verdicts_that_would_change_are_named(info: ModelInfo, disc: Dataset
     found = recalibration(known.labels, known.seen, ThresholdChoice(way="rate", rate=0.01), with_defects=True)
     assert found.proposal.calibration.image_threshold == pytest.approx(limit * 1.3)
     assert found.before is not None and (found.before.good.ng, found.before.defect.ng) == (2, 1)
-    changes = [(change.image.label, change.before, change.after) for change in found.changes]
+    changes = [(image.label, before, after) for image, before, after in found.changes]
     assert changes == [("good", "NG", "OK"), ("defect", "NG", "OK"), ("good", "NG", "OK")]
     assert any("cannot certify a false-reject rate below 25" in each for each in found.proposal.warnings)
 

@@ -5,7 +5,9 @@ import streamlit as st
 
 from skrd4ad.format import format_apart, format_rate
 from skrd4ad.metrics.consequences import Counts
-from skrd4ad.services.improve.agreement import Agreement, LabelledImage, agreement, closeness_of_labelled
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_of_labelled
+from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
 
 SHOWN = 200
@@ -37,15 +39,15 @@ def show_agreement(state: LoopState) -> None:
 
 def show_disagreements(state: LoopState) -> None:
     """The images on which verdict and label differ; one can be taken in hand."""
-    found = agreement(state.labels)
-    if found is None or not (differing := differences(found, state)):
+    found, calibration = agreement(state.labels), state.info.calibration
+    if found is None or calibration is None or not (differing := differences(found, calibration)):
         return
     with st.expander(f"Images on which both differ: {len(differing)}", key="loop-differences"):
         if len(differing) > SHOWN:
             st.caption(f"The {SHOWN} with the largest difference are listed.")
-        shown = differing[:SHOWN]
+        shown, limit = differing[:SHOWN], calibration.image_threshold
         event = st.dataframe(
-            _difference_table(shown, state),
+            pd.DataFrame([_difference_row(image, limit) for image in shown]),
             hide_index=True,
             on_select="rerun",
             selection_mode="single-row",
@@ -67,10 +69,8 @@ def show_disagreements(state: LoopState) -> None:
             st.caption("Mark a line to look at its image again.")
 
 
-def differences(found: Agreement, state: LoopState) -> list[LabelledImage]:
+def differences(found: Agreement, calibration: Calibration) -> list[LabelledImage]:
     """Good parts that are NG and defects that are OK, the one farthest from the limit first."""
-    calibration = state.info.calibration
-    assert calibration is not None, "there are no verdicts without limits"
 
     def apart(image: LabelledImage) -> float:
         assert image.score is not None, "an image without a score has no verdict"
@@ -78,6 +78,11 @@ def differences(found: Agreement, state: LoopState) -> list[LabelledImage]:
         return -abs(image.score - limit)
 
     return sorted((*found.false_rejects, *found.escapes), key=apart)
+
+
+def counts_text(counts: Counts) -> str:
+    """``3, 1, 0``: OK, REVIEW, NG."""
+    return f"{counts.ok}, {counts.review}, {counts.ng}"
 
 
 def _sentence(found: Agreement) -> str:
@@ -94,29 +99,21 @@ def _table(found: Agreement) -> pd.DataFrame:
     if found.unsure.total:
         rows.append(("unsure", found.unsure))
     return pd.DataFrame(
-        {
-            "Labelled": [name for name, _ in rows],
-            "OK": [counts.ok for _, counts in rows],
-            "REVIEW": [counts.review for _, counts in rows],
-            "NG": [counts.ng for _, counts in rows],
-            "Together": [counts.total for _, counts in rows],
-        }
+        {"Labelled": name, "OK": each.ok, "REVIEW": each.review, "NG": each.ng, "Together": each.total}
+        for name, each in rows
     )
 
 
-def _difference_table(shown: list[LabelledImage], state: LoopState) -> pd.DataFrame:
-    calibration = state.info.calibration
-    assert calibration is not None, "there are no verdicts without limits"
-    return pd.DataFrame(
-        {
-            "Image": [image.name for image in shown],
-            "Labelled": [f"defect ({image.defect_type})" if image.defect_type else image.label for image in shown],
-            "By": [image.reviewer for image in shown],
-            "Verdict": ["NG" if image.label == "good" else "OK" for image in shown],
-            "Score": [format_apart(image.score or 0.0, calibration.image_threshold)[0] for image in shown],
-            "NG above": [format_apart(calibration.image_threshold, image.score or 0.0)[0] for image in shown],
-        }
-    )
+def _difference_row(image: LabelledImage, limit: float) -> dict[str, str]:
+    score, shown_limit = format_apart(image.score or 0.0, limit)
+    return {
+        "Image": image.name,
+        "Labelled": f"defect ({image.defect_type})" if image.defect_type else image.label,
+        "By": image.reviewer,
+        "Verdict": "NG" if image.label == "good" else "OK",
+        "Score": score,
+        "NG above": shown_limit,
+    }
 
 
 def _remarks(state: LoopState) -> list[str]:

@@ -7,8 +7,7 @@ import pandas as pd
 import plotly.graph_objects as go
 import streamlit as st
 
-from skrd4ad.format import format_number, format_rate
-from skrd4ad.metrics.consequences import Counts
+from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.evaluation.compare import Comparison, compare_scores, find_comparison
@@ -30,13 +29,13 @@ from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.evaluate.compare import offer_comparison, show_changes, show_differences, show_settings
 from skrd4ad.ui.frame import choose_model, halves, model_labels
 from skrd4ad.ui.job_progress import follow_jobs, show_job
+from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.figures import score_with_progress
 from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 
 SIDES = ("Old", "New")
 _SYMBOLS = ("circle-open", "triangle-up")
-"""Of good images, and of defective ones."""
 
 
 def show_comparison(state: LoopState) -> None:
@@ -146,8 +145,8 @@ def _verdicts(found: LabelComparison) -> None:
     judged = [agreement(labels) for labels in sides]
     rows = {
         "Agreement": ["–" if a is None or a.rate is None else f"{format_rate(a.rate)} of {a.compared}" for a in judged],
-        "Good: OK, REVIEW, NG": ["–" if a is None else _counts(a.good) for a in judged],
-        "Defects: OK, REVIEW, NG": ["–" if a is None else _counts(a.defect) for a in judged],
+        "Good: OK, REVIEW, NG": ["–" if a is None else counts_text(a.good) for a in judged],
+        "Defects: OK, REVIEW, NG": ["–" if a is None else counts_text(a.defect) for a in judged],
         "NG above": [
             "–" if (c := labels.info.calibration) is None else format_number(c.image_threshold) for labels in sides
         ],
@@ -183,7 +182,7 @@ def _changed(found: LabelComparison) -> str:
     turns = [image.turn for image in found.images]
     if turns.count("same") == len(turns):
         return "every image gets the same verdict from both"
-    return f"{turns.count('better')} verdicts nearer to their label, {turns.count('worse')} farther"
+    return f"{plural(turns.count('better'), 'verdict')} nearer to the label, {turns.count('worse')} farther"
 
 
 def _decide(found: LabelComparison, *, in_use: str) -> None:
@@ -239,10 +238,6 @@ def _scores_compared(old: str, new: str, limits: str, _found: LabelComparison) -
 def _named(info: ModelInfo) -> str:
     version = info.calibration
     return f"{info.folder.name}, {'without limits' if version is None else f'limits version {version.version}'}"
-
-
-def _counts(counts: Counts) -> str:
-    return f"{counts.ok}, {counts.review}, {counts.ng}"
 
 
 def _ratio_chart(found: LabelComparison) -> go.Figure:

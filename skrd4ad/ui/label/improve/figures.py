@@ -4,9 +4,10 @@ import streamlit as st
 
 from skrd4ad.format import plural
 from skrd4ad.metrics.bootstrap import Interval
-from skrd4ad.services.improve.agreement import LabelledImage, auroc_interval, image_figures
+from skrd4ad.services.improve.agreement import auroc_interval, image_figures
 from skrd4ad.services.improve.pixel_metrics import PixelState
 from skrd4ad.services.labelling.score_queue import active_scoring, score_labelled, submit_scoring
+from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import LoopState, pixel_worker
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import progress_of

@@ -8,6 +8,7 @@ from skrd4ad.services.calibration.calibrate import ThresholdChoice, save
 from skrd4ad.services.improve.agreement import Agreement
 from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normals, recalibration
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.state import LoopState, reviewer
 
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
@@ -153,27 +154,20 @@ def _changes(found: Recalibration) -> None:
         st.caption("No labelled image would get another verdict.")
         return
     with st.expander(f"Labelled images with another verdict: {len(found.changes)}", key="loop-limit-changes"):
-        st.dataframe(
-            pd.DataFrame(
-                {
-                    "Image": [change.image.name for change in found.changes[:SHOWN]],
-                    "Labelled": [change.image.label for change in found.changes[:SHOWN]],
-                    "Now": [change.before for change in found.changes[:SHOWN]],
-                    "New": [change.after for change in found.changes[:SHOWN]],
-                    "Score": [format_number(change.image.score or 0.0) for change in found.changes[:SHOWN]],
-                }
-            ),
-            hide_index=True,
-            key="loop-limit-change-table",
-        )
+        rows = [
+            {
+                "Image": image.name,
+                "Labelled": image.label,
+                "Now": before,
+                "New": after,
+                "Score": format_number(image.score or 0.0),
+            }
+            for image, before, after in found.changes[:SHOWN]
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="loop-limit-change-table")
         if len(found.changes) > SHOWN:
             st.caption(f"The {SHOWN} with the lowest scores are listed.")
 
 
 def _counts(found: Agreement | None) -> tuple[str, str]:
-    if found is None:
-        return "–", "–"
-    return (
-        f"{found.good.ok}, {found.good.review}, {found.good.ng}",
-        f"{found.defect.ok}, {found.defect.review}, {found.defect.ng}",
-    )
+    return ("–", "–") if found is None else (counts_text(found.good), counts_text(found.defect))

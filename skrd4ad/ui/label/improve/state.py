@@ -8,8 +8,9 @@ import streamlit as st
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages
-from skrd4ad.services.improve.agreement import LabelBook, Labels, labels_of, read_book, read_seen
+from skrd4ad.services.improve.agreement import Labels, labels_of, read_book, read_seen
 from skrd4ad.services.improve.pixel_metrics import PixelWorker
+from skrd4ad.storage.labelled_images import LabelBook
 from skrd4ad.ui.acting import REVIEWER
 
 OPEN = "label-open"

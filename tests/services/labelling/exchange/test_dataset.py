@@ -13,7 +13,8 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.datasets import class_of_model, classes_of, made_datasets, preflight
-from skrd4ad.services.evaluation.charts import class_bars, curve_chart
+from skrd4ad.services.evaluation.charts import class_bars
+from skrd4ad.services.evaluation.curve_chart import curve_chart
 from skrd4ad.services.evaluation.evaluate import find_evaluation
 from skrd4ad.services.labelling.exchange.plan import ExportOptions, plan_export
 from skrd4ad.services.labelling.exchange.store import run_import
