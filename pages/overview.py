@@ -3,6 +3,8 @@ from skrd4ad.ui.frame import ensure_frame
 
 ensure_frame("overview")
 
+from pathlib import PurePath
+
 import pandas as pd
 import streamlit as st
 
@@ -101,11 +103,11 @@ def review_queue() -> None:
     st.dataframe(
         pd.DataFrame(
             {
-                "Image": [image.name for image in waiting],
-                "Verdict": [image.verdict or "cannot judge" for image in waiting],
-                "Score": [format_number(image.score) for image in waiting],
-                "Limit": ["–" if image.threshold is None else format_number(image.threshold) for image in waiting],
-                "Model": [image.model_folder.name for image in waiting],
+                "Image": [image.name for image, _ in waiting],
+                "Verdict": [said.verdict or "cannot judge" for _, said in waiting],
+                "Score": [format_number(said.score) for _, said in waiting],
+                "Limit": ["–" if said.threshold is None else format_number(said.threshold) for _, said in waiting],
+                "Model": [PurePath(said.model_folder).name for _, said in waiting],
             }
         ),
         hide_index=True,

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_exchange import add_rows, known_images
 from skrd4ad.storage.label_queue import Origin
-from skrd4ad.storage.tables import ClassImage, StoredImage, utc_now
+from skrd4ad.storage.tables import ClassImage, utc_now
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,16 +28,6 @@ class NewImage:
     """First revision, unless somebody has decided on it."""
 
 
-@dataclass(frozen=True)
-class Placed:
-    """What became of images, by their digests."""
-
-    added: frozenset[str]
-    """Were not among those of the class."""
-    decided: frozenset[str]
-    """Got the decision that they came with."""
-
-
 def place_images(
     session: Session,
     images: Sequence[NewImage],
@@ -46,20 +36,26 @@ def place_images(
     class_name: str,
     origin: Origin,
     is_there: Callable[[str], bool],
-) -> Placed:
+) -> tuple[int, int]:
     """Put up to some hundreds of images, each content once, among those of a class.
 
     What is stored of an image stays, but: gaps are filled, a file that is gone is replaced by the one given, and what
     kept a model from looking at it is forgotten. ``is_there`` tells of a stored file whether it is still there.
+
+    Returns how many were not among those of the class, and how many got the decision that they came with.
     """
     stored = known_images(session, [image.digest for image in images])
-    placed = _placed(session, [*stored], dataset=dataset, class_name=class_name)
+    of_class = ClassImage.of_class(dataset, class_name)
+    members = session.scalars(select(ClassImage).where(of_class, ClassImage.image_digest.in_([*stored])))
+    placed = {row.image_digest: row for row in members}
     for image in images:
         if (row := stored.get(image.digest)) is not None:
-            _fill_image(row, image, is_there)
-        if (place := placed.get(image.digest)) is not None:
-            place.split = place.split or image.split
-            place.known_type = place.known_type or image.known_type
+            row.width, row.height, row.note = image.width, image.height, None
+            if row.file != image.file and not is_there(row.file):
+                row.file = image.file
+        if (member := placed.get(image.digest)) is not None:
+            member.split = member.split or image.split
+            member.known_type = member.known_type or image.known_type
     session.flush()
     fresh = [image for image in images if image.digest not in placed]
     now = utc_now()
@@ -89,16 +85,4 @@ def place_images(
         ],
         annotations=[revision.columns(digest) for digest, revision in undecided.items()],
     )
-    return Placed(frozenset(image.digest for image in fresh), frozenset(undecided))
-
-
-def _placed(session: Session, digests: Sequence[str], *, dataset: str, class_name: str) -> dict[str, ClassImage]:
-    query = select(ClassImage).where(ClassImage.of_class(dataset, class_name), ClassImage.image_digest.in_(digests))
-    return {row.image_digest: row for row in session.scalars(query)}
-
-
-def _fill_image(row: StoredImage, image: NewImage, is_there: Callable[[str], bool]) -> None:
-    row.width, row.height = image.width, image.height
-    row.note = None
-    if row.file != image.file and not is_there(row.file):
-        row.file = image.file
+    return len(fresh), len(undecided)

@@ -1,10 +1,10 @@
 """Queries on the images of a class that people label: a page of the queue, its counts, one image."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import PurePath
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
 from sqlalchemy.orm import Session, aliased
@@ -142,13 +142,13 @@ def queue_digests(session: Session, wanted: QueueFilter, *, order: Order = "clos
 
 def queue_item(session: Session, wanted: QueueFilter, digest: str) -> QueueItem | None:
     """One image of the class, whether or not the rest of the filter lets it through."""
-    row = session.execute(_rows(_whole_class(wanted)).where(StoredImage.digest == digest)).one_or_none()
-    return None if row is None else _item(row)
+    return next(iter(queue_items(session, wanted, [digest])), None)
 
 
 def queue_items(session: Session, wanted: QueueFilter, digests: Sequence[str]) -> list[QueueItem]:
     """Images of the class in the order of their digests, whether or not the rest of the filter lets them through."""
-    rows = session.execute(_rows(_whole_class(wanted)).where(StoredImage.digest.in_(digests)))
+    whole_class = replace(wanted, verdicts=(), labels=(), defect_types=(), reviewers=(), origins=(), only_sent=False)
+    rows = session.execute(_rows(whole_class).where(StoredImage.digest.in_(digests)))
     found = {item.digest: item for item in map(_item, rows)}
     return [found[digest] for digest in digests if digest in found]
 
@@ -164,10 +164,9 @@ def queue_counts(session: Session, wanted: QueueFilter) -> QueueCounts:
         func.count(case((and_(unscored, StoredImage.note.is_not(None)), 1))).label("unreadable"),
     )
     found = list(session.execute(rows.group_by(Annotation.label)))
-    labels: dict[Label, int] = {}
+    labels: Counter[Label] = Counter()
     for row in found:  # an image without an annotation counts as one whose decision was taken back
-        label = cast(Label, row.label or "none")
-        labels[label] = labels.get(label, 0) + row.n
+        labels[row.label or "none"] += row.n
     return QueueCounts(
         total=sum(row.n for row in found),
         labels=labels,
@@ -177,40 +176,30 @@ def queue_counts(session: Session, wanted: QueueFilter) -> QueueCounts:
     )
 
 
-def known_values(session: Session, *, dataset: str, class_name: str) -> tuple[list[str], list[str]]:
-    """Defect types and reviewers among the latest annotations of a class, each in order."""
+def names_of_class(session: Session, *, dataset: str, class_name: str) -> tuple[list[str], list[str]]:
+    """Names to choose from in a class: defect types and reviewers.
+
+    The types are those in use, the one that was used first first, so that a type keeps its place when others are
+    added; then those that only the data set knows. The reviewers are those whose decisions hold, by name.
+    """
+    of_class, known = ClassImage.of_class(dataset, class_name), ClassImage.known_type
     latest = (
         select(Annotation.defect_type, Annotation.reviewer)
         .join(StoredImage, Annotation.latest())
         .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
-        .where(ClassImage.of_class(dataset, class_name))
+        .where(of_class)
         .distinct()
     )
     rows = list(session.execute(latest))
-    return sorted({row[0] for row in rows if row[0]}), sorted({row[1] for row in rows if row[1]})
-
-
-def by_first_use(session: Session, defect_types: Sequence[str]) -> list[str]:
-    """Defect types, the one that was used first first."""
-    query = (
+    used = (
         select(Annotation.defect_type)
-        .where(Annotation.defect_type.in_(defect_types))
+        .where(Annotation.defect_type.in_({row[0] for row in rows if row[0]}))
         .group_by(Annotation.defect_type)
         .order_by(func.min(Annotation.id))
     )
-    return [name for name in session.scalars(query) if name is not None]
-
-
-def types_of_data_set(session: Session, *, dataset: str, class_name: str) -> list[str]:
-    """Defect types that the data set itself gives the images of a class, by name."""
-    known = ClassImage.known_type
-    query = select(known).where(ClassImage.of_class(dataset, class_name), known.is_not(None), known != GOOD)
-    return [name for name in session.scalars(query.distinct().order_by(known)) if name is not None]
-
-
-def is_absolute(file: str) -> bool:
-    """Whether an image stays in its data set, rather than in the workspace."""
-    return PurePath(file).is_absolute()
+    of_data_set = select(known).where(of_class, known.is_not(None), known != GOOD).distinct().order_by(known)
+    types = dict.fromkeys([*session.scalars(used), *session.scalars(of_data_set)])
+    return [name for name in types if name is not None], sorted({row[1] for row in rows if row[1]})
 
 
 def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPrediction, Annotation]":
@@ -231,27 +220,11 @@ def _rows(wanted: QueueFilter) -> "Select[ClassImage, StoredImage, StoredPredict
         query = query.where(Annotation.reviewer.in_(wanted.reviewers))
     if wanted.origins:
         query = query.where(ClassImage.origin.in_(wanted.origins))
-    if wanted.only_sent:
-        query = query.where(_was_sent(wanted.model_digest))
+    if wanted.only_sent:  # by a score that may not hold any more
+        asked = aliased(StoredPrediction)
+        by_model = and_(asked.image_digest == StoredImage.digest, asked.model_digest == wanted.model_digest)
+        query = query.where(exists().where(by_model, asked.review_since.is_not(None)))
     return query
-
-
-def _was_sent(model_digest: str) -> ColumnElement[bool]:
-    """Whether a person was asked, by a score that may not hold any more."""
-    asked = aliased(StoredPrediction)
-    return exists().where(
-        asked.image_digest == StoredImage.digest, asked.model_digest == model_digest, asked.review_since.is_not(None)
-    )
-
-
-def _whole_class(wanted: QueueFilter) -> QueueFilter:
-    """The same class and scores, with nothing left out."""
-    return QueueFilter(
-        dataset=wanted.dataset,
-        class_name=wanted.class_name,
-        model_digest=wanted.model_digest,
-        calibrations=wanted.calibrations,
-    )
 
 
 def _has_verdict(wanted: QueueFilter) -> ColumnElement[bool]:
@@ -280,17 +253,17 @@ def _order(wanted: QueueFilter, order: Order) -> tuple[Any, ...]:
 
 
 def _item(row: Sequence[Any]) -> QueueItem:
-    place, image, said, decided = row
+    membership, image, said, decided = row
     return QueueItem(
         digest=image.digest,
         name=image.name,
         file=image.file,
         width=image.width,
         height=image.height,
-        origin=place.origin,
-        split=place.split,
-        known_type=place.known_type,
-        added_at=place.added_at,
+        origin=membership.origin,
+        split=membership.split,
+        known_type=membership.known_type,
+        added_at=membership.added_at,
         score=None if said is None else said.score,
         refusal=None if said is None else said.refusal,
         latest=_UNDECIDED if decided is None else Revision.from_row(decided),

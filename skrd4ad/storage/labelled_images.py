@@ -53,15 +53,15 @@ class LabelBook:
     """Images of the class, with a label or not."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PredictionRow:
     """What a model says of an image."""
 
     score: float
-    verdict: Verdict | None
-    threshold: float | None
-    calibration: int | None
-    refusal: str | None
+    verdict: Verdict | None = None
+    threshold: float | None = None
+    calibration: int | None = None
+    refusal: str | None = None
 
 
 def read_labels(

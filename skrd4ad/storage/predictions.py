@@ -7,9 +7,7 @@ from typing import Any, cast
 from sqlalchemy import ColumnElement, CursorResult, Select, and_, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.tables import Annotation, ClassImage, StoredImage, StoredPrediction, utc_now
-from skrd4ad.types import Verdict
 
 DECIDED = ("good", "defect")
 """Labels after which nobody needs to look any more."""
@@ -29,29 +27,21 @@ def score_that_holds(model_digest: str, calibrations: Collection[int | None] | N
 
 
 def without_score(
-    session: Session,
-    *,
-    dataset: str,
-    class_name: str,
-    model_digest: str,
-    calibrations: Collection[int | None] | None = None,
-    limit: int | None = None,
-) -> list[StoredImage]:
-    """Readable images of a class without a score that holds (see :func:`score_that_holds`), by digest."""
-    return list(session.scalars(_without_score(dataset, class_name, model_digest, calibrations).limit(limit)))
+    dataset: str, class_name: str, model_digest: str, calibrations: Collection[int | None] | None = None
+) -> Select[StoredImage]:
+    """Query for the images of a class without a score that holds that nobody found unreadable."""
+    return (
+        select(StoredImage)
+        .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
+        .outerjoin(StoredPrediction, score_that_holds(model_digest, calibrations))
+        .where(ClassImage.of_class(dataset, class_name), StoredPrediction.id.is_(None), StoredImage.note.is_(None))
+        .order_by(StoredImage.digest)
+    )
 
 
-def count_without_score(
-    session: Session,
-    *,
-    dataset: str,
-    class_name: str,
-    model_digest: str,
-    calibrations: Collection[int | None] | None = None,
-) -> int:
-    """How many images :func:`without_score` finds."""
-    query = _without_score(dataset, class_name, model_digest, calibrations).order_by(None)
-    return session.scalar(query.with_only_columns(func.count())) or 0
+def count_images(session: Session, query: Select[StoredImage]) -> int:
+    """How many images a query finds."""
+    return session.scalar(query.order_by(None).with_only_columns(func.count())) or 0
 
 
 def forget_notes(session: Session, *, dataset: str, class_name: str) -> int:
@@ -79,28 +69,7 @@ def save_image(session: Session, *, digest: str, name: str, file: PurePath) -> N
         known.name = name
 
 
-def ask_for_review(
-    session: Session,
-    *,
-    image_digest: str,
-    model_digest: str,
-    model_folder: PurePath,
-    score: float,
-    verdict: Verdict | None,
-    threshold: float | None,
-    calibration: int | None,
-    refusal: str | None,
-) -> bool:
-    """Store what a model said of an image and put it into the queue; False when it waits there already.
-
-    What is known of the same image and model is replaced; its place in the queue is kept.
-    """
-    said = PredictionRow(score=score, verdict=verdict, threshold=threshold, calibration=calibration, refusal=refusal)
-    save_predictions(session, {image_digest: said}, model_digest=model_digest, model_folder=model_folder)
-    return ask_for_reviews(session, [image_digest], model_digest=model_digest) == 1
-
-
-def ask_for_reviews(session: Session, digests: Collection[str], *, model_digest: str) -> int:
+def ask_for_review(session: Session, digests: Collection[str], *, model_digest: str) -> int:
     """Put images that a model has seen into the queue; returns how many. Those that wait there keep their place."""
     asked = update(StoredPrediction).where(
         StoredPrediction.model_digest == model_digest,
@@ -123,19 +92,3 @@ def waiting(session: Session) -> list[tuple[StoredImage, StoredPrediction]]:
         .order_by(StoredPrediction.review_since, StoredPrediction.id)
     )
     return [(image, prediction) for image, prediction in session.execute(query)]
-
-
-def _without_score(
-    dataset: str, class_name: str, model_digest: str, calibrations: Collection[int | None] | None
-) -> Select[StoredImage]:
-    return (
-        select(StoredImage)
-        .join(ClassImage, ClassImage.image_digest == StoredImage.digest)
-        .outerjoin(StoredPrediction, score_that_holds(model_digest, calibrations))
-        .where(
-            ClassImage.of_class(dataset, class_name),
-            StoredPrediction.id.is_(None),
-            StoredImage.note.is_(None),
-        )
-        .order_by(StoredImage.digest)
-    )

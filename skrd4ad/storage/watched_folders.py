@@ -1,11 +1,11 @@
 """Queries on watched folders: who watches what, and which files were seen."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import PurePath
 
-from sqlalchemy import and_, case, delete, func, select, update
+from sqlalchemy import and_, delete, func, select, update
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import StorageError
@@ -13,6 +13,8 @@ from skrd4ad.storage.tables import StoredPrediction, WatchedFile, WatchedFolder,
 
 State = tuple[int, int]
 """Size of a file in bytes, and its time of change in nanoseconds."""
+_LOOKED_AT = WatchedFile.image_digest.is_not(None) | WatchedFile.note.is_not(None)
+"""Files that were not left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,26 +27,10 @@ class SeenFile:
     note: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class FileCounts:
-    """How many files of a watched folder became what."""
-
-    taken: int = 0
-    noted: int = 0
-    """Could not be taken."""
-    last_at: datetime | None = None
-    """When the latest one was looked at."""
-
-
 def begin_watch(session: Session, *, folder: PurePath, model_folder: PurePath) -> WatchedFolder:
     """Say that a folder is to be watched for a model; its watcher, if it has one, begins anew."""
-    row = session.scalar(
-        select(WatchedFolder).where(
-            WatchedFolder.folder == str(folder), WatchedFolder.model_folder == str(model_folder)
-        )
-    )
-    if row is None:
-        row = WatchedFolder(folder=str(folder), model_folder=str(model_folder), created_at=utc_now())
+    names = {"folder": str(folder), "model_folder": str(model_folder)}
+    row = session.scalar(select(WatchedFolder).filter_by(**names)) or WatchedFolder(**names, created_at=utc_now())
     row.active, row.owner, row.heartbeat_at, row.note = True, None, None, None
     session.add(row)
     session.flush()
@@ -116,9 +102,8 @@ def save_files(session: Session, watch_id: int, files: Sequence[SeenFile]) -> No
     """Store what became of files, in place of what was known of files of the same names."""
     now = utc_now()
     for some in parts(files):
-        query = select(WatchedFile).where(
-            WatchedFile.watch_id == watch_id, WatchedFile.name.in_([file.name for file in some])
-        )
+        names = [file.name for file in some]
+        query = select(WatchedFile).where(WatchedFile.watch_id == watch_id, WatchedFile.name.in_(names))
         known = {row.name: row for row in session.scalars(query)}
         for file in some:
             row = known.get(file.name) or WatchedFile(watch_id=watch_id, name=file.name)
@@ -130,45 +115,37 @@ def save_files(session: Session, watch_id: int, files: Sequence[SeenFile]) -> No
 
 def forget_left_out(session: Session, watch_id: int) -> None:
     """Forget the files that were to be left out, so that they are taken."""
-    session.execute(
-        delete(WatchedFile).where(
-            WatchedFile.watch_id == watch_id, WatchedFile.image_digest.is_(None), WatchedFile.note.is_(None)
-        )
-    )
+    session.execute(delete(WatchedFile).where(WatchedFile.watch_id == watch_id, ~_LOOKED_AT))
 
 
-def count_files(session: Session, watch_ids: Collection[int]) -> Mapping[int, FileCounts]:
-    """What became of the files of watched folders, without those left out, by the ids of the folders."""
-    looked_at = case(
-        (WatchedFile.image_digest.is_not(None) | WatchedFile.note.is_not(None), WatchedFile.taken_at), else_=None
-    )
+def count_files(session: Session, watch_ids: Collection[int]) -> dict[int, tuple[int, int, datetime]]:
+    """Files that were taken, files that could not be, and when the latest was looked at, by the ids of the folders.
+
+    Files that were left out do not count, nor does a folder without others.
+    """
     query = (
         select(
             WatchedFile.watch_id,
             func.count(WatchedFile.image_digest),
             func.count(WatchedFile.note),
-            func.max(looked_at, type_=WatchedFile.taken_at.type),
+            func.max(WatchedFile.taken_at),
         )
-        .where(WatchedFile.watch_id.in_(watch_ids))
+        .where(WatchedFile.watch_id.in_(watch_ids), _LOOKED_AT)
         .group_by(WatchedFile.watch_id)
     )
-    return {row[0]: FileCounts(taken=row[1], noted=row[2], last_at=row[3]) for row in session.execute(query)}
+    return {watch_id: (taken, noted, last_at) for watch_id, taken, noted, last_at in session.execute(query)}
 
 
 def latest_files(
     session: Session, watch_id: int, *, model_digest: str, limit: int
 ) -> list[tuple[WatchedFile, StoredPrediction | None]]:
     """Files that were looked at last, the latest first, each with what a model said of it."""
+    image = StoredPrediction.image_digest == WatchedFile.image_digest
+    by_model = and_(image, StoredPrediction.model_digest == model_digest)
     query = (
         select(WatchedFile, StoredPrediction)
-        .outerjoin(
-            StoredPrediction,
-            and_(
-                StoredPrediction.image_digest == WatchedFile.image_digest,
-                StoredPrediction.model_digest == model_digest,
-            ),
-        )
-        .where(WatchedFile.watch_id == watch_id, WatchedFile.image_digest.is_not(None) | WatchedFile.note.is_not(None))
+        .outerjoin(StoredPrediction, by_model)
+        .where(WatchedFile.watch_id == watch_id, _LOOKED_AT)
         .order_by(WatchedFile.taken_at.desc(), WatchedFile.id.desc())
         .limit(limit)
     )

@@ -15,9 +15,10 @@ from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
-from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.services.watching.watches import reset_watcher, watches_of
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
+from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.ui.label.decide import PANEL
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import LIST
@@ -34,10 +35,8 @@ def send(own_model: Path, tmp_path: Path) -> Send:
         path = tmp_path / f"{name}.png"
         noise = np.random.default_rng(list(name.encode())).integers(0, 255, (20, 30, 3), np.uint8)
         Image.fromarray(noise).save(path)
-        request = ReviewRequest(
-            name=path.name, source=path, score=score, verdict="NG", threshold=1.0, calibration=1, refusal=refusal
-        )
-        send_to_review(read_info(own_model), [request])
+        said = PredictionRow(score, "NG", 1.0, 1, refusal)
+        send_to_review(read_info(own_model), [(path.name, path, said)])
 
     return put
 

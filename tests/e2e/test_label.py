@@ -24,8 +24,9 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
-from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
+from skrd4ad.storage.labelled_images import PredictionRow
 
 pytestmark = pytest.mark.browser
 
@@ -95,14 +96,10 @@ def filled(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Pat
             file = root / f"part_{i:02}.png"
             Image.fromarray(rng.integers(60, 200, (SIZE[1], SIZE[0], 3), np.uint8)).save(file)
             requests.append(
-                ReviewRequest(
-                    name=file.name,
-                    source=file,
-                    score=2.0 + i,
-                    verdict="NG",
-                    threshold=1.0,
-                    calibration=1,
-                    refusal="cannot judge: too dark" if i == 11 else None,
+                (
+                    file.name,
+                    file,
+                    PredictionRow(2.0 + i, "NG", 1.0, 1, "cannot judge: too dark" if i == 11 else None),
                 )
             )
         send_to_review(info, requests)

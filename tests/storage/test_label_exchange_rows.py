@@ -7,7 +7,7 @@ from skrd4ad.errors import StorageError
 from skrd4ad.storage import label_exchange
 from skrd4ad.storage.annotations import Revision, add_revision
 from skrd4ad.storage.database import Database
-from skrd4ad.storage.predictions import ask_for_review
+from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.tables import StoredImage, utc_now
 
 NOW = utc_now()
@@ -96,17 +96,7 @@ def test_the_state_of_a_class_changes_with_its_images_decisions_and_scores_alone
 
     def score(model: str) -> None:
         with database.write() as session:
-            ask_for_review(
-                session,
-                image_digest=digest(1),
-                model_digest=model,
-                model_folder=PurePath("f"),
-                score=0.5,
-                verdict=None,
-                threshold=None,
-                calibration=None,
-                refusal=None,
-            )
+            save_predictions(session, {digest(1): PredictionRow(0.5)}, model_digest=model, model_folder=PurePath("f"))
 
     states = [state()]
     add(database, images=[image(1), image(2)], class_images=[in_class(1)])

@@ -143,17 +143,9 @@ def test_scores_of_open_images_are_those_without_a_label(world: World) -> None:
 
 def test_a_score_is_replaced_and_the_place_in_the_review_queue_stays(world: World) -> None:
     with world.database.write() as session:
-        ask_for_review(
-            session,
-            image_digest=digest_of("a"),
-            model_digest=MODEL,
-            model_folder=PurePath("/m"),
-            score=0.4,
-            verdict="NG",
-            threshold=0.3,
-            calibration=1,
-            refusal="too dark",
-        )
+        said = PredictionRow(0.4, "NG", 0.3, 1, "too dark")
+        save_predictions(session, {digest_of("a"): said}, model_digest=MODEL, model_folder=PurePath("/m"))
+        ask_for_review(session, [digest_of("a")], model_digest=MODEL)
         since = session.scalar(select(StoredPrediction.review_since).where(StoredPrediction.score == 0.4))
     world.score("a", 0.2)
     with world.database.read() as session:

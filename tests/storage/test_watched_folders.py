@@ -6,8 +6,9 @@ import pytest
 from skrd4ad.errors import StorageError
 from skrd4ad.storage import watched_folders as watches
 from skrd4ad.storage.database import Database
-from skrd4ad.storage.predictions import ask_for_review, save_image
-from skrd4ad.storage.watched_folders import FileCounts, SeenFile
+from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
+from skrd4ad.storage.predictions import save_image
+from skrd4ad.storage.watched_folders import SeenFile
 
 MODEL = PurePath("/models/parts/disc/one")
 
@@ -62,7 +63,7 @@ def test_files_are_known_by_name_and_replaced(database: Database) -> None:
     with database.write() as session:
         seen = watches.seen_files(session, watch_id)
         assert (len(seen), seen["sub/a.png"], seen["1201.png"]) == (1202, (7, 8), (1201, 1201))
-        assert watches.count_files(session, [watch_id])[watch_id].taken == 1
+        assert watches.count_files(session, [watch_id])[watch_id][0] == 1
         watches.forget_left_out(session, watch_id)
         assert watches.seen_files(session, watch_id) == {"sub/a.png": (7, 8)}
         assert watches.seen_files(session, other) == {"sub/a.png": (9, 9)}
@@ -74,17 +75,7 @@ def test_what_came_in_is_counted_and_listed_with_its_score(database: Database) -
         for digest in "ab":
             save_image(session, digest=digest, name=digest, file=PurePath(digest))
         for model, score in (("m", 0.9), ("n", 0.1)):
-            ask_for_review(
-                session,
-                image_digest="b",
-                model_digest=model,
-                model_folder=MODEL,
-                score=score,
-                verdict="NG",
-                threshold=0.5,
-                calibration=1,
-                refusal=None,
-            )
+            save_predictions(session, {"b": PredictionRow(score)}, model_digest=model, model_folder=MODEL)
     for file in (
         SeenFile(name="old.png", state=(1, 1)),
         SeenFile(name="a.png", state=(1, 1), image_digest="a"),
@@ -103,9 +94,7 @@ def test_what_came_in_is_counted_and_listed_with_its_score(database: Database) -
         ]
         assert len(watches.latest_files(session, watch_id, model_digest="m", limit=2)) == 2
         counts = watches.count_files(session, [watch_id, quiet])
-        assert (counts[watch_id].taken, counts[watch_id].noted) == (2, 1)
-        assert counts[watch_id].last_at == found[0][0].taken_at  # files that were left out tell of nothing
-        assert counts.get(quiet, FileCounts()) == FileCounts(taken=0, noted=0, last_at=None)
+        assert counts == {watch_id: (2, 1, found[0][0].taken_at)}  # files that were left out tell of nothing
 
 
 def test_a_folder_taken_off_the_list_leaves_its_images(database: Database) -> None:

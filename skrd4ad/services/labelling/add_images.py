@@ -116,7 +116,15 @@ def _add(info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin:
                 repeated += 1
                 problems += _contradiction(same, image)
         if len(waiting) >= AT_ONCE or (waiting and done == len(prepare)):
-            new, decided = _store(info, waiting, origin)
+            with workspace_database().write() as session:
+                new, decided = place_images(
+                    session,
+                    waiting,
+                    dataset=info.dataset,
+                    class_name=info.class_name,
+                    origin=origin,
+                    is_there=lambda file: stored_path(file).is_file(),
+                )
             added, labels, waiting = added + new, labels + decided, []
         task.report(done, len(prepare))
     return Added(
@@ -127,20 +135,6 @@ def _add(info: ModelInfo, prepare: Sequence[Callable[[], _Prepared]], *, origin:
         problems=tuple(problems),
         digests=tuple(first),
     )
-
-
-def _store(info: ModelInfo, images: Sequence[NewImage], origin: Origin) -> tuple[int, int]:
-    """How many of the images are new to the class, and how many got the decision they came with."""
-    with workspace_database().write() as session:
-        placed = place_images(
-            session,
-            images,
-            dataset=info.dataset,
-            class_name=info.class_name,
-            origin=origin,
-            is_there=lambda file: stored_path(file).is_file(),
-        )
-    return len(placed.added), len(placed.decided)
 
 
 def _of_sample(sample: Sample, *, take_labels: bool) -> _Prepared:
@@ -180,15 +174,13 @@ def _of_source(name: str, source: Source) -> _Prepared:
 
 def _of_bytes(name: str, content: bytes) -> NewImage:
     height, width, _ = read_image(content, name=name).shape
-    kept = keep_upload(content, name=name)
-    file = str(kept.relative_to(workspace()))
+    file = str(keep_upload(content, name=name).relative_to(workspace()))
     return NewImage(digest=content_digest(content), name=name, file=file, width=width, height=height)
 
 
 def _of_file(name: str, path: Path, *, split: str | None = None, known_type: str | None = None) -> NewImage:
-    place = path.absolute()
-    home = workspace()
-    file = str(place.relative_to(home) if place.is_relative_to(home) else place)
+    absolute, home = path.absolute(), workspace()
+    file = str(absolute.relative_to(home) if absolute.is_relative_to(home) else absolute)
     if _NOT_UTF8.search(f"{file}{name}{known_type or ''}"):
         raise ImageError(f"{str(path)!r}: the name has characters that cannot be stored. Rename the file.")
     width, height = image_size(path)

@@ -44,13 +44,6 @@ def counts_of(wanted: QueueFilter) -> QueueCounts:
 
 
 def names_of(wanted: QueueFilter) -> tuple[list[str], list[str]]:
-    """Names to choose from in a class: defect types and reviewers.
-
-    The types are those in use, the one that was used first first, so that a type keeps its place when others are
-    added; then those that only the data set knows. The reviewers are those whose decisions hold, by name.
-    """
+    """Defect types and reviewers to choose from in a class."""
     with workspace_database().read() as session:
-        used, reviewers = label_queue.known_values(session, dataset=wanted.dataset, class_name=wanted.class_name)
-        types = label_queue.by_first_use(session, used)
-        known = label_queue.types_of_data_set(session, dataset=wanted.dataset, class_name=wanted.class_name)
-    return list(dict.fromkeys([*types, *known])), reviewers
+        return label_queue.names_of_class(session, dataset=wanted.dataset, class_name=wanted.class_name)

@@ -7,11 +7,12 @@ that ignores other regions, or counts other sizes, it is as good as none: the im
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
@@ -27,7 +28,7 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelledImage, PredictionRow, save_predictions
-from skrd4ad.storage.predictions import ask_for_reviews, count_without_score, forget_notes, save_look, without_score
+from skrd4ad.storage.predictions import ask_for_review, count_images, forget_notes, save_look, without_score
 from skrd4ad.storage.tables import StoredImage
 from skrd4ad.task import QUIET, Status, Task
 
@@ -37,18 +38,16 @@ CHUNK = 256
 """Images that are looked up together."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class QueueScore:
     """What a model says of an image of the queue, or why it cannot say anything."""
 
     digest: str
-    name: str
-    said: PredictionRow | None
-    """None when the image has no score."""
-    size: tuple[int, int] | None
+    said: PredictionRow | None = None
+    size: tuple[int, int] | None = None
     """Width and height."""
-    note: str | None
-    """Why it has none."""
+    note: str | None = None
+    """Why it has no score."""
 
     @property
     def doubtful(self) -> bool:
@@ -58,10 +57,9 @@ class QueueScore:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoringRequest:
-    """A model that is to look at the images of its class that it has not seen."""
+    """A model folder, whose model is to look at the images of its class that it has not seen."""
 
     model: str
-    """Model folder."""
 
 
 def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
@@ -74,21 +72,18 @@ def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
             forget_notes(session, dataset=info.dataset, class_name=info.class_name)
     if (known := active_scoring(info)) is not None:
         return known.id
-    if not count_unscored(info):
-        return None
-    return SCORING.submit(ScoringRequest(model=str(info.folder)))
+    return SCORING.submit(ScoringRequest(model=str(info.folder))) if count_unscored(info) else None
 
 
 def active_scoring(info: ModelInfo) -> JobView | None:
     """The job that scores the images of a model's class, or waits to; None when none does."""
-    jobs = [job for job in SCORING.active(model=str(info.folder)) if job.wish != "cancel"]
-    return jobs[0] if jobs else None
+    return next((job for job in SCORING.active(model=str(info.folder)) if job.wish != "cancel"), None)
 
 
 def count_unscored(info: ModelInfo) -> int:
     """How many images of a model's class it would look at now; without those that cannot be read."""
     with workspace_database().read() as session:
-        return count_without_score(session, **_place_of(info))
+        return count_images(session, _unseen(info))
 
 
 def score_images(
@@ -110,7 +105,7 @@ def score_images(
             save_look(session, each.digest, size=each.size, note=each.note)
         if to_review:
             doubtful = [each.digest for each in scores if each.doubtful]
-            ask_for_reviews(session, doubtful, model_digest=predictor.info.digest)
+            ask_for_review(session, doubtful, model_digest=predictor.info.digest)
 
     return _score(store, images, lambda: predictor, save=save, task=task)
 
@@ -171,19 +166,17 @@ def _score(
 
 
 def _run(request: ScoringRequest, job: JobHandle) -> Mapping[str, Any]:
-    """The work of the job. New images and another calibration may come while it runs, so it looks again until nothing
-    is left."""
-    task, folder = job.task, Path(request.model)
-    predictor = task.beside(lambda: Predictor.load(folder, task=task.part(0, 0)))
+    task = job.task
+    predictor = task.beside(lambda: Predictor.load(Path(request.model), task=task.part(0, 0)))
     begun = time.monotonic()
     done = unreadable = 0
-    while True:
+    while True:  # new images and another calibration may come meanwhile
         task.check()
         predictor = up_to_date(predictor)
         with workspace_database().read() as session:
-            place = _place_of(predictor.info)
-            left = count_without_score(session, **place)
-            images = without_score(session, **place, limit=CHUNK)
+            unseen = _unseen(predictor.info)
+            left = count_images(session, unseen)
+            images = list(session.scalars(unseen.limit(CHUNK)))
         if not images:
             return {"scored": done - unreadable, "unreadable": unreadable}
 
@@ -211,28 +204,20 @@ def up_to_date(predictor: Predictor) -> Predictor:
     return predictor.with_info(now) if now.digest == predictor.info.digest else Predictor.load(now.folder)
 
 
-def _place_of(info: ModelInfo) -> dict[str, Any]:
-    return {
-        "dataset": info.dataset,
-        "class_name": info.class_name,
-        "model_digest": info.digest,
-        "calibrations": comparable_versions(info),
-    }
+def _unseen(info: ModelInfo) -> Select[StoredImage]:
+    return without_score(info.dataset, info.class_name, info.digest, comparable_versions(info))
 
 
 def _queue_score(
     image: StoredImage | LabelledImage, found: CachedPrediction | ImageError, limits: Limits | None
 ) -> QueueScore:
     if isinstance(found, ImageError):
-        return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=str(found))
+        return QueueScore(image.digest, note=str(found))
     if not math.isfinite(found.score):
         note = f"{image.name}: the model gives no number for this image. Train the model again."
-        return QueueScore(digest=image.digest, name=image.name, said=None, size=None, note=note)
-    said = PredictionRow(
-        score=found.score,
-        verdict=None if limits is None else limits.verdict(found.score),
-        threshold=None if limits is None else limits.reject,
-        calibration=None if limits is None else limits.calibration,
-        refusal=found.refusal,
-    )
-    return QueueScore(digest=image.digest, name=image.name, said=said, size=(found.width, found.height), note=None)
+        return QueueScore(image.digest, note=note)
+    said = PredictionRow(found.score, refusal=found.refusal)
+    if limits is not None:
+        verdict = limits.verdict(found.score)
+        said = replace(said, verdict=verdict, threshold=limits.reject, calibration=limits.calibration)
+    return QueueScore(image.digest, said, (found.width, found.height))

@@ -15,17 +15,19 @@ from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.watching.watcher import FolderWatcher, is_watched, list_files
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.tables import WatchedFolder, utc_now
-from skrd4ad.storage.watched_folders import FileCounts, SeenFile
+from skrd4ad.storage.tables import StoredPrediction, WatchedFile, utc_now
+from skrd4ad.storage.watched_folders import SeenFile
+
+ARRIVALS = 10
+"""Files that are shown of those that came last."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Watch:
     """A folder that is watched for a model, or was."""
 
     id: int
     folder: Path
-    model_folder: Path
     active: bool
     """Whether it is to be watched."""
     alive: bool
@@ -40,32 +42,17 @@ class Watch:
     """When the latest file came, UTC."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """A file that came in."""
-
-    name: str
-    at: datetime
-    digest: str | None
-    score: float | None
-    verdict: str | None
-    """By the calibration of the moment it came; None without one."""
-    refusal: str | None
-    note: str | None
-    """Why it could not be taken or scored."""
-
-
 def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> int:
     """Watch a folder, with its sub-folders, for a model; returns the id of the watch.
 
     ``existing`` takes the images that are there now too; otherwise only those that come from now on.
     """
-    place = inside_data_roots(folder)
-    if not place.is_dir():
+    root = inside_data_roots(folder)
+    if not root.is_dir():
         raise DataError(f"{folder} is no folder. Choose one that is there.")
-    there = [] if existing else [*list_files(place).values()]
+    there = [] if existing else [*list_files(root).values()]
     with workspace_database().write() as session:
-        watch = watched_folders.begin_watch(session, folder=place, model_folder=info.folder)
+        watch = watched_folders.begin_watch(session, folder=root, model_folder=info.folder)
         if existing:
             watched_folders.forget_left_out(session, watch.id)
         seen = watched_folders.seen_files(session, watch.id)
@@ -100,39 +87,18 @@ def watches_of(info: ModelInfo) -> list[Watch]:
     with workspace_database().read() as session:
         rows = [row for row in watched_folders.all_watches(session) if row.model_folder == str(info.folder)]
         counts = watched_folders.count_files(session, [row.id for row in rows])
-        return [_watch(row, counts.get(row.id, FileCounts())) for row in rows]
+    watches = []
+    for row in rows:
+        taken, noted, last_at = counts.get(row.id, (0, 0, None))
+        alive = is_watched(row, now=utc_now())
+        watches.append(Watch(row.id, Path(row.folder), row.active, alive, row.note, taken, noted, last_at))
+    return watches
 
 
-def _watch(row: WatchedFolder, counts: FileCounts) -> Watch:
-    return Watch(
-        id=row.id,
-        folder=Path(row.folder),
-        model_folder=Path(row.model_folder),
-        active=row.active,
-        alive=is_watched(row, now=utc_now()),
-        note=row.note,
-        taken=counts.taken,
-        noted=counts.noted,
-        last_at=counts.last_at,
-    )
-
-
-def arrivals_of(watch_id: int, info: ModelInfo, *, limit: int = 10) -> list[Arrival]:
+def arrivals_of(watch_id: int, info: ModelInfo) -> list[tuple[WatchedFile, StoredPrediction | None]]:
     """What came in last from a watched folder, the latest first, with what a model says of it."""
     with workspace_database().read() as session:
-        files = watched_folders.latest_files(session, watch_id, model_digest=info.digest, limit=limit)
-    return [
-        Arrival(
-            name=file.name,
-            at=file.taken_at,
-            digest=file.image_digest,
-            score=None if said is None else said.score,
-            verdict=None if said is None else said.verdict,
-            refusal=None if said is None else said.refusal,
-            note=file.note,
-        )
-        for file, said in files
-    ]
+        return watched_folders.latest_files(session, watch_id, model_digest=info.digest, limit=ARRIVALS)
 
 
 # Like the job queue, the watcher outlives the reruns of a page, and all tabs share it.

@@ -14,10 +14,11 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.control_chart import trend
 from skrd4ad.services.inspection.inspect import inspect_images, masks_archive
-from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes
+from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.task import Task
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
@@ -94,10 +95,10 @@ def _tables(info: ModelInfo, scored: Sequence[Scored]) -> None:
 
 def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored]) -> None:
     doubtful = [
-        ReviewRequest(
-            name=item.name,
-            source=item.source,
-            **{name: each.record[name] for name in ("score", "verdict", "threshold", "calibration", "refusal")},
+        (
+            item.name,
+            item.source,
+            PredictionRow(*(each.record[name] for name in ("score", "verdict", "threshold", "calibration", "refusal"))),
         )
         for item, each in zip(items, scored, strict=True)
         if not isinstance(item.source, ImageError) and each.record["score"] is not None

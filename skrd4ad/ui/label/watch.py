@@ -11,7 +11,6 @@ from skrd4ad.format import ago, format_number, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.watching.watcher import list_files
 from skrd4ad.services.watching.watches import (
-    Arrival,
     Watch,
     arrivals_of,
     forget_watch,
@@ -21,6 +20,7 @@ from skrd4ad.services.watching.watches import (
     watch_again,
     watches_of,
 )
+from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import plain
@@ -71,14 +71,16 @@ def _known(info: ModelInfo) -> None:
                 st.dataframe(arrival_table(arrivals), hide_index=True)
 
 
-def arrival_table(arrivals: Sequence[Arrival]) -> pd.DataFrame:
-    """The files that came last."""
+def arrival_table(arrivals: Sequence[tuple[WatchedFile, StoredPrediction | None]]) -> pd.DataFrame:
+    """The files that came last, with what the model says of them."""
     return pd.DataFrame(
         {
-            "Image": [each.name for each in arrivals],
-            "Verdict": [each.note or each.refusal or each.verdict or "not scored yet" for each in arrivals],
-            "Score": ["–" if each.score is None else format_number(each.score) for each in arrivals],
-            "Came": [ago(each.at) for each in arrivals],
+            "Image": [file.name for file, _ in arrivals],
+            "Verdict": [
+                file.note or (said and (said.refusal or said.verdict)) or "not scored yet" for file, said in arrivals
+            ],
+            "Score": ["–" if said is None else format_number(said.score) for _, said in arrivals],
+            "Came": [ago(file.taken_at) for file, _ in arrivals],
         }
     )
 

@@ -22,9 +22,10 @@ from skrd4ad.services.labelling.add_images import Added, add_class, add_files
 from skrd4ad.services.labelling.annotate import decide, history_of, item_of
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file, stored_path
 from skrd4ad.services.labelling.queue import filter_of
-from skrd4ad.services.labelling.review import ReviewRequest, send_to_review
+from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.storage.predictions import save_look
 from skrd4ad.task import Status, Task
 from skrd4ad.types import GOOD, DatasetClass
@@ -124,10 +125,7 @@ def test_the_same_content_is_counted_once_and_a_contradiction_is_told(info: Mode
 
 def test_an_image_that_came_another_way_keeps_it_and_learns_its_split(info: ModelInfo, data: DatasetClass) -> None:
     sample = data.test[0]
-    request = ReviewRequest(
-        name="seen.png", source=sample.path, score=0.5, verdict="NG", threshold=0.4, calibration=1, refusal=None
-    )
-    send_to_review(info, [request])
+    send_to_review(info, [("seen.png", sample.path, PredictionRow(0.5, "NG", 0.4, 1))])
     found = add_class(info, data)
     assert (found.added, found.known) == (len(data.test) - 1, 1)
     item = item_of(filter_of(info, None), file_digest(sample.path))

@@ -56,9 +56,7 @@ def items_of(info: ModelInfo) -> dict[str, QueueItem]:
 
 def rows_of(info: ModelInfo) -> list[StoredImage]:
     with workspace_database().read() as session:
-        return without_score(
-            session, dataset=info.dataset, class_name=info.class_name, model_digest=info.digest, calibrations=()
-        )
+        return list(session.scalars(without_score(info.dataset, info.class_name, info.digest, ())))
 
 
 def run(info: ModelInfo, *, again: bool = False) -> dict[str, int]:

@@ -136,16 +136,16 @@ def test_new_images_come_into_the_queue_with_their_scores_and_doubtful_ones_to_r
         assert (item.origin, item.score is not None, item.width) == ("watch", True, 64)
         assert (workspace() / item.file).is_file()  # kept, whatever happens to the folder
     arrivals = arrivals_of(watch_id, info)
-    assert sorted(arrival.name for arrival in arrivals) == sorted(items)
-    for arrival in arrivals:
-        assert arrival.score == items[arrival.name].score
-        assert arrival.verdict == calibration.verdict(arrival.score or 0.0)
-        assert (arrival.digest, arrival.note) == (items[arrival.name].digest, None)
-    doubtful = {each.name for each in arrivals if each.verdict != "OK" or each.refusal is not None}
-    assert {image.name for image in waiting_images()} == doubtful
+    assert sorted(file.name for file, _ in arrivals) == sorted(items)
+    for file, said in arrivals:
+        assert said is not None and said.score == items[file.name].score
+        assert said.verdict == calibration.verdict(said.score)
+        assert (file.image_digest, file.note) == (items[file.name].digest, None)
+    doubtful = {file.name for file, said in arrivals if said and (said.verdict != "OK" or said.refusal is not None)}
+    assert {image.name for image, _ in waiting_images()} == doubtful
     (watch,) = watches_of(info)
-    assert (watch.folder, watch.model_folder, watch.active, watch.alive) == (line, info.folder, True, True)
-    assert (watch.taken, watch.noted, watch.note, watch.last_at) == (3, 0, None, arrivals[0].at)
+    assert (watch.folder, watch.active, watch.alive) == (line, True, True)
+    assert (watch.taken, watch.noted, watch.note, watch.last_at) == (3, 0, None, arrivals[0][0].taken_at)
 
 
 def test_doubtful_and_good_parts_are_told_apart(info: ModelInfo, line: Path, parts: list[Path]) -> None:
@@ -159,11 +159,11 @@ def test_doubtful_and_good_parts_are_told_apart(info: ModelInfo, line: Path, par
     shutil.copy(parts[0], line / "fine.png")
     look_until(watcher, 1)
     refused = {item.name for item in queue_of(info).values() if item.refusal}
-    assert {image.name for image in waiting_images()} == refused
+    assert {image.name for image, _ in waiting_images()} == refused
     save_calibration(info.folder, strict)  # followed without a restart
     shutil.copy(parts[1], line / "bad.png")
     look_until(watcher, 1)
-    assert "bad.png" in {image.name for image in waiting_images()}
+    assert "bad.png" in {image.name for image, _ in waiting_images()}
 
 
 def test_images_that_are_there_are_taken_when_asked_for(info: ModelInfo, line: Path) -> None:
@@ -209,7 +209,7 @@ def test_what_cannot_be_read_becomes_a_note_until_it_changes(info: ModelInfo, li
     look_until(watcher, 3)
     look_in_vain(watcher)
     assert queue_of(info) == {}
-    notes = {arrival.name: arrival.note or "" for arrival in arrivals_of(watch_id, info)}
+    notes = {file.name: file.note or "" for file, _ in arrivals_of(watch_id, info)}
     assert set(notes) == {"cut.png", "text.png", "link.png"}
     assert "damaged" in notes["cut.png"]
     assert "leads outside" in notes["link.png"]
@@ -225,7 +225,7 @@ def test_a_name_that_is_no_text_does_not_matter(info: ModelInfo, line: Path) -> 
     watch_id = start_watching(info, line)
     Path(os.fsdecode(bytes(line) + b"/Pr\xfcfling.png")).write_bytes(picture(5))
     look_until(watcher_of(), 1)
-    assert arrivals_of(watch_id, info)[0].name == "Pr\\udcfcfling.png"
+    assert arrivals_of(watch_id, info)[0][0].name == "Pr\\udcfcfling.png"
     assert queue_of(info)["Pr\\udcfcfling.png"].score is not None
 
 
@@ -277,7 +277,7 @@ def test_what_fails_in_an_unknown_way_fails_alone(info: ModelInfo, line: Path, m
         (line / f"{name}.png").write_bytes(picture(ord(name[0])))
     look_until(watcher_of(), 3)
     assert sorted(queue_of(info)) == ["a.png", "z.png"]
-    notes = {arrival.name: arrival.note for arrival in arrivals_of(watch_id, info)}
+    notes = {file.name: file.note for file, _ in arrivals_of(watch_id, info)}
     assert "RuntimeError: nobody thought of this" in (notes["poison.png"] or "")
     assert notes["a.png"] is None
 

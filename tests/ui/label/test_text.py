@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from skrd4ad.errors import ConflictError
-from skrd4ad.services.watching.watches import Arrival, Watch
+from skrd4ad.services.watching.watches import Watch
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_queue import QueueCounts, QueueItem
+from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.types import Verdict
 from skrd4ad.ui.label.conflict import mine_text, theirs_text
 from skrd4ad.ui.label.list import progress_text, rows_of, verdict_under
@@ -108,18 +109,14 @@ def test_both_sides_of_a_conflict_in_words() -> None:
 def test_how_a_watched_folder_stands(changes: dict[str, Any], words: str) -> None:
     known: dict[str, Any] = {"active": True, "alive": True, "note": None, "taken": 12, "noted": 1}
     known |= {"last_at": datetime.now(UTC)} | changes
-    watch = Watch(id=1, folder=Path("/line 1"), model_folder=Path("/m"), **known)
+    watch = Watch(id=1, folder=Path("/line 1"), **known)
     assert watch_text(watch) == f"**/line 1**  \n{words}"
 
 
 def test_the_table_of_what_came_says_why_there_is_no_verdict() -> None:
-    known: dict[str, Any] = {"at": datetime.now(UTC), "digest": None, "score": None, "verdict": None}
-    arrivals = [
-        Arrival(name="a.png", refusal=None, note=None, **known),
-        Arrival(name="b.png", refusal=None, note="torn", **known),
-        Arrival(name="c.png", refusal="cannot judge", note=None, **known | {"score": 0.51234, "verdict": "OK"}),
-        Arrival(name="d.png", refusal=None, note=None, **known | {"score": 0.51234, "verdict": "OK"}),
-    ]
-    table = arrival_table(arrivals)
+    a, b, c, d = (WatchedFile(name=f"{name}.png", taken_at=datetime.now(UTC)) for name in "abcd")
+    b.note = "torn"
+    refused = StoredPrediction(score=0.51234, verdict="OK", refusal="cannot judge")
+    table = arrival_table([(a, None), (b, None), (c, refused), (d, StoredPrediction(score=0.51234, verdict="OK"))])
     assert list(table["Verdict"]) == ["not scored yet", "torn", "cannot judge", "OK"]
     assert list(table["Score"]) == ["–", "–", "0.512", "0.512"]

@@ -211,14 +211,11 @@ def test_each_connected_region_is_an_annotation(home: Path) -> None:
 
 def test_a_model_adds_its_scores_to_the_table_and_changes_nothing_else(labelled: None, tmp_path: Path) -> None:
     from skrd4ad.storage.database import workspace_database
-    from skrd4ad.storage.predictions import ask_for_review
+    from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 
     digest = item("good 3.png").digest
     with workspace_database().write() as session:
-        ask_for_review(
-            session, image_digest=digest, model_digest="m" * 64, model_folder=Path("m"), score=0.25, verdict=None,
-            threshold=None, calibration=None, refusal=None,
-        )  # fmt: skip
+        save_predictions(session, {digest: PredictionRow(0.25)}, model_digest="m" * 64, model_folder=Path("m"))
     options = ExportOptions(format="csv")
     plain, _ = export_folder(plan_export(ALL, options), tmp_path / "plain")
     scored, _ = export_folder(plan_export(replace(ALL, model_digest="m" * 64), options), tmp_path / "scored")
