@@ -7,7 +7,6 @@ from pathlib import Path
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.services.history import (
-    WHATS,
     HistoryEntry,
     HistoryFilter,
     details_of,
@@ -16,6 +15,7 @@ from skrd4ad.services.history import (
     history_page,
     verify_history,
 )
+from skrd4ad.storage.history import WHATS
 
 
 def add_options(parser: Parser) -> None:

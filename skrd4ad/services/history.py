@@ -10,30 +10,13 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any
 
-from skrd4ad.errors import StorageError
+from skrd4ad.errors import DocumentError, StorageError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.exchange.csv_format import table_bytes
 from skrd4ad.storage import history
 from skrd4ad.storage.database import workspace_database
-from skrd4ad.storage.history import WHATS, HistoryFilter, Verification, What
+from skrd4ad.storage.history import HistoryFilter, Verification, What
 from skrd4ad.storage.tables import HistoryEntry
-
-__all__ = [
-    "WHATS",
-    "HistoryEntry",
-    "HistoryFilter",
-    "HistoryPage",
-    "Verification",
-    "What",
-    "acting_as",
-    "acting_user",
-    "details_of",
-    "details_text",
-    "history_csv",
-    "history_page",
-    "record",
-    "verify_history",
-]
 
 _HIDDEN = ("job", "job_id", "started_at", "created_at")
 """Details that their line leaves out."""
@@ -109,7 +92,7 @@ def record(
                 model_digest="" if model is None else model.digest,
                 details=details,
             )
-    except StorageError as error:
+    except (StorageError, DocumentError) as error:
         subject = " ".join(filter(None, (dataset, class_name, str(folder))))
         log.warning("warning: the history does not tell that this was %s: %s. %s", what, subject, error)
 

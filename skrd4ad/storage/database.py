@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlchemyError
@@ -82,7 +81,7 @@ class Database:
         try:
             yield
         except SQLAlchemyError as error:
-            raise StorageError(_in_words(error, self.engine.url)) from error
+            raise StorageError(_error_text(error, self.engine.url)) from error
 
 
 def open_database(url: str | None = None) -> Database:
@@ -135,8 +134,10 @@ def _target(given: str | None) -> URL:
 
 def _engine(target: URL) -> Engine:
     sqlite = target.get_backend_name() == "sqlite"
+    patience = {} if sqlite or "connect_timeout" in target.query else {"connect_timeout": BUSY_SECONDS}
     try:
-        engine = create_engine(target) if sqlite else create_engine(target, **_server_settings(target))
+        # asked first: a server that was started anew has forgotten the connections that are kept open here
+        engine = create_engine(target, connect_args=patience, pool_pre_ping=not sqlite)
     except ImportError as error:
         raise StorageError(
             f"The database {_shown(target)} needs the driver psycopg, which is not installed ({error}). Install it "
@@ -148,12 +149,6 @@ def _engine(target: URL) -> Engine:
     else:
         event.listen(engine, "begin", _begin_postgresql)
     return engine
-
-
-def _server_settings(target: URL) -> dict[str, Any]:
-    patience = {} if "connect_timeout" in target.query else {"connect_timeout": BUSY_SECONDS}
-    # a server that was started anew has forgotten the connections that are kept open here
-    return {"connect_args": patience, "pool_pre_ping": True}
 
 
 @cache
@@ -197,12 +192,12 @@ def _begin_postgresql(connection: Connection) -> None:
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
 
 
-def _in_words(error: SQLAlchemyError, url: URL) -> str:
+def _error_text(error: SQLAlchemyError, url: URL) -> str:
     """An error of SQLAlchemy or of the driver below it as a message: what it was, and what to do. Never a password."""
     cause = error.orig if isinstance(error, DBAPIError) else None
     if url.get_backend_name() == "sqlite":
-        return _of_file(error, cause, url.database or "")
-    return _of_server(error, cause, url)
+        return _file_error_text(error, cause, url.database or "")
+    return _server_error_text(error, cause, url)
 
 
 def _shown(url: URL) -> str:
@@ -210,59 +205,58 @@ def _shown(url: URL) -> str:
     return str(url.set(query={name: value for name, value in url.query.items() if "pass" not in name.lower()}))
 
 
-def _of_file(error: SQLAlchemyError, cause: BaseException | None, place: str) -> str:
+def _file_error_text(error: SQLAlchemyError, cause: BaseException | None, file: str) -> str:
     code = cause.sqlite_errorname if isinstance(cause, sqlite3.Error) and hasattr(cause, "sqlite_errorname") else ""
     if code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
         return (
-            f"The database {place} is damaged or is no SQLite file. Move it away (a new one is made; model folders "
+            f"The database {file} is damaged or is no SQLite file. Move it away (a new one is made; model folders "
             "stay as they are) or put a copy back."
         )
     if code.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
-        folder = Path(place).parent
         return (
-            f"The database {place} cannot be opened for writing. Make the folder {folder} writable, or set "
+            f"The database {file} cannot be opened for writing. Make the folder {Path(file).parent} writable, or set "
             "SKRD4AD_HOME to one that is."
         )
     if code.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
-        return _was_busy(place)
+        return _was_busy(file)
     if code.startswith(("SQLITE_FULL", "SQLITE_IOERR")):
-        return f"The database {place} cannot be written: {cause}. Free some space on its disk, or check the disk."
-    return f"The database {place} cannot be used: {cause or error}."
+        return f"The database {file} cannot be written: {cause}. Free some space on its disk, or check the disk."
+    return f"The database {file} cannot be used: {cause or error}."
 
 
-def _of_server(error: SQLAlchemyError, cause: BaseException | None, url: URL) -> str:
-    place = _shown(url)
+def _server_error_text(error: SQLAlchemyError, cause: BaseException | None, url: URL) -> str:
+    address = _shown(url)
     text = " ".join(str(cause or error).split())
     code = getattr(cause, "sqlstate", None) or ""
     # a connection that was refused or lost has no code, only the words of the server or of the network
     refused = isinstance(error, OperationalError) and not code
     if code == "55P03":
-        return _was_busy(place)
+        return _was_busy(address)
     if "password authentication failed" in text or "no password supplied" in text:
         return (
-            f"The database server refuses the user or the password of {place}. Correct them in SKRD4AD_DATABASE_URL "
+            f"The database server refuses the user or the password of {address}. Correct them in SKRD4AD_DATABASE_URL "
             f"(postgresql+psycopg://user:password@host/name), {_HELP}"
         )
     if refused and "does not exist" in text:
         what = f"no user {url.username!r}" if "role " in text else f"no database {url.database!r}"
         remedy = "createuser" if "role " in text else "createdb"
-        return f"There is {what} on the server of {place}. Make it ({remedy}), correct SKRD4AD_DATABASE_URL, {_HELP}"
+        return f"There is {what} on the server of {address}. Make it ({remedy}), correct SKRD4AD_DATABASE_URL, {_HELP}"
     if code == "42501":
         return (
-            f"The user {url.username!r} may not do this in the database {place}: {text}. Make the user the owner of "
+            f"The user {url.username!r} may not do this in the database {address}: {text}. Make the user the owner of "
             "the database, or grant it the right to create tables in the schema public."
         )
     if code.startswith("53"):
-        return f"The server of the database {place} is out of something it needs: {text}. Free it, then try again."
+        return f"The server of the database {address} is out of something it needs: {text}. Free it, then try again."
     if code == "25006":
-        return f"The server of the database {place} takes no changes, it may be a copy: {text}. Name the one that does."
+        return f"The server of the database {address} takes no changes, it may be a copy: {text}. Name one that does."
     if refused or code.startswith(("08", "57P")):
         return (
-            f"The server of the database {place} cannot be reached, or ended the connection: {text}. Check that it "
+            f"The server of the database {address} cannot be reached, or ended the connection: {text}. Check that it "
             f"runs and that host and port are right, {_HELP}"
         )
-    return f"The database {place} cannot be used: {text}."
+    return f"The database {address} cannot be used: {text}."
 
 
-def _was_busy(place: str) -> str:
-    return f"The database {place} was in use by another process for over {BUSY_SECONDS} seconds. Try again."
+def _was_busy(name: str) -> str:
+    return f"The database {name} was in use by another process for over {BUSY_SECONDS} seconds. Try again."

@@ -11,30 +11,14 @@ from typing import Any, Literal, get_args
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
-from skrd4ad.storage.tables import HistoryEntry, plain, utc_now
+from skrd4ad.documents import to_plain
+from skrd4ad.storage.tables import HistoryEntry, utc_now
 
-What = Literal[
-    "trained",
-    "retrained",
-    "training failed",
-    "training cancelled",
-    "training interrupted",
-    "calibrated",
-    "recalibrated",
-    "calibration chosen",
-    "imported",
-    "exported",
-    "promoted",
-    "set aside",
-    "renamed",
-    "noted",
-    "archived",
-    "unarchived",
-    "deleted",
-    "labels imported",
-    "labels exported",
-    "recorded",
-]
+_Training = Literal["trained", "retrained", "training failed", "training cancelled", "training interrupted"]
+_Calibration = Literal["calibrated", "recalibrated", "calibration chosen"]
+_Model = Literal["imported", "exported", "promoted", "set aside", "renamed", "noted"]
+_Rest = Literal["archived", "unarchived", "deleted", "labels imported", "labels exported", "recorded"]
+What = Literal[_Training, _Calibration, _Model, _Rest]
 """``recorded``: a model folder that an earlier version knew of, without knowing where it came from."""
 WHATS: tuple[What, ...] = get_args(What)
 NO_HASH = "0" * 64
@@ -98,7 +82,7 @@ def append(
         "class_name": class_name,
         "model_folder": model_folder,
         "model_digest": model_digest,
-        "details": json.dumps(plain(details or {}), sort_keys=True),
+        "details": json.dumps(to_plain(details or {}, infinite="null"), sort_keys=True),
         "previous": NO_HASH if last is None else last.hash,
     }
     entry = HistoryEntry(**columns, hash=entry_hash(columns))
@@ -151,9 +135,8 @@ def newest_hash(session: Session) -> str:
 
 def known_values(session: Session) -> tuple[list[str], list[str]]:
     """What happened so far, and who did it, each by name."""
-    whats = session.scalars(select(HistoryEntry.what).distinct().order_by(HistoryEntry.what))
-    people = session.scalars(select(HistoryEntry.who).distinct().order_by(HistoryEntry.who))
-    return list(whats), list(people)
+    whats, people = (select(each).distinct().order_by(each) for each in (HistoryEntry.what, HistoryEntry.who))
+    return list(session.scalars(whats)), list(session.scalars(people))
 
 
 def _conditions(wanted: HistoryFilter) -> list[ColumnElement[bool]]:

@@ -63,13 +63,13 @@ def queue_positions(session: Session, *, beside: Collection[str] = ()) -> dict[s
     Kinds named in ``beside`` have a queue of their own beside the others'.
     """
     query = select(Job.owner, Job.kind, Job.id).where(Job.state == "queued").order_by(Job.created_at, Job.id)
-    places: dict[str, int] = {}
+    positions: dict[str, int] = {}
     lengths: Counter[tuple[str, bool]] = Counter()
     for row in session.execute(query):
         queue = (row.owner, row.kind in beside)
         lengths[queue] += 1
-        places[row.id] = lengths[queue]
-    return places
+        positions[row.id] = lengths[queue]
+    return positions
 
 
 def start_job(session: Session, job_id: str) -> bool:

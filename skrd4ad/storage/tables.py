@@ -1,12 +1,9 @@
 """The tables of the workspace database. Every change here needs a migration (see ``migrations/env.py``)."""
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from pathlib import PurePath
 from typing import Any, TypeVar
 
-import numpy as np
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -23,8 +20,6 @@ from sqlalchemy import (
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
-
-from skrd4ad.errors import StorageError
 
 AT_ONCE = 500
 """Rows that one query names, and one transaction writes."""
@@ -93,14 +88,12 @@ class Job(Base):
     state: Mapped[str] = mapped_column(String(16))
     """queued, running, done, failed, cancelled or interrupted."""
     wish: Mapped[str] = mapped_column(String(16))
-    """What its user wants of it: run, pause or cancel. The owner reads it, so any process may set it."""
+    """run, pause or cancel. The owner reads it, so any process may set it."""
     request: Mapped[dict[str, Any]]
     """All that is needed to submit the same work again."""
     progress: Mapped[dict[str, Any]]
-    """Latest snapshot."""
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
-    """Reason of a failure, in words for people."""
     details: Mapped[str | None] = mapped_column(Text)
     """Traceback of a failure."""
     owner: Mapped[str] = mapped_column(String(255))
@@ -109,7 +102,6 @@ class Job(Base):
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
     heartbeat_at: Mapped[datetime]
-    """When the owner last said that it lives."""
 
 
 class JobPoint(Base):
@@ -148,7 +140,6 @@ class HistoryEntry(Base):
     details: Mapped[str] = mapped_column(Text)
     """JSON object."""
     previous: Mapped[str] = mapped_column(String(64))
-    """Hash of the row before."""
     hash: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the canonical JSON of all other columns."""
 
@@ -161,7 +152,6 @@ class StoredImage(Base):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     """SHA-256 of its file, in hexadecimal."""
     name: Mapped[str] = mapped_column(Text)
-    """Name it came with, the latest one."""
     file: Mapped[str] = mapped_column(Text)
     """Path below the workspace folder; an absolute one for an image that stays in its data set."""
     added_at: Mapped[datetime]
@@ -210,7 +200,7 @@ class ClassImage(Base):
     class_name: Mapped[str] = mapped_column(Text, primary_key=True)
     image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"), primary_key=True)
     origin: Mapped[str] = mapped_column(String(16))
-    """Where it came from: inspect, dataset, watch or import."""
+    """inspect, dataset, watch or import."""
     split: Mapped[str | None] = mapped_column(String(16))
     """train or test where a data set says so."""
     known_type: Mapped[str | None] = mapped_column(Text)
@@ -284,42 +274,9 @@ class WatchedFile(Base):
     size: Mapped[int] = mapped_column(BigInteger)
     """Bytes."""
     changed_at: Mapped[int] = mapped_column(BigInteger)
-    """Time of change as the file system tells it, in nanoseconds."""
+    """Nanoseconds."""
     image_digest: Mapped[str | None] = mapped_column(ForeignKey("images.digest"))
     """Image that it was taken as."""
     note: Mapped[str | None] = mapped_column(Text)
-    """Why it was not taken, in words for people."""
+    """Why it was not taken."""
     taken_at: Mapped[datetime]
-
-
-def plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Deep copy of ``values`` that JSON can hold: numpy numbers become Python's, paths text, tuples lists.
-
-    Numbers that are not finite become None, as JSON has no word for them.
-    """
-    return {key: _plain(value, key) for key, value in _text_keys(values, "the top level").items()}
-
-
-def _plain(value: object, where: str) -> Any:
-    if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, PurePath):
-        return str(value)
-    if isinstance(value, Mapping):
-        return {key: _plain(item, f"{where}.{key}") for key, item in _text_keys(value, where).items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item, f"{where}[{i}]") for i, item in enumerate(value)]
-    raise StorageError(
-        f"The value at {where} is a {type(value).__name__}; only text, numbers, true/false, none, paths, lists and "
-        "mappings of them can be stored."
-    )
-
-
-def _text_keys(values: Mapping[Any, Any], where: str) -> Mapping[str, Any]:
-    if wrong := [key for key in values if not isinstance(key, str)]:
-        raise StorageError(f"The keys {wrong!r} at {where} are not text; only text keys can be stored.")
-    return values

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import text
 
 import skrd4ad
-from skrd4ad.errors import StorageError
+from skrd4ad.errors import DocumentError
 from skrd4ad.storage import history
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.history import NO_HASH, HistoryFilter, What
@@ -97,7 +97,7 @@ def test_an_entry_tells_who_did_what_when(database: Database) -> None:
 
 
 def test_details_without_a_json_form_are_refused_and_leave_no_row(database: Database) -> None:
-    with pytest.raises(StorageError, match="x is a object"), database.write() as session:
+    with pytest.raises(DocumentError, match="x is a object"), database.write() as session:
         history.append(session, what="renamed", who="Ada", details={"x": object()})
     assert verify(database).n == 0
 

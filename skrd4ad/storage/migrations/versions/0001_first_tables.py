@@ -5,8 +5,6 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
 OBJECT = sa.JSON(none_as_null=True)
@@ -44,6 +42,10 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_job_points_job_id", ondelete="CASCADE"),
     )
     op.create_index("ix_job_points_job_id", "job_points", ["job_id"])
+    create_runs_and_models()
+
+
+def create_runs_and_models() -> None:
     op.create_table(
         "runs",
         sa.Column("id", sa.Integer(), nullable=False),

@@ -7,8 +7,6 @@ from alembic import op
 
 revision = "0003"
 down_revision = "0002"
-branch_labels = None
-depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
 OBJECT = sa.JSON(none_as_null=True)
@@ -50,20 +48,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("image_digest", "revision", name="uq_annotations_image_digest_revision"),
     )
     op.create_index("ix_annotations_reviewer", "annotations", ["reviewer"])
-    op.create_table(
-        "calibrations",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("model_digest", sa.String(64), nullable=False),
-        sa.Column("model_folder", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("values", OBJECT, nullable=False),
-        sa.Column("made_at", MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_calibrations"),
-        sa.UniqueConstraint(
-            "model_digest", "model_folder", "version", name="uq_calibrations_model_digest_model_folder_version"
-        ),
-    )
+    create_calibrations()
     op.create_table(
         "watched_folders",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -96,6 +81,23 @@ def upgrade() -> None:
     )
     op.create_index("ix_watched_files_watch_id_taken_at", "watched_files", ["watch_id", "taken_at"])
     _place_waiting_images()
+
+
+def create_calibrations() -> None:
+    op.create_table(
+        "calibrations",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("model_digest", sa.String(64), nullable=False),
+        sa.Column("model_folder", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("who", sa.Text(), nullable=False),
+        sa.Column("values", OBJECT, nullable=False),
+        sa.Column("made_at", MOMENT, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_calibrations"),
+        sa.UniqueConstraint(
+            "model_digest", "model_folder", "version", name="uq_calibrations_model_digest_model_folder_version"
+        ),
+    )
 
 
 def downgrade() -> None:

@@ -2,17 +2,17 @@
 
 import json
 from datetime import UTC, datetime
+from importlib import import_module
 from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
 
+from skrd4ad.storage import migrations
 from skrd4ad.storage.history import NO_HASH, entry_hash
 
 revision = "0005"
 down_revision = "0004"
-branch_labels = None
-depends_on = None
 
 MOMENT = sa.DateTime(timezone=True)
 OBJECT = sa.JSON(none_as_null=True)
@@ -42,55 +42,8 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     """The old tables come back empty: a row of the history cannot be taken apart again."""
-    op.create_table(
-        "runs",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("job_id", sa.String(32)),
-        sa.Column("dataset", sa.Text(), nullable=False),
-        sa.Column("class_name", sa.Text(), nullable=False),
-        sa.Column("config", OBJECT, nullable=False),
-        sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("folder", sa.Text(), nullable=False),
-        sa.Column("started_at", MOMENT, nullable=False),
-        sa.Column("finished_at", MOMENT),
-        sa.Column("metrics", OBJECT),
-        sa.Column("error", sa.Text()),
-        sa.PrimaryKeyConstraint("id", name="pk_runs"),
-        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name="fk_runs_job_id", ondelete="SET NULL"),
-    )
-    op.create_index("ix_runs_job_id", "runs", ["job_id"])
-    op.create_index("ix_runs_dataset_class_name", "runs", ["dataset", "class_name"])
-    op.create_index("ix_runs_started_at", "runs", ["started_at"])
-    op.create_table(
-        "models",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("folder", sa.Text(), nullable=False),
-        sa.Column("dataset", sa.Text(), nullable=False),
-        sa.Column("class_name", sa.Text(), nullable=False),
-        sa.Column("net", sa.String(64), nullable=False),
-        sa.Column("res", sa.Integer(), nullable=False),
-        sa.Column("created_at", MOMENT, nullable=False),
-        sa.Column("digest", sa.String(64), nullable=False),
-        sa.Column("metrics", OBJECT),
-        sa.Column("seen_at", MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_models"),
-        sa.UniqueConstraint("folder", name="uq_models_folder"),
-    )
-    op.create_index("ix_models_dataset_class_name", "models", ["dataset", "class_name"])
-    op.create_table(
-        "calibrations",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("model_digest", sa.String(64), nullable=False),
-        sa.Column("model_folder", sa.Text(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("who", sa.Text(), nullable=False),
-        sa.Column("values", OBJECT, nullable=False),
-        sa.Column("made_at", MOMENT, nullable=False),
-        sa.PrimaryKeyConstraint("id", name="pk_calibrations"),
-        sa.UniqueConstraint(
-            "model_digest", "model_folder", "version", name="uq_calibrations_model_digest_model_folder_version"
-        ),
-    )
+    import_module(f"{migrations.__name__}.versions.0001_first_tables").create_runs_and_models()
+    import_module(f"{migrations.__name__}.versions.0003_annotations").create_calibrations()
     op.drop_table("history")
 
 
