@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f"There are no images in {', '.join(map(str, arguments.images))}; name others by --images.")
     with output.progress("loading the model") as task:
         predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
-        made = make_export(
+        export, certificate = make_export(
             predictor,
             settings,
             data=_data(arguments, predictor.info),
@@ -73,11 +73,11 @@ def run(arguments: argparse.Namespace) -> int:
             threads=arguments.threads,
             task=task,
         )
-    result = result_of(made, arguments.model)
-    output.say(f"{made.export.folder}\n  {result['words']}")
-    for problem in made.certificate.problems if made.certificate else ():
+    result = result_of(export, certificate, arguments.model)
+    output.say(f"{export.folder}\n  {result['words']}")
+    for problem in certificate.problems if certificate else ():
         output.note(f"failed: {problem}")
-    output.document({**result, "manifest": made.export.manifest.to_plain()})
+    output.document({**result, "manifest": export.manifest.to_plain()})
     return NO if result["passed"] is False else DONE
 
 

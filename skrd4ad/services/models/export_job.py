@@ -10,12 +10,11 @@ from skrd4ad import documents
 from skrd4ad.data.images.read import image_header
 from skrd4ad.errors import DataError
 from skrd4ad.export.certificate import Certificate
-from skrd4ad.export.check import CheckImages, check_export, given_images, images_of
+from skrd4ad.export.check import check_export, given_images, images_of
 from skrd4ad.export.manifest import Export, ExportSettings
 from skrd4ad.export.write import EXPORTS, export_model, free_folder
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.history import record
 from skrd4ad.services.jobs.child_process import in_child
@@ -23,6 +22,8 @@ from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
+
+UNCHECKED = "not checked: the images that the model was trained on are not at hand, and no others were given"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,16 +39,6 @@ class ExportRequest:
     """Weights file of the teacher, instead of the usual places."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class MadeExport:
-    """An export that was just made."""
-
-    export: Export
-    certificate: Certificate | None
-    unchecked: str
-    """Why there is no certificate; empty when there is one."""
-
-
 def make_export(
     predictor: Predictor,
     settings: ExportSettings,
@@ -58,8 +49,10 @@ def make_export(
     max_flips: float | None = None,
     threads: int | None = None,
     task: Task = QUIET,
-) -> MadeExport:
+) -> tuple[Export, Certificate | None]:
     """Export a model and compare the export with it. When the comparison cannot end, the export is taken away again.
+
+    There is no certificate without images to compare on.
 
     Args:
         data: the class it was trained on; its good training images are for int8, its test images to compare on.
@@ -68,26 +61,23 @@ def make_export(
         max_flips: share of verdicts that may differ; None for what the precision is allowed.
         threads: for the export while it is compared; None leaves it to its runtime.
     """
-    chosen, unchecked = _check_images(data, images)
+    for path in images:
+        image_header(path)  # a file that is no image is better known before minutes of converting
+    chosen = given_images(images) if images else None if data is None else images_of(data)
     normals = () if data is None else data.train
     export = export_model(predictor, settings, out=out, normals=normals, task=task.part(0, 0.55))
     certificate = None
     if chosen is not None:
+        checking = task.part(0.55, 1)
         try:
-            certificate = check_export(
-                export, predictor, chosen, max_flips=max_flips, threads=threads, task=task.part(0.55, 1)
-            )
+            certificate = check_export(export, predictor, chosen, max_flips=max_flips, threads=threads, task=checking)
         except BaseException:
             shutil.rmtree(export.folder, ignore_errors=True)
             raise
-    made = MadeExport(export=export, certificate=certificate, unchecked=unchecked if chosen is None else "")
     passed = None if certificate is None else certificate.passed
-    record(
-        "exported",
-        predictor.info,
-        details={**documents.to_plain(settings), "folder": str(export.folder), "passed": passed},
-    )
-    return made
+    details = {**documents.to_plain(settings), "folder": str(export.folder), "passed": passed}
+    record("exported", predictor.info, details=details)
+    return export, certificate
 
 
 def export_to(request: ExportRequest, target: Path, *, task: Task) -> dict[str, Any]:
@@ -95,15 +85,14 @@ def export_to(request: ExportRequest, target: Path, *, task: Task) -> dict[str, 
     task.report(0, 0, "loading the model")
     weights = None if request.weights is None else Path(request.weights)
     predictor = Predictor.load(Path(request.model), weights=weights, task=task.part(0, 0.1))
-    made = make_export(
-        predictor,
-        request.settings,
-        data=_data_of(predictor.info),
-        out=target,
-        max_flips=request.max_flips,
-        task=task.part(0.1, 1),
+    try:
+        data = class_of_model(predictor.info)
+    except DataError:
+        data = None
+    export, certificate = make_export(
+        predictor, request.settings, data=data, out=target, max_flips=request.max_flips, task=task.part(0.1, 1)
     )
-    return result_of(made, Path(request.model))
+    return result_of(export, certificate, Path(request.model))
 
 
 def _title(request: ExportRequest) -> str:
@@ -128,30 +117,12 @@ EXPORT = JobKind(name="export", request=ExportRequest, title=_title, run=_run)
 ``folder`` (of the export), ``model``, ``passed`` (None when it was not checked), ``words`` and ``certificate``."""
 
 
-def result_of(made: MadeExport, model: Path) -> dict[str, Any]:
+def result_of(export: Export, certificate: Certificate | None, model: Path) -> dict[str, Any]:
     """What came of an export, as its job and the command line tell it: JSON-ready."""
-    certificate = made.certificate
     return {
-        "folder": str(made.export.folder),
+        "folder": str(export.folder),
         "model": str(model),
         "passed": None if certificate is None else certificate.passed,
-        "words": f"not checked: {made.unchecked}" if certificate is None else certificate.words,
+        "words": UNCHECKED if certificate is None else certificate.words,
         "certificate": None if certificate is None else certificate.to_plain(),
     }
-
-
-def _data_of(info: ModelInfo) -> DatasetClass | None:
-    try:
-        return class_of_model(info)
-    except DataError:
-        return None
-
-
-def _check_images(data: DatasetClass | None, images: Sequence[Path]) -> tuple[CheckImages | None, str]:
-    if images:
-        for path in images:
-            image_header(path)  # a file that is no image is better known before minutes of converting
-        return given_images(images), ""
-    if data is None:
-        return None, "the images that the model was trained on are not at hand, and no others were given"
-    return images_of(data), ""

@@ -22,18 +22,18 @@ class ExportEntry:
     """An export of a model, as it is on disk."""
 
     folder: Path
-    manifest: ExportManifest | None
+    manifest: ExportManifest | None = None
     """None when it is damaged."""
-    certificate: Certificate | None
+    certificate: Certificate | None = None
     state: State
-    problem: str
+    problem: str = ""
     """Why it is damaged; empty when it is not."""
-    outdated: str
+    outdated: str = ""
     """What of the model has changed since; empty when nothing has."""
 
     @property
     def name(self) -> str:
-        """Name of its folder."""
+        """Of its folder."""
         return self.folder.name
 
     @property
@@ -74,8 +74,7 @@ def delete_export(info: ModelInfo, name: str) -> None:
 def _folder_of(info: ModelInfo, name: str) -> Path:
     names = [entry.name for entry in list_exports(info)]
     if name not in names:
-        there_are = ", ".join(names) or "none"
-        raise CheckpointError(f"There is no export {name!r} of {info.folder}; there are: {there_are}.")
+        raise CheckpointError(f"There is no export {name!r} of {info.folder}; there are: {', '.join(names) or 'none'}.")
     return info.folder / EXPORTS / name
 
 
@@ -84,16 +83,12 @@ def _entry(folder: Path, info: ModelInfo) -> ExportEntry:
         export = read_export(folder)
         certificate = read_certificate(export)
     except CheckpointError as error:
-        return ExportEntry(
-            folder=folder, manifest=None, certificate=None, state="damaged", problem=str(error), outdated=""
-        )
-    state: State = "not checked" if certificate is None else "passed" if certificate.passed else "failed"
+        return ExportEntry(folder=folder, state="damaged", problem=str(error))
     return ExportEntry(
         folder=folder,
         manifest=export.manifest,
         certificate=certificate,
-        state=state,
-        problem="",
+        state="not checked" if certificate is None else "passed" if certificate.passed else "failed",
         outdated=_outdated(export.manifest, info),
     )
 
@@ -101,12 +96,6 @@ def _entry(folder: Path, info: ModelInfo) -> ExportEntry:
 def _outdated(manifest: ExportManifest, info: ModelInfo) -> str:
     if manifest.model.get("digest") != info.digest:
         return "it was made from other weights than the model has now"
-    made = None if manifest.limits is None else manifest.limits.calibration
-    now = None if info.calibration is None else info.calibration.version
-    if made == now:
-        return ""
-    return f"it was made with {_version_text(made)}; the model now has {_version_text(now)}"
-
-
-def _version_text(version: int | None) -> str:
-    return "no calibration" if version is None else f"calibration version {version}"
+    versions = (manifest.limits and manifest.limits.calibration, info.calibration and info.calibration.version)
+    made, now = ("no calibration" if each is None else f"calibration version {each}" for each in versions)
+    return "" if made == now else f"it was made with {made}; the model now has {now}"

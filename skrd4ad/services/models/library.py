@@ -72,13 +72,9 @@ def list_library(
     """
     infos, broken = list_models(root, archived=True)
     models = [LibraryModel(info=info, about=read_metadata(info.folder)) for info in infos]
+    shown = [model for model in models if archived or not model.about.archived]
     words = search.casefold().split()
-    found = [
-        model
-        for model in models
-        if (archived or not model.about.archived) and all(word in model.search_text for word in words)
-    ]
-    return found, broken
+    return [model for model in shown if all(word in model.search_text for word in words)], broken
 
 
 def rename_model(folder: Path, name: str) -> ModelMetadata:
@@ -98,19 +94,11 @@ def note_model(folder: Path, note: str) -> ModelMetadata:
     return about
 
 
-def archive_model(folder: Path) -> ModelMetadata:
-    """Keep a model, but offer it no more where one is chosen."""
+def archive_model(folder: Path, *, archived: bool = True) -> ModelMetadata:
+    """Keep a model, but offer it no more where one is chosen; or offer it again."""
     own = _own(folder)
-    about = change_metadata(own, archived=True)
-    record("archived", read_info(own))
-    return about
-
-
-def unarchive_model(folder: Path) -> ModelMetadata:
-    """Offer an archived model again."""
-    own = _own(folder)
-    about = change_metadata(own, archived=False)
-    record("unarchived", read_info(own))
+    about = change_metadata(own, archived=archived)
+    record("archived" if archived else "unarchived", read_info(own))
     return about
 
 
@@ -187,8 +175,8 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
     """A model as one file for download: its name, and its bytes."""
     own = _own(folder)
     info = read_info(own)
-    with _scratch() as place:
-        file = place / bundle_name(info)
+    with _scratch() as scratch:
+        file = scratch / bundle_name(info)
         write_bundle(own, file)
         content = file.read_bytes()
     record("exported", info, details={"format": "bundle", "file": file.name})
@@ -218,8 +206,8 @@ def import_uploaded_checkpoint(
     ``model`` says what the checkpoint is of: the file tells neither ``res`` nor the image size. The class is called as
     the file without suffix when ``class_name`` is None.
     """
-    with _scratch() as place:
-        file = place / (Path(name).name or "checkpoint.pth")
+    with _scratch() as scratch:
+        file = scratch / (Path(name).name or "checkpoint.pth")
         file.write_bytes(content)
         info = import_rd4ad(
             file,
@@ -268,7 +256,7 @@ def _has_made(job: JobView, folder: Path) -> bool:
 def _scratch() -> Iterator[Path]:
     """A folder in the workspace that is gone afterwards."""
     try:
-        with tempfile.TemporaryDirectory(dir=workspace()) as place:
-            yield Path(place)
+        with tempfile.TemporaryDirectory(dir=workspace()) as scratch:
+            yield Path(scratch)
     except OSError as error:
         raise StorageError(f"The workspace {workspace()} cannot be written: {error.strerror or error}.") from error

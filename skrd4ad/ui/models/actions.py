@@ -19,7 +19,6 @@ from skrd4ad.services.models.library import (
     jobs_using,
     note_model,
     rename_model,
-    unarchive_model,
     watched_for,
     what_goes,
 )
@@ -134,7 +133,7 @@ def _came_with_the_program(folder: Path) -> bool:
 def _archive(model: LibraryModel) -> None:
     folder, title = model.info.folder, plain(model.title)
     if model.about.archived:
-        unarchive_model(folder)
+        archive_model(folder, archived=False)
         tell(f"{title} is offered again.")
     else:
         archive_model(folder)

@@ -114,10 +114,10 @@ def test_without_images_the_export_is_there_and_says_that_nobody_checked_it(
 def test_given_images_are_compared_without_labels(model: ModelInfo, data: DatasetClass) -> None:
     predictor = Predictor.load(model.folder)
     images = [sample.path for sample in data.test[:2]]
-    made = make_export(predictor, ExportSettings(), data=data, images=images, threads=1)
-    assert made.certificate is not None
-    assert (made.certificate.data, made.certificate.auroc_torch) == ("2 images given", None)
-    assert result_of(made, model.folder)["words"] == made.certificate.words
+    export, certificate = make_export(predictor, ExportSettings(), data=data, images=images, threads=1)
+    assert certificate is not None
+    assert (certificate.data, certificate.auroc_torch) == ("2 images given", None)
+    assert result_of(export, certificate, model.folder)["words"] == certificate.words
 
 
 @pytest.mark.usefixtures("quick_onnx")

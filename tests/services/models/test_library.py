@@ -27,7 +27,6 @@ from skrd4ad.services.models.library import (
     list_library,
     note_model,
     rename_model,
-    unarchive_model,
     watched_for,
     what_goes,
 )
@@ -77,7 +76,7 @@ def test_an_archived_model_is_kept_but_not_offered(model: Model) -> None:
     assert names(archived=True) == ["first", "second"]
     assert [info.folder.name for info in list_models()[0]] == ["second"]
     assert len(list_models(archived=True)[0]) == 2
-    unarchive_model(first)
+    archive_model(first, archived=False)
     assert names() == ["first", "second"]
     assert recorded() == [("archived", "first", {}), ("unarchived", "first", {})]
 
