@@ -21,14 +21,12 @@ class Revision:
     label: Label
     defect_type: str | None = None
     mask_file: str | None = None
-    """PNG below the workspace folder."""
     reviewer: str = ""
     """Empty where an imported file does not tell."""
     comment: str = ""
     number: int = 0
     """1, 2, 3, … for each image; 0 until it is stored."""
     undoes: int | None = None
-    """Number of the revision that this one takes back."""
     made_at: datetime | None = None
     """None until it is stored, or where an imported file does not tell."""
 

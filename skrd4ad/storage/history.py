@@ -49,7 +49,6 @@ class Verification:
     altered: int | None = None
     """Number of the first row that does not fit; None when all do."""
     problem: str = ""
-    """What is wrong, as a sentence; empty for nothing."""
 
 
 def entry_hash(columns: Mapping[str, Any]) -> str:

@@ -26,7 +26,6 @@ class QueueFilter:
     dataset: str
     class_name: str
     model_digest: str
-    """Model whose scores are shown and ordered by."""
     reject: float | None = None
     """Its limit; without one there are no verdicts and no closeness."""
     review: float | None = None
@@ -87,11 +86,9 @@ class QueueCounts:
     total: int
     labels: Mapping[Label, int]
     masks: int
-    """Defects with a mask."""
     unscored: int
     """Images the model has not seen, those that cannot be read among them."""
     unreadable: int = 0
-    """Images that have no score as they cannot be read."""
 
 
 def save_class_image(

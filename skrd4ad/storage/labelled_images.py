@@ -25,13 +25,11 @@ class LabelledImage:
     file: str
     """Path below the workspace folder, or an absolute one."""
     split: str | None
-    """train or test where a data set says so."""
     label: Label
     defect_type: str | None
     mask_file: str | None
     reviewer: str
     score: float | None
-    """None when the model has not seen it."""
     calibration: int | None
     """Version that the score was taken under, for what it ignores; None for a limit by hand, or none."""
 
@@ -50,7 +48,6 @@ class LabelBook:
     predictions: tuple[int, datetime | None]
     """How many images the model has seen, and when the latest one."""
     in_class: int
-    """Images of the class, with a label or not."""
 
 
 @dataclass(frozen=True)

@@ -90,12 +90,10 @@ class Job(Base):
     wish: Mapped[str] = mapped_column(String(16))
     """run, pause or cancel. The owner reads it, so any process may set it."""
     request: Mapped[dict[str, Any]]
-    """All that is needed to submit the same work again."""
     progress: Mapped[dict[str, Any]]
     result: Mapped[dict[str, Any] | None]
     error: Mapped[str | None] = mapped_column(Text)
     details: Mapped[str | None] = mapped_column(Text)
-    """Traceback of a failure."""
     owner: Mapped[str] = mapped_column(String(255))
     """Process that runs it, ``host:pid:start time``."""
     created_at: Mapped[datetime]
@@ -112,7 +110,6 @@ class JobPoint(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     job_id: Mapped[str] = mapped_column(ForeignKey("jobs.id", ondelete="CASCADE"), index=True)
     step: Mapped[int]
-    """Epoch, or another count that grows."""
     values: Mapped[dict[str, Any]]
 
 
@@ -129,7 +126,6 @@ class HistoryEntry(Base):
     at: Mapped[str] = mapped_column(String(32))
     """ISO 8601 in UTC with microseconds, so that text order is time order."""
     who: Mapped[str] = mapped_column(Text)
-    """Empty where it was not recorded."""
     what: Mapped[str] = mapped_column(String(32))
     dataset: Mapped[str] = mapped_column(Text)
     class_name: Mapped[str] = mapped_column(Text)
@@ -138,7 +134,6 @@ class HistoryEntry(Base):
     model_digest: Mapped[str] = mapped_column(String(64))
     """SHA-256 of its ``model.safetensors``; empty where it is not known."""
     details: Mapped[str] = mapped_column(Text)
-    """JSON object."""
     previous: Mapped[str] = mapped_column(String(64))
     hash: Mapped[str] = mapped_column(String(64))
     """SHA-256 of the canonical JSON of all other columns."""
@@ -200,9 +195,7 @@ class ClassImage(Base):
     class_name: Mapped[str] = mapped_column(Text, primary_key=True)
     image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"), primary_key=True)
     origin: Mapped[str] = mapped_column(String(16))
-    """inspect, dataset, watch or import."""
     split: Mapped[str | None] = mapped_column(String(16))
-    """train or test where a data set says so."""
     known_type: Mapped[str | None] = mapped_column(Text)
     """Label that the data set gives it: ``good`` or the name of the defect; None where it says nothing."""
     added_at: Mapped[datetime]
@@ -222,7 +215,6 @@ class Annotation(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     image_digest: Mapped[str] = mapped_column(ForeignKey("images.digest"))
     revision: Mapped[int]
-    """1, 2, 3, … for each image."""
     label: Mapped[str] = mapped_column(String(16))
     """good, defect, unsure, or none when a decision was taken back."""
     defect_type: Mapped[str | None] = mapped_column(Text)
@@ -231,7 +223,6 @@ class Annotation(Base):
     reviewer: Mapped[str] = mapped_column(Text)
     comment: Mapped[str] = mapped_column(Text, default="")
     undoes: Mapped[int | None]
-    """Revision that this one took back, for an undo."""
     made_at: Mapped[datetime]
 
     @classmethod
@@ -255,7 +246,6 @@ class WatchedFolder(Base):
     heartbeat_at: Mapped[datetime | None]
     created_at: Mapped[datetime]
     note: Mapped[str | None] = mapped_column(Text)
-    """Why it stopped, or what could not be read, in words for people."""
 
 
 class WatchedFile(Base):
@@ -270,13 +260,9 @@ class WatchedFile(Base):
     id: Mapped[int] = mapped_column(primary_key=True)
     watch_id: Mapped[int] = mapped_column(ForeignKey("watched_folders.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(Text)
-    """Path below the folder."""
     size: Mapped[int] = mapped_column(BigInteger)
-    """Bytes."""
     changed_at: Mapped[int] = mapped_column(BigInteger)
     """Nanoseconds."""
     image_digest: Mapped[str | None] = mapped_column(ForeignKey("images.digest"))
-    """Image that it was taken as."""
     note: Mapped[str | None] = mapped_column(Text)
-    """Why it was not taken."""
     taken_at: Mapped[datetime]

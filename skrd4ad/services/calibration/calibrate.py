@@ -46,7 +46,6 @@ class Proposal:
     interval: tuple[float, float] | None
     """95 % interval of the true false-reject rate, for the way "rate"."""
     promise: str
-    """What may be relied on, in one or two sentences."""
     warnings: tuple[str, ...]
     folder: Path
     new_mask: NDArray[np.bool_] | None

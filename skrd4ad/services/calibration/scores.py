@@ -29,7 +29,6 @@ class ScoredImage:
 
     path: Path
     defect_type: str
-    """``good``, or the name of its defect."""
     score: float
 
 
@@ -39,19 +38,16 @@ class Distributions:
 
     info: ModelInfo
     surface: ScoringMask
-    """Which pixels count in these scores."""
     ignore: str | None
     """Name of the mask in the model folder when the ignored regions are those of the current calibration."""
     normals: tuple[float, ...]
     """Scores of good images that the model has not learnt from, ascending."""
     normals_data: str
-    """In words: which images these are."""
     normals_are_tests: bool
     """Some of the good images given are test images of the data set; what is taken from them is test-fitted."""
     labelled: tuple[ScoredImage, ...]
     labelled_data: str
     labelled_are_tests: bool
-    """Some of the labelled images are test images of the data set; what is fitted to them is test-fitted."""
     warnings: tuple[str, ...]
 
     @property

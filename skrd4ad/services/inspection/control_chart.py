@@ -8,7 +8,7 @@ held-out images describe good parts only roughly. The alarm is one-sided: scores
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -52,7 +52,7 @@ class ControlPoint:
     scores; None before the first accepted part, and where drift is not watched."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Alarm:
     """A stretch of parts that does not look like the calibration."""
 
@@ -60,11 +60,8 @@ class Alarm:
     start: int
     """Index of the part from which on the scores are high."""
     raised: int
-    """Index of the part at which the alarm sounded."""
     end: int
-    """Index of the last part of the stretch."""
     ongoing: bool
-    """Whether it lasts to the last part."""
     words: str
 
 
@@ -73,13 +70,11 @@ class ControlChart:
     """A control chart of single parts."""
 
     points: tuple[ControlPoint, ...]
-    """Parts that have a score, in their order."""
     image_threshold: float
     review_threshold: float | None
     centre: float | None
     """Median of the held-out good scores; None without them."""
     usual: tuple[float, float] | None
-    """The :data:`USUAL` quantiles of the held-out good scores."""
     drift_limit: float | None
     """The moving average is an alarm above this; None when drift is not watched."""
     alarms: tuple[Alarm, ...]
@@ -87,12 +82,7 @@ class ControlChart:
     """How to read it: what the limits are, and the false-alarm rate or why drift is not watched."""
 
 
-def trend(
-    scores: Sequence[float | None],
-    calibration: Calibration,
-    *,
-    names: Sequence[str] = (),
-) -> ControlChart:
+def trend(scores: Sequence[float | None], calibration: Calibration, *, names: Sequence[str] = ()) -> ControlChart:
     """Control chart of the parts of one calibration.
 
     ``scores`` are those that verdicts are made with, oldest first; None where a part has none, or was refused.
@@ -116,17 +106,18 @@ def trend(
             name=names[index] if names else f"part {index + 1}",
             score=score,
             verdict=verdict,
-            average=None if levels[place] is None else averages[place],
+            average=None if levels[number] is None else averages[number],
         )
-        for place, ((index, score), verdict) in enumerate(zip(seen, verdicts, strict=True))
+        for number, ((index, score), verdict) in enumerate(zip(seen, verdicts, strict=True))
     )
+    low, high = np.quantile(held_out, USUAL) if held_out.size else (math.nan, math.nan)
     alarms = [*([] if limit is None else _drifts(points, levels, limit)), *_rejects(points)]
     return ControlChart(
         points=points,
         image_threshold=calibration.image_threshold,
         review_threshold=calibration.review_threshold,
         centre=float(np.median(held_out)) if held_out.size else None,
-        usual=_usual(held_out) if held_out.size else None,
+        usual=(float(low), float(high)) if held_out.size else None,
         drift_limit=None if limit is None else _as_scores([limit], held_out)[0],
         alarms=tuple(sorted(alarms, key=lambda alarm: alarm.raised)),
         note=_note(held_out.size),
@@ -170,70 +161,44 @@ def _levels(scores: Sequence[float], verdicts: Sequence[Verdict], held_out: NDAr
 
 
 def _as_scores(levels: Sequence[float], held_out: NDArray[np.float64]) -> list[float]:
-    """Normal scores as the scores at the same places among the held-out ones."""
+    """Normal scores as the scores at the same quantiles of the held-out ones."""
     return [float(score) for score in np.quantile(held_out, ndtr(levels))]
 
 
-def _usual(held_out: NDArray[np.float64]) -> tuple[float, float]:
-    low, high = np.quantile(held_out, USUAL)
-    return float(low), float(high)
-
-
-def _drifts(points: Sequence[ControlPoint], levels: Sequence[float | None], limit: float) -> list[Alarm]:
-    above = [level is not None and level > limit for level in levels]
-    found = []
-    for first, last in _runs(above):
+def _drifts(points: Sequence[ControlPoint], levels: Sequence[float | None], limit: float) -> Iterator[Alarm]:
+    for first, last in _runs([level is not None and level > limit for level in levels]):
         # the drift is older than its alarm: it began when the average was last where good parts have it
         start = first
         while start > 0 and (levels[start - 1] or 0.0) > 0:
             start -= 1
         accepted = sum(point.verdict != "NG" for point in points[start : last + 1])
-        ongoing = last == len(points) - 1
-        found.append(
-            Alarm(
-                kind="drift",
-                start=points[start].index,
-                raised=points[first].index,
-                end=points[last].index,
-                ongoing=ongoing,
-                words=_drift_text(accepted, points[start], points[last], ongoing=ongoing),
-            )
-        )
-    return found
+        if last == len(points) - 1:
+            text = f"The last {accepted} good parts score"
+        else:
+            numbers = f"{points[start].index + 1} to {points[last].index + 1}"
+            text = f"{accepted} good parts, from number {numbers}, scored"
+        text += " higher than the calibration's: light, focus or dirt may have changed."
+        yield _alarm("drift", points, start, first, last, text)
 
 
-def _drift_text(accepted: int, first: ControlPoint, last: ControlPoint, *, ongoing: bool) -> str:
-    where = f"The last {accepted} good parts"
-    if not ongoing:
-        where = f"{accepted} good parts, from number {first.index + 1} to {last.index + 1},"
-    tense = "score" if ongoing else "scored"
-    return f"{where} {tense} higher than the calibration's: light, focus or dirt may have changed."
-
-
-def _rejects(points: Sequence[ControlPoint]) -> list[Alarm]:
-    found = []
+def _rejects(points: Sequence[ControlPoint]) -> Iterator[Alarm]:
     for first, last in _runs([point.verdict == "NG" for point in points]):
-        count, ongoing = last - first + 1, last == len(points) - 1
-        if count < REJECTS_IN_A_ROW:
+        if (count := last - first + 1) < REJECTS_IN_A_ROW:
             continue
-        where = (
-            f"The last {count} parts" if ongoing else f"{count} parts in a row, from number {points[first].index + 1},"
-        )
-        found.append(
-            Alarm(
-                kind="rejects",
-                start=points[first].index,
-                raised=points[first + REJECTS_IN_A_ROW - 1].index,
-                end=points[last].index,
-                ongoing=ongoing,
-                words=f"{where} were all rejected: look at the camera, the light and the part type before the parts.",
-            )
-        )
-    return found
+        parts = f"{count} parts in a row, from number {points[first].index + 1},"
+        if last == len(points) - 1:
+            parts = f"The last {count} parts"
+        text = f"{parts} were all rejected: look at the camera, the light and the part type before the parts."
+        yield _alarm("rejects", points, first, first + REJECTS_IN_A_ROW - 1, last, text)
+
+
+def _alarm(kind: AlarmKind, points: Sequence[ControlPoint], start: int, raised: int, last: int, text: str) -> Alarm:
+    indices = (points[each].index for each in (start, raised, last))
+    return Alarm(kind, *indices, ongoing=last == len(points) - 1, words=text)
 
 
 def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:
-    """First and last place of every stretch of true values."""
+    """First and last index of every stretch of true values."""
     edges = np.flatnonzero(np.diff(np.concatenate([[0], np.asarray(flags, np.int8), [0]])))
     return [(int(first), int(last) - 1) for first, last in edges.reshape(-1, 2)]
 

@@ -26,7 +26,6 @@ class NearestPatch:
     box: Box
     """x0, y0, x1, y1 of the surroundings of the place, in pixels of the part's image."""
     path: Path
-    """The good training image."""
     good_box: Box
     """The same surroundings in that image."""
     distance: float

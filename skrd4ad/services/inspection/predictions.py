@@ -59,13 +59,11 @@ class CachedPrediction(NamedTuple):
     score: float
     """Under the scoring mask; what limits are compared with."""
     raw_score: float
-    """Maximum of the map."""
     view: str
     """How the model saw the image: "resized whole", or such as "tiled 4x3 at 1:1"."""
     refusal: str | None
     """Why a verdict should not be trusted."""
     width: int
-    """Of the image, in pixels."""
     height: int
 
 
@@ -74,9 +72,7 @@ class ImageFile:
     """An image to predict."""
 
     content: str
-    """SHA-256 of the file."""
     name: str
-    """For messages."""
     path: Callable[[], Path]
     """Finds the file when it has to be read; may raise ImageError."""
 

@@ -38,13 +38,10 @@ class Added:
 
     added: int
     known: int
-    """Images that were in the queue already, by their content."""
     repeated: int
     """Images with the same content as one before them."""
     labels: int
-    """Labels of the data set that were taken over."""
     problems: tuple[str, ...]
-    """What could not be taken, in words."""
     digests: tuple[str, ...]
     """Contents in their order, those that were known among them; each once."""
 

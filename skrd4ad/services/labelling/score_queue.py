@@ -47,7 +47,6 @@ class QueueScore:
     size: tuple[int, int] | None = None
     """Width and height."""
     note: str | None = None
-    """Why it has no score."""
 
     @property
     def doubtful(self) -> bool:

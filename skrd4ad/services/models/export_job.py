@@ -31,12 +31,10 @@ class ExportRequest:
     """One export to make. Its JSON form is all that is needed to ask for the same again."""
 
     model: str
-    """Model folder."""
     settings: ExportSettings
     max_flips: float | None = None
     """Share of verdicts that may differ; None for what the precision is allowed."""
     weights: str | None = None
-    """Weights file of the teacher, instead of the usual places."""
 
 
 def make_export(

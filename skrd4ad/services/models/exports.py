@@ -23,11 +23,9 @@ class ExportEntry:
 
     folder: Path
     manifest: ExportManifest | None = None
-    """None when it is damaged."""
     certificate: Certificate | None = None
     state: State
     problem: str = ""
-    """Why it is damaged; empty when it is not."""
     outdated: str = ""
     """What of the model has changed since; empty when nothing has."""
 

@@ -58,9 +58,7 @@ class Deletion:
     folder: Path
     files: int
     size: int
-    """Bytes."""
     exports: tuple[str, ...]
-    """Names of the exports that go with it."""
 
 
 def list_library(

@@ -47,7 +47,6 @@ class PartPictures:
     photo: bytes
     overlay: bytes
     width: int
-    """Of the pictures, in their own pixels."""
     height: int
 
 
@@ -56,11 +55,9 @@ class Part:
     """One line of the report."""
 
     number: int
-    """Place in the batch, from 1."""
     name: str
     outcome: Outcome
     score: float | None = None
-    """The one that the verdict was made with."""
     limit: float | None = None
     """NG above this."""
     review_limit: float | None = None
@@ -70,7 +67,6 @@ class Part:
     reason: str = ""
     """Why there is no verdict."""
     view: str = ""
-    """How the model saw the image."""
     regions: tuple[Region, ...] = ()
     """The first :data:`REGIONS_SHOWN` of a part with pictures, in pixels of the image; empty otherwise."""
     region_count: int = 0
@@ -85,12 +81,9 @@ class BatchReport:
 
     title: str
     batch: str
-    """Station, batch or order, as given; may be empty."""
     who: str
     created_at: datetime
-    """With its time zone."""
     parts: tuple[Part, ...]
-    """In the order of the inspection."""
     model: ModelInfo
     calibration: Calibration | None
     """The model's current one; every part names the version that its verdict was made with."""

@@ -48,7 +48,6 @@ class FoundFile:
     """An image file in a folder."""
 
     name: str
-    """Path below the folder, as text."""
     path: Path
     state: State
 
@@ -69,7 +68,6 @@ class _FolderState:
     sighted: dict[str, tuple[State, float]] = field(default_factory=dict)
     """Files by their names: how they are, and since when they are so."""
     due: float = 0.0
-    """When it is looked at next."""
 
 
 class FolderWatcher:

@@ -29,13 +29,10 @@ class Watch:
     id: int
     folder: Path
     active: bool
-    """Whether it is to be watched."""
     alive: bool
     """Whether a living process watches it; one takes it within seconds of being asked to."""
     note: str | None
-    """What keeps it from being watched, in words for people."""
     taken: int
-    """Images that came from it."""
     noted: int
     """Files that could not be taken."""
     last_at: datetime | None

@@ -41,7 +41,6 @@ class Agreed:
     conflicts: Conflicts
     skip_bad: bool
     fingerprint: str
-    """Of what was looked at."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,12 +74,10 @@ class ImportPreview:
 
     format: Format
     usable: int
-    """Images that can be imported."""
     kinds: Mapping[Kind, int]
     changed: Mapping[Conflicts, int]
     notes: tuple[str, ...]
     problems: tuple[Problem, ...]
-    """The first of many."""
     n_problems: int
     fingerprint: str
 

@@ -34,11 +34,9 @@ class ExportOptions:
 
     format: Format
     segmentation: Segmentation = "rle"
-    """Of COCO."""
     images: bool = True
     """Whether the images themselves are copied; the MVTec layout always does."""
     unsure: bool = False
-    """Whether unsure images are exported too, marked as such."""
     test_share: float = TEST_SHARE
 
     def __post_init__(self) -> None:
@@ -63,11 +61,8 @@ class ExportPlan:
     options: ExportOptions
     images: tuple[ExportImage, ...]
     unsure: int
-    """Unsure images that are left out."""
     undecided: int
-    """Images that nobody has decided on, left out."""
     missing: tuple[str, ...]
-    """Names of images whose files are gone, left out."""
     size: int
     """Bytes of the images, when these are copied."""
 

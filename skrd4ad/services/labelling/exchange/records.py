@@ -68,7 +68,6 @@ class ExportImage:
     split: Split | None
     """Where it stands in the export; None for an unsure one."""
     history: tuple[Revision, ...]
-    """All revisions, oldest first."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,9 +77,7 @@ class ImportEntry:
     where: str
     """Row or entry, for messages."""
     named: str
-    """The file as the row names it."""
     location: Location | None
-    """Where that file is; None when it is not there."""
     digest: str
     """SHA-256 of the image; empty where the file does not give it, until it was validated."""
     name: str
@@ -90,7 +87,6 @@ class ImportEntry:
     """All revisions, oldest first, where the file gives them."""
     split: Split | None = None
     known_type: str | None = None
-    """What the data set itself says of the image."""
     shape: Shape | None = None
 
 

@@ -22,7 +22,6 @@ class Bundle:
     """Files to import, by their names: paths with ``/`` below the folder, or inside the ZIP file."""
 
     label: str
-    """For messages."""
     files: Mapping[str, Location | bytes]
     """Files that were listed: where each is, or its content for one that was uploaded alone."""
     folder: Path | None = None

@@ -38,7 +38,6 @@ class ImportPlan:
     bundle: Bundle
     valid: ParsedLabels
     kinds: Mapping[Kind, int]
-    """How many images are new, the same, …"""
     changed: Mapping[Conflicts, int]
     """How many images would get a decision, come into the class, or have their file again."""
 
@@ -49,11 +48,8 @@ class Imported:
 
     kinds: Mapping[Kind, int]
     decisions: int
-    """Revisions that were added."""
     images: int
-    """Images that the workspace did not have."""
     to_class: int
-    """Images that were not among those of the class."""
     found_again: int
     """Images whose files were gone and are at hand again."""
 

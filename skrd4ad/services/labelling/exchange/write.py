@@ -33,9 +33,7 @@ class _Files:
     """The files behind an image to export, read and checked."""
 
     image: bytes | None
-    """None when images are not copied."""
     shape: tuple[int, int] | None
-    """Height and width; None where nothing depends on them."""
     masks: Mapping[str, bytes]
     """PNG files by their paths below the workspace folder: all of the history."""
 
