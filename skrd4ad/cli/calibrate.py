@@ -22,13 +22,13 @@ from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import (
     Proposal,
     ThresholdChoice,
-    Way,
     propose,
     save,
     score_distributions,
-    surface_with,
+    scoring_mask_with,
     use_version,
 )
+from skrd4ad.services.calibration.threshold_choice import Way
 from skrd4ad.services.history import acting_user
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.types import DatasetClass
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> int:
             data,
             labelled=labelled,
             normals=() if arguments.normals is None else expand_inputs([arguments.normals]),
-            surface=_surface(arguments, info),
+            mask=_surface(arguments, info),
             weights=arguments.weights,
             task=task,
         )
@@ -158,7 +158,7 @@ def _surface(arguments: argparse.Namespace, info: ModelInfo) -> ScoringMask | No
     if arguments.min_area is None and arguments.ignore is None:
         return None
     mask = None if arguments.ignore is None else read_mask(arguments.ignore)
-    return surface_with(scoring_mask_of(info), min_area=arguments.min_area, mask=mask)
+    return scoring_mask_with(scoring_mask_of(info), min_area=arguments.min_area, mask=mask)
 
 
 def _report(proposal: Proposal, info: ModelInfo, output: Output) -> None:

@@ -14,8 +14,8 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.services.inspection.inspect import inspect_images
 from skrd4ad.services.reports.collect import BatchReport, collect_report
-from skrd4ad.services.reports.html import Paper, write_html
-from skrd4ad.services.reports.pdf import require_weasyprint, write_pdf
+from skrd4ad.services.reports.html import Paper, html_text, save
+from skrd4ad.services.reports.pdf import pdf_bytes, require_weasyprint
 from skrd4ad.services.reports.text import promise, summary_line
 from skrd4ad.task import Task
 
@@ -59,9 +59,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
     # the web page first, as it needs nothing that may be missing here
     if arguments.html is not None:
-        write_html(report, arguments.html, paper=arguments.paper)
+        save(html_text(report, paper=arguments.paper).encode(), arguments.html)
     with output.progress("writing the PDF") as task:
-        write_pdf(report, arguments.out, paper=arguments.paper, progress=lambda step: task.report(0, 0, step))
+        pdf = pdf_bytes(report, paper=arguments.paper, progress=lambda step: task.report(0, 0, step))
+        save(pdf, arguments.out)
     output.say(f"{summary_line(report)}\n{promise(report.calibration)}")
     for path in (arguments.out, arguments.html):
         if path is not None:

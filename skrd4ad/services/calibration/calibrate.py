@@ -16,24 +16,11 @@ from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.folder import use_version as set_version
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
-from skrd4ad.services.calibration.scores import Distributions, ScoredImage, score_distributions
-from skrd4ad.services.calibration.threshold_choice import METHODS, ThresholdChoice, Way, thresholds_of
+from skrd4ad.services.calibration.scores import Distributions, score_distributions
+from skrd4ad.services.calibration.threshold_choice import METHODS, ThresholdChoice, thresholds_of
 from skrd4ad.services.history import What, record
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
-
-__all__ = [
-    "Distributions",
-    "Proposal",
-    "ScoredImage",
-    "ThresholdChoice",
-    "Way",
-    "propose",
-    "recalibrate",
-    "save",
-    "score_distributions",
-    "use_version",
-]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -84,7 +71,7 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
         review_threshold=review,
         pixel_threshold=reject if review is None else review,
         heat_top=heat_top_above(reject, good_scores=found.normals or found.good_scores),
-        min_area=found.surface.min_area,
+        min_area=found.mask.min_area,
         ignore=found.ignore,
         target_false_reject_rate=None if promised is None else promised.target,
         certified_false_reject_rate=None if promised is None else promised.certified_rate,
@@ -93,7 +80,7 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
         scores=found.normals,
     )
     interval = None if promised is None else false_reject_interval(promised.n, promised.rank)
-    drawn = found.surface.ignored is not None and bool(found.surface.ignored.any()) and found.ignore is None
+    drawn = found.mask.ignored is not None and bool(found.mask.ignored.any()) and found.ignore is None
     return Proposal(
         calibration=calibration,
         consequences=effect,
@@ -101,7 +88,7 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
         promise=_promise(calibration, interval),
         warnings=(*_warnings(found, choice, calibration, in_sample=in_sample), *cost_warning, *found.warnings),
         folder=found.info.folder,
-        new_mask=found.surface.ignored if drawn else None,
+        new_mask=found.mask.ignored if drawn else None,
     )
 
 
@@ -150,7 +137,7 @@ def recalibrate(
     return save(propose(found, choice), who=who, note=note)
 
 
-def surface_with(
+def scoring_mask_with(
     current: ScoringMask, *, min_area: int | None = None, mask: NDArray[np.bool_] | None = None
 ) -> ScoringMask:
     """A scoring mask with another smallest region (pixels of the map) or other ignored regions; None leaves each.
@@ -201,11 +188,10 @@ def _promise(calibration: Calibration, interval: tuple[float, float] | None) -> 
 def _warnings(found: Distributions, choice: ThresholdChoice, calibration: Calibration, *, in_sample: bool) -> list[str]:
     warnings = []
     n = len(found.normals)
-    if choice.way == "rate" and choice.rate < smallest_certifiable(n):
-        few = plural(n, "held-out good image")
+    if choice.way == "rate" and choice.rate < (smallest := smallest_certifiable(n)):
         warnings.append(
-            f"{few} cannot certify a false-reject rate below {format_rate(smallest_certifiable(n))}: the threshold is "
-            f"the highest score among them, {format_number(calibration.image_threshold)}."
+            f"{plural(n, 'held-out good image')} cannot certify a false-reject rate below {format_rate(smallest)}: the "
+            f"threshold is the highest score among them, {format_number(calibration.image_threshold)}."
         )
     if calibration.test_fitted:
         warnings.append(

@@ -34,10 +34,10 @@ class ScoredImage:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Distributions:
-    """Scores of one model, all under the same surface."""
+    """Scores of one model, all under the same scoring mask."""
 
     info: ModelInfo
-    surface: ScoringMask
+    mask: ScoringMask
     ignore: str | None
     """Name of the mask in the model folder when the ignored regions are those of the current calibration."""
     normals: tuple[float, ...]
@@ -61,22 +61,13 @@ class Distributions:
         return tuple(image.score for image in self.labelled if image.defect_type != GOOD)
 
 
-@dataclass(frozen=True)
-class _HeldOutScores:
-    """Scores that a calibration holds, and where they came from."""
-
-    scores: tuple[float, ...]
-    data: str
-    are_tests: bool
-
-
 def score_distributions(
     folder: Path,
     data: DatasetClass | None,
     *,
     labelled: DatasetClass | None = None,
     normals: Sequence[Path] = (),
-    surface: ScoringMask | None = None,
+    mask: ScoringMask | None = None,
     weights: Path | None = None,
     task: Task = QUIET,
 ) -> Distributions:
@@ -89,7 +80,7 @@ def score_distributions(
             held out, and which are test images. Its test images are the labelled ones, unless others are given.
         labelled: images with labels, in place of the test images; a class without samples for none.
         normals: new good images to use in place of those held out of training.
-        surface: which pixels count; None for the current calibration's. Under another one the held-out images of
+        mask: which pixels count; None for the current calibration's. Under another one the held-out images of
             training are scored again, which needs ``data``.
 
     Raises:
@@ -98,7 +89,7 @@ def score_distributions(
     """
     info = read_info(folder)
     own = scoring_mask_of(info)
-    chosen = own if surface is None else surface
+    chosen = own if mask is None else mask
     same = scoring_mask_digest(chosen) == scoring_mask_digest(own)
     warnings: list[str] = []
     learnt, held_out = learnt_and_held_out(info, data)
@@ -123,7 +114,10 @@ def score_distributions(
     labelled_samples = _not_learnt(list(shown), learnt, warnings, what="labelled images")
     predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, task=task)
     of_good, of_labelled = predictions[: len(good)], predictions[len(good) :]
-    normal_scores = tuple(sorted(each.score for each in of_good)) if kept is None else kept.scores
+    if kept is None:
+        what = "good images given" if normals else "held-out good images of training"
+        kept = tuple(sorted(each.score for each in of_good)), f"{len(good)} {what}", _any_of(good, tests)
+    normal_scores, normals_data, normals_are_tests = kept
     warnings += _tile_warning(of_good, "good images") + _tile_warning(of_labelled, "labelled images")
     if not normal_scores:
         warnings.append(
@@ -133,11 +127,11 @@ def score_distributions(
         )
     return Distributions(
         info=info,
-        surface=chosen,
+        mask=chosen,
         ignore=info.calibration.ignore if info.calibration is not None and same else None,
         normals=normal_scores,
-        normals_data=_good_text(good, are_new=bool(normals)) if kept is None else kept.data,
-        normals_are_tests=_any_of(good, tests) if kept is None else kept.are_tests,
+        normals_data=normals_data,
+        normals_are_tests=normals_are_tests,
         labelled=tuple(
             ScoredImage(sample.path, sample.defect_type, prediction.score)
             for sample, prediction in zip(labelled_samples, of_labelled, strict=True)
@@ -162,17 +156,17 @@ def _any_of(samples: Sequence[Sample], contents: set[str]) -> bool:
     return any(image_digest(sample.path) in contents for sample in samples)
 
 
-def _kept(info: ModelInfo) -> _HeldOutScores | None:
-    """Scores of held-out good images in the current calibration; those of the version that took them from images."""
+def _kept(info: ModelInfo) -> tuple[tuple[float, ...], str, bool] | None:
+    """Scores of held-out good images in the current calibration, what these are, and whether test images are among
+    them; as the version says that took them from images."""
     if info.calibration is None or not info.calibration.scores:
         return None
     scores = info.calibration.scores
     history = read_history(info.folder)
-    versions = () if history is None else history.versions
-    first = next((each for each in versions if each.scores == scores and each.method == "split-conformal"), None)
-    if first is None:
-        return _HeldOutScores(scores, f"{len(scores)} held-out good images", info.calibration.test_fitted)
-    return _HeldOutScores(scores, first.data, first.test_fitted)
+    for version in () if history is None else history.versions:
+        if version.scores == scores and version.method == "split-conformal":
+            return scores, version.data, version.test_fitted
+    return scores, f"{len(scores)} held-out good images", info.calibration.test_fitted
 
 
 def _predictions(
@@ -199,10 +193,6 @@ def _tile_warning(scored: Sequence[CachedPrediction], what: str) -> list[str]:
         f"{tiled} of {len(scored)} {what} are seen in tiles, as Inspect sees them: each tile is one more chance of a "
         "false reject, so that limits from them hold for images of this size, and regions to ignore do not apply."
     ]
-
-
-def _good_text(samples: Sequence[Sample], *, are_new: bool) -> str:
-    return f"{len(samples)} good images given" if are_new else f"{len(samples)} held-out good images of training"
 
 
 def _labelled_text(samples: Sequence[Sample], source: DatasetClass | None) -> str:

@@ -8,7 +8,8 @@ from skrd4ad.format import plural
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.seen_images import SeenImages
-from skrd4ad.services.calibration.calibrate import Distributions, Proposal, ScoredImage, ThresholdChoice, propose
+from skrd4ad.services.calibration.calibrate import Distributions, Proposal, ThresholdChoice, propose
+from skrd4ad.services.calibration.scores import ScoredImage
 from skrd4ad.services.improve.agreement import Agreement, Labels, agreement
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.labelled_images import LabelledImage
@@ -68,7 +69,7 @@ def label_distributions(labels: Labels, seen: SeenImages, *, with_defects: bool)
     defects = [image for image in labels.of("defect") if image.score is not None] if with_defects else []
     return Distributions(
         info=info,
-        surface=scoring_mask_of(info),
+        mask=scoring_mask_of(info),
         ignore=None if info.calibration is None else info.calibration.ignore,
         normals=tuple(sorted(image.score for image in good if image.score is not None)),
         normals_data=f"{plural(len(good), 'image')} labelled good by {_people(good)}",

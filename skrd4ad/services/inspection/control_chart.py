@@ -193,8 +193,8 @@ def _rejects(points: Sequence[ControlPoint]) -> Iterator[Alarm]:
 
 
 def _alarm(kind: AlarmKind, points: Sequence[ControlPoint], start: int, raised: int, last: int, text: str) -> Alarm:
-    indices = (points[each].index for each in (start, raised, last))
-    return Alarm(kind, *indices, ongoing=last == len(points) - 1, words=text)
+    begin, sounded, end = (points[each].index for each in (start, raised, last))
+    return Alarm(kind, begin, sounded, end, ongoing=last == len(points) - 1, words=text)
 
 
 def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:

@@ -117,10 +117,10 @@ def _bars(scored: list[tuple[Outcome, float]], low: float, high: float) -> list[
         Label(at=(_LEFT - 4, (_TOP + _BOTTOM) / 2 + 3), text="parts", anchor="end"),
     ]
     for outcome, count in counts.items():
-        for place in np.flatnonzero(count):
-            x0, x1 = _LEFT + place * width + 0.4, _LEFT + (place + 1) * width - 0.4
-            y0 = _BOTTOM - floor[place] * unit
-            y1 = y0 - count[place] * unit
+        for index in np.flatnonzero(count):
+            x0, x1 = _LEFT + index * width + 0.4, _LEFT + (index + 1) * width - 0.4
+            y0 = _BOTTOM - floor[index] * unit
+            y1 = y0 - count[index] * unit
             corners = tuple((float(x), float(y)) for x, y in ((x0, y0), (x0, y1), (x1, y1), (x1, y0)))
             shapes.append(Polygon(points=corners, tone=outcome))
         floor += count
@@ -165,7 +165,7 @@ def _legend(scored: list[tuple[Outcome, float]]) -> list[Shape]:
         if not count:
             continue
         points = tuple((x + 7 * px, 3 + 7 * py) for px, py in LOOKS[outcome].shape)
-        text = f"{LOOKS[outcome].word} {count}"
+        text = f"{outcome} {count}"
         shapes += [Polygon(points=points, tone=outcome), Label(at=(x + 10, 9.5), text=text, tone="text")]
         x += 22 + 4.6 * len(text)
     return shapes

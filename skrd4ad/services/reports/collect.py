@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import takewhile
 from pathlib import PurePath
 from typing import Literal
 
@@ -168,14 +169,14 @@ def collect_report(
     for _, part in worst:
         parts[part.number - 1] = part
     folder = _shared_folder([part.name for part in parts])
+    if folder:
+        parts = [replace(part, name=str(PurePath(part.name).relative_to(folder))) for part in parts]
     return BatchReport(
         title=title,
         batch=batch,
         who=who,
         created_at=created_at or datetime.now().astimezone(),
-        parts=tuple(replace(part, name=str(PurePath(part.name).relative_to(folder))) for part in parts)
-        if folder
-        else tuple(parts),
+        parts=tuple(parts),
         model=model,
         calibration=model.calibration,
         mm_per_pixel=mm_per_pixel,
@@ -243,10 +244,6 @@ def _jpeg(image: NDArray[np.uint8]) -> bytes:
 
 def _shared_folder(names: Sequence[str]) -> str:
     """Deepest folder that all names lie in; empty when there is none."""
-    parents = [PurePath(name).parent.parts for name in names]
-    if not parents:
-        return ""
-    shared = 0
-    while all(len(parent) > shared for parent in parents) and len({parent[shared] for parent in parents}) == 1:
-        shared += 1
-    return str(PurePath(*parents[0][:shared])) if shared else ""
+    levels = zip(*(PurePath(name).parent.parts for name in names), strict=False)
+    shared = [level[0] for level in takewhile(lambda level: len(set(level)) == 1, levels)]
+    return str(PurePath(*shared)) if shared else ""

@@ -32,11 +32,6 @@ TONES: dict[chart.Tone, str] = {
 DIRECTION_CONTROLS = ("LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI")
 
 
-def write_html(report: BatchReport, path: Path, *, paper: Paper = "a4") -> None:
-    """Write a report as one HTML file, in one go; a file that is there is replaced."""
-    save(html_text(report, paper=paper).encode(), path)
-
-
 def html_text(report: BatchReport, *, paper: Paper = "a4") -> str:
     """The HTML document itself, for a download; ``paper`` is the size of the printed pages."""
     if paper not in get_args(Paper):
@@ -76,7 +71,7 @@ def render(template: str, **values: Any) -> str:
 
 
 def save(data: bytes, path: Path) -> None:
-    """Write a file in one go."""
+    """Write a report in one go; a file that is there is replaced."""
     try:
         with new_file(path) as temporary:
             temporary.write_bytes(data)
@@ -105,10 +100,8 @@ def _points(points: tuple[Point, ...], scale: float = 1) -> str:
 
 def _picture(look: Look) -> Markup:
     """The shape of an outcome as an SVG image; one style rule holds it, so a table row needs no element for it."""
-    svg = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">'
-        f'<polygon fill="{look.colour}" points="{_points(look.shape, 10)}"/></svg>'
-    )
+    polygon = f'<polygon fill="{look.colour}" points="{_points(look.shape, 10)}"/>'
+    svg = f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10">{polygon}</svg>'
     return Markup("data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode())
 
 

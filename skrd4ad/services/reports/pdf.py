@@ -5,21 +5,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
 from types import ModuleType
 
 from PIL import ImageFile
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.reports.collect import BatchReport
-from skrd4ad.services.reports.html import Paper, html_text, save
-
-
-def write_pdf(
-    report: BatchReport, path: Path, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None
-) -> None:
-    """Write a report as a PDF, in one go; a file that is there is replaced. ``progress``: see :func:`pdf_bytes`."""
-    save(pdf_bytes(report, paper=paper, progress=progress), path)
+from skrd4ad.services.reports.html import Paper, html_text
 
 
 def pdf_bytes(report: BatchReport, *, paper: Paper = "a4", progress: Callable[[str], object] | None = None) -> bytes:

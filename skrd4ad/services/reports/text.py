@@ -1,4 +1,4 @@
-"""What a report says, in words and rows; the template only lays them out."""
+"""What a report says, as texts and rows; the template only lays them out."""
 
 import math
 from dataclasses import dataclass
@@ -13,11 +13,10 @@ Facts = tuple[tuple[str, str], ...]
 Point = tuple[float, float]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Look:
-    """An outcome as a word, a colour and a shape, so that it never rests on colour alone."""
+    """An outcome as a text, a colour and a shape, so that it never rests on colour alone."""
 
-    word: str
     meaning: str
     colour: str
     shape: tuple[Point, ...]
@@ -34,23 +33,16 @@ _CROSS = tuple(
     (x / 10, y / 10)
     for x, y in ((2, 0), (5, 3), (8, 0), (10, 2), (7, 5), (10, 8), (8, 10), (5, 7), (2, 10), (0, 8), (3, 5), (0, 2))
 )
+_TRIANGLE = ((0.5, 0.05), (1.0, 0.95), (0.0, 0.95))
+_DIAMOND = ((0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5))
+_SQUARE = ((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9))
 LOOKS: dict[Outcome, Look] = {
-    "NG": Look(word="NG", meaning="rejected", colour="#cb4a0c", shape=((0.5, 0.05), (1.0, 0.95), (0.0, 0.95))),
-    "REVIEW": Look(
-        word="REVIEW",
-        meaning="a person decides",
-        colour="#b47a00",
-        shape=((0.5, 0.0), (1.0, 0.5), (0.5, 1.0), (0.0, 0.5)),
-    ),
-    "OK": Look(word="OK", meaning="good", colour="#00916e", shape=_ring(32)),
-    "NO LIMIT": Look(word="NO LIMIT", meaning="score without a verdict", colour="#566267", shape=_BAR),
-    "REFUSED": Look(
-        word="REFUSED",
-        meaning="picture cannot be judged",
-        colour="#566267",
-        shape=((0.1, 0.1), (0.9, 0.1), (0.9, 0.9), (0.1, 0.9)),
-    ),
-    "UNREADABLE": Look(word="UNREADABLE", meaning="no usable image", colour="#566267", shape=_CROSS),
+    "NG": Look("rejected", "#cb4a0c", _TRIANGLE),
+    "REVIEW": Look("a person decides", "#b47a00", _DIAMOND),
+    "OK": Look("good", "#00916e", _ring(32)),
+    "NO LIMIT": Look("score without a verdict", "#566267", _BAR),
+    "REFUSED": Look("picture cannot be judged", "#566267", _SQUARE),
+    "UNREADABLE": Look("no usable image", "#566267", _CROSS),
 }
 SHORT_DIGEST = 16
 METHODS = {
@@ -80,7 +72,7 @@ def summary_line(report: BatchReport) -> str:
         return f"{plural(total, 'part')} inspected, none judged."
     counts = report.counts
     words = [f"{counts['NG']} NG", f"{counts['REVIEW']} to review", f"{counts['OK']} OK"]
-    words += [f"{counts[o]} {LOOKS[o].word.lower()}" for o in ("NO LIMIT", "REFUSED", "UNREADABLE") if counts[o]]
+    words += [f"{counts[o]} {o.lower()}" for o in ("NO LIMIT", "REFUSED", "UNREADABLE") if counts[o]]
     return f"{plural(total, 'part')} inspected: {', '.join(words)}."
 
 
@@ -239,12 +231,10 @@ def region_row(region: Region, mm_per_pixel: float | None) -> tuple[str, str, st
     """Peak, area, place of the box's upper left corner, and size of the box."""
     x0, y0, x1, y1 = region.box
     lengths = (x0, y0, x1 - x0, y1 - y0)
-    if mm_per_pixel is None:
-        area = str(region.area)
-        x, y, width, height = (str(length) for length in lengths)
-    else:
-        area = format_number(region.area * mm_per_pixel**2)
-        x, y, width, height = (format_number(length * mm_per_pixel) for length in lengths)
+    x, y, width, height = (
+        str(each) if mm_per_pixel is None else format_number(each * mm_per_pixel) for each in lengths
+    )
+    area, _, _ = area_text(region.area, mm_per_pixel).partition(" ")
     return format_number(region.peak), area, f"{x}, {y}", f"{width} × {height}"
 
 
@@ -256,10 +246,7 @@ def regions_left(part: Part) -> str:
 
 def table_row(part: Part, mm_per_pixel: float | None) -> tuple[str, str, str, str, str, str]:
     """Number, score, limit, regions, area, and name with the reason where there is no verdict."""
-    score, limit = (
-        "–" if part.score is None else format_number(part.score),
-        "–" if part.limit is None else format_number(part.limit),
-    )
+    score, limit = ("–" if each is None else format_number(each) for each in (part.score, part.limit))
     if part.score is not None and part.limit is not None:
         score, limit = format_apart(part.score, part.limit)
     return (

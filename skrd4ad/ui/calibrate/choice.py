@@ -8,7 +8,8 @@ from skrd4ad.format import format_number
 from skrd4ad.metrics.consequences import PARTS, Costs
 from skrd4ad.metrics.thresholds import smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.services.calibration.calibrate import Distributions, ThresholdChoice, Way
+from skrd4ad.services.calibration.calibrate import Distributions, ThresholdChoice
+from skrd4ad.services.calibration.threshold_choice import Way
 from skrd4ad.ui.frame import halves
 
 WAYS: dict[Way, str] = {

@@ -138,6 +138,6 @@ def _scored(folder: Path, images: Images, surface: ScoringMask) -> Distributions
             images.data,
             labelled=images.labelled,
             normals=images.normals,
-            surface=surface,
+            mask=surface,
             task=task,
         )

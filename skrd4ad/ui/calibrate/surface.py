@@ -13,7 +13,7 @@ from skrd4ad.format import format_number
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
-from skrd4ad.services.calibration.calibrate import surface_with
+from skrd4ad.services.calibration.calibrate import scoring_mask_with
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.frame import halves
 
@@ -40,7 +40,7 @@ def pick_surface(info: ModelInfo, typical: Path | None) -> None:
         with right:
             mask = _pick_mask(info, now, image)
         with left:
-            wanted = surface_with(now, min_area=min_area, mask=mask)
+            wanted = scoring_mask_with(now, min_area=min_area, mask=mask)
             changed = not _same(wanted, now)
             if st.button(
                 "Score again with this", key="calibrate-apply", disabled=not changed, icon=":material/refresh:"

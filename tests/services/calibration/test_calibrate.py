@@ -15,14 +15,14 @@ from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration import scores as module
 from skrd4ad.services.calibration.calibrate import (
     Distributions,
-    ScoredImage,
     ThresholdChoice,
     propose,
     recalibrate,
     save,
     score_distributions,
-    surface_with,
+    scoring_mask_with,
 )
+from skrd4ad.services.calibration.scores import ScoredImage
 from skrd4ad.types import GOOD, DatasetClass, Sample
 
 
@@ -48,7 +48,7 @@ def made_up(folder: Path, *, normals: int = 20, are_tests: bool = False, labelle
     bad = [ScoredImage(Path(f"b{n}"), "dent", float(s)) for n, s in enumerate(rng.normal(1.6, 0.3, 20))]
     return Distributions(
         info=read_info(folder),
-        surface=ScoringMask(),
+        mask=ScoringMask(),
         ignore=None,
         normals=tuple(sorted(rng.normal(1, 0.2, normals).tolist())),
         normals_data="20 held-out good images of training",
@@ -83,19 +83,19 @@ def test_a_second_look_needs_no_model(folder: Path, disc: DatasetClass, monkeypa
 
 def test_another_surface_scores_the_held_out_images_again(folder: Path, disc: DatasetClass) -> None:
     plain = score_distributions(folder, disc)
-    found = score_distributions(folder, disc, surface=ScoringMask(min_area=30))
+    found = score_distributions(folder, disc, mask=ScoringMask(min_area=30))
     assert len(found.normals) == len(plain.normals) == 3
     assert all(a < b for a, b in zip(found.normals, plain.normals, strict=True))
-    again = score_distributions(folder, disc, surface=ScoringMask(min_area=1, ignored=np.zeros((4, 4), bool)))
+    again = score_distributions(folder, disc, mask=ScoringMask(min_area=1, ignored=np.zeros((4, 4), bool)))
     assert again.normals == plain.normals  # nothing is ignored: the same surface
-    without = score_distributions(folder, None, surface=ScoringMask(min_area=30))
+    without = score_distributions(folder, None, mask=ScoringMask(min_area=30))
     assert without.normals == ()
     assert "taken again" in without.warnings[0]
 
 
 def test_held_out_images_are_not_guessed_when_the_data_has_changed(folder: Path, disc: DatasetClass) -> None:
     changed = replace(disc, samples=disc.samples[1:])
-    assert score_distributions(folder, changed, surface=ScoringMask(min_area=30)).normals == ()
+    assert score_distributions(folder, changed, mask=ScoringMask(min_area=30)).normals == ()
 
 
 def test_images_learnt_from_are_left_out_with_a_warning(folder: Path, disc: DatasetClass, new_good: list[Path]) -> None:
@@ -217,8 +217,8 @@ def test_a_choice_that_contradicts_itself_is_refused(settings: dict[str, object]
 def test_saving_signs_the_proposal_and_keeps_the_mask(folder: Path, disc: DatasetClass) -> None:
     mask = np.zeros((20, 30), bool)
     mask[:5] = True
-    surface = surface_with(ScoringMask(), min_area=3, mask=mask)
-    found = score_distributions(folder, disc, labelled=replace(disc, samples=()), surface=surface)
+    surface = scoring_mask_with(ScoringMask(), min_area=3, mask=mask)
+    found = score_distributions(folder, disc, labelled=replace(disc, samples=()), mask=surface)
     proposal = propose(found, ThresholdChoice(rate=0.3))
     with pytest.raises(ConfigError, match="Nobody is named"):
         save(proposal, who=" ")
@@ -265,9 +265,9 @@ def test_a_damaged_cache_is_made_again(folder: Path, disc: DatasetClass, tmp_pat
 
 def test_a_surface_that_shows_nothing_is_refused() -> None:
     with pytest.raises(ConfigError, match="whole image"):
-        surface_with(ScoringMask(), mask=np.ones((2, 2), bool))
+        scoring_mask_with(ScoringMask(), mask=np.ones((2, 2), bool))
     with pytest.raises(ConfigError, match="allowed: 1 or more"):
-        surface_with(ScoringMask(), min_area=0)
+        scoring_mask_with(ScoringMask(), min_area=0)
     kept = ScoringMask(min_area=4, ignored=np.eye(3, dtype=bool))
-    assert surface_with(kept).ignored is kept.ignored
-    assert surface_with(kept, mask=np.zeros((3, 3), bool)).ignored is None
+    assert scoring_mask_with(kept).ignored is kept.ignored
+    assert scoring_mask_with(kept, mask=np.zeros((3, 3), bool)).ignored is None
