@@ -1,6 +1,6 @@
 """Queries on annotations: what people decided on images, as revisions that are only ever added."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, Literal, cast
 
@@ -33,16 +33,8 @@ class Revision:
     @classmethod
     def from_row(cls, row: Annotation) -> "Revision":
         """The decision that a row of the table of annotations holds."""
-        return cls(
-            label=cast(Label, row.label),
-            defect_type=row.defect_type,
-            mask_file=row.mask_file,
-            reviewer=row.reviewer,
-            comment=row.comment,
-            number=row.revision,
-            undoes=row.undoes,
-            made_at=row.made_at,
-        )
+        same = {each.name: getattr(row, each.name) for each in fields(cls) if each.name != "number"}
+        return cls(number=row.revision, **same)
 
     def columns(self, image_digest: str) -> dict[str, Any]:
         """Values of its row in the table of annotations."""

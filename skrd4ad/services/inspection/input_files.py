@@ -26,11 +26,17 @@ def expand_inputs(paths: Iterable[Path], *, leave_out: Path | None = None) -> li
 def output_names(paths: Sequence[Path]) -> list[str]:
     """A name for the results of each file, without suffix; no two are equal, even where letter case does not count.
 
-    The stems, when they are all different; otherwise the places below the folder that holds all the files.
+    The stems, when they are all different; otherwise the paths below the folder that holds all the files.
     """
     names = [path.stem for path in paths]
     if len({name.casefold() for name in names}) < len(names):
-        names = _places(paths)
+        absolute = [path.absolute() for path in paths]
+        # what is not there gets no results, and must not move those of the others
+        top = os.path.commonpath([path.parent for path in absolute if path.is_file()] or [Path("/")])
+        names = [
+            (path.parent.relative_to(top) / path.stem).as_posix() if path.is_relative_to(top) else path.stem
+            for path in absolute
+        ]
     return distinct(names)
 
 
@@ -46,16 +52,6 @@ def distinct(names: Iterable[str]) -> list[str]:
         taken.add(name.casefold())
         different.append(name)
     return different
-
-
-def _places(paths: Sequence[Path]) -> list[str]:
-    absolute = [path.absolute() for path in paths]
-    # what is not there gets no results, and must not move those of the others
-    top = os.path.commonpath([path.parent for path in absolute if path.is_file()] or [Path("/")])
-    return [
-        (path.parent.relative_to(top) / path.stem).as_posix() if path.is_relative_to(top) else path.stem
-        for path in absolute
-    ]
 
 
 def _images_below(folder: Path, skipped: Path | None) -> list[Path]:

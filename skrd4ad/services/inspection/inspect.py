@@ -133,22 +133,16 @@ def masks_archive(
         def kept() -> Iterator[Inspection]:
             for stem, inspection in zip(stems, inspections, strict=True):
                 if inspection.prediction is not None:
-                    _add(archive, inspection, stem)
+                    archive.writestr(f"{stem}_overlay.png", png_bytes(overlay_of(inspection)))
+                    if (mask := mask_of(inspection)) is not None:
+                        archive.writestr(f"{stem}_mask.png", png_bytes(mask))
+                    scores = io.BytesIO()
+                    np.save(scores, inspection.prediction.anomaly_map, allow_pickle=False)
+                    archive.writestr(f"{stem}_map.npy", scores.getvalue())
                 yield inspection
 
         made = report(kept())
     return made, content.getvalue()
-
-
-def _add(archive: zipfile.ZipFile, inspection: Inspection, name: str) -> None:
-    assert inspection.prediction is not None
-    archive.writestr(f"{name}_overlay.png", png_bytes(overlay_of(inspection)))
-    mask = mask_of(inspection)
-    if mask is not None:
-        archive.writestr(f"{name}_mask.png", png_bytes(mask))
-    scores = io.BytesIO()
-    np.save(scores, inspection.prediction.anomaly_map, allow_pickle=False)
-    archive.writestr(f"{name}_map.npy", scores.getvalue())
 
 
 def to_record(inspection: Inspection, *, mm_per_pixel: float | None = None) -> dict[str, Any]:
@@ -178,7 +172,7 @@ def _region_record(region: Region, mm_per_pixel: float | None) -> dict[str, Any]
     return record | {
         "area_mm2": region.area * mm_per_pixel**2,
         "box_mm": tuple(edge * mm_per_pixel for edge in region.box),
-        "centroid_mm": tuple(place * mm_per_pixel for place in region.centroid),
+        "centroid_mm": tuple(position * mm_per_pixel for position in region.centroid),
     }
 
 

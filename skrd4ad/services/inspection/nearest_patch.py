@@ -1,4 +1,4 @@
-"""Which patch of which good training image a place of a part was compared with, for a person to look at both."""
+"""Which patch of which good training image a cell of a part was compared with, for a person to look at both."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.digests import image_digest
@@ -21,17 +20,17 @@ Box = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class NearestPatch:
-    """A place of a part, and the nearest good patch."""
+    """A cell of a part, and the nearest good patch."""
 
     box: Box
-    """x0, y0, x1, y1 of the surroundings of the place, in pixels of the part's image."""
+    """x0, y0, x1, y1 of the surroundings of the cell, in pixels of the part's image."""
     path: Path
     good_box: Box
     """The same surroundings in that image."""
     distance: float
     """Of the two, in standardised descriptors; 0 is the same."""
     usual: float
-    """Mean distance of the places of good parts."""
+    """Mean distance of the cells of good parts."""
 
 
 def nearest_patch(
@@ -49,11 +48,11 @@ def nearest_patch(
     assert normality.source is not None and normality.usual is not None
     pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
     with torch.inference_mode():
-        distances, places = normality.nearest(predictor.model.teacher(pixels))
-    rows, columns = places.shape[1:]
+        distances, patches = normality.nearest(predictor.model.teacher(pixels))
+    rows, columns = patches.shape[1:]
     row, column = (min(int(share * cells), cells - 1) for share, cells in ((peak[1], rows), (peak[0], columns)))
-    patch = int(places[0, row, column])
-    source, good_row, good_column = _ints(normality.source[patch])
+    patch = int(patches[0, row, column])
+    source, good_row, good_column = map(int, normality.source[patch].tolist())
     path = next((sample.path for sample in data.train if image_digest(sample.path) == names[source]), None)
     if path is None:
         return None
@@ -67,20 +66,12 @@ def nearest_patch(
     )
 
 
-def _ints(values: Tensor) -> tuple[int, int, int]:
-    image, row, column = values.tolist()
-    return int(image), int(row), int(column)
-
-
 def _around(row: int, column: int, *, grid: tuple[int, int], size: tuple[int, ...]) -> Box:
     """Pixels around a cell; moved inward at the border, so that both pictures show as much."""
-    (top, bottom), (left, right) = (
-        _part(cell, cells, pixels) for cell, cells, pixels in zip((row, column), grid, size, strict=True)
-    )
+    edges = []
+    for cell, cells, pixels in zip((row, column), grid, size, strict=True):
+        width = (1 + 2 * AROUND) * pixels / cells
+        start = min(max((cell - AROUND) * pixels / cells, 0), max(pixels - width, 0))
+        edges.append((round(start), min(pixels, max(round(start + width), round(start) + 1))))
+    (top, bottom), (left, right) = edges
     return left, top, right, bottom
-
-
-def _part(cell: int, cells: int, pixels: int) -> tuple[int, int]:
-    width = (1 + 2 * AROUND) * pixels / cells
-    start = min(max((cell - AROUND) * pixels / cells, 0), max(pixels - width, 0))
-    return round(start), min(pixels, max(round(start + width), round(start) + 1))

@@ -6,6 +6,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -102,11 +103,7 @@ def open_predictor(
 
 
 def measure_model(
-    predictor: Predictor,
-    data: DatasetClass | None,
-    *,
-    int8: bool = False,
-    task: Task = QUIET,
+    predictor: Predictor, data: DatasetClass | None, *, int8: bool = False, task: Task = QUIET
 ) -> Measured:
     """Find the fastest runtime of a model, and remember it.
 
@@ -126,16 +123,12 @@ def measure_model(
 
 def _measured_on(predictor: Predictor, images: Sequence[Path], task: Task) -> Measured | None:
     """On some of the images that are waiting; None when too few of those can be read."""
-    readable = [images[place] for place in spread(len(images), MOST_IMAGES) if _is_readable(images[place])]
+    readable = []
+    for index in spread(len(images), MOST_IMAGES):
+        with suppress(ImageError):
+            read_image(images[index])
+            readable.append(images[index])
     return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), task=task)
-
-
-def _is_readable(path: Path) -> bool:
-    try:
-        read_image(path)
-    except ImageError:
-        return False
-    return True
 
 
 def _made_up(folder: Path, size: int) -> CheckImages:
@@ -172,9 +165,8 @@ class Background:
         if measured is not None and is_converted(info, measured.fastest(exact=exact)):
             return measured.fastest(exact=exact), words_of(measured)
         begun = search and self._begin(info)
-        return RuntimeChoice(
-            "torch"
-        ), f"Runs on torch{'; looking for a faster runtime in the background' if begun else ''}."
+        doing = "; looking for a faster runtime in the background" if begun else ""
+        return RuntimeChoice("torch"), f"Runs on torch{doing}."
 
     def _begin(self, info: ModelInfo) -> bool:
         """Whether the model is being measured; each is tried once."""
@@ -185,12 +177,8 @@ class Background:
             if key in self._tried:
                 return False
             self._tried.add(key)
-            process = subprocess.Popen(
-                self._command(info.folder),
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-            )
+            nothing = subprocess.DEVNULL
+            process = subprocess.Popen(self._command(info.folder), stdin=nothing, stdout=nothing, stderr=nothing)
             self._running = (key, process)
             return True
 

@@ -65,9 +65,8 @@ def similar_images(
             "this model has computed."
         )
     distances = np.maximum(0, 1 - known @ own)
-    return tuple(
-        SimilarImage(samples[place].path, float(distances[place])) for place in np.argsort(distances, kind="stable")[:k]
-    )
+    closest = np.argsort(distances, kind="stable")[:k]
+    return tuple(SimilarImage(samples[index].path, float(distances[index])) for index in closest)
 
 
 def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArray[np.floating]:
@@ -97,21 +96,17 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
 
 def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
     contents = "".join(image_digest(sample.path) for sample in samples)
-    parts = (
-        f"{CACHE_FORMAT}|{predictor.info.model.net}|{predictor.info.teacher_digest}|{predictor.image_size}|{contents}"
-    )
+    info = predictor.info
+    parts = f"{CACHE_FORMAT}|{info.model.net}|{info.teacher_digest}|{predictor.image_size}|{contents}"
     return workspace() / "cache" / "embeddings" / f"{content_digest(parts)}.safetensors"
 
 
 def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
     """What is kept, or None where nothing of use is: a damaged file is computed again."""
-    if not path.is_file():
-        return None
     try:
-        tensors = read_tensor_file(path, error=CheckpointError)
+        kept = read_tensor_file(path, error=CheckpointError).get(_EMBEDDINGS) if path.is_file() else None
     except CheckpointError:
         return None
-    kept = tensors.get(_EMBEDDINGS)
     if kept is None or kept.ndim != 2 or len(kept) != n or not kept.isfinite().all():
         return None
     embeddings: NDArray[np.floating] = kept.numpy()

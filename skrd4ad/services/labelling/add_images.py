@@ -79,11 +79,7 @@ def add_class(
 
 
 def add_files(
-    info: ModelInfo,
-    files: Iterable[tuple[str, Source]],
-    *,
-    origin: Origin = "import",
-    task: Task = QUIET,
+    info: ModelInfo, files: Iterable[tuple[str, Source]], *, origin: Origin = "import", task: Task = QUIET
 ) -> Added:
     """Put images without labels into the queue of a model's class; bytes are kept in the workspace."""
     return _add(info, [partial(_of_source, name, source) for name, source in files], origin=origin, task=task)

@@ -76,16 +76,9 @@ def decide(
     kind = defect_type_name(defect_type)
     if kind is not None and label != "defect":
         raise ConfigError(f"The defect type {kind!r} was given with the label {label!r}; only a defect has a type.")
-    return _add(
-        item,
-        Revision(
-            label=label,
-            defect_type=kind,
-            mask_file=item.mask_file if label in ("defect", "unsure") else None,
-            comment=_comment(item.latest.comment if comment is None else comment),
-        ),
-        reviewer=reviewer,
-    )
+    comment = _comment(item.latest.comment if comment is None else comment)
+    mask_file = item.mask_file if label in ("defect", "unsure") else None
+    return _add(item, Revision(label=label, defect_type=kind, mask_file=mask_file, comment=comment), reviewer=reviewer)
 
 
 def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type: str | None = None) -> Revision:
@@ -105,16 +98,13 @@ def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type
     drawn = bool(mask.any())
     label: Label = "defect" if drawn and item.label != "unsure" else item.label
     kind = defect_type_name(defect_type) or item.defect_type
-    return _add(
-        item,
-        Revision(
-            label=label,
-            defect_type=kind if label == "defect" else None,
-            mask_file=save_mask_file(mask) if drawn else None,
-            comment=item.latest.comment,
-        ),
-        reviewer=reviewer,
+    revision = Revision(
+        label=label,
+        defect_type=kind if label == "defect" else None,
+        mask_file=save_mask_file(mask) if drawn else None,
+        comment=item.latest.comment,
     )
+    return _add(item, revision, reviewer=reviewer)
 
 
 def undo(item: QueueItem, *, reviewer: str) -> Revision | None:

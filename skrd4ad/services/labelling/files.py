@@ -52,13 +52,16 @@ def labelled_image(item: QueueItem) -> NDArray[np.uint8]:
 
 def save_mask_file(mask: NDArray[np.bool_]) -> str:
     """Keep a mask, (H, W) as its image, as a PNG named by its content; returns its path below the workspace."""
-    content = mask_png(mask)
-    file = f"{MASKS}/{content_digest(content)}.png"
-    path = workspace() / file
+    return keep_content(mask_png(mask), MASKS, ".png").relative_to(workspace()).as_posix()
+
+
+def keep_content(content: bytes, folder: str, suffix: str) -> Path:
+    """Where a file is kept in a folder of the workspace, by its content; written when it is not there yet."""
+    path = workspace() / folder / f"{content_digest(content)}{suffix}"
     if not path.is_file():
         with new_file(path) as temporary:
             temporary.write_bytes(content)
-    return file
+    return path
 
 
 def mask_png(mask: NDArray[np.bool_]) -> bytes:

@@ -5,9 +5,9 @@ from pathlib import Path, PurePath
 
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
-from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
+from skrd4ad.services.labelling.files import keep_content
 from skrd4ad.storage import predictions
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_queue import save_class_image
@@ -46,9 +46,5 @@ def waiting_images() -> list[tuple[StoredImage, StoredPrediction]]:
 
 
 def keep_upload(content: bytes, *, name: str) -> Path:
-    """Where an uploaded image is kept in the workspace, by its content; written when it is not there yet."""
-    path = workspace() / "uploads" / f"{content_digest(content)}{PurePath(name).suffix.lower()}"
-    if not path.is_file():
-        with new_file(path) as temporary:
-            temporary.write_bytes(content)
-    return path
+    """Where an uploaded image is kept in the workspace, by its content."""
+    return keep_content(content, "uploads", PurePath(name).suffix.lower())

@@ -86,11 +86,7 @@ def count_unscored(info: ModelInfo) -> int:
 
 
 def score_images(
-    predictor: Predictor,
-    images: Sequence[StoredImage],
-    *,
-    to_review: bool = False,
-    task: Task = QUIET,
+    predictor: Predictor, images: Sequence[StoredImage], *, to_review: bool = False, task: Task = QUIET
 ) -> list[QueueScore]:
     """Score stored images and store what the model says, or why it cannot say anything.
 
@@ -110,11 +106,7 @@ def score_images(
 
 
 def score_labelled(
-    info: ModelInfo,
-    images: Sequence[LabelledImage],
-    *,
-    weights: Path | None = None,
-    task: Task = QUIET,
+    info: ModelInfo, images: Sequence[LabelledImage], *, weights: Path | None = None, task: Task = QUIET
 ) -> dict[str, str]:
     """Score labelled images, and keep their maps for pixel figures; returns why an image cannot be scored, by digest.
 

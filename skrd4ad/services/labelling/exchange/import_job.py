@@ -15,7 +15,6 @@ from typing import Any
 from skrd4ad import documents
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.files import new_file
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.services.jobs.kind import JobKind
@@ -26,6 +25,7 @@ from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
 from skrd4ad.services.labelling.exchange.records import Format, Problem
 from skrd4ad.services.labelling.exchange.store import ImportPlan, run_import
 from skrd4ad.services.labelling.exchange.transfer import imported_lines, plan_import
+from skrd4ad.services.labelling.files import keep_content
 
 KEPT = timedelta(days=1)
 """An upload that was looked at and not imported is kept so long, and what came of an import is shown so long."""
@@ -59,7 +59,7 @@ class ImportRequest:
 
     @property
     def named(self) -> str:
-        """What the source is called, for people."""
+        """What people call the source."""
         return self.name or self.source
 
     @property
@@ -101,12 +101,17 @@ def submit_preview(
     ``source`` is a folder on the server, or the content of an uploaded file.
     """
     _forget_uploads()
+    if isinstance(source, bytes):
+        source = keep_content(source, _UPLOADS, PurePath(name or "").suffix.lower())
+        source.touch()  # its day begins anew
+    else:
+        name = None
     return IMPORT.submit(
         ImportRequest(
             dataset=info.dataset,
             class_name=info.class_name,
-            source=str(source if isinstance(source, Path) else _keep_upload(source, name=name or "")),
-            name=None if isinstance(source, Path) else name,
+            source=str(source),
+            name=name,
             empty_is_good=empty_is_good,
         )
     )
@@ -137,11 +142,19 @@ def _title(request: ImportRequest) -> str:
 
 def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
     agreed = request.agreed
+    source: Path | bytes = Path(request.source)
+    if request.name is not None:
+        try:
+            source = Path(request.source).read_bytes()
+        except OSError as error:
+            raise DataError(
+                f"{request.name} is not kept any more ({error.strerror}). Choose the file again."
+            ) from error
     checking = job.task.part(0, 1 if agreed is None else 0.5, "checking labels, {done} of {total}")
     # what a large file holds is read in one go
     plan = job.task.beside(
         lambda: plan_import(
-            _source(request),
+            source,
             name=request.name,
             dataset=request.dataset,
             class_name=request.class_name,
@@ -150,15 +163,14 @@ def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
         )
     )
     if agreed is None:
-        problems = plan.valid.problems
         preview = ImportPreview(
             format=plan.valid.format,
             usable=len(plan.valid.entries),
             kinds=dict(plan.kinds),
             changed=dict(plan.changed),
             notes=plan.valid.notes,
-            problems=problems[:SHOWN_PROBLEMS],
-            n_problems=len(problems),
+            problems=plan.valid.problems[:SHOWN_PROBLEMS],
+            n_problems=len(plan.valid.problems),
             fingerprint=_fingerprint(plan),
         )
         return asdict(preview)
@@ -176,18 +188,7 @@ def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
 
 
 IMPORT = JobKind(name="labels", request=ImportRequest, title=_title, run=_run)
-"""Looks at labels or stores them. Its result is an :class:`ImportPreview` in its JSON form, or for an import ``lines``:
-what it did, in words."""
-
-
-def _source(request: ImportRequest) -> Path | bytes:
-    path = Path(request.source)
-    if request.name is None:
-        return path
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"{request.name} is not kept any more ({error.strerror}). Choose the file again.") from error
+"""Its result is an :class:`ImportPreview` in its JSON form, or for an import ``lines``: texts on what it did."""
 
 
 def _fingerprint(plan: ImportPlan) -> str:
@@ -196,14 +197,6 @@ def _fingerprint(plan: ImportPlan) -> str:
         *(repr((e.digest, e.name, e.latest, e.history, e.split, e.known_type)) for e in plan.valid.entries),
         *(repr(tuple(problem)) for problem in plan.valid.problems),
     )
-
-
-def _keep_upload(content: bytes, *, name: str) -> Path:
-    suffix = PurePath(name).suffix.lower()
-    path = workspace() / _UPLOADS / f"{content_digest(content)}{suffix}"
-    with new_file(path) as temporary:
-        temporary.write_bytes(content)
-    return path
 
 
 def _forget_uploads() -> None:

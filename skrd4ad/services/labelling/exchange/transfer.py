@@ -52,16 +52,15 @@ _CONFLICTS: dict[Conflicts, str] = {"keep": "yours stay", "theirs": "theirs are 
 def export_zip_bytes(plan: ExportPlan, *, task: Task = QUIET) -> tuple[bytes, Exported]:
     """An export as a ZIP file in memory; the same labels give the same bytes."""
     stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w") as archive:
-        exported = write_export(plan, zip_sink(archive), task=task)
+    exported = _pack(plan, stream, task)
     _record(plan, exported, to="download")
     return stream.getvalue(), exported
 
 
 def export_zip(plan: ExportPlan, file: Path, *, task: Task = QUIET) -> Exported:
     """Write an export as a ZIP file, which replaces one of that name."""
-    with new_file(file) as temporary, zipfile.ZipFile(temporary, "w") as archive:
-        exported = write_export(plan, zip_sink(archive), task=task)
+    with new_file(file) as temporary:
+        exported = _pack(plan, temporary, task)
     _record(plan, exported, to=str(file.absolute()))
     return exported
 
@@ -75,6 +74,11 @@ def export_folder(plan: ExportPlan, folder: Path | None = None, *, task: Task = 
         exported = write_export(plan, folder_sink(temporary), task=task)
     _record(plan, exported, to=str(folder.absolute()))
     return folder, exported
+
+
+def _pack(plan: ExportPlan, target: Path | io.BytesIO, task: Task) -> Exported:
+    with zipfile.ZipFile(target, "w") as archive:
+        return write_export(plan, zip_sink(archive), task=task)
 
 
 def _record(plan: ExportPlan, exported: Exported, *, to: str) -> None:
@@ -165,10 +169,10 @@ def _format_of(bundle: Bundle) -> Format:
     """Folders of the MVTec layout come first, then a table ``labels.csv``, then any JSON file, then any CSV file."""
     if is_layout(bundle):
         return "mvtec"
-    named = any(PurePosixPath(name).name == csv_format.LABELS for name in bundle.tables(".csv"))
-    if not named and bundle.tables(".json"):
+    tables = bundle.tables(".csv")
+    if bundle.tables(".json") and not any(PurePosixPath(name).name == csv_format.LABELS for name in tables):
         return "coco"
-    if bundle.tables(".csv"):
+    if tables:
         return "csv"
     raise DataError(
         f"There is nothing to import in {bundle.label}. Allowed: folders of the MVTec layout (CLASS/train/good, "
@@ -226,11 +230,8 @@ def exported_lines(exported: Exported) -> list[str]:
 
 def kinds_line(kinds: Mapping[Kind, int], conflicts: Conflicts) -> str:
     """``12 new; 3 the same; 2 different: yours stay.``."""
-    parts = []
-    for kind, words in _KINDS.items():
-        if kinds.get(kind):
-            choice = f": {_CONFLICTS[conflicts]}" if kind == "differs" else ""
-            parts.append(f"{kinds[kind]} {words}{choice}")
+    texts = {**_KINDS, "differs": f"{_KINDS['differs']}: {_CONFLICTS[conflicts]}"}
+    parts = [f"{kinds[kind]} {text}" for kind, text in texts.items() if kinds.get(kind)]
     return "; ".join(parts) + "." if parts else "Nothing that can be imported."
 
 
