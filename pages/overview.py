@@ -102,7 +102,7 @@ def review_queue() -> None:
         pd.DataFrame(
             {
                 "Image": [image.name for image, _ in waiting],
-                "Verdict": [said.verdict or "cannot judge" for _, said in waiting],
+                "Verdict": [said.verdict or "no limit" for _, said in waiting],
                 "Score": [format_number(said.score) for _, said in waiting],
                 "Limit": ["–" if said.threshold is None else format_number(said.threshold) for _, said in waiting],
                 "Model": [PurePath(said.model_folder).name for _, said in waiting],

@@ -72,6 +72,12 @@ VERDICTS: dict[Verdict, VerdictLook] = {
         word="REVIEW", meaning="a person decides", colour="#b47a00", shape="polygon(50% 0, 100% 50%, 50% 100%, 0 50%)"
     ),
     "NG": VerdictLook(word="NG", meaning="rejected part", colour="#cb4a0c", shape="polygon(50% 5%, 100% 95%, 0 95%)"),
+    "CANNOT JUDGE": VerdictLook(
+        word="CANNOT JUDGE",
+        meaning="unlike the training images",
+        colour="#8465bd",
+        shape="polygon(10% 10%, 90% 10%, 90% 90%, 10% 90%)",
+    ),
 }
 
 ON_REJECT = "#ffffff"

@@ -91,7 +91,7 @@ def test_a_badge_shows_word_shape_score_and_limit(verdict: Verdict) -> None:
 
 def test_only_a_rejected_part_has_a_filled_badge() -> None:
     filled = {v: f"background:{look.colour};color:" in verdict_badge(v, 1, 1) for v, look in VERDICTS.items()}
-    assert filled == {"OK": False, "REVIEW": False, "NG": True}
+    assert filled == {"OK": False, "REVIEW": False, "NG": True, "CANNOT JUDGE": False}
 
 
 def test_texts_of_a_badge_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ LOOKS: dict[Outcome, Look] = {
     "NG": Look("rejected", "#cb4a0c", _TRIANGLE),
     "REVIEW": Look("a person decides", "#b47a00", _DIAMOND),
     "OK": Look("good", "#00916e", _ring(32)),
-    "CANNOT JUDGE": Look("unlike the training images", "#7a5fb0", _SQUARE),
+    "CANNOT JUDGE": Look("unlike the training images", "#8465bd", _SQUARE),
     "NO LIMIT": Look("score without a verdict", "#566267", _BAR),
     "UNREADABLE": Look("no usable image", "#566267", _CROSS),
 }

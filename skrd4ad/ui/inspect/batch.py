@@ -88,7 +88,7 @@ def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored])
         )
         for item, each in zip(items, scored, strict=True)
         if not isinstance(item.source, ImageError) and each.record["score"] is not None
-        if each.record["refusal"] is not None or each.record["verdict"] != "OK"
+        if each.record["verdict"] != "OK"
     ]
     count = plural(len(doubtful), "image")
     if st.button(

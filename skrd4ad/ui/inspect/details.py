@@ -20,11 +20,11 @@ def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
     """Verdict with score and limit, or why the image cannot be judged, and what the data set says."""
     limits, prediction = inspection.limits, inspection.prediction
     assert inspection.score is not None and limits is not None and prediction is not None
-    if inspection.refusal is not None:
-        st.warning(f"{inspection.refusal[:1].upper()}{inspection.refusal[1:]}", icon=":material/visibility_off:")
-        st.caption(f"Its score would be {format_number(inspection.score)}, limit {format_number(limits.reject)}.")
-    elif inspection.verdict is not None:
+    if inspection.verdict is not None:
         st.html(verdict_badge(inspection.verdict, inspection.score, limits.reject))
+    if inspection.refusal is not None:
+        reason = inspection.refusal.removeprefix("cannot judge: ")
+        st.warning(f"{reason[:1].upper()}{reason[1:]}", icon=":material/visibility_off:")
     if trial:
         st.caption("Against the trial limit of the slider, not the model's.")
     elif limits.calibration is not None:

@@ -105,7 +105,7 @@ def _scored(item: Item, inspection: Inspection) -> Scored:
         name=item.name,
         thumbnail=b"" if inspection.image is None else thumbnail(inspection.image),
         score=inspection.score,
-        verdict=None if inspection.refusal else inspection.verdict,
+        verdict=inspection.verdict,
         truth=item.truth,
         error=inspection.error,
     )
@@ -133,6 +133,7 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
             key="inspect-viewer",
             threshold=limits.reject,
             top=limits.heat_top,
+            refused=inspection.refusal is not None,
             level_maps=inspection.prediction.level_maps,
             level_names=LEVEL_NAMES[:strides],
             mask=_truth_mask(item),

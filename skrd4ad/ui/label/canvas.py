@@ -87,8 +87,7 @@ def _head(session: LabelSession, item: QueueItem, limits: Limits | None) -> str:
     elif item.score is None:
         found = "<small>not scored by this model yet</small>"
     else:
-        kind = "cannot judge, score" if item.refusal is not None else "score"
-        found = f"<small>{kind} {escape(format_number(item.score))}</small>"
+        found = f"<small>score {escape(format_number(item.score))}</small>"
     decision = escape(decision_text(item.label, item.defect_type))
     mark = f'<span class="label-mark">{decision}</span>'
     if item.label != "none":

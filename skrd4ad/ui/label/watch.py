@@ -77,9 +77,7 @@ def arrival_table(arrivals: Sequence[tuple[WatchedFile, StoredPrediction | None]
     return pd.DataFrame(
         {
             "Image": [file.name for file, _ in arrivals],
-            "Verdict": [
-                file.note or (said and (said.refusal or said.verdict)) or "not scored yet" for file, said in arrivals
-            ],
+            "Verdict": [file.note or (said and said.verdict) or "not scored yet" for file, said in arrivals],
             "Score": ["–" if said is None else format_number(said.score) for _, said in arrivals],
             "Came": [ago(file.taken_at) for file, _ in arrivals],
         }

@@ -45,7 +45,7 @@ ITEM = QueueItem(
         (0.4, 0.6, 0.5, None, "REVIEW"),
         (None, None, 0.5, None, None),
         (None, 0.4, None, None, None),
-        (None, 0.4, 0.5, "cannot judge: too dark", None),
+        (None, 0.6, 0.5, "cannot judge: too dark", "CANNOT JUDGE"),
     ],
 )
 def test_a_verdict_needs_a_score_and_a_limit_and_an_image_that_can_be_judged(
@@ -67,7 +67,7 @@ def test_a_row_says_what_is_wrong_and_who_decided(tmp_path, monkeypatch: pytest.
         replace(ITEM, file=str(there), latest=Revision(label="none", reviewer="Anna", number=2)),
     ]
     rows = [row_of(item, ALL) for item in items]
-    assert [row["note"] for row in rows] == ["file missing", "cannot judge", "cannot be read", None, None]
+    assert [row["note"] for row in rows] == ["file missing", None, "cannot be read", None, None]
     assert [row["who"] for row in rows] == [None, None, None, "Anna", None]
 
 
@@ -117,7 +117,7 @@ def test_how_a_watched_folder_stands(changes: dict[str, Any], words: str) -> Non
 def test_the_table_of_what_came_says_why_there_is_no_verdict() -> None:
     a, b, c, d = (WatchedFile(name=f"{name}.png", taken_at=datetime.now(UTC)) for name in "abcd")
     b.note = "torn"
-    refused = StoredPrediction(score=0.51234, verdict="OK", refusal="cannot judge")
+    refused = StoredPrediction(score=0.51234, verdict="CANNOT JUDGE", refusal="cannot judge: dark")
     table = arrival_table([(a, None), (b, None), (c, refused), (d, StoredPrediction(score=0.51234, verdict="OK"))])
-    assert list(table["Verdict"]) == ["not scored yet", "torn", "cannot judge", "OK"]
+    assert list(table["Verdict"]) == ["not scored yet", "torn", "CANNOT JUDGE", "OK"]
     assert list(table["Score"]) == ["–", "–", "0.512", "0.512"]

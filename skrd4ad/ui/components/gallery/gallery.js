@@ -5,7 +5,7 @@ const GALLERIES = new WeakMap();
 const SHOWN = new Map(); // by widget key: what was selected before the page was drawn anew
 const REPORT_AFTER = 120; // ms without another key: a held arrow is one choice
 const ROWS = 2.2; // at most, see gallery.css
-const FILTERS = ["NG", "REVIEW", "OK", "Unreadable"];
+const FILTERS = ["NG", "REVIEW", "OK", "CANNOT JUDGE", "Unreadable"];
 
 export default function ({ data, key, parentElement, setStateValue }) {
   let gallery = GALLERIES.get(parentElement);

@@ -18,7 +18,7 @@ from skrd4ad.visualize import heat_table
 
 LARGEST_SIDE = 2048
 """Pixels of the picture that is sent for viewing; positions are still told in the pixels of the image."""
-SHOWN_VERDICTS: tuple[Verdict, ...] = ("OK", "NG")
+SHOWN_VERDICTS: tuple[Verdict, ...] = ("OK", "NG", "CANNOT JUDGE")
 _component = load_component(Path(__file__).parent, "../envelope.js", "analysis.js", "drawing.js", "reveal.js")
 
 
@@ -50,6 +50,7 @@ def map_viewer(
     mask: NDArray[np.bool_] | None = None,
     colour_map: str = "inferno",
     opacity: float = 0.6,
+    refused: bool = False,
 ) -> ViewerState | None:
     """Show a part with its anomaly map.
 
@@ -68,6 +69,7 @@ def map_viewer(
         mask: (h', w') ground truth to outline.
         colour_map: One of ``skrd4ad.visualize.COLOUR_MAPS``.
         opacity: 0 to 1, where the opacity slider starts.
+        refused: The image cannot be judged, whatever the threshold.
 
     Returns:
         What the user chose, or None while the slider is untouched and no region was clicked.
@@ -89,6 +91,7 @@ def map_viewer(
         "opacity": float(opacity),
         "verdicts": {name: asdict(VERDICTS[name]) for name in SHOWN_VERDICTS},
         "onReject": ON_REJECT,
+        "refused": refused,
         "levels": None,
         "others": [],
         "highlight": highlight,

@@ -208,7 +208,7 @@ class Viewer {
     slider.setAttribute("aria-valuetext", formatNumber(trial) + (atLimit ? ", the model's limit" : ""));
     this.find("value").value = formatNumber(trial);
     this.find("reset").disabled = atLimit;
-    this.tellVerdict(analysis.peak > trial ? "NG" : "OK", atLimit);
+    this.tellVerdict(head.refused ? "CANNOT JUDGE" : analysis.peak > trial ? "NG" : "OK", atLimit);
     const share = formatNumber((100 * analysis.above) / analysis.values.length);
     const many = regions === 1 ? "1 region" : `${regions} regions`;
     const found = regions ? `${many} above, ${share} % of the area` : "Nothing above the threshold";

@@ -60,10 +60,10 @@ def row_of(item: QueueItem, wanted: QueueFilter) -> dict[str, str | None]:
 
 
 def verdict_under(item: QueueItem, wanted: QueueFilter) -> Verdict | None:
-    """What the limits of a filter make of an image; None without a score or a limit, or when it cannot be judged."""
-    if item.score is None or wanted.reject is None or item.refusal is not None:
+    """What the limits of a filter make of an image; None without a score or a limit."""
+    if item.score is None or wanted.reject is None:
         return None
-    return verdict_of(item.score, review=wanted.review, reject=wanted.reject)
+    return verdict_of(item.score, review=wanted.review, reject=wanted.reject, refusal=item.refusal)
 
 
 def _note(item: QueueItem) -> str | None:
@@ -71,4 +71,4 @@ def _note(item: QueueItem) -> str | None:
         return "cannot be read"
     if not stored_path(item.file).is_file():
         return "file missing"
-    return None if item.refusal is None else "cannot judge"
+    return None
