@@ -15,6 +15,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.predictions import Inspection
+from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.inference.tiling import LARGER, Tiling
 from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
@@ -70,6 +71,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     predictor = open_model(arguments, paths, output)
     if predictor.info.calibration is None and arguments.threshold is None:
         output.note("This model has no thresholds: scores only, without verdicts, regions and masks. Give --threshold.")
+    if not has_guards(predictor.info.folder):
+        output.note(f"{GUARDS_OFF}.")
     counts: Counter[Outcome] = Counter()
     with output.progress("inspecting") as task, output.list_in_document() as records:
         found = inspect_images(predictor, _sources(paths, zips), threshold=arguments.threshold, tiling=arguments.tiled)

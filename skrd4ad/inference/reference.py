@@ -254,6 +254,15 @@ def save_reference(folder: Path, reference: Reference) -> None:
     write_json(folder / REFERENCE, rounded, format=FORMAT)
 
 
+GUARDS_OFF = "Guards off: images unlike the training images are judged all the same"
+"""Said of a model without a reference: it was imported, or made before there were guards."""
+
+
+def has_guards(folder: Path) -> bool:
+    """Whether a model folder has a reference, by which images unlike the training images are refused."""
+    return (folder / REFERENCE).is_file()
+
+
 def read_reference(folder: Path) -> Reference | None:
     """The reference of a model folder; None where there is none (imported and older models)."""
     path = folder / REFERENCE

@@ -6,6 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.format import format_number
+from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
@@ -46,6 +47,8 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
     if info.calibration is not None:
         limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
     st.caption(f"{info.model.net}, {info.model.skips} skips  \n{limit}")
+    if not has_guards(info.folder):
+        st.caption(f":red[:material/gpp_maybe: {GUARDS_OFF}]")
 
 
 def _jobs(jobs: Sequence[JobView]) -> None:

@@ -11,6 +11,7 @@ from skrd4ad.export.check import check_export, images_of
 from skrd4ad.export.manifest import read_export
 from skrd4ad.export.write import EXPORTS
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import GUARDS_OFF
 from skrd4ad.model_folder.folder import WEIGHTS, read_info, save_metrics
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
@@ -127,6 +128,14 @@ def test_a_name_is_shown_as_it_was_typed(visit, own_model: Path) -> None:
     assert listed(at) == ["Line *3* [x](y) :red[z]"]
     assert at.radio("models-list").options[0].startswith("**Line \\*3\\*")
     assert at.sidebar.selectbox[0].options == ["Line *3* [x](y) :red[z]"]
+
+
+def test_a_model_without_a_reference_says_in_red_that_its_guards_are_off(visit, own_model: Path) -> None:
+    assert not [error for error in visit("models").error if GUARDS_OFF in error.value]
+    (own_model / "reference.json").unlink()
+    at = visit("models")
+    assert [error.value for error in at.error] == [GUARDS_OFF]
+    assert any(f":red[:material/gpp_maybe: {GUARDS_OFF}]" == each.value for each in at.sidebar.caption)
 
 
 def test_deleting_asks_and_names_what_goes(visit, own_model: Path, certified: Path) -> None:

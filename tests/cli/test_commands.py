@@ -16,7 +16,9 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.reference import GUARDS_OFF
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import find_evaluation
 from skrd4ad.services.evaluation.store import delete_evaluation
 
@@ -276,6 +278,20 @@ def test_models_lists_usable_and_damaged_folders(tiny_model: tuple[Path, Path], 
     assert (usable["threshold"] or 0) > 0
     assert Path(damaged["folder"]).name == "b"
     assert "config.json cannot be read" in damaged["error"]
+
+
+def test_models_and_predict_say_when_guards_are_off(
+    info: ModelInfo, tiny_data: Path, as_json: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = tiny_data / "machined_disc" / "test" / "good" / "000.png"
+    look = ["predict", str(image), "--model", str(info.folder), "--out", str(info.folder.parent / "o")]
+    root = info.folder.parents[2]
+    assert as_json("models", "--out", root)[1]["models"][0]["guards"] is True
+    assert main(look) == 0 and GUARDS_OFF not in capsys.readouterr().err
+    (info.folder / "reference.json").unlink()
+    assert as_json("models", "--out", root)[1]["models"][0]["guards"] is False
+    assert main(["models", "--out", str(root)]) == 0 and GUARDS_OFF in capsys.readouterr().out
+    assert main(look) == 0 and GUARDS_OFF in capsys.readouterr().err
 
 
 def test_no_models_is_an_empty_list(as_json: Run, capsys: pytest.CaptureFixture[str]) -> None:

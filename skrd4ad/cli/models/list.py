@@ -6,6 +6,7 @@ from typing import Any
 from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
+from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.list import list_models
 
@@ -30,7 +31,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         value = (info.metrics or {}).get("image_auroc")
         badge = " (test-selected)" if info.test_selected else ""
         figure = "" if value is None else f" · image AUROC {value:.3f}{badge}"
-        output.say(f"{info.dataset}/{info.title}{figure}\n  {info.folder}")
+        guards = "" if has_guards(info.folder) else f"\n  {GUARDS_OFF}."
+        output.say(f"{info.dataset}/{info.title}{figure}{guards}\n  {info.folder}")
     for model in broken:
         output.say(f"damaged: {model.reason}\n  {model.folder}")
     if not usable and not broken:
@@ -58,6 +60,7 @@ def _entry(info: ModelInfo) -> dict[str, Any]:
         "calibration_versions": info.calibration_versions,
         "test_fitted": info.calibration is not None and info.calibration.test_fitted,
         "test_selected": info.test_selected,
+        "guards": has_guards(info.folder),
         "metrics": info.metrics,
         "error": None,
     }

@@ -7,6 +7,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number, format_rate, minute, plural
+from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.card import map_text
 from skrd4ad.services.models.library import LibraryModel, card_of
 from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
@@ -34,6 +35,8 @@ def _overview(model: LibraryModel) -> None:
     limits = "none: scores without verdicts"
     if calibration is not None:
         limits = f"{limits_text(calibration)}, version {calibration.version}"
+    if not has_guards(info.folder):
+        st.error(GUARDS_OFF, icon=":material/gpp_maybe:")
     if about.note:
         with st.container(border=True):
             st.caption("Note")
@@ -50,6 +53,7 @@ def _overview(model: LibraryModel) -> None:
             ("Map", map_text(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
             ("Limits", limits),
+            ("Guards", "on" if has_guards(info.folder) else "off"),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),
             ("Made", minute(info.created_at)),
             ("Weights, SHA-256", info.digest),
