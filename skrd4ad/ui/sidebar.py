@@ -26,7 +26,12 @@ def sidebar() -> None:
         models, _ = list_models()
         if (info := chosen_model(models)) is not None:
             _model_choice(models, info)
-        shielded(lambda: follow_jobs(queue().active, _jobs, only_the_end=True))
+        shielded(_follow)
+
+
+def _follow() -> None:
+    queue().supervise()
+    follow_jobs(queue().active, _jobs, only_the_end=True)
 
 
 def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:

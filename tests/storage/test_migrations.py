@@ -17,13 +17,13 @@ from skrd4ad.errors import StorageError
 from skrd4ad.paths import workspace
 from skrd4ad.storage import history, migrate
 from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.jobs import find_job, job_points
+from skrd4ad.storage.jobs import find_job, job_points, latest_jobs
 from skrd4ad.storage.label_queue import QueueFilter, queue_page
 from skrd4ad.storage.migrate import MIGRATIONS, migration_config
 from skrd4ad.storage.predictions import waiting
 from skrd4ad.storage.tables import Base, ClassImage
 
-TABLES = {"alembic_version", "jobs", "job_points", "history", "images", "predictions"} | {
+TABLES = {"alembic_version", "jobs", "job_workers", "job_points", "history", "images", "predictions"} | {
     "class_images",
     "annotations",
     "watched_folders",
@@ -180,6 +180,31 @@ def test_indexes_of_the_queue_come_and_go_with_their_rows(any_database: str) -> 
     database.close()
 
 
+def test_jobs_of_earlier_versions_get_their_lanes_and_those_that_waited_may_be_run(any_database: str) -> None:
+    states = {"train": "running", "labels": "queued", "score": "done", "export": "queued", "evaluate": "failed"}
+    with old_database("0005") as connection:
+        for kind, state in states.items():
+            insert(
+                connection,
+                "INSERT INTO jobs (id, kind, title, state, wish, request, progress, owner, created_at, heartbeat_at) "
+                f"VALUES ('{kind}', '{kind}', 't', '{state}', 'run', '{{}}', '{{}}', 'h#1#2', :morning, :noon)",
+            )
+    database = open_database()
+    with database.read() as session:
+        found = {job.id: (job.state, job.lane, job.owner, job.who, job.again) for job in latest_jobs(session)}
+    assert found == {
+        "train": ("running", "long", "h#1#2", "", False),
+        "labels": ("queued", "labels", "", "", False),
+        "score": ("done", "short", "h#1#2", "", False),
+        "export": ("queued", "long", "", "", False),
+        "evaluate": ("failed", "short", "h#1#2", "", False),
+    }
+    with database.engine.begin() as connection:
+        command.downgrade(migration_config(connection), "0005")
+        assert connection.scalar(text("SELECT count(*) FROM jobs")) == len(states)
+    database.close()
+
+
 STATEMENTS = {
     "0001": [FIRST_TABLES],
     "0002": [FIRST_TABLES, REVIEW_QUEUE],
@@ -333,7 +358,7 @@ def test_opening_a_current_database_writes_nothing(database: Database) -> None:
 def test_a_database_of_a_newer_version_is_refused_and_left_alone(database: Database) -> None:
     with database.write() as session:
         session.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0005.*Update the program"):
+    with pytest.raises(StorageError, match=r"newer version.*9999.*knows up to 0006.*Update the program"):
         open_database()
     with database.read() as session:
         assert session.scalar(text("SELECT version_num FROM alembic_version")) == "9999"
@@ -347,12 +372,12 @@ def test_the_template_makes_a_migration_that_runs(
     with database.write() as session:
         session.execute(text("DROP INDEX ix_annotations_reviewer"))
     with database.engine.connect() as connection:
-        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0006")
-    (made,) = (folder / "versions").glob("0006_*.py")
+        command.revision(migration_config(connection, folder), "index again", autogenerate=True, rev_id="0007")
+    (made,) = (folder / "versions").glob("0007_*.py")
     assert made.read_text().startswith('"""index again."""')
 
     monkeypatch.setattr(migrate.migration_config, "__defaults__", (folder,))
     database.migrate()
     with database.read() as session:
-        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0006"
+        assert session.scalar(text("SELECT version_num FROM alembic_version")) == "0007"
     assert "ix_annotations_reviewer" in {index["name"] for index in inspect(database.engine).get_indexes("annotations")}

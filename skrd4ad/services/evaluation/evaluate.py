@@ -18,8 +18,8 @@ from skrd4ad.services.evaluation.result import EvaluatedImage, EvaluationSummary
 from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, read_evaluation, remove_evaluation
 from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, background
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Status, Task
 from skrd4ad.types import DatasetClass
 
@@ -86,7 +86,7 @@ def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
     }
 
 
-EVALUATION = JobKind(name="evaluate", request=EvaluationRequest, title=_title, run=_run)
+EVALUATION = JobKind(name="evaluate", lane="short", request=EvaluationRequest, title=_title, run=_run)
 """Its result holds ``key``, ``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to
 be computed)."""
 

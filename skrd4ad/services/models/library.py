@@ -24,7 +24,6 @@ from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import BrokenModel, list_models
-from skrd4ad.services.training import TRAINING
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.task import QUIET, Task
@@ -304,7 +303,7 @@ def _paths_in(value: Any) -> Iterator[Path]:
 
 def _has_made(job: JobView, folder: Path) -> bool:
     """Whether a training has written this model folder and now evaluates it; its request cannot name the folder."""
-    if job.kind != TRAINING.name or job.started_at is None:
+    if job.kind != "train" or job.started_at is None:
         return False
     try:
         info = read_info(folder)

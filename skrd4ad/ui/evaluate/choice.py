@@ -108,7 +108,7 @@ def _submit(targets: Sequence[Target], *, again: bool = False) -> None:
     # images that were added since the data set was read count
     dataset_classes.clear()
     for target in targets:
-        EVALUATION.submit(target.request(again=again))
+        EVALUATION.submit(target.request(again=again), lane="long" if len(targets) > 1 else None)
     st.rerun()
 
 
