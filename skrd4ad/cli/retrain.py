@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import add_out, add_weights
+from skrd4ad.cli.arguments import add_now, add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.config import TrainConfig
@@ -16,10 +16,11 @@ from skrd4ad.paths import checkpoints
 from skrd4ad.services.improve.agreement import labels_of, read_book
 from skrd4ad.services.improve.compare import LabelComparison, Side, auroc_difference, compare_on_labels
 from skrd4ad.services.improve.pixel_metrics import PixelFigures, pixel_figures, pixel_images
-from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request, start_for
+from skrd4ad.services.improve.retrain import TRAINING, RetrainPlan, plan_retraining, retrain_request, start_for
 from skrd4ad.services.improve.retrain_data import empty_class, own_class
+from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.labelling.score_queue import score_labelled
-from skrd4ad.services.training import train_class, why_not_measured
+from skrd4ad.services.training import result_of, train_class
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")
 
@@ -41,6 +42,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the newest unfinished retraining with the same labels"
     )
+    add_now(parser)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -51,7 +53,10 @@ def run(arguments: argparse.Namespace) -> int:
     plan = plan_retraining(old, read_book(old), seen_images_of(old, data))
     request = retrain_request(plan, config=_config(plan, arguments), weights=arguments.weights)
     output.note(_plan_text(plan))
-    with output.progress(f"retraining {old.class_name}") as task:
+    with (
+        output.progress(f"retraining {old.class_name}") as task,
+        own_turn(TRAINING, request, task=task, say=output.note, now=arguments.now) as turn,
+    ):
         learnt_from = data if data is not None and plan.own else empty_class(old)
         new = train_class(
             learnt_from,
@@ -59,9 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
             start=start_for(learnt_from, request),
             out=arguments.out or checkpoints(),
             resume=arguments.resume,
-            task=task,
+            task=turn.task,
         )
-    if data is not None and (why_not := why_not_measured(new, data)):
+        turn.result = result_of(new, request, learnt_from)
+    if why_not := turn.result["not_measured"]:
         output.note(f"Not evaluated. {why_not}")
     found = _compare(old, new, output, weights=arguments.weights)
     pixels = [_pixels(side, output) for side in (found.old, found.new)]

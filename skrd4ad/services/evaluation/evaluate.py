@@ -34,6 +34,7 @@ __all__ = [
     "find_evaluation",
     "list_evaluations",
     "load_evaluation",
+    "result_of",
 ]
 
 
@@ -75,6 +76,11 @@ def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
         background=background(),
         task=replace(job.task, show=show),
     )
+    return result_of(stored, reused=reused)
+
+
+def result_of(stored: StoredEvaluation, *, reused: bool) -> dict[str, Any]:
+    """The result of an evaluation's job; ``reused`` when nothing had to be computed."""
     summary = stored.summary
     return {
         "key": summary.key,
@@ -87,8 +93,7 @@ def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
 
 
 EVALUATION = JobKind(name="evaluate", lane="short", request=EvaluationRequest, title=_title, run=_run)
-"""Its result holds ``key``, ``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to
-be computed)."""
+"""Its result is that of :func:`result_of`."""
 
 
 def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | None:
