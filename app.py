@@ -6,6 +6,7 @@ import streamlit as st
 
 from skrd4ad.ui.frame import PAGES, mark_framed
 from skrd4ad.ui.garbage import start_collecting
+from skrd4ad.ui.job_progress import follow_in_sidebar
 from skrd4ad.ui.sidebar import sidebar
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,3 +38,4 @@ start_collecting()
 mark_framed()
 sidebar()
 page.run()
+follow_in_sidebar()
