@@ -6,8 +6,8 @@
                                                     tabs beside a training, side by side with another checkout
 
 One page run is the Overview page from its first line to its last, as Streamlit runs it for every visit; scoring is one
-image by the disc demo. A training of efficientnet_lite0 runs in a thread of this process, as the app's queue runs it:
-once giving way to the pages, as it does, and once as a thread like any other. In the browser, a change of the page
+image by the disc demo. A training of efficientnet_lite0 runs in a thread of this process, where the app has a worker
+process: once giving way to the pages, and once as a thread like any other. In the browser, a change of the page
 lasts from the click to the moment in which its script has ended; the training is one of the solar cells, begun on the
 Train page. With ``--tabs`` the training is one of the drawn parts; the other tabs stay on the Overview.
 """
@@ -208,7 +208,7 @@ def _until_first_epoch(page: Page, home: Path) -> None:
     while not _progress(home):
         page.wait_for_timeout(500)
     page.goto("about:blank")
-    while "epoch" not in str(_progress(home)["words"]):
+    while _progress(home).get("images_per_second") is None:
         page.wait_for_timeout(500)
 
 
@@ -220,21 +220,18 @@ def _progress(home: Path) -> dict[str, Any]:
 
 
 def report_tabs(ways: dict[str, Beside]) -> None:
-    """Print what was measured of two apps, and how many times the second is better."""
-    figures = {
-        title: {
+    """Print what was measured of an app and of the one before it, and how many times the first is better."""
+    now, base = (
+        {
             "p95 of health, ms": high(each.health),
             "p95 of a page change, ms": high(each.changes),
             "training, images/s": each.images_per_second,
         }
-        for title, each in ways.items()
-    }
-    base, now = figures.values()
+        for each in ways.values()
+    )
     for name, before in base.items():
         ratio = now[name] / before if "images" in name else before / now[name]
-        print(f"{name:26} {before:10.1f} {now[name]:10.1f} {ratio:8.2f} times better", flush=True)
-    for title, each in ways.items():
-        print(f"{title}: {len(each.health)} requests of health, {len(each.changes)} page changes")
+        print(f"{name:26} base {before:10.1f}  this {now[name]:10.1f} {ratio:8.2f} times better", flush=True)
 
 
 def high(values: list[float]) -> float:
@@ -261,9 +258,13 @@ def main() -> None:
     given = parser.parse_args()
     if given.training is not None:
         ways = {}
-        for title, checkout in (("base", given.training), ("this", Path())):
+        for title, checkout in (("this", Path()), ("base", given.training)):
             with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as place:
                 ways[title] = with_tabs(Path(place), checkout, tabs=given.tabs, seconds=given.seconds)
+            each = ways[title]
+            print(f"{title}: {len(each.health)} requests of health, p95 {high(each.health):.0f} ms; ", end="")
+            print(f"{len(each.changes)} page changes, p95 {high(each.changes):.0f} ms; ", end="")
+            print(f"training {each.images_per_second:.2f} images/s", flush=True)
         report_tabs(ways)
         return
     if given.browser:
