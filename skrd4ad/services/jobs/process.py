@@ -54,6 +54,16 @@ def terminate(owner: str) -> None:
         psutil.Process(int(owner.rsplit(":", 2)[1])).terminate()
 
 
+def end_with_parent() -> None:
+    """End this process with the one that holds the other end of its standard input; what it does is lost."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
 def niceness() -> int:
     """What the environment asks for, or :data:`NICENESS`.
 
