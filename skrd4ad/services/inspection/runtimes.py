@@ -158,7 +158,7 @@ class Background:
             ]
         )
         self._lock = threading.Lock()
-        self._running: tuple[str, subprocess.Popen[bytes]] | None = None
+        self._running: tuple[str, subprocess.Popen[bytes], int] | None = None
         self._tried: set[str] = set()
 
     def choice_for(self, info: ModelInfo, *, exact: bool = False, search: bool = True) -> tuple[RuntimeChoice, str]:
@@ -181,17 +181,20 @@ class Background:
         """Whether the model is being measured; each is tried once."""
         with self._lock:
             key = f"{info.digest}:{info.calibration_versions}"
-            if self._running is not None and self._running[1].poll() is None:
-                return self._running[0] == key
+            if self._running is not None:
+                if self._running[1].poll() is None:
+                    return self._running[0] == key
+                os.close(self._running[2])
+                self._running = None
             if key in self._tried:
                 return False
             self._tried.add(key)
             nothing = subprocess.DEVNULL
-            # by its standard input it notices that this process is gone
-            process = subprocess.Popen(
-                self._command(info.folder), stdin=subprocess.PIPE, stdout=nothing, stderr=nothing
-            )
-            self._running = (key, process)
+            # by its standard input it notices that this process, which alone holds the other end, is gone
+            reading, writing = os.pipe()
+            process = subprocess.Popen(self._command(info.folder), stdin=reading, stdout=nothing, stderr=nothing)
+            os.close(reading)
+            self._running = (key, process, writing)
             return True
 
 
