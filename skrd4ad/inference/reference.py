@@ -20,6 +20,8 @@ from skrd4ad import documents
 from skrd4ad.data.images.read import resize_image
 from skrd4ad.documents import Positive
 from skrd4ad.files import write_json
+from skrd4ad.inference.bands import Band
+from skrd4ad.inference.placement import Placement, thumbnail_of
 
 REFERENCE = "reference.json"
 FORMAT = 1
@@ -98,27 +100,6 @@ class ImageStatistics:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Band:
-    """Range of one figure."""
-
-    seen_low: float
-    """Smallest value of a training image."""
-    median: float
-    seen_high: float
-    """Largest value of a training image."""
-    low: float | None = None
-    """Values below cannot be judged; None: no value is too low."""
-    high: float | None = None
-    """Values above cannot be judged; None: no value is too high."""
-
-    def side(self, value: float) -> int:
-        """-1 below the range, 0 inside, 1 above."""
-        if self.low is not None and value < self.low:
-            return -1
-        return int(self.high is not None and value > self.high)
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reference:
     """Ranges of the training images' figures."""
 
@@ -135,6 +116,8 @@ class Reference:
     """By the names of :class:`ImageStatistics`, and ``aspect``, ``shorter_side`` and ``distance``."""
     embedding: tuple[float, ...]
     """Mean of the training images' embeddings: coarsest teacher features, each of length 1."""
+    placement: Placement | None = None
+    """How the part lies in the training images; None in models of before it was measured."""
 
     def distance(self, embedding: NDArray[np.floating]) -> float:
         """Cosine distance, 0..2, of an image's embedding (C,) from that of the training images."""
@@ -146,9 +129,7 @@ def image_statistics(
 ) -> ImageStatistics:
     """Statistics of an image (H, W, 3) RGB; ``resized`` is the square of ``size`` pixels that the model sees, if it is
     at hand."""
-    square = resized
-    if square is None or square.shape[:2] != (size, size):
-        square = image if image.shape[:2] == (size, size) else resize_image(image, size)
+    square = seen_by_model(image, size, resized)
     colours = square.astype(np.float32) / 255
     grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) * 255, np.float32)
     shadows, brightness, lights = (float(level) for level in np.quantile(grey, (0.1, 0.5, 0.9)))
@@ -174,6 +155,13 @@ def image_statistics(
     )
 
 
+def seen_by_model(image: NDArray[np.uint8], size: int, resized: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    """The image as a square (size, size, 3); ``resized`` where it is that already."""
+    if resized is not None and resized.shape[:2] == (size, size):
+        return resized
+    return image if image.shape[:2] == (size, size) else resize_image(image, size)
+
+
 def pooled(features: torch.Tensor) -> NDArray[np.float32]:
     """Embeddings (B, C) of images from the teacher's coarsest features (B, C, h, w): their mean over the image."""
     return features.float().mean(dim=(2, 3)).cpu().numpy()
@@ -189,7 +177,8 @@ def refusal_of(
     """Why an image (H, W, 3) RGB cannot be judged, in one line such as "cannot judge: out of focus (sharpness 12,
     training images 80–210)"; None when it can. Without an ``embedding`` (C,) it is not asked whether it shows the right
     part."""
-    figures = image_statistics(image, size=reference.image_size, resized=resized)
+    square = seen_by_model(image, reference.image_size, resized)
+    figures = image_statistics(image, size=reference.image_size, resized=square)
     sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
     reasons = [
         f"{_CAUSES[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
@@ -197,6 +186,8 @@ def refusal_of(
         for name, value in sizes.items()
         if (side := reference.bands[name].side(value))
     ]
+    if reference.placement is not None:
+        reasons += reference.placement.reasons(thumbnail_of(square), width=figures.width, height=figures.height)
     distance = None if embedding is None else reference.distance(embedding)
     return _refusal(figures, reasons, distance, reference)
 
@@ -206,7 +197,8 @@ def refusal_of_tiles(
 ) -> str | None:
     """As :func:`refusal_of`, of an image seen in tiles, each (S, S, 3) RGB: their median must be like training images.
 
-    Size and aspect are those of the tiles, and always right. One tile may show a defect or the edge of the part.
+    Size and aspect are those of the tiles, and always right; how the part lies in them says nothing. One tile may show
+    a defect or the edge of the part.
     """
     each = [image_statistics(tile, size=reference.image_size) for tile in tiles]
     usual = replace(each[0], **{name: median(getattr(figures, name) for figures in each) for name in FIGURES})
@@ -215,7 +207,7 @@ def refusal_of_tiles(
 
 
 def _refusal(
-    figures: ImageStatistics, size_reasons: list[str], distance: float | None, reference: Reference
+    figures: ImageStatistics, reasons_of_view: list[str], distance: float | None, reference: Reference
 ) -> str | None:
     reasons = []
     sides = {reference.bands[name].side(getattr(figures, name)) for name in EXPOSURE}
@@ -227,7 +219,7 @@ def _refusal(
         value, band = getattr(figures, name), reference.bands[name]
         if (name, band.side(value)) in _CAUSES:
             reasons.append(_reason(*_CAUSES[name, band.side(value)], value, band))
-    reasons += size_reasons
+    reasons += reasons_of_view
     if distance is not None and reference.bands["distance"].side(distance):
         reasons.append(
             f"does not look like the training images, wrong part? (distance {_number(distance)}, training images up to "
@@ -272,6 +264,8 @@ def read_reference(folder: Path) -> Reference | None:
     found = documents.read(path, Reference, format=FORMAT, remedy=remedy)
     if missing := sorted({*FIGURES, "aspect", "shorter_side", "distance"} - set(found.bands)):
         raise documents.damaged(str(path), f"of the bands, {', '.join(missing)} are missing", remedy=remedy)
+    if found.placement is not None and found.placement.problem:
+        raise documents.damaged(str(path), found.placement.problem, remedy=remedy)
     return found
 
 

@@ -1,10 +1,8 @@
 """Ranges in which a new image can be judged, from good images of the training alone, never from test images.
 
 All sides of all ranges are given equal parts of ``refusal_rate``, so that together they refuse no more of the good
-images than that. Each side leaves out a small share of all good images. A few hundred do not show so rare a value, so
-the range ends where an exponential tail, fitted to the most extreme tenth (five images at least), reaches that share;
-never inside what was seen; the fewer images, the wider. A tolerance that does no harm to a map is added, so that a
-series of nearly equal images refuses no harmless difference.
+images than that; :mod:`skrd4ad.training.ranges` says where they end. A tolerance that does no harm to a map is added,
+so that a series of nearly equal images refuses no harmless difference.
 """
 
 import math
@@ -17,25 +15,32 @@ from numpy.typing import NDArray
 from skrd4ad.data.dataset import decoding_pool
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.inference.bands import Band
 from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.inference.placement import RGB, SIDE, thumbnail_of
 from skrd4ad.inference.reference import (
     EXPOSURE,
     FIGURES,
-    Band,
     ImageStatistics,
     Reference,
     cosine_distance,
     image_statistics,
     pooled,
+    seen_by_model,
 )
 from skrd4ad.task import QUIET, Task
+from skrd4ad.training.placement import SIDES, fit_placement
+from skrd4ad.training.ranges import seen_band, upper_limit
 from skrd4ad.types import Sample
 
 DEFAULT_REFUSAL_RATE = 0.005
 BATCH = 16
 
 _SIDES = 12
-"""Ends of ranges that can refuse an image by themselves: exposure counts as one figure; the likeness is one more."""
+"""Ends of ranges that can refuse an image by themselves: exposure counts as one figure; the likeness is one more. Those
+of the placement come on top where it is measured."""
+MOST_PLACED = 2000
+"""Training images, evenly spread, that say how the part lies: more say no more, and each is kept in memory."""
 UNLIKE = 8.0
 """An image is unlike the training images beyond this many times their usual distance: a defect moves the pooled
 features too, and must not be refused. On four real classes the farthest defect was at 7.1, other parts from 9.2 on."""
@@ -55,9 +60,11 @@ def make_reference(
     embeddings: NDArray[np.floating],
     *,
     image_size: int,
+    thumbnails: NDArray[np.uint8] | None = None,
     refusal_rate: float = DEFAULT_REFUSAL_RATE,
 ) -> Reference:
-    """Reference from the figures of good images. ``embeddings``: (n, C), as :func:`pooled` gives them."""
+    """Reference from the figures of good images. ``embeddings``: (n, C), as :func:`pooled` gives them. ``thumbnails``:
+    (m, 64, 64, 3) RGB of the images or some of them; without them nothing is said of how the part lies."""
     if not 0 < refusal_rate < 1:
         raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
     if not statistics or len(statistics) != len(embeddings):
@@ -65,7 +72,10 @@ def make_reference(
             f"There are {len(statistics)} images and {len(embeddings)} embeddings; a reference needs at least one "
             "image, and one embedding each."
         )
-    share = refusal_rate / _SIDES
+    placement = (
+        None if thumbnails is None else fit_placement(thumbnails, share=lambda sides: refusal_rate / (_SIDES + sides))
+    )
+    share = refusal_rate / (_SIDES + (0 if placement is None else SIDES[placement.kind]))
     columns = {name: np.array([getattr(each, name) for each in statistics], float) for name in FIGURES}
     bands = {name: figure_band(name, values, share) for name, values in columns.items()}
     aspects = np.array([each.aspect for each in statistics])
@@ -87,28 +97,8 @@ def make_reference(
         height=round(float(np.median([each.height for each in statistics]))),
         bands=bands,
         embedding=tuple(float(value) for value in directions.mean(axis=0)),
+        placement=placement,
     )
-
-
-def upper_limit(values: NDArray[np.floating], share: float) -> float:
-    """Value that ``share`` of further values exceed, on average, if the tail falls off exponentially or faster.
-
-    Where the values are enough to tell, it is their conformal quantile. Otherwise it is at least the largest of them,
-    and the tail is extended; one that is known from k values is taken 1 + 2/sqrt(k) times as long, because k values
-    tell it only that well (simulated: with 30 values or more, at most 1.4 times the share of an exponential lies
-    above, and a quarter of it of a normal distribution).
-    """
-    ordered = np.sort(values)
-    n = ordered.size
-    seen = ordered[min(math.ceil((n + 1) * (1 - share)), n) - 1]
-    if (n + 1) * share >= 1:
-        return float(seen)
-    k = min(max(5, math.ceil(n / 10)), n - 1)
-    if k < 1:
-        return float(seen)
-    start = ordered[n - k - 1]
-    length = (ordered[n - k :].mean() - start) * (1 + 2 / math.sqrt(k))
-    return float(max(seen, start + length * max(math.log(k / n / share), 0.0)))
 
 
 def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
@@ -127,17 +117,6 @@ def figure_band(name: str, values: NDArray[np.float64], share: float) -> Band:
     return seen_band(values, low=low, high=high)
 
 
-def seen_band(values: NDArray[np.float64], *, low: float | None = None, high: float | None = None) -> Band:
-    """Range with limits that are known, and what was seen of values (n,)."""
-    return Band(
-        seen_low=float(values.min()),
-        median=float(np.median(values)),
-        seen_high=float(values.max()),
-        low=None if low is None else float(low),
-        high=None if high is None else float(high),
-    )
-
-
 def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float32]:
     """Embeddings (n, C) of all images whose features are cached, in their order."""
     return np.concatenate(
@@ -150,14 +129,28 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
     )
 
 
-def measure(samples: Sequence[Sample], *, image_size: int, task: Task = QUIET) -> list[ImageStatistics]:
-    """Statistics of the images of samples, in their order."""
+def measure(
+    samples: Sequence[Sample], *, image_size: int, task: Task = QUIET
+) -> tuple[list[ImageStatistics], NDArray[np.uint8]]:
+    """Statistics of the images of samples, in their order, and thumbnails (m, 64, 64, 3) of up to ``MOST_PLACED`` of
+    them."""
+    placed = set(np.linspace(0, len(samples) - 1, min(len(samples), MOST_PLACED)).astype(int).tolist())
+
+    def measured(index: int, sample: Sample) -> tuple[ImageStatistics, RGB | None]:
+        image = read_image(sample.path)
+        square = seen_by_model(image, image_size)
+        statistics = image_statistics(image, size=image_size, resized=square)
+        return statistics, thumbnail_of(square) if index in placed else None
+
     found: list[ImageStatistics] = []
+    thumbnails: list[RGB] = []
     with decoding_pool() as pool:
-        for each in pool.map(lambda sample: image_statistics(read_image(sample.path), size=image_size), samples):
-            found.append(each)
+        for statistics, thumbnail in pool.map(measured, range(len(samples)), samples):
+            found.append(statistics)
+            if thumbnail is not None:
+                thumbnails.append(thumbnail)
             task.check()
-    return found
+    return found, np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE, 3)
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

@@ -132,10 +132,12 @@ def train(
         cached(held_out, len(learn), torch.float32) if held_out else nullcontext() as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
+        statistics, thumbnails = measure(learn + held_out, image_size=model.image_size, task=task)
         reference = make_reference(
-            measure(learn + held_out, image_size=model.image_size, task=task),
+            statistics,
             task.beside(lambda: cached_embeddings((learning, holding))),
             image_size=model.image_size,
+            thumbnails=thumbnails,
         )
         loop = Loop(
             data=data,

@@ -30,7 +30,7 @@ def test_training_writes_the_reference_of_all_its_good_images(
     found = read_reference(tiny_model[0])
     assert found is not None
     assert (found.n, found.image_size, found.width, found.height) == (len(disc.train), 64, 64, 64)
-    brightness = [each.brightness for each in measure(disc.train, image_size=64)]
+    brightness = [each.brightness for each in measure(disc.train, image_size=64)[0]]
     band = found.bands["brightness"]
     assert (band.seen_low, band.seen_high) == (min(brightness), max(brightness))
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from skrd4ad.inference.reference import FIGURES
-from skrd4ad.training.reference import figure_band, upper_limit
+from skrd4ad.training.ranges import upper_limit
+from skrd4ad.training.reference import figure_band
 
 SHARE = 0.005 / 12
 

@@ -1,0 +1,134 @@
+"""How the part lies in good training images, and which way of measuring it can tell that it lies elsewhere.
+
+A way is used only where it proves itself: training images are drawn shifted and scaled, and at least half of them must
+be refused. Textures and parts that lie anywhere fail this, and the check is off for them.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from skrd4ad.inference.bands import Band
+from skrd4ad.inference.placement import (
+    FIGURES_OF,
+    Kind,
+    Place,
+    Placement,
+    ground_share,
+    outside,
+    place_by_layout,
+    place_on_ground,
+    small_grey,
+)
+from skrd4ad.training.ranges import seen_band, upper_limit
+
+FEWEST = 10
+"""Training images below which nobody can say how the part usually lies."""
+PLAIN_SHARE, PLAIN_IMAGES = 0.8, 0.99
+"""A plain ground: so much of the border has one colour, and a part is found, in so many of the training images."""
+LEAST_NOTICED = 0.5
+MOVES = (
+    *((1.0, x, y) for x, y in ((0.15, 0.0), (-0.15, 0.0), (0.0, 0.15), (0.0, -0.15))),
+    (0.8, 0.0, 0.0),
+    (1.25, 0.0, 0.0),
+)
+"""Scale and shift, in sides of the image, of the drawn images; what comes into view continues the border."""
+LOCATED = 0.1
+"""Error of the shift, in sides, and of the scale, as a ratio, up to which a move counts as found."""
+TRIED = 24
+"""Training images that are drawn anew."""
+TOLERANCES = {"x": 0.02, "y": 0.02, "cut": 0.02, "size": math.log(1.03)}
+"""What does no harm to a map: in sides of the image, of its border, and as a ratio."""
+SIDES = {"ground": 7, "layout": 6, "off": 0}
+"""Ends of ranges that can refuse an image."""
+
+RGB = NDArray[np.uint8]
+Measure = Callable[[RGB, int], Place | None]
+"""Place in a thumbnail, which may be drawn anew; the training image of the index it is made of must not count."""
+
+
+def fit_placement(thumbnails: NDArray[np.uint8], *, share: Callable[[int], float]) -> Placement:
+    """Placement of training images. ``thumbnails``: (n, 64, 64, 3) RGB. ``share``: of good images that each of so many
+    more ends of ranges may leave out."""
+    if len(thumbnails) < FEWEST:
+        return Placement(kind="off", noticed=0.0, located=0.0, bands={})
+    greys = np.stack([small_grey(each) for each in thumbnails])
+    layout = greys.mean(axis=0)
+
+    def by_layout(image: RGB, index: int) -> Place:
+        others = (layout * len(greys) - greys[index]) / (len(greys) - 1)
+        return place_by_layout(small_grey(image), others.astype(np.float32))
+
+    found = [_fitted("layout", by_layout, thumbnails, share(SIDES["layout"]))]
+    if _is_plain(thumbnails):
+        found.insert(0, _fitted("ground", lambda image, _: place_on_ground(image), thumbnails, share(SIDES["ground"])))
+    best = max(found, key=lambda each: each.noticed)
+    if best.noticed < LEAST_NOTICED:
+        return replace(best, kind="off", bands={})
+    if best.kind == "layout":
+        return replace(best, layout=tuple(round(float(value), 4) for value in layout.ravel()))
+    return best
+
+
+def _fitted(kind: Kind, measure: Measure, thumbnails: NDArray[np.uint8], share: float) -> Placement:
+    places = [measure(image, index) for index, image in enumerate(thumbnails)]
+    bands = {name: _band(name, places, share) for name in FIGURES_OF[kind]}
+    noticed: list[bool] = []
+    located: list[bool] = []
+    for index in np.unique(np.linspace(0, len(thumbnails) - 1, TRIED).round().astype(int)):
+        for move in MOVES:
+            place = measure(drawn(thumbnails[index], *move), index)
+            noticed.append(bool(outside(place, bands, kind=kind)))
+            if noticed[-1]:
+                located.append(_is_moved_by(move, places[index], place))
+    return Placement(
+        kind=kind,
+        noticed=round(float(np.mean(noticed)), 3),
+        located=round(float(np.mean(located or [False])), 3),
+        bands=bands,
+    )
+
+
+def _is_moved_by(move: tuple[float, float, float], before: Place | None, after: Place | None) -> bool:
+    """Whether a place is another one after a move."""
+    if before is None or after is None:
+        return False
+    scale, x, y = move
+    return (
+        abs(after.x - (0.5 + (before.x - 0.5) * scale + x)) < LOCATED
+        and abs(after.y - (0.5 + (before.y - 0.5) * scale + y)) < LOCATED
+        and abs(after.size / (before.size * scale) - 1) < LOCATED
+    )
+
+
+def _band(name: str, places: Sequence[Place | None], share: float) -> Band:
+    if name == "cut":
+        # where some training images show no part, such an image can be judged
+        covered = np.array([1.0 if place is None else place.cut for place in places])
+        return seen_band(covered, high=upper_limit(covered, share) + TOLERANCES[name])
+    values = np.array([getattr(place, name) for place in places if place is not None])
+    scaled = np.log(values) if name == "size" else values
+    ends = (-upper_limit(-scaled, share) - TOLERANCES[name], upper_limit(scaled, share) + TOLERANCES[name])
+    low, high = map(math.exp, ends) if name == "size" else ends
+    return seen_band(values, low=low, high=high)
+
+
+def _is_plain(thumbnails: NDArray[np.uint8]) -> bool:
+    plain = [ground_share(each) >= PLAIN_SHARE and place_on_ground(each) is not None for each in thumbnails]
+    return float(np.mean(plain)) >= PLAIN_IMAGES
+
+
+def drawn(image: RGB, scale: float, x: float, y: float) -> RGB:
+    """The image scaled about its middle and shifted by shares of its sides."""
+    height, width = image.shape[:2]
+    matrix = np.array(
+        [
+            [scale, 0, (1 - scale) * (width - 1) / 2 + x * width],
+            [0, scale, (1 - scale) * (height - 1) / 2 + y * height],
+        ]
+    )
+    return np.asarray(cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REPLICATE), np.uint8)
