@@ -122,7 +122,7 @@ def _arguments(name: str, world: World, out: Path) -> list[object]:
     tests = world.parts / "machined_disc" / "test"
     quick = ["--image-size", 64, "--epochs", 1, "--batch-size", 4, "--holdout", 0.25, "--no-evaluate"]
     return {
-        "calibrate": [*model, *source, "--who", "Anna"],
+        "calibrate": [*model, "--who", "Anna"],
         "predict": [tests, *model, "--out", out],
         "train": [*source, *quick, "--out", world.root / "models"],
         "evaluate": [*model, *source, "--fresh"],

@@ -14,7 +14,7 @@ from PIL import Image
 from benchmarks.soaking.app import memory_of, new_world, running
 from benchmarks.soaking.client import Client, StepMissing, chromium
 from benchmarks.soaking.journal import Figure, Journal, none_of
-from benchmarks.soaking.sessions import GROWTH, after_return
+from benchmarks.soaking.sessions import GROWTH, RETENTION, TRIAL, after_return
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import Inspection, limits_of, predict_images
 
@@ -33,7 +33,8 @@ def soak(root: Path, *, inspections: int, seed: int) -> list[Figure]:
         first = Client(browser, app, journal, name="Anna")
         _upload(first, files[:WARM_UP], [])
         first.close()
-        memory, _ = after_return(app, enough=None)
+        wait = RETENTION if inspections >= 50 else TRIAL
+        memory, _ = after_return(app, wait=wait)
         client = Client(browser, app, journal, name="Bob")
         try:
             _upload(client, files, seconds)
@@ -43,7 +44,7 @@ def soak(root: Path, *, inspections: int, seed: int) -> list[Figure]:
         problems += client.problems
         held = memory_of(app.process)
         client.close()
-        last, _ = after_return(app, enough=GROWTH * memory)
+        last, _ = after_return(app, enough=GROWTH * memory, wait=wait)
         logged = app.tracebacks()
     tenth = max(2, len(seconds) // 10)
     early, late = statistics.median(seconds[:tenth]), statistics.median(seconds[-tenth:])

@@ -18,8 +18,12 @@ from benchmarks.soaking.journal import Figure, Journal, none_of
 NAMES = ("Overview", "Inspect", "Calibrate", "Label", "Evaluate", "Models", "Train")
 THINK = (1.0, 5.0)
 """Seconds that a user looks at a page."""
+RETENTION = 130.0
+"""Seconds: Streamlit keeps a session for two minutes after its browser has gone."""
 RETURN_SECONDS = 300.0
-"""For memory to come back: Streamlit keeps a session for two minutes after its browser has gone."""
+"""For memory to come back."""
+TRIAL = 5.0
+"""Seconds in place of ``RETENTION`` in a run that is too small to measure memory."""
 GROWTH = 1.10
 
 
@@ -27,7 +31,8 @@ def soak(root: Path, *, sessions: int, minutes: float, seed: int) -> list[Figure
     """So many browsers change the page for so long while a model is trained."""
     with new_world(root, images=20, seed=seed) as world, running(world) as app:
         asyncio.run(_browse(app, sessions=1, seconds=0, seed=seed))  # every page once: what is loaded stays
-        memory, handles = after_return(app, enough=None)
+        wait = RETENTION if minutes >= 1 else TRIAL
+        memory, handles = after_return(app, wait=wait)
         with chromium() as browser:
             starter = Client(browser, app, Journal(root / "journal.jsonl"), name="Anna")
             starter.start_training(world.parts / "machined_disc", epochs=1_000_000)
@@ -44,7 +49,7 @@ def soak(root: Path, *, sessions: int, minutes: float, seed: int) -> list[Figure
             asking.join()
         at_most = memory_of(app.process)
         kill_workers(world)
-        last_memory, last_handles = after_return(app, enough=GROWTH * memory)
+        last_memory, last_handles = after_return(app, enough=GROWTH * memory, wait=wait)
         logged = app.tracebacks()
     return [
         Figure("sessions, minutes, page changes", f"{sessions}, {minutes:g}, {len(changes)}", "20, 10, –", True),
@@ -124,17 +129,15 @@ def _ask(app: App, ended: threading.Event, health: list[float]) -> None:
         health.append(time.perf_counter() - begun)
 
 
-def after_return(app: App, *, enough: float | None) -> tuple[float, int]:
-    """Megabytes and handles once they are no more than enough, or come down no further."""
-    begun, least = time.monotonic(), memory_of(app.process)
-    since = begun
-    while time.monotonic() - begun < RETURN_SECONDS and (enough is None or least > enough):
-        time.sleep(5)
-        now = memory_of(app.process)
-        if now < 0.995 * least:
-            least, since = now, time.monotonic()
-        if enough is None and time.monotonic() - since > 30:
+def after_return(app: App, *, enough: float | None = None, wait: float = RETENTION) -> tuple[float, int]:
+    """Megabytes and handles of an app that nobody uses: after so many seconds, or once they are no more than enough."""
+    begun = time.monotonic()
+    least = memory_of(app.process)
+    while (passed := time.monotonic() - begun) < (wait if enough is None else RETURN_SECONDS):
+        if enough is not None and least <= enough and passed > wait:
             break
+        time.sleep(min(5, wait))
+        least = memory_of(app.process)
     return least, _handles(app.process)
 
 
