@@ -4,7 +4,8 @@ ensure_frame("train")
 
 import streamlit as st
 
-from skrd4ad.services.training import TRAINING, TrainingRequest
+from skrd4ad.services.improve.retrain import TRAINING
+from skrd4ad.services.training import TrainingRequest
 from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs

@@ -11,6 +11,8 @@ os.environ["OMP_NUM_THREADS"] = "1"
 os.environ["SKRD4AD_RUNTIME"] = "torch"
 # a job beside another worker's tests would get a tenth of a core; services/jobs/test_queue.py tries that
 os.environ["SKRD4AD_NICENESS"] = "0"
+# jobs of most tests run in threads of the test's process; services/jobs/test_worker_process.py starts real workers
+os.environ["SKRD4AD_WORKER"] = "thread"
 # tests import OpenVINO before the package does, which would let every conversion report to its makers
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]
 

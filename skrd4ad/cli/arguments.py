@@ -72,6 +72,13 @@ def add_weights(parser: Parser) -> None:
     )
 
 
+def add_now(parser: Parser) -> None:
+    """``--now`` of commands that take their turn in the queue of the workspace."""
+    parser.add_argument(
+        "--now", action="store_true", help="run beside the app's jobs and other commands of this workspace; do not wait"
+    )
+
+
 def add_runtime(parser: Parser, *, precision: bool = True) -> None:
     """``--runtime``, ``--device`` and, where figures need not be exact, ``--precision``."""
     parser.add_argument(

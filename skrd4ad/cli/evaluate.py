@@ -2,16 +2,26 @@
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from skrd4ad.cli.arguments import add_data, add_model, add_runtime, add_weights, chosen_classes, runtime_request_of
+from skrd4ad.cli.arguments import (
+    add_data,
+    add_model,
+    add_now,
+    add_runtime,
+    add_weights,
+    chosen_classes,
+    runtime_request_of,
+)
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.evaluation.evaluate import evaluate_class
-from skrd4ad.task import Status, Task
+from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
+from skrd4ad.services.jobs.turn import own_turn
+from skrd4ad.task import Status
 from skrd4ad.types import DatasetClass
 
 
@@ -32,6 +42,7 @@ def add_options(parser: Parser) -> None:
     add_runtime(parser, precision=False)
     add_weights(parser)
     parser.add_argument("--fresh", action="store_true", help="measure again what is known")
+    add_now(parser)
     parser.add_argument("--save", action="store_true", help="store the figures in the model folder")
 
 
@@ -39,12 +50,23 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Evaluate the model."""
     data = the_class(arguments, read_info(arguments.model))
     known = True
-    with output.progress("evaluating") as task:
+    request = EvaluationRequest(
+        model=str(arguments.model.absolute()),
+        source=arguments.data,
+        class_name=data.name,
+        layout=arguments.layout,
+        weights=None if arguments.weights is None else str(arguments.weights),
+        again=arguments.fresh,
+    )
+    with (
+        output.progress("evaluating") as task,
+        own_turn(EVALUATION, request, task=task, say=output.note, now=arguments.now) as turn,
+    ):
 
         def show(at: Status) -> None:
             nonlocal known
             known = False
-            task.show(at)
+            turn.task.show(at)
 
         stored = evaluate_class(
             arguments.model,
@@ -54,8 +76,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             wish=runtime_request_of(arguments),
             again=arguments.fresh,
             save_in_model=False,
-            task=Task(show=show),
+            task=replace(turn.task, show=show),
         )
+        turn.result = result_of(stored, reused=known)
     summary, metrics = stored.summary, stored.summary.document()
     if known:
         output.note(f"Known since {summary.created_at} of this model and these images; --fresh measures again.")

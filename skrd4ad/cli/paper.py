@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.cli.arguments import add_weights, chosen_classes
+from skrd4ad.cli.arguments import add_now, add_weights, chosen_classes
 from skrd4ad.cli.output import DONE, Output, metrics_text, run_command
 from skrd4ad.cli.parser import Parser, whole
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
@@ -22,8 +22,10 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import png_bytes
+from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.types import DatasetClass
 from skrd4ad.visualize import overlay
@@ -115,6 +117,7 @@ def _parser() -> Parser:
     ours.add_argument("--image_size", type=int, default=256, metavar="N", help="default: 256")
     ours.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
     ours.add_argument("--resume", action="store_true", help="go on with unfinished trainings of the same settings")
+    add_now(parser)
     return parser
 
 
@@ -140,14 +143,19 @@ def _train(data: DatasetClass, seed: int, title: str, arguments: argparse.Namesp
         if arguments.print_loss and (epoch % arguments.print_epoch == 0 or epoch in (1, arguments.epochs)):
             output.say(f"epoch [{epoch}/{arguments.epochs}], loss: {values['loss']:.4f}")
 
-    with output.progress(f"training {title}") as task:
+    request = _request(data.name, seed, arguments)
+    with (
+        output.progress(f"training {title}") as task,
+        own_turn(TRAINING, request, task=replace(task, point=epoch_done), say=output.note, now=arguments.now) as turn,
+    ):
         info = train_class(
             data,
-            _request(data.name, seed, arguments),
+            request,
             out=arguments.save_path,
             resume=arguments.resume,
-            task=replace(task, point=epoch_done),
+            task=turn.task,
         )
+        turn.result = {"folder": str(info.folder), "metrics": info.metrics, "not_measured": ""}
     output.say(f"model: {info.folder}")
     if info.metrics is None:
         output.note(f"{title} has no test images, so there are no figures.")

@@ -6,7 +6,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.cli.arguments import add_model, add_out, add_weights
+from skrd4ad.cli.arguments import add_model, add_now, add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.format import METRIC_TITLES
@@ -18,10 +18,11 @@ from skrd4ad.services.evaluation.compare import compare
 from skrd4ad.services.improve.agreement import agreement, labels_of, read_book
 from skrd4ad.services.improve.compare import LabelComparison, compare_on_labels, in_sample
 from skrd4ad.services.improve.labelled import LabelledEvaluation
-from skrd4ad.services.improve.retrain import RetrainPlan, plan_retraining, retrain_request, start_for
+from skrd4ad.services.improve.retrain import TRAINING, RetrainPlan, plan_retraining, retrain_request, start_for
 from skrd4ad.services.improve.retrain_data import empty_class, own_class
+from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.labelling.score_queue import score_labelled
-from skrd4ad.services.training import train_class, why_not_measured
+from skrd4ad.services.training import result_of, train_class
 
 PLANNED = ("own", "own_held_out", "learn", "limits", "compare", "tests")
 FIGURES = ("image_auroc", "image_ap", "pixel_auroc", "aupro")
@@ -45,6 +46,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--resume", action="store_true", help="go on with the newest unfinished retraining with the same labels"
     )
+    add_now(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -56,7 +58,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     config = replace(plan.config, **{name: value for name, value in given.items() if value is not None})
     request = retrain_request(plan, config=config, weights=arguments.weights)
     output.note(_plan_text(plan))
-    with output.progress(f"retraining {old.class_name}") as task:
+    with (
+        output.progress(f"retraining {old.class_name}") as task,
+        own_turn(TRAINING, request, task=task, say=output.note, now=arguments.now) as turn,
+    ):
         learnt_from = data if data is not None and plan.own else empty_class(old)
         new = train_class(
             learnt_from,
@@ -64,9 +69,10 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             start=start_for(learnt_from, request),
             out=arguments.out,
             resume=arguments.resume,
-            task=task,
+            task=turn.task,
         )
-    if data is not None and (why_not := why_not_measured(new, data)):
+        turn.result = result_of(new, request, learnt_from)
+    if why_not := turn.result["not_measured"]:
         output.note(f"Not evaluated. {why_not}")
     found = _compare(old, new, output, weights=arguments.weights)
     differences = _differences(found, output)

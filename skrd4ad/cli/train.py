@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import add_data, add_out, add_weights, chosen_classes
+from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
@@ -16,8 +16,9 @@ from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
-from skrd4ad.services.improve.retrain import retrain_config, start_for
-from skrd4ad.services.training import TrainingRequest, train_class, why_not_measured
+from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
+from skrd4ad.services.jobs.turn import own_turn
+from skrd4ad.services.training import TrainingRequest, result_of, train_class
 from skrd4ad.types import DatasetClass
 
 DEFAULT_PRESET = "fast"
@@ -94,6 +95,7 @@ def add_options(parser: Parser) -> None:
         "--resume", action="store_true", help="go on with the newest unfinished training of the same data and settings"
     )
     parser.add_argument("--no-evaluate", action="store_true", help="do not evaluate on the test images")
+    add_now(parser)
     parser.add_argument("--skip-doctor", action="store_true", help="train even when the doctor finds errors")
 
 
@@ -116,20 +118,24 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             evaluate=not arguments.no_evaluate,
             start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
         )
-        with output.progress(f"training {data.name}") as task:
+        with (
+            output.progress(f"training {data.name}") as task,
+            own_turn(TRAINING, request, task=task, say=output.note, now=arguments.now) as turn,
+        ):
             info = train_class(
                 data,
                 request,
                 start=start_for(data, request),
                 out=arguments.out,
                 resume=arguments.resume,
-                task=task,
+                task=turn.task,
                 device=arguments.device,
             )
+            turn.result = result_of(info, request, data)
         output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
         if info.metrics is not None:
             output.say(metrics_text(info.metrics))
-        if request.evaluate and (why_not := why_not_measured(info, data)):
+        if why_not := turn.result["not_measured"]:
             output.note(f"Not evaluated. {why_not}")
         entries.append(_entry(info))
     output.document({"models": entries})

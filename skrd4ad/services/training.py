@@ -1,6 +1,5 @@
 """Training as a user asks for it: check the data, train, evaluate, record what came out; here or in the background."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,11 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.resume_state import finish
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.datasets import class_of
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.history import record
 from skrd4ad.services.inspection.runtimes import Background
 from skrd4ad.services.inspection.runtimes import background as shared_background
-from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
@@ -122,14 +119,13 @@ def run_training(
     request: TrainingRequest,
     job: JobHandle,
     *,
-    data: DatasetClass | None = None,
+    data: DatasetClass,
     start: tuple[DatasetClass, WarmStart] | None = None,
     resume: bool = False,
 ) -> ModelInfo:
-    """Train on a class as a background job; None for the class that the request names. The rest as in
-    :func:`train_class`."""
+    """Train on a class as a background job; see :func:`train_class`."""
     return train_class(
-        data or _data_of(request, job),
+        data,
         request,
         out=checkpoints(),
         start=start,
@@ -154,23 +150,8 @@ def result_of(info: ModelInfo, request: TrainingRequest, data: DatasetClass) -> 
     return {"folder": str(info.folder), "metrics": info.metrics, "not_measured": why_not}
 
 
-def _run(request: TrainingRequest, job: JobHandle, *, resume: bool = False) -> Mapping[str, Any]:
-    data = _data_of(request, job)
-    return result_of(run_training(request, job, data=data, resume=resume), request, data)
-
-
-TRAINING = JobKind(
-    name="train", request=TrainingRequest, title=title_of, run=_run, again=partial(_run, resume=True), once=False
-)
-"""Trainings from scratch; those that go on from a model are :data:`skrd4ad.services.improve.retrain.RETRAINING`."""
-
-
 def _weights(request: TrainingRequest) -> Path | None:
     return None if request.weights is None else Path(request.weights)
-
-
-def _data_of(request: TrainingRequest, job: JobHandle) -> DatasetClass:
-    return job.task.beside(lambda: class_of(request.source, layout=request.layout, class_name=request.class_name))
 
 
 def _source_of(request: TrainingRequest) -> str:

@@ -4,21 +4,33 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, Update, select, update
+from sqlalchemy import CursorResult, Delete, Update, delete, select, update
 from sqlalchemy.orm import Session
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError
-from skrd4ad.storage.tables import Job, JobPoint, utc_now
+from skrd4ad.storage.tables import Job, JobPoint, JobWorker, utc_now
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 Ending = Literal["done", "failed", "cancelled", "interrupted"]
 Wish = Literal["run", "pause", "cancel"]
+Lane = Literal["long", "short", "labels"]
 ACTIVE: tuple[JobState, ...] = ("queued", "running")
 
 
-def add_job(session: Session, *, job_id: str, kind: str, title: str, request: Mapping[str, Any], owner: str) -> Job:
-    """Store a job that waits for its turn."""
+def add_job(
+    session: Session,
+    *,
+    job_id: str,
+    kind: str,
+    title: str,
+    request: Mapping[str, Any],
+    owner: str = "",
+    lane: Lane = "long",
+    who: str = "",
+    again: bool = False,
+) -> Job:
+    """Store a job that waits for its turn; with an ``owner`` it is that process that will run it."""
     now = utc_now()
     job = Job(
         id=job_id,
@@ -29,6 +41,9 @@ def add_job(session: Session, *, job_id: str, kind: str, title: str, request: Ma
         request=to_plain(request, infinite="null"),
         progress={},
         owner=owner,
+        lane=lane,
+        who=who,
+        again=again,
         created_at=now,
         heartbeat_at=now,
     )
@@ -57,26 +72,28 @@ def active_jobs(session: Session) -> list[Job]:
     return list(session.scalars(select(Job).where(Job.state.in_(ACTIVE)).order_by(Job.created_at, Job.id)))
 
 
-def queue_positions(session: Session, *, beside: Collection[str] = ()) -> dict[str, int]:
-    """Position of every waiting job in the queue of its owner, 1 for the next one to run.
-
-    Kinds named in ``beside`` have a queue of their own beside the others'.
-    """
-    query = select(Job.owner, Job.kind, Job.id).where(Job.state == "queued").order_by(Job.created_at, Job.id)
+def queue_positions(session: Session) -> dict[str, int]:
+    """Position of every waiting job in the queue of its lane, 1 for the next one to run."""
+    query = select(Job.lane, Job.id).where(Job.state == "queued").order_by(Job.created_at, Job.id)
     positions: dict[str, int] = {}
-    lengths: Counter[tuple[str, bool]] = Counter()
+    lengths: Counter[str] = Counter()
     for row in session.execute(query):
-        queue = (row.owner, row.kind in beside)
-        lengths[queue] += 1
-        positions[row.id] = lengths[queue]
+        lengths[row.lane] += 1
+        positions[row.id] = lengths[row.lane]
     return positions
 
 
-def start_job(session: Session, job_id: str) -> bool:
-    """Mark a waiting job as running; false when it no longer waits, because somebody cancelled it."""
+def next_job(session: Session, lane: Lane) -> Job | None:
+    """The job whose turn it is in a lane: the one that runs, else the oldest waiting one; None when there is none."""
+    turn = (Job.state != "running", Job.created_at, Job.id)
+    return session.scalar(select(Job).where(Job.lane == lane, Job.state.in_(ACTIVE)).order_by(*turn).limit(1))
+
+
+def start_job(session: Session, job_id: str, *, owner: str) -> bool:
+    """Mark a waiting job as running under a process; false when it no longer waits, because somebody cancelled it."""
     now = utc_now()
     waiting = update(Job).where(Job.id == job_id, Job.state == "queued")
-    return _changed(session, waiting.values(state="running", started_at=now, heartbeat_at=now)) == 1
+    return _changed(session, waiting.values(state="running", owner=owner, started_at=now, heartbeat_at=now)) == 1
 
 
 def end_job(
@@ -120,12 +137,14 @@ def job_points(session: Session, job_id: str) -> list[dict[str, Any]]:
     return [{"step": point.step, **point.values} for point in session.scalars(query)]
 
 
-def beat(session: Session, job_ids: Collection[str]) -> dict[str, str]:
-    """Say that the owner of active jobs lives; returns what is wished of each."""
-    alive = update(Job).where(Job.id.in_(job_ids), Job.state.in_(ACTIVE))
-    _changed(session, alive.values(heartbeat_at=utc_now()))
-    query = select(Job.id, Job.wish).where(Job.id.in_(job_ids), Job.state.in_(ACTIVE))
-    return {row.id: row.wish for row in session.execute(query)}
+def beat(session: Session, job_id: str) -> None:
+    """Say that the owner of an active job lives."""
+    _changed(session, update(Job).where(Job.id == job_id, Job.state.in_(ACTIVE)).values(heartbeat_at=utc_now()))
+
+
+def wish_of(session: Session, job_id: str) -> str | None:
+    """What is wished of an active job; None when it is not active any more."""
+    return session.scalar(select(Job.wish).where(Job.id == job_id, Job.state.in_(ACTIVE)))
 
 
 def wish_of_running(session: Session, job_id: str, wish: Wish) -> bool:
@@ -140,7 +159,34 @@ def cancel_waiting(session: Session, job_id: str) -> bool:
     return _changed(session, waiting.values(state="cancelled", wish="cancel", finished_at=utc_now())) == 1
 
 
-def _changed(session: Session, statement: Update) -> int:
+def workers(session: Session) -> list[JobWorker]:
+    """The worker of each lane that has, or had, one."""
+    return list(session.scalars(select(JobWorker).order_by(JobWorker.lane)))
+
+
+def set_worker(session: Session, lane: Lane, *, owner: str, supervisor: str) -> None:
+    """Make a process the worker of a lane, or say once more that it is."""
+    session.merge(JobWorker(lane=lane, owner=owner, supervisor=supervisor, heartbeat_at=utc_now()))
+
+
+def set_supervisor(session: Session, lane: Lane, *, owner: str, supervisor: str) -> None:
+    """Tie the worker of a lane to another app; nothing when another worker has taken its place."""
+    row = update(JobWorker).where(JobWorker.lane == lane, JobWorker.owner == owner)
+    _changed(session, row.values(supervisor=supervisor))
+
+
+def beat_worker(session: Session, lane: Lane, *, owner: str) -> None:
+    """Say that the worker of a lane lives."""
+    row = update(JobWorker).where(JobWorker.lane == lane, JobWorker.owner == owner)
+    _changed(session, row.values(heartbeat_at=utc_now()))
+
+
+def drop_worker(session: Session, lane: Lane, *, owner: str) -> None:
+    """Say that a process is the worker of a lane no more."""
+    _changed(session, delete(JobWorker).where(JobWorker.lane == lane, JobWorker.owner == owner))
+
+
+def _changed(session: Session, statement: Update | Delete) -> int:
     result = session.execute(statement)
     assert isinstance(result, CursorResult)
     return result.rowcount

@@ -17,6 +17,8 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     and_,
+    false,
+    text,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 from sqlalchemy.types import TypeDecorator
@@ -95,10 +97,26 @@ class Job(Base):
     error: Mapped[str | None] = mapped_column(Text)
     details: Mapped[str | None] = mapped_column(Text)
     owner: Mapped[str] = mapped_column(String(255))
-    """Process that runs it, ``host:pid:start time``."""
+    """Process that runs it, ``host:pid:start time``; of a waiting job the only one that may, empty for any worker."""
+    lane: Mapped[str] = mapped_column(String(16), server_default="long")
+    """Its queue: of each lane one job runs at a time."""
+    who: Mapped[str] = mapped_column(Text, server_default=text("''"))
+    """User who asked for it; empty where that was not recorded."""
+    again: Mapped[bool] = mapped_column(server_default=false())
+    """Whether it goes on with what an earlier job began."""
     created_at: Mapped[datetime]
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    heartbeat_at: Mapped[datetime]
+
+
+class JobWorker(Base):
+    """The process that runs the jobs of a lane; ``supervisor`` is the app that it ends with, empty for none."""
+
+    __tablename__ = "job_workers"
+    lane: Mapped[str] = mapped_column(String(16), primary_key=True)
+    owner: Mapped[str] = mapped_column(String(255))
+    supervisor: Mapped[str] = mapped_column(String(255))
     heartbeat_at: Mapped[datetime]
 
 

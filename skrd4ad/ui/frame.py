@@ -15,6 +15,7 @@ from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.history import acting_as
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
 from skrd4ad.ui.acting import acting_reviewer
+from skrd4ad.ui.components.ticker import ticker
 
 _FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
 
@@ -76,15 +77,22 @@ def shielded(body: Callable[[], None]) -> None:
         show_error(error)
 
 
-def section(body: Callable[[], None], *, every: float | None = None) -> None:
-    """A part of a page that runs by itself, and again every so many seconds.
+def section(body: Callable[[], None], *, every: float | None = None, name: str = "") -> None:
+    """A part of a page that runs by itself, and again every so many seconds while its tab is seen.
 
     Such a run has no shield of its page around it, so it gets its own.
+
+    Args:
+        body: draws it.
+        every: seconds; None for no run without a reason.
+        name: tells its clock from others on the page; the name of ``body`` unless that is shared.
     """
 
-    @st.fragment(run_every=every)
+    @st.fragment
     def run() -> None:
         shielded(body)
+        if every is not None:
+            ticker(every, key=name or f"{body.__module__}.{body.__qualname__}")
 
     run()
 

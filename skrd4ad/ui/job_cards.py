@@ -10,13 +10,12 @@ from skrd4ad.format import ago, duration, format_number, metric_name
 from skrd4ad.services.evaluation.compare import COMPARISON
 from skrd4ad.services.evaluation.evaluate import EVALUATION
 from skrd4ad.services.improve.compare import LABEL_COMPARISON
-from skrd4ad.services.improve.retrain import training_kind
+from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.exchange.import_job import IMPORT
 from skrd4ad.services.models.export_job import EXPORT
-from skrd4ad.services.training import TRAINING
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
@@ -26,6 +25,7 @@ SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 _AGAIN: dict[str, tuple[str, JobKind[Any]]] = {
+    TRAINING.name: ("Go on from its last epoch", TRAINING),
     EVALUATION.name: ("Evaluate once more", EVALUATION),
     COMPARISON.name: ("Compare once more", COMPARISON),
     LABEL_COMPARISON.name: ("Compare once more", LABEL_COMPARISON),
@@ -104,8 +104,6 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
                 with st.expander("Details", key=f"job-details-{job.id}"):
                     st.code(job.details, language=None)
         known = _AGAIN.get(job.kind)
-        if job.kind == TRAINING.name:
-            known = ("Go on from its last epoch", training_kind(job.request))
         if can_go_on and known is not None:
             label, kind = known
             if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):

@@ -1,4 +1,4 @@
-"""Jobs on a page: how far they are, with pause and cancel, drawn anew every second while one runs or waits."""
+"""Jobs on a page: how far they are, with pause and cancel, drawn anew while one runs or waits."""
 
 from collections.abc import Callable, Sequence
 
@@ -11,7 +11,10 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import section, show_error
 from skrd4ad.ui.text import plain, progress_of
 
-POLL_SECONDS = 1.0
+MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
+"""Between two looks at jobs: where a bar moves, and elsewhere."""
+SHOWN_IN_SIDEBAR = 3
+_SIDEBAR, _FOLLOWED = "_sidebar-jobs", "_page-follows-jobs"
 
 
 def follow_jobs(
@@ -21,24 +24,96 @@ def follow_jobs(
     only_the_end: bool = False,
     before_rerun: Callable[[], None] = lambda: None,
 ) -> None:
-    """Draw active jobs, and again every second; the page runs again when one of them comes, starts or ends.
+    """Draw active jobs, and again while there are any; the page runs again when one of them comes, starts or ends.
+
+    The sidebar's jobs are drawn with them, so that a page that follows jobs asks the server once for both.
 
     Args:
         jobs: those that run or wait now.
         draw: called with them, also when there are none.
-        only_the_end: the page runs again only when the last one has ended.
+        only_the_end: the page runs again only when the last one has ended, or its bar begins or ceases to move.
         before_rerun: called before the page runs again.
     """
-    before = [(job.id, job.state) for job in jobs()]
+    first = jobs()
+    if first:
+        st.session_state[_FOLLOWED] = True
+    _follow(
+        jobs,
+        draw,
+        first=first,
+        every=_pace(first),
+        differs=_ended_or_paced if only_the_end else _came_or_went,
+        before_rerun=before_rerun,
+    )
 
+
+def sidebar_jobs() -> None:
+    """Jobs in the sidebar; called before the page, which may go on to draw them with its own."""
+    st.session_state[_SIDEBAR] = st.empty()
+    st.session_state[_FOLLOWED] = True  # without a database nobody is to look again
+    jobs = queue().active()
+    _draw_in_sidebar(jobs)
+    st.session_state[_FOLLOWED] = not jobs
+
+
+def follow_in_sidebar() -> None:
+    """Draw the sidebar's jobs again while there are any; called after the page, when that follows none."""
+    if not st.session_state[_FOLLOWED]:
+        _follow(
+            queue().active,
+            lambda _jobs: None,
+            first=queue().active(),
+            every=STANDING_SECONDS,
+            differs=lambda before, now: bool(before) and not now,
+            before_rerun=lambda: None,
+        )
+
+
+def _follow(
+    jobs: Callable[[], Sequence[JobView]],
+    draw: Callable[[Sequence[JobView]], None],
+    *,
+    first: Sequence[JobView],
+    every: float | None,
+    differs: Callable[[Sequence[JobView], Sequence[JobView]], bool],
+    before_rerun: Callable[[], None],
+) -> None:
     def tick() -> None:
         now = jobs()
-        if (bool(before) and not now) if only_the_end else [(job.id, job.state) for job in now] != before:
+        if differs(first, now):
             before_rerun()
             st.rerun()
         draw(now)
+        if first and _SIDEBAR in st.session_state:  # a part of a page that is shown alone has none
+            _draw_in_sidebar(queue().active())
 
-    section(tick, every=POLL_SECONDS if before else None)
+    section(tick, every=every, name=f"{draw.__module__}.{draw.__qualname__}")
+
+
+def _pace(jobs: Sequence[JobView]) -> float | None:
+    if not jobs:
+        return None
+    moving = any(job.state == "running" and not job.paused for job in jobs)
+    return MOVING_SECONDS if moving else STANDING_SECONDS
+
+
+def _came_or_went(before: Sequence[JobView], now: Sequence[JobView]) -> bool:
+    return [(job.id, job.state) for job in before] != [(job.id, job.state) for job in now]
+
+
+def _ended_or_paced(before: Sequence[JobView], now: Sequence[JobView]) -> bool:
+    return bool(before) and _pace(before) != _pace(now)
+
+
+def _draw_in_sidebar(jobs: Sequence[JobView]) -> None:
+    with st.session_state[_SIDEBAR].container():
+        if jobs:
+            st.caption("Jobs")
+        for job in jobs[:SHOWN_IN_SIDEBAR]:
+            share, words = progress_of(job)
+            st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}{time_left(job)}")
+        if len(jobs) > SHOWN_IN_SIDEBAR:
+            st.caption(f"and {len(jobs) - SHOWN_IN_SIDEBAR} more in the queue")
 
 
 def show_job(job: JobView, title: str = "") -> None:

@@ -1,6 +1,5 @@
 """The sidebar of every page: the model that was chosen, and the jobs that run."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
@@ -9,14 +8,10 @@ from skrd4ad.format import format_number
 from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
-from skrd4ad.ui.job_progress import follow_jobs, time_left
-from skrd4ad.ui.text import progress_of
-
-SHOWN_JOBS = 3
+from skrd4ad.ui.job_progress import sidebar_jobs
 
 
 def sidebar() -> None:
@@ -27,7 +22,12 @@ def sidebar() -> None:
         models, _ = list_models()
         if (info := chosen_model(models)) is not None:
             _model_choice(models, info)
-        shielded(lambda: follow_jobs(queue().active, _jobs, only_the_end=True))
+        shielded(_jobs)
+
+
+def _jobs() -> None:
+    sidebar_jobs()
+    queue().supervise()
 
 
 def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
@@ -49,13 +49,3 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
     st.caption(f"{info.model.net}, {info.model.skips} skips  \n{limit}")
     if not has_guards(info.folder):
         st.caption(f":red[:material/gpp_maybe: {GUARDS_OFF}]")
-
-
-def _jobs(jobs: Sequence[JobView]) -> None:
-    if jobs:
-        st.caption("Jobs")
-    for job in jobs[:SHOWN_JOBS]:
-        share, text = progress_of(job)
-        st.progress(share, text=f"{job.title.split(' · ')[0]}: {text}{time_left(job)}")
-    if len(jobs) > SHOWN_JOBS:
-        st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")

@@ -217,7 +217,7 @@ def test_a_waiting_evaluation_can_be_cancelled(visit, own_model: Path) -> None:
             handle.check()
             time.sleep(0.01)
 
-    queue().submit(kind="other", title="in front", request={}, work=wait)
+    queue().submit(kind="other", title="in front", request={}, lane="short", work=wait)
     at = visit("evaluate")
     at.button("evaluate-start").click().run()
     assert standings(fine(at)) == {"machined_disc": "waiting"}

@@ -1,3 +1,5 @@
+import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -5,8 +7,10 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.services.history import HistoryFilter, acting_as, history_page, record
-from skrd4ad.services.jobs.queue import queue
+from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.storage.database import workspace_database
+from skrd4ad.ui.job_progress import MOVING_SECONDS, STANDING_SECONDS
+from tests.limits import LONG
 
 
 def test_an_empty_workspace_leads_to_the_train_page(visit) -> None:
@@ -107,6 +111,33 @@ def test_a_failed_job_is_seen_on_the_overview(visit) -> None:
     at = visit("overview")
     assert not at.exception
     assert "disk full" in at.error[0].value
+
+
+@pytest.mark.parametrize(("page", "seconds"), [("overview", MOVING_SECONDS), ("models", STANDING_SECONDS)])
+def test_a_page_asks_for_news_of_jobs_once_for_itself_and_the_sidebar(visit, page: str, seconds: float) -> None:
+    began, let_go = threading.Event(), threading.Event()
+
+    def work(job: JobHandle) -> dict:
+        job.task.report(1, 2, "half way")
+        job.flush()
+        began.set()
+        assert let_go.wait(LONG)
+        return {}
+
+    assert clocks(visit(page)) == []
+    queue().submit(kind="compare", title="a part", request={}, work=work)
+    assert began.wait(LONG)
+    at = visit(page)
+    assert not at.exception
+    assert clocks(at) == [seconds]
+    assert "a part: half way" in [bar.proto.text for bar in at.sidebar.get("progress")]
+    let_go.set()
+
+
+def clocks(at: AppTest) -> list[float]:
+    """Seconds between two runs of each part that runs again by itself."""
+    found = [element.proto for element in at.get("bidi_component")]
+    return [json.loads(each.json)["seconds"] for each in found if "ticker" in each.component_name]
 
 
 def test_an_empty_history_says_what_will_stand_there(visit) -> None:

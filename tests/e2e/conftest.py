@@ -80,7 +80,7 @@ def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = RO
     command = [sys.executable, "-m", "streamlit", "run", str(script)]
     command += [f"--{name}={value}" for name, value in options.items()]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = {**os.environ, "PYTHONPATH": path, **(env or {})}
+    environment = {**os.environ, "PYTHONPATH": path, "SKRD4AD_WORKER": "app", **(env or {})}
     with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         server = subprocess.Popen(command, cwd=cwd, env=environment, stdout=log, stderr=subprocess.STDOUT)
         try:

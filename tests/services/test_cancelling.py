@@ -21,6 +21,7 @@ from skrd4ad.services.evaluation import key as evaluation_identity
 from skrd4ad.services.evaluation.compare import COMPARISON, ComparisonRequest
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class
 from skrd4ad.services.evaluation.store import list_evaluations
+from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.inspection import runtimes
 from skrd4ad.services.inspection.runtimes import Background
 from skrd4ad.services.jobs.handle import JobHandle
@@ -31,7 +32,7 @@ from skrd4ad.services.labelling.exchange.import_job import submit_preview
 from skrd4ad.services.labelling.score_queue import submit_scoring
 from skrd4ad.services.models.export_job import EXPORT, ExportRequest
 from skrd4ad.services.models.exports import list_exports
-from skrd4ad.services.training import TRAINING, TrainingRequest
+from skrd4ad.services.training import TrainingRequest
 from tests.limits import LONG
 
 PHASES = {
@@ -98,6 +99,8 @@ def at_each_phase(monkeypatch: pytest.MonkeyPatch, wish: Wish) -> list[str]:
         reported.append(phase)
         if is_new:
             wish(handle.id, phase)
+            while handle.wish != queue().get(handle.id).wish:  # until it has arrived here
+                time.sleep(0.001)
 
     monkeypatch.setattr(JobHandle, "report", spy)
     return reported
@@ -151,6 +154,7 @@ def test_a_cancel_ends_every_phase(kind: str, phase: str, world: Path, monkeypat
 
 def test_files_are_read_one_at_a_time_with_a_check_after_each(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[Path] = []
+    arrived = threading.Event()
     original = evaluation_identity.image_digest
 
     def spy(path: Path) -> str:
@@ -158,8 +162,11 @@ def test_files_are_read_one_at_a_time_with_a_check_after_each(world: Path, monke
         if len(read) == 3:
             (running,) = queue().active()
             queue().cancel(running.id)
+            assert arrived.wait(LONG)
         return original(path)
 
+    cancel = JobHandle.cancel
+    monkeypatch.setattr(JobHandle, "cancel", lambda handle: (cancel(handle), arrived.set()))
     monkeypatch.setattr(evaluation_identity, "image_digest", spy)
     assert queue().wait(submit("evaluate", world), LONG).state == "cancelled"
     assert len(read) == 3

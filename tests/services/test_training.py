@@ -21,9 +21,9 @@ from skrd4ad.model_folder.resume_state import unfinished_runs
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.store import list_evaluations
 from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
-from skrd4ad.services.improve.retrain import RETRAINING
+from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.training import TRAINING, TrainingRequest, train_class
+from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
@@ -137,7 +137,7 @@ def test_a_training_that_leaves_no_unseen_test_image_measures_nothing_and_says_s
     again = replace(
         request_, start_from=str(first.folder), train=replace(request_.train, holdout=0.0, selection="last")
     )
-    job = queue().wait(RETRAINING.submit(again), LONG)
+    job = queue().wait(TRAINING.submit(again), LONG)
     assert (job.state, job.error) == ("done", None)
     assert job.result is not None and job.result["metrics"] is None
     assert job.result["not_measured"].startswith("All 12 test images of machined_disc are ones that this model was")

@@ -9,16 +9,16 @@ from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database, open_database
 
 
-def fill(database: Database, *names: str, owner: str = "h:1:2.00") -> None:
+def fill(database: Database, *names: str, owner: str = "h:1:2.00", lane: jobs.Lane = "long") -> None:
     for name in names:
         with database.write() as session:
-            jobs.add_job(session, job_id=name, kind="train", title=name, request={"n": name}, owner=owner)
+            jobs.add_job(session, job_id=name, kind="train", title=name, request={"n": name}, owner=owner, lane=lane)
 
 
 def test_latest_jobs_are_newest_first_filtered_and_limited(database: Database) -> None:
     fill(database, "a", "b", "c")
     with database.write() as session:
-        assert jobs.start_job(session, "b")
+        assert jobs.start_job(session, "b", owner="h:1:2.00")
     with database.read() as session:
         assert [job.id for job in jobs.latest_jobs(session)] == ["c", "b", "a"]
         assert [job.id for job in jobs.latest_jobs(session, limit=2)] == ["c", "b"]
@@ -27,47 +27,52 @@ def test_latest_jobs_are_newest_first_filtered_and_limited(database: Database) -
         assert [job.id for job in jobs.active_jobs(session)] == ["a", "b", "c"]
 
 
-def test_every_owner_has_a_queue_of_its_own(database: Database) -> None:
-    fill(database, "a", "b", "c")
-    fill(database, "x", "y", owner="h:9:9.00")
+def test_every_lane_has_a_queue_of_its_own_whoever_put_jobs_into_it(database: Database) -> None:
+    fill(database, "a", "b", owner="")
+    fill(database, "c", owner="h:9:9.00")
+    fill(database, "x", "y", owner="", lane="short")
     with database.write() as session:
-        jobs.start_job(session, "a")
+        jobs.start_job(session, "a", owner="h:1:2.00")
     with database.read() as session:
         assert jobs.queue_positions(session) == {"b": 1, "c": 2, "x": 1, "y": 2}
 
 
-def test_kinds_with_a_queue_of_their_own_are_counted_apart(database: Database) -> None:
-    fill(database, "a", "b")
+def test_the_turn_is_that_of_the_running_job_and_then_of_the_oldest_waiting_one(database: Database) -> None:
+    fill(database, "a", "b", "c")
+    fill(database, "x", lane="short")
     with database.write() as session:
-        for name in ("l", "m"):
-            jobs.add_job(session, job_id=name, kind="labels", title=name, request={}, owner="h:1:2.00")
-    with database.read() as session:
-        own = {job.id: job.owner for job in jobs.active_jobs(session)}
-        assert len(set(own.values())) == 1
-        assert jobs.queue_positions(session) == {"a": 1, "b": 2, "l": 3, "m": 4}
-        assert jobs.queue_positions(session, beside={"labels"}) == {"a": 1, "b": 2, "l": 1, "m": 2}
+        assert jobs.start_job(session, "b", owner="h:1:2.00")
+    turns = []
+    with database.write() as session:
+        for name in ("b", "a", "c"):
+            turns.append(jobs.next_job(session, "long"))
+            jobs.end_job(session, name, "done")
+        assert [job.id for job in turns if job is not None] == ["b", "a", "c"]
+        assert jobs.next_job(session, "long") is None
+        assert (short := jobs.next_job(session, "short")) is not None
+        assert short.id == "x"
 
 
 def test_a_job_starts_only_once_and_never_after_it_was_cancelled(database: Database) -> None:
     fill(database, "a", "b")
     with database.write() as session:
-        assert jobs.start_job(session, "a") is True
-        assert jobs.start_job(session, "a") is False
+        assert jobs.start_job(session, "a", owner="h:1:2.00") is True
+        assert jobs.start_job(session, "a", owner="h:1:2.00") is False
         assert jobs.cancel_waiting(session, "a") is False
         assert jobs.cancel_waiting(session, "b") is True
-        assert jobs.start_job(session, "b") is False
+        assert jobs.start_job(session, "b", owner="h:1:2.00") is False
 
 
 def test_a_wish_reaches_running_jobs_only_and_cancel_is_final(database: Database) -> None:
     fill(database, "a")
     with database.write() as session:
         assert jobs.wish_of_running(session, "a", "pause") is False
-        jobs.start_job(session, "a")
+        jobs.start_job(session, "a", owner="h:1:2.00")
         assert jobs.wish_of_running(session, "a", "pause") is True
-        assert jobs.beat(session, ["a"]) == {"a": "pause"}
+        assert jobs.wish_of(session, "a") == "pause"
         assert jobs.wish_of_running(session, "a", "cancel") is True
         assert jobs.wish_of_running(session, "a", "run") is False
-        assert jobs.beat(session, ["a"]) == {"a": "cancel"}
+        assert jobs.wish_of(session, "a") == "cancel"
 
 
 def test_a_beat_touches_only_active_jobs_that_are_named(database: Database) -> None:
@@ -76,11 +81,35 @@ def test_a_beat_touches_only_active_jobs_that_are_named(database: Database) -> N
         jobs.end_job(session, "c", "done", result={"x": 1})
         before = {job.id: job.heartbeat_at for job in jobs.latest_jobs(session)}
     with database.write() as session:
-        assert jobs.beat(session, ["a", "c"]) == {"a": "run"}
+        for name in ("a", "c"):
+            jobs.beat(session, name)
+        assert [jobs.wish_of(session, name) for name in ("a", "c")] == ["run", None]
     with database.read() as session:
         after = {job.id: job.heartbeat_at for job in jobs.latest_jobs(session)}
     assert after["a"] - before["a"] > timedelta(0)
     assert (after["b"], after["c"]) == (before["b"], before["c"])
+
+
+def test_a_worker_of_a_lane_speaks_for_itself_only(database: Database) -> None:
+    with database.write() as session:
+        jobs.set_worker(session, "long", owner="h:1:1.00", supervisor="h:2:2.00")
+        jobs.set_worker(session, "short", owner="h:3:3.00", supervisor="")
+        before = {row.lane: row.heartbeat_at for row in jobs.workers(session)}
+        jobs.set_worker(session, "long", owner="h:9:9.00", supervisor="h:2:2.00")  # the first one died
+    with database.write() as session:
+        for owner in ("h:1:1.00", "h:3:3.00"):
+            jobs.beat_worker(session, "short", owner=owner)
+            jobs.drop_worker(session, "long", owner=owner)
+            jobs.set_supervisor(session, "long", owner=owner, supervisor="")
+    with database.read() as session:
+        long, short = jobs.workers(session)
+        assert (long.lane, long.owner, long.supervisor) == ("long", "h:9:9.00", "h:2:2.00")
+        assert short.heartbeat_at > before["short"]
+    with database.write() as session:
+        jobs.set_supervisor(session, "long", owner="h:9:9.00", supervisor="")
+        assert [row.supervisor for row in jobs.workers(session)] == ["", ""]
+        jobs.drop_worker(session, "long", owner="h:9:9.00")
+        assert [row.lane for row in jobs.workers(session)] == ["short"]
 
 
 def test_progress_is_replaced_and_points_are_appended(database: Database) -> None:
@@ -128,7 +157,7 @@ def at_once(*works: Callable[[Database], bool]) -> list[bool]:
 
 def start(database: Database) -> bool:
     with database.write() as session:
-        return jobs.start_job(session, "a")
+        return jobs.start_job(session, "a", owner="h:1:2.00")
 
 
 def cancel(database: Database) -> bool:

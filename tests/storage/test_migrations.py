@@ -17,13 +17,13 @@ from skrd4ad.errors import StorageError
 from skrd4ad.paths import workspace
 from skrd4ad.storage import history, migrate
 from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.jobs import find_job, job_points
+from skrd4ad.storage.jobs import find_job, job_points, latest_jobs
 from skrd4ad.storage.label_queue import QueueFilter, queue_page
 from skrd4ad.storage.migrate import MIGRATIONS, migration_config
 from skrd4ad.storage.predictions import waiting
 from skrd4ad.storage.tables import Base, ClassImage
 
-TABLES = {"alembic_version", "jobs", "job_points", "history", "images", "predictions"} | {
+TABLES = {"alembic_version", "jobs", "job_workers", "job_points", "history", "images", "predictions"} | {
     "class_images",
     "annotations",
     "watched_folders",
@@ -180,6 +180,31 @@ def test_indexes_of_the_queue_come_and_go_with_their_rows(any_database: str) -> 
             rows = connection.execute(text("SELECT image_digest, revision, defect_type FROM annotations ORDER BY id"))
             assert [tuple(row) for row in rows] == [("a", 1, "dent"), ("a", 2, None)]
             assert connection.scalar(text("SELECT count(*) FROM predictions")) == 4
+    database.close()
+
+
+def test_jobs_of_earlier_versions_get_their_lanes_and_those_that_waited_may_be_run(any_database: str) -> None:
+    states = {"train": "running", "labels": "queued", "score": "done", "export": "queued", "evaluate": "failed"}
+    with old_database("0005") as connection:
+        for kind, state in states.items():
+            insert(
+                connection,
+                "INSERT INTO jobs (id, kind, title, state, wish, request, progress, owner, created_at, heartbeat_at) "
+                f"VALUES ('{kind}', '{kind}', 't', '{state}', 'run', '{{}}', '{{}}', 'h#1#2', :morning, :noon)",
+            )
+    database = open_database()
+    with database.read() as session:
+        found = {job.id: (job.state, job.lane, job.owner, job.who, job.again) for job in latest_jobs(session)}
+    assert found == {
+        "train": ("running", "long", "h#1#2", "", False),
+        "labels": ("queued", "labels", "", "", False),
+        "score": ("done", "short", "h#1#2", "", False),
+        "export": ("queued", "long", "", "", False),
+        "evaluate": ("failed", "short", "h#1#2", "", False),
+    }
+    with database.engine.begin() as connection:
+        command.downgrade(migration_config(connection), "0005")
+        assert connection.scalar(text("SELECT count(*) FROM jobs")) == len(states)
     database.close()
 
 

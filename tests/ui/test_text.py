@@ -11,6 +11,7 @@ from skrd4ad.ui.text import STATES, progress_of
 WAITING = JobView(
     id="1",
     kind="train",
+    lane="long",
     title="a part",
     state="queued",
     wish="run",

@@ -4,14 +4,15 @@ import argparse
 from contextlib import suppress
 from pathlib import Path
 
-from skrd4ad.cli.arguments import add_data_of_model, add_model, add_weights, data_of_model
+from skrd4ad.cli.arguments import add_data_of_model, add_model, add_now, add_weights, data_of_model
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.images.read import list_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export.manifest import LARGEST_BATCH, PRECISIONS, ExportSettings
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.services.models.export_job import make_export, result_of
+from skrd4ad.services.jobs.turn import own_turn
+from skrd4ad.services.models.export_job import EXPORT, ExportRequest, make_export, result_of
 
 
 def add_options(parser: Parser) -> None:
@@ -46,6 +47,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--threads", type=whole(1, 1024), metavar="N", help="of the export while it is compared")
     add_weights(parser)
+    add_now(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
@@ -54,8 +56,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     images = [image for path in arguments.images for image in (list_images(path) if path.is_dir() else [path])]
     if arguments.images and not images:
         raise ConfigError(f"There are no images in {', '.join(map(str, arguments.images))}; name others by --images.")
-    with output.progress("loading the model") as task:
-        predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
+    request = ExportRequest(
+        model=str(arguments.model.absolute()),
+        settings=settings,
+        max_flips=arguments.max_flips,
+        weights=None if arguments.weights is None else str(arguments.weights),
+    )
+    with (
+        output.progress("loading the model") as task,
+        own_turn(EXPORT, request, task=task, say=output.note, now=arguments.now) as turn,
+    ):
+        predictor = Predictor.load(arguments.model, weights=arguments.weights, task=turn.task)
         export, certificate = make_export(
             predictor,
             settings,
@@ -64,9 +75,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             out=arguments.out,
             max_flips=arguments.max_flips,
             threads=arguments.threads,
-            task=task,
+            task=turn.task,
         )
-    result = result_of(export, certificate, arguments.model)
+        turn.result = result = result_of(export, certificate, arguments.model)
     output.say(f"{export.folder}\n  {result['words']}")
     for problem in certificate.problems if certificate else ():
         output.note(f"failed: {problem}")

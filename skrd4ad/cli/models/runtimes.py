@@ -8,7 +8,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.export.benchmark import Candidate
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.services.inspection.runtimes import measure_model, words_of
-from skrd4ad.services.jobs.process import lower_process_priority
+from skrd4ad.services.jobs.process import end_with_parent, lower_process_priority
 
 
 def add_options(parser: Parser) -> None:
@@ -23,6 +23,8 @@ def add_options(parser: Parser) -> None:
     add_data_of_model(parser, help="data set to compare on (default: the model's, if at hand)")
     parser.add_argument("--int8", action="store_true", help="measure int8 too, made from good training images")
     parser.add_argument("--nice", action="store_true", help="give way to all other programs")
+    # for the app: the process at the other end of the standard input started this one
+    parser.add_argument("--end-with-parent", action="store_true", help=argparse.SUPPRESS)
     add_weights(parser)
 
 
@@ -30,6 +32,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Measure the runtimes."""
     if arguments.nice:
         lower_process_priority()
+    if arguments.end_with_parent:
+        end_with_parent()
     with output.progress("loading the model") as task:
         predictor = Predictor.load(arguments.model, weights=arguments.weights, task=task)
         data = data_of_model(arguments, predictor.info)

@@ -108,7 +108,7 @@ def _run(request: ComparisonRequest, job: JobHandle) -> Mapping[str, Any]:
     return asdict(request)
 
 
-COMPARISON = JobKind(name="compare", request=ComparisonRequest, title=_title, run=_run)
+COMPARISON = JobKind(name="compare", lane="short", request=ComparisonRequest, title=_title, run=_run)
 
 
 def to_dict(comparison: Comparison) -> dict[str, Any]:

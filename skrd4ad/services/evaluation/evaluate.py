@@ -18,8 +18,8 @@ from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, load_evaluation
 from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, background
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Status, Task
 from skrd4ad.types import DatasetClass
 
@@ -59,6 +59,11 @@ def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
         background=background(),
         task=replace(job.task, show=show),
     )
+    return result_of(stored, reused=reused)
+
+
+def result_of(stored: StoredEvaluation, *, reused: bool) -> dict[str, Any]:
+    """The result of an evaluation's job; ``reused`` when nothing had to be computed."""
     summary = stored.summary
     return {
         "key": summary.key,
@@ -70,9 +75,8 @@ def _run(request: EvaluationRequest, job: JobHandle) -> Mapping[str, Any]:
     }
 
 
-EVALUATION = JobKind(name="evaluate", request=EvaluationRequest, title=_title, run=_run)
-"""Its result holds ``key``, ``model_folder``, ``dataset``, ``class_name``, ``metrics`` and ``reused`` (nothing had to
-be computed)."""
+EVALUATION = JobKind(name="evaluate", lane="short", request=EvaluationRequest, title=_title, run=_run)
+"""Its result is that of :func:`result_of`."""
 
 
 def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | None:

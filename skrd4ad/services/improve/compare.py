@@ -87,7 +87,7 @@ def _run(request: LabelComparisonRequest, job: JobHandle) -> Mapping[str, Any]:
     return asdict(request)
 
 
-LABEL_COMPARISON = JobKind(name="compare-labels", request=LabelComparisonRequest, title=_title, run=_run)
+LABEL_COMPARISON = JobKind(name="compare-labels", lane="short", request=LabelComparisonRequest, title=_title, run=_run)
 """Its result is its request; what was found is read by :func:`skrd4ad.services.evaluation.compare.find_comparison`."""
 
 

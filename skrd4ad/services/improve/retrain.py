@@ -25,13 +25,13 @@ from skrd4ad.services.improve.retrain_data import (
     start_of,
     too_few_alone,
 )
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.models.list import list_models, predecessor_digest
-from skrd4ad.services.training import TRAINING, TrainingRequest, result_of, run_training, title_of
+from skrd4ad.services.training import TrainingRequest, result_of, run_training, title_of
 from skrd4ad.storage.labelled_images import LabelBook
 from skrd4ad.task import Task
 from skrd4ad.training.warm_start import WarmStart
@@ -158,7 +158,7 @@ def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -
     """Put a retraining at the end of the background queue; returns the id of its job."""
     if active_retrainings(plan.info):
         raise ConfigError(f"{plan.info.folder.name} is being retrained already. Wait for it, or cancel it first.")
-    return RETRAINING.submit(retrain_request(plan, config=config))
+    return TRAINING.submit(retrain_request(plan, config=config))
 
 
 def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClass, WarmStart] | None:
@@ -169,16 +169,15 @@ def start_for(data: DatasetClass, request: TrainingRequest) -> tuple[DatasetClas
 
 
 def _title(request: TrainingRequest) -> str:
-    return f"{title_of(request)} · goes on from {Path(str(request.start_from)).name}"
+    goes_on = "" if request.start_from is None else f" · goes on from {Path(request.start_from).name}"
+    return title_of(request) + goes_on
 
 
 def _run(request: TrainingRequest, job: JobHandle, *, resume: bool = False) -> Mapping[str, Any]:
-    folder = Path(str(request.start_from))
-    data = (
-        empty_class(read_info(folder))
-        if not request.source and request.confirmed is not None
-        else class_of(request.source, layout=request.layout, class_name=request.class_name)
-    )
+    if request.start_from is not None and request.confirmed is not None and not request.source:
+        data = empty_class(read_info(Path(request.start_from)))
+    else:
+        data = job.task.beside(lambda: class_of(request.source, layout=request.layout, class_name=request.class_name))
     # reads all images, to tell which were learnt from
     start = job.task.beside(lambda: start_for(data, request))
     info = run_training(request, job, data=data, start=start, resume=resume)
@@ -201,25 +200,22 @@ def _score_labelled(info: ModelInfo, *, weights: str | None, task: Task) -> None
         log.warning("%s has not seen all labelled images: %s", info.folder, error)
 
 
-RETRAINING = JobKind(
-    name=TRAINING.name,
+TRAINING = JobKind(
+    name="train",
+    lane="long",
     request=TrainingRequest,
     title=_title,
     run=_run,
     again=partial(_run, resume=True),
     once=False,
 )
-"""Trainings that go on from a model; for the database and the pages they are trainings."""
-
-
-def training_kind(request: Mapping[str, Any]) -> JobKind[TrainingRequest]:
-    """Which of the two kinds a training's request, in its JSON form, is of."""
-    return TRAINING if request.get("start_from") is None else RETRAINING
+"""Trainings from scratch and those that go on from a model. The result holds ``folder``, ``metrics`` and
+``not_measured``: why there are none."""
 
 
 def active_retrainings(info: ModelInfo) -> list[JobView]:
     """Jobs that run or wait and go on from a model, oldest first."""
-    return RETRAINING.active(start_from=str(info.folder))
+    return TRAINING.active(start_from=str(info.folder))
 
 
 def successors_of(info: ModelInfo, models: Sequence[ModelInfo] | None = None) -> list[ModelInfo]:

@@ -146,7 +146,16 @@ class Background:
     def __init__(self, command: Callable[[Path], Sequence[str]] | None = None) -> None:
         """Make an idle one; ``command`` measures the model in a folder, for tests."""
         self._command = command or (
-            lambda folder: [sys.executable, "-m", "skrd4ad", "runtimes", "--model", str(folder), "--nice"]
+            lambda folder: [
+                sys.executable,
+                "-m",
+                "skrd4ad",
+                "runtimes",
+                "--model",
+                str(folder),
+                "--nice",
+                "--end-with-parent",
+            ]
         )
         self._lock = threading.Lock()
         self._running: tuple[str, subprocess.Popen[bytes]] | None = None
@@ -178,7 +187,10 @@ class Background:
                 return False
             self._tried.add(key)
             nothing = subprocess.DEVNULL
-            process = subprocess.Popen(self._command(info.folder), stdin=nothing, stdout=nothing, stderr=nothing)
+            # by its standard input it notices that this process is gone
+            process = subprocess.Popen(
+                self._command(info.folder), stdin=subprocess.PIPE, stdout=nothing, stderr=nothing
+            )
             self._running = (key, process)
             return True
 

@@ -16,6 +16,7 @@ import psutil
 
 from skrd4ad.errors import TrainingError
 from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.services.jobs.process import end_with_parent
 from skrd4ad.task import POLL_SECONDS, Task, in_thread
 
 T = TypeVar("T")
@@ -112,12 +113,8 @@ def _serve() -> None:
         answers.write(pickle.dumps((kind, value)))
         answers.flush()
 
-    def end_with_parent() -> None:
-        parent.read()
-        os._exit(1)
-
     who, work, arguments = pickle.load(parent)  # noqa: S301 - from our own parent
-    threading.Thread(target=end_with_parent, daemon=True).start()
+    end_with_parent()
     try:
         with acting_as(who):
             result = work(*arguments, task=Task(show=lambda status: send("status", status)))

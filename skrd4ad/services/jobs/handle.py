@@ -84,6 +84,30 @@ class JobHandle:
             self._points.append((step, to_plain(values, infinite="null")))
         self._flush_when_due()
 
+    @property
+    def wish(self) -> str:
+        """What the user wants: run, pause or cancel."""
+        return "cancel" if self.cancelled else "run" if self._going.is_set() else "pause"
+
+    def follow(self, wish: str) -> None:
+        """Do what the user wants: run, pause or cancel."""
+        {"run": self.resume, "pause": self.pause, "cancel": self.cancel}[wish]()
+
+    def pulse(self, *, beat: bool) -> None:
+        """Follow what the database says is wished, and write late progress and, for ``beat``, a sign of life.
+
+        A job that is not active there any more, because another machine took its process for dead, is cancelled.
+
+        Raises:
+            StorageError: the database cannot be used.
+        """
+        if beat:
+            with self._database.write() as session:
+                jobs.beat(session, self.id)
+        with self._database.read() as session:
+            self.follow(jobs.wish_of(session, self.id) or "cancel")
+        self.flush()
+
     def cancel(self) -> None:
         """Ask the work to stop at its next check."""
         self._cancelled.set()

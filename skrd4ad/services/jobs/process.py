@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import threading
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import psutil
@@ -26,6 +27,11 @@ def this_process() -> str:
     return f"{socket.gethostname()}:{process.pid}:{process.create_time():.2f}"
 
 
+def same_host(owner: str) -> bool:
+    """Whether a process runs on this host."""
+    return owner.rsplit(":", 2)[0] == socket.gethostname()
+
+
 def is_alive(owner: str, *, heartbeat_at: datetime, now: datetime) -> bool:
     """Whether the process ``owner`` lives: asked of the system on this host, judged by its heartbeat on another."""
     host, pid, started = owner.rsplit(":", 2)
@@ -40,6 +46,22 @@ def is_alive(owner: str, *, heartbeat_at: datetime, now: datetime) -> bool:
         return False
     except psutil.AccessDenied:
         return now - heartbeat_at <= SILENCE
+
+
+def terminate(owner: str) -> None:
+    """Ask a process of this host, which lives, to end."""
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(owner.rsplit(":", 2)[1])).terminate()
+
+
+def end_with_parent() -> None:
+    """End this process with the one that holds the other end of its standard input; what it does is lost."""
+
+    def wait() -> None:
+        sys.stdin.buffer.read()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def niceness() -> int:

@@ -1,41 +1,34 @@
-"""The background queue: one heavy job at a time, its state in the database for every tab and process to see."""
+"""The background queue of a workspace: its state is in the database, for every tab and process to see and to steer."""
 
-import logging
+import atexit
+import os
 import threading
 import time
-import traceback
 import uuid
-from collections import deque
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
-from functools import partial
-from typing import Any, TypeVar
+from collections.abc import Collection, Mapping
+from typing import Any
 
-from sqlalchemy.orm import Session
-
-from skrd4ad.documents import to_plain
-from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
-from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.errors import ConfigError, StorageError, TrainingError
+from skrd4ad.services.history import acting_user
 from skrd4ad.services.jobs.handle import JobHandle
-from skrd4ad.services.jobs.process import is_alive, lower_thread_priority, niceness, this_process
+from skrd4ad.services.jobs.outcome import interrupt_lost
+from skrd4ad.services.jobs.registry import Work
+from skrd4ad.services.jobs.supervisor import Supervisor
 from skrd4ad.services.jobs.view import JobView, view_of
-from skrd4ad.storage import history, jobs
+from skrd4ad.services.jobs.worker import WorkerThreads, work_of
+from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database, open_database
-from skrd4ad.storage.jobs import Ending, JobState, Wish
-from skrd4ad.storage.tables import utc_now
+from skrd4ad.storage.jobs import JobState, Lane, Wish
+from skrd4ad.storage.tables import Job
 
-Work = Callable[[JobHandle], Mapping[str, Any]]
-"""Does the job and returns its result, which must have a JSON form."""
-
-T = TypeVar("T")
-
-LIGHT = frozenset({"labels", "compare-labels"})
-"""Kinds of jobs that go one after the other in a queue of their own: they take little of the processor, and nobody is
-to wait for the end of a training before labels come in or two models are compared on them."""
+VARIABLE = "SKRD4AD_WORKER"
+"""Environment variable that says where jobs run: one of :data:`PLACES`."""
+PLACES = ("app", "keep", "thread")
+"""In worker processes that end with the app, in those that go on without it, or in threads of this process (tests)."""
+WAIT_SECONDS = 0.1
+"""Between two looks at a job that is waited for."""
 
 __all__ = ["JobHandle", "JobQueue", "JobView", "Work", "queue", "reset_queue"]
-
-log = logging.getLogger(__name__)
 
 # inside the class, ``list`` is the method
 JobViews = list[JobView]
@@ -43,55 +36,85 @@ Points = list[dict[str, Any]]
 
 
 class JobQueue:
-    """Runs jobs one after the other in a daemon thread, in the order they came; light ones in another thread."""
+    """The queue as a process sees it. What waits is run by the worker of its lane, whichever process that is."""
 
-    def __init__(self, database: Database, *, tick_seconds: float = 1.0) -> None:
-        """Make an idle queue.
+    def __init__(self, database: Database, *, place: str | None = None, tick_seconds: float = 0.05) -> None:
+        """Make a queue that starts no worker before :meth:`supervise` or the first job.
 
         Args:
             database: where the jobs live.
-            tick_seconds: how often a sign of life and late progress are written, and wishes from other processes read.
+            place: one of ``PLACES``; None for what the environment says, else ``app``.
+            tick_seconds: how often threads of this process look for jobs and wishes.
 
         Raises:
-            ConfigError: the environment asks for a niceness that does not exist.
+            ConfigError: the environment names a place that does not exist.
         """
         self._database = database
+        self._place = place or os.environ.get(VARIABLE) or "app"
+        if self._place not in PLACES:
+            raise ConfigError(f"{VARIABLE} is {self._place!r}; allowed: {', '.join(PLACES)}.")
         self._tick = tick_seconds
-        self._niceness = niceness()
-        self._owner = this_process()
-        self._changed = threading.Condition()
-        self._waiting: dict[bool, deque[tuple[JobHandle, Work]]] = {False: deque(), True: deque()}  # by: is it light
-        self._handles: dict[str, JobHandle] = {}
-        # a wish is stored and followed in one go, so that the heartbeat never follows one that is out of date
-        self._wishing = threading.Lock()
-        self._closed = threading.Event()
-        self._threads: tuple[threading.Thread, ...] = ()
+        self._here: dict[str, Work] = {}
+        self._starting = threading.Lock()
+        self._workers: Supervisor | WorkerThreads | None = None
+        self._closed = False
 
-    def submit(self, *, kind: str, title: str, request: Mapping[str, Any], work: Work) -> str:
-        """Put work at the end of the queue; returns the id of its job.
+    def supervise(self) -> None:
+        """From now on this process sees to it that there are workers for what waits."""
+        with self._starting:
+            if self._closed:
+                raise StorageError("The job queue is closed; ask for a new one with queue().")
+            if self._workers is None:
+                if self._place == "thread":
+                    self._workers = WorkerThreads(self._database, find=self._work_of, tick_seconds=self._tick)
+                else:
+                    self._workers = Supervisor(self._database, keep=self._place == "keep")
+                    atexit.register(self._workers.close)
+
+    def submit(
+        self,
+        *,
+        kind: str,
+        title: str,
+        request: Mapping[str, Any],
+        lane: Lane = "long",
+        again: bool = False,
+        work: Work | None = None,
+    ) -> str:
+        """Put a job at the end of its lane; returns its id.
 
         Args:
-            kind: ``train``, ``evaluate``, …; those in ``LIGHT`` do not wait for the others.
+            kind: one of :data:`skrd4ad.services.jobs.registry.KINDS`.
             title: one line for people.
-            request: all that is needed to submit the same work again after an interruption.
-            work: called in the queue's thread.
+            request: all that is needed to do the work, and to submit it again after an interruption.
+            lane: of each lane one job runs at a time.
+            again: go on with what an earlier job of this request began.
+            work: done in place of what the kind does; only where jobs run in threads of this process.
 
         Raises:
             DocumentError: the request has no JSON form.
             StorageError: the job cannot be stored.
         """
-        handle = JobHandle(self._database, uuid.uuid4().hex)
-        with self._changed:
-            if self._closed.is_set():
-                raise StorageError("The job queue is closed; ask for a new one with queue().")
-            with self._database.write() as session:
-                jobs.add_job(session, job_id=handle.id, kind=kind, title=title, request=request, owner=self._owner)
-            self._handles[handle.id] = handle
-            self._waiting[kind in LIGHT].append((handle, _signed(work, acting_user())))
-            if not self._threads:
-                self._start_threads()
-            self._changed.notify_all()
-        return handle.id
+        self.supervise()
+        job_id = uuid.uuid4().hex
+        if work is not None:
+            assert self._place == "thread", "another process cannot be given a function"
+            self._here[job_id] = work
+        self._add(job_id, kind=kind, title=title, request=request, lane=lane, again=again)
+        assert self._workers is not None
+        self._workers.wake()
+        return job_id
+
+    def announce(self, *, kind: str, title: str, request: Mapping[str, Any], lane: Lane, owner: str) -> JobHandle:
+        """Put a job at the end of its lane that the process ``owner`` will run itself, when its turn has come.
+
+        Raises:
+            DocumentError: the request has no JSON form.
+            StorageError: the job cannot be stored.
+        """
+        job_id = uuid.uuid4().hex
+        self._add(job_id, kind=kind, title=title, request=request, lane=lane, owner=owner)
+        return JobHandle(self._database, job_id)
 
     def cancel(self, job_id: str) -> None:
         """Take a waiting job out of the queue, or ask a running one to stop; nothing when it has ended.
@@ -99,14 +122,10 @@ class JobQueue:
         Raises:
             StorageError: there is no such job.
         """
-        with self._wishing:
-            with self._database.write() as session:
-                jobs.find_job(session, job_id)
-                if not jobs.cancel_waiting(session, job_id):
-                    jobs.wish_of_running(session, job_id, "cancel")
-            self._follow(job_id, "cancel")
-        with self._changed:
-            self._changed.notify_all()
+        with self._database.write() as session:
+            jobs.find_job(session, job_id)
+            if not jobs.cancel_waiting(session, job_id):
+                jobs.wish_of_running(session, job_id, "cancel")
 
     def pause(self, job_id: str) -> None:
         """Ask a running job to wait at its next check.
@@ -133,18 +152,18 @@ class JobQueue:
             StorageError: there is no such job.
         """
         with self._database.read() as session:
-            return view_of(jobs.find_job(session, job_id), jobs.queue_positions(session, beside=LIGHT))
+            return view_of(jobs.find_job(session, job_id), jobs.queue_positions(session))
 
     def list(self, *, states: Collection[JobState] | None = None, limit: int = 50) -> JobViews:
         """Jobs of every process, newest first; of some states only when ``states`` is given."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session, beside=LIGHT)
+            places = jobs.queue_positions(session)
             return [view_of(job, places) for job in jobs.latest_jobs(session, states=states, limit=limit)]
 
     def active(self) -> JobViews:
         """Jobs of every process that run or wait, oldest first."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session, beside=LIGHT)
+            places = jobs.queue_positions(session)
             return [view_of(job, places) for job in jobs.active_jobs(session)]
 
     def points(self, job_id: str) -> Points:
@@ -160,159 +179,38 @@ class JobQueue:
         """
         deadline = time.monotonic() + timeout
         while (view := self.get(job_id)).active and (left := deadline - time.monotonic()) > 0:
-            with self._changed:
-                # jobs of other processes send no notice here, so look again soon
-                self._changed.wait(min(left, 0.1))
+            time.sleep(min(left, self._tick if self._place == "thread" else WAIT_SECONDS))
         return view
 
     def recover_interrupted(self) -> JobViews:
-        """Mark the active jobs of processes that died as interrupted, and return them; may be called at any time."""
-        now = utc_now()
+        """Mark the jobs of processes that died as interrupted, and return them; may be called at any time."""
         with self._database.write() as session:
-            lost = [
-                job
-                for job in jobs.active_jobs(session)
-                if not is_alive(job.owner, heartbeat_at=job.heartbeat_at, now=now)
-            ]
-            for job in lost:
-                if job.kind == "train" and job.state == "running":
-                    history.append(
-                        session,
-                        what="training interrupted",
-                        who="",
-                        class_name=str(job.request.get("class_name", "")),
-                        details={"job": job.id, "title": job.title},
-                    )
-                jobs.end_job(
-                    session, job.id, "interrupted", error="The program ended before this job did. Start it again."
-                )
-            return [view_of(job, {}) for job in lost]
+            return [view_of(job, {}) for job in interrupt_lost(session)]
 
     def close(self) -> None:
-        """Cancel this queue's jobs and end its threads; waits up to ten seconds for work that does not check."""
-        with self._changed:
-            self._closed.set()
-            mine = [*self._handles]
-            self._changed.notify_all()
-        for job_id in mine:
-            self.cancel(job_id)
-        for thread in self._threads:
-            thread.join(10)
+        """End the workers that this process started, unless they are to be kept; what waits goes on waiting."""
+        with self._starting:
+            self._closed = True
+        if self._workers is not None:
+            self._workers.close()
+            atexit.unregister(self._workers.close)
 
-    def _start_threads(self) -> None:
-        self._threads = (
-            threading.Thread(target=self._work_off, args=(False,), name="jobs", daemon=True),
-            threading.Thread(target=self._work_off, args=(True,), name="jobs-light", daemon=True),
-            threading.Thread(target=self._keep_alive, name="jobs-heartbeat", daemon=True),
-        )
-        for thread in self._threads:
-            thread.start()
+    def _add(self, job_id: str, **values: Any) -> None:
+        with self._database.write() as session:
+            jobs.add_job(session, job_id=job_id, who=acting_user(), **values)
+
+    def _work_of(self, job: Job) -> Work:
+        return self._here.pop(job.id, None) or work_of(job)
 
     def _wish(self, job_id: str, wish: Wish) -> None:
-        with self._wishing:
-            with self._database.write() as session:
-                job = jobs.find_job(session, job_id)
-                if not jobs.wish_of_running(session, job_id, wish):
-                    state = "being cancelled" if job.state == "running" else job.state
-                    raise TrainingError(
-                        f"The job {job.title!r} is {state}; only a running job can be paused or resumed."
-                    )
-            self._follow(job_id, wish)
-
-    def _follow(self, job_id: str, wish: str) -> None:
-        handle = self._handles.get(job_id)
-        if handle is None:
-            return  # it belongs to another process, which reads the wish at its next tick
-        if wish == "cancel":
-            handle.cancel()
-        elif wish == "pause":
-            handle.pause()
-        else:
-            handle.resume()
-
-    def _work_off(self, light: bool) -> None:
-        lower_thread_priority(self._niceness)
-        waiting = self._waiting[light]
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: waiting or self._closed.is_set())
-                if not waiting:
-                    return
-                handle, work = waiting.popleft()
-            if self._insist(partial(jobs.start_job, job_id=handle.id)):
-                outcome = _do(work, handle)
-                handle.flush()
-                self._insist(outcome.store)
-            with self._changed:
-                del self._handles[handle.id]
-                self._changed.notify_all()
-
-    def _insist(self, change: Callable[[Session], T]) -> T | None:
-        """Make a change as soon as the database takes it; None when the queue is closed before."""
-        while True:
-            try:
-                with self._database.write() as session:
-                    return change(session)
-            except StorageError as error:
-                log.error("A job's state was not stored, trying again: %s", error)
-            if self._closed.wait(self._tick):
-                return None
-
-    def _keep_alive(self) -> None:
-        while not self._closed.wait(self._tick):
-            with self._changed:
-                handles = [*self._handles.values()]
-            if not handles:
-                continue
-            try:
-                with self._wishing:
-                    with self._database.write() as session:
-                        wishes = jobs.beat(session, [handle.id for handle in handles])
-                    for job_id, wish in wishes.items():
-                        self._follow(job_id, wish)
-            except StorageError as error:
-                log.warning("A sign of life was not stored: %s", error)
-            for handle in handles:
-                handle.flush()
+        with self._database.write() as session:
+            job = jobs.find_job(session, job_id)
+            if not jobs.wish_of_running(session, job_id, wish):
+                state = "being cancelled" if job.state == "running" else job.state
+                raise TrainingError(f"The job {job.title!r} is {state}; only a running job can be paused or resumed.")
 
 
-@dataclass(frozen=True)
-class _Outcome:
-    job_id: str
-    state: Ending
-    result: dict[str, Any] | None = None
-    error: str | None = None
-    details: str | None = None
-
-    def store(self, session: Session) -> None:
-        jobs.end_job(session, self.job_id, self.state, result=self.result, error=self.error, details=self.details)
-
-
-def _signed(work: Work, user: str) -> Work:
-    """The work under the name of who asked for it: its thread does not know the browser."""
-
-    def signed(handle: JobHandle) -> Mapping[str, Any]:
-        with acting_as(user):
-            return work(handle)
-
-    return signed
-
-
-def _do(work: Work, handle: JobHandle) -> _Outcome:
-    try:
-        return _Outcome(handle.id, "done", result=to_plain(work(handle), infinite="null"))
-    except TrainingCancelled:
-        return _Outcome(handle.id, "cancelled")
-    except SkrdError as error:
-        return _Outcome(handle.id, "failed", error=str(error), details=traceback.format_exc())
-    except (Exception, SystemExit) as error:
-        # whatever the work does wrong ends this job, never the thread that the next ones wait for
-        log.exception("Job %s failed", handle.id)
-        reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return _Outcome(handle.id, "failed", error=reason, details=traceback.format_exc())
-
-
-# The one mutable global of the package: threads outlive the reruns of a page, and all tabs share them.
+# The one mutable global of the package: workers outlive the reruns of a page, and all tabs share them.
 _queue: tuple[Database, JobQueue] | None = None
 _queue_lock = threading.Lock()
 
@@ -321,6 +219,7 @@ def queue() -> JobQueue:
     """The queue of this process; the first call opens the database and marks what dead processes left behind.
 
     Raises:
+        ConfigError: the environment names a place for jobs that does not exist.
         StorageError: the database cannot be opened.
     """
     global _queue
@@ -334,7 +233,7 @@ def queue() -> JobQueue:
 
 
 def reset_queue() -> None:
-    """Cancel all jobs of this process and close its database; the next ``queue()`` starts afresh. For tests."""
+    """End the workers of this process and close its database; the next ``queue()`` starts afresh. For tests."""
     global _queue
     with _queue_lock:
         old, _queue = _queue, None

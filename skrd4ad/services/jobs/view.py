@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from skrd4ad.storage.jobs import ACTIVE
+from skrd4ad.storage.jobs import ACTIVE, Lane
 from skrd4ad.storage.tables import Job
 
 
@@ -15,6 +15,8 @@ class JobView:
 
     id: str
     kind: str
+    lane: Lane
+    """long, short or labels: of each lane one job runs at a time."""
     title: str
     state: str
     """queued, running, done, failed, cancelled or interrupted."""
@@ -32,7 +34,7 @@ class JobView:
     started_at: datetime | None
     finished_at: datetime | None
     position: int
-    """Place in the queue: 1 is next, 0 when it does not wait."""
+    """Place in the queue of its lane: 1 is next, 0 when it does not wait."""
 
     @property
     def active(self) -> bool:
@@ -50,6 +52,7 @@ def view_of(job: Job, places: Mapping[str, int]) -> JobView:
     return JobView(
         id=job.id,
         kind=job.kind,
+        lane=cast(Lane, job.lane),
         title=job.title,
         state=job.state,
         wish=job.wish,

@@ -22,8 +22,8 @@ from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.files import checked_path
 from skrd4ad.storage.database import workspace_database
@@ -185,7 +185,7 @@ def _title(request: ScoringRequest) -> str:
     return f"{read_info(Path(request.model)).class_name} · scores of the queue"
 
 
-SCORING = JobKind(name="score", request=ScoringRequest, title=_title, run=_run)
+SCORING = JobKind(name="score", lane="short", request=ScoringRequest, title=_title, run=_run)
 """Its result holds ``scored`` and ``unreadable``."""
 
 

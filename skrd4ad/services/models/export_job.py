@@ -18,8 +18,8 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.history import record
 from skrd4ad.services.jobs.child_process import in_child
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
@@ -110,7 +110,7 @@ def _run(request: ExportRequest, job: JobHandle) -> Mapping[str, Any]:
         raise
 
 
-EXPORT = JobKind(name="export", request=ExportRequest, title=_title, run=_run)
+EXPORT = JobKind(name="export", lane="long", request=ExportRequest, title=_title, run=_run)
 """Its images to compare on are those of the class the model was trained on, where it may be read. Its result holds
 ``folder`` (of the export), ``model``, ``passed`` (None when it was not checked), ``words`` and ``certificate``."""
 

@@ -104,7 +104,7 @@ def _submit(requests: Sequence[EvaluationRequest]) -> None:
     # images that were added since the data set was read count
     dataset_classes.clear()
     for request in requests:
-        EVALUATION.submit(request)
+        EVALUATION.submit(request, lane="long" if len(requests) > 1 else None)
     st.rerun()
 
 

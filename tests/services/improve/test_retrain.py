@@ -18,7 +18,7 @@ from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.improve import retrain, retrain_data
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain import (
-    RETRAINING,
+    TRAINING,
     RetrainPlan,
     active_retrainings,
     plan_retraining,
@@ -41,7 +41,7 @@ from skrd4ad.services.improve.retrain_data import (
 )
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.training import TRAINING, TrainingRequest, train_class
+from skrd4ad.services.training import TrainingRequest, train_class
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 from tests.loop_world import decide, known_of, label_sample, part, put
@@ -338,7 +338,7 @@ def test_an_interrupted_job_goes_on_with_the_labels_it_was_asked_with(
         stopped = queue().wait(submit_retraining(plan, config=config), LONG)
     assert stopped.state == "cancelled"
     decide(old, labelled[0], "defect")
-    done = queue().wait(RETRAINING.repeat(stopped.id), LONG)
+    done = queue().wait(TRAINING.repeat(stopped.id), LONG)
     assert done.state == "done", done.error
     new = read_info(Path(done.result["folder"]))  # type: ignore[index]
     assert new.digest == whole.digest and [entry["epoch"] for entry in new.history] == [1, 2]
@@ -365,7 +365,7 @@ def test_a_retraining_does_not_go_on_without_the_images_it_was_planned_with(
     old: ModelInfo, disc: DatasetClass, labelled: list[str], tmp_path: Path
 ) -> None:
     request = replace(retrain_request(plan_of(old, disc), config=QUICK), source=str(tmp_path / "gone"))
-    failed = queue().wait(RETRAINING.submit(request), LONG)
+    failed = queue().wait(TRAINING.submit(request), LONG)
     assert failed.state == "failed" and "gone" in (failed.error or "")
 
 

@@ -1,9 +1,13 @@
+import os
 import shutil
+import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from skrd4ad.data.dataset import load_images
@@ -132,3 +136,32 @@ def test_the_graphics_card_that_is_not_there_is_named(model: ModelInfo, monkeypa
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(ConfigError, match="finds no graphics card"):
         open_predictor(model.folder, RuntimeRequest(device="cuda"))
+
+
+SEARCHING = """
+import os, sys, time
+from pathlib import Path
+from skrd4ad.model_folder.info import read_info
+from skrd4ad.services.inspection.runtimes import Background
+
+lives = Path(sys.argv[2])
+child = (
+    "import sys, time; from skrd4ad.services.jobs.process import end_with_parent; end_with_parent(); "
+    "time.sleep(0.3); open(sys.argv[1], 'w').close(); time.sleep(100_000)"
+)
+searching = Background(lambda _: [sys.executable, "-c", child, lives])
+searching.choice_for(read_info(Path(sys.argv[1])))
+while not lives.exists() and searching._running[1].poll() is None:
+    time.sleep(0.05)
+print(searching._running[1].pid, flush=True)
+os._exit(0)
+"""
+
+
+def test_a_search_ends_with_the_process_that_began_it(info: ModelInfo, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SEARCHING, info.folder, tmp_path / "lives"]
+    environment = {**os.environ, "SKRD4AD_RUNTIME": "auto"}
+    begun = subprocess.run(command, capture_output=True, text=True, timeout=LONG, env=environment, check=True)
+    assert (tmp_path / "lives").exists()
+    with suppress(psutil.NoSuchProcess):
+        psutil.Process(int(begun.stdout)).wait(LONG)  # raises when it lives on

@@ -1,48 +1,25 @@
-import json
 import os
-import signal
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import skrd4ad
 from skrd4ad.errors import ConfigError, DataError, DocumentError, StorageError, TrainingError
-from skrd4ad.services.jobs import queue as jobs_module
+from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.services.jobs import outcome
 from skrd4ad.services.jobs.process import NICENESS
 from skrd4ad.services.jobs.queue import JobHandle, JobQueue, JobView, queue, reset_queue
-from skrd4ad.storage import history
+from skrd4ad.services.jobs.registry import KINDS
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import Database, open_database
 from tests.limits import LONG
-
-OTHER_PROCESS = """
-import sys, threading
-from skrd4ad.services.jobs.queue import queue
-
-running = threading.Event()
-
-def work(handle):
-    handle.point(1, {"loss": 0.5})
-    handle.report({"epoch": 1})
-    handle.flush()
-    running.set()
-    while True:
-        handle.check()
-
-jobs = queue()
-first = jobs.submit(kind="train", title="first", request={"epochs": 5}, work=work)
-second = jobs.submit(kind="train", title="second", request={}, work=work)
-running.wait()
-print(first, second, flush=True)
-sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -60,7 +37,7 @@ def database(home: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def job_queue(database: Database) -> Iterator[JobQueue]:
-    made = JobQueue(database, tick_seconds=0.02)
+    made = JobQueue(database, place="thread", tick_seconds=0.02)
     yield made
     made.close()
 
@@ -180,7 +157,9 @@ def test_work_that_ends_well_in_spite_of_a_late_cancel_is_done(job_queue: JobQue
     def work(handle: JobHandle) -> Mapping[str, Any]:
         began.set()
         assert let_go.wait(LONG)
-        return {"cancelled": handle.cancelled}
+        while not handle.cancelled:
+            time.sleep(0.001)
+        return {"cancelled": True}
 
     job_id = submit(job_queue, work)
     assert began.wait(LONG)
@@ -394,94 +373,90 @@ def test_threads_that_ask_for_the_queue_at_once_get_the_same_one(home: Path) -> 
     assert len({id(one) for one in found}) == 1
 
 
-class OtherProcess:
-    """A process with a running job and a waiting one."""
-
-    def __init__(self) -> None:
-        env = {**os.environ, "PYTHONPATH": str(Path(skrd4ad.__file__).parents[1])}
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            [sys.executable, "-c", OTHER_PROCESS], stdin=pipe, stdout=pipe, text=True, env=env
-        )
-        assert self.process.stdout is not None
-        self.running, self.waiting = self.process.stdout.readline().split()
-
-    def kill(self) -> None:
-        """End it as a power cut would; it stays a zombie until it is waited for."""
-        self.process.send_signal(signal.SIGKILL)
-        os.waitid(os.P_PID, self.process.pid, os.WEXITED | os.WNOWAIT)
-
-
-@pytest.fixture
-def other_process(home: Path) -> Iterator[OtherProcess]:
-    other = OtherProcess()
-    yield other
-    other.process.kill()
-    other.process.communicate()
-
-
-@pytest.mark.parametrize("reaped", [False, True])
-def test_the_jobs_of_a_killed_process_are_interrupted_at_the_next_start(
-    home: Path, database: Database, other_process: OtherProcess, reaped: bool
-) -> None:
-    other_process.kill()
-    if reaped:
-        other_process.process.wait()
-
-    restarted = queue()
-    lost = restarted.get(other_process.running)
-    assert (lost.state, lost.active) == ("interrupted", False)
-    assert lost.finished_at is not None
-    assert lost.error is not None
-    assert "Start it again" in lost.error
-    assert (lost.request, lost.progress) == ({"epochs": 5}, {"epoch": 1})
-    assert restarted.points(lost.id) == [{"step": 1, "loss": 0.5}]
-    assert restarted.get(other_process.waiting).state == "interrupted"
-    assert restarted.active() == []
-    with database.read() as session:
-        entries = history.page(session, history.HistoryFilter())
-        assert [(entry.what, json.loads(entry.details)["job"]) for entry in entries] == [
-            ("training interrupted", other_process.running)
-        ]
-    again = restarted.submit(kind=lost.kind, title=lost.title, request=lost.request, work=lambda _: {})
-    assert restarted.wait(again, LONG).state == "done"
-
-
-def test_the_jobs_of_a_living_process_are_seen_left_alone_and_steered(home: Path, other_process: OtherProcess) -> None:
-    here = queue()
-    assert here.recover_interrupted() == []
-    running, waiting = other_process.running, other_process.waiting
-    assert [(view.id, view.state, view.position) for view in here.active()] == [
-        (running, "running", 0),
-        (waiting, "queued", 1),
-    ]
-    # a job of this process does not wait for those of the other one
-    assert here.wait(submit(here, lambda _: {}), LONG).state == "done"
-
-    here.pause(running)
-    until(lambda: here.get(running), lambda view: view.paused)
-    here.resume_paused(running)
-    until(lambda: here.get(running), lambda view: not view.paused)
-    here.cancel(waiting)
-    assert here.get(waiting).state == "cancelled"
-    here.cancel(running)
-    assert here.wait(running, LONG).state == "cancelled"
-
-
 def test_a_job_of_a_silent_host_is_interrupted_and_one_of_a_speaking_host_is_not(
     job_queue: JobQueue, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with database.write() as session:
+        for name in ("silent", "speaking", "waiting"):
+            job_rows.add_job(session, job_id=name, kind="train", title=name, request={})
         for name in ("silent", "speaking"):
-            job_rows.add_job(session, job_id=name, kind="train", title=name, request={}, owner=f"{name}-host:1:2.00")
-    now = jobs_module.utc_now()
-    later = now + timedelta(seconds=61)
-    monkeypatch.setattr(jobs_module, "utc_now", lambda: later)
+            job_rows.start_job(session, name, owner=f"{name}-host:1:2.00")
+    later = outcome.utc_now() + timedelta(seconds=61)
+    monkeypatch.setattr(outcome, "utc_now", lambda: later)
     monkeypatch.setattr("skrd4ad.storage.jobs.utc_now", lambda: later)
     with database.write() as session:
-        job_rows.beat(session, ["speaking"])
+        job_rows.beat(session, "speaking")
     assert [view.id for view in job_queue.recover_interrupted()] == ["silent"]
-    assert job_queue.get("speaking").state == "queued"
+    assert [job_queue.get(name).state for name in ("silent", "speaking", "waiting")] == [
+        "interrupted",
+        "running",
+        "queued",
+    ]
+
+
+def test_a_job_that_another_host_took_for_dead_stops(job_queue: JobQueue, database: Database) -> None:
+    step = Step()
+    job_id = submit(job_queue, step)
+    assert step.began.wait(LONG)
+    with database.write() as session:
+        job_rows.end_job(session, job_id, "interrupted", error="silent")
+    after = Step()
+    submit(job_queue, after)
+    assert after.began.wait(LONG)
+    after.let_go.set()
+
+
+def test_lanes_do_not_wait_for_each_other(job_queue: JobQueue) -> None:
+    training, short, labels = Step(), Step(), Step()
+    ids = [
+        job_queue.submit(kind="train", title="t", request={}, lane=lane, work=step)
+        for lane, step in (("long", training), ("short", short), ("labels", labels))
+    ]
+    for step in (training, short, labels):
+        assert step.began.wait(LONG)
+    assert [view.lane for view in job_queue.active()] == ["long", "short", "labels"]
+    for step in (training, short, labels):
+        step.let_go.set()
+    assert [job_queue.wait(job_id, LONG).state for job_id in ids] == ["done"] * 3
+
+
+def test_the_work_is_done_under_the_name_of_who_asked_for_it(job_queue: JobQueue) -> None:
+    with acting_as("Ada"):
+        job_id = submit(job_queue, lambda _: {"who": acting_user()})
+    assert job_queue.wait(job_id, LONG).result == {"who": "Ada"}
+
+
+def test_a_kind_that_nobody_knows_is_a_failure_with_a_reason(job_queue: JobQueue) -> None:
+    view = job_queue.wait(job_queue.submit(kind="paint", title="t", request={}), LONG)
+    assert view.state == "failed"
+    assert view.error is not None
+    assert "kind 'paint', which this version does not know; known: train, evaluate" in view.error
+
+
+def test_a_request_that_is_damaged_is_a_failure_with_a_reason(job_queue: JobQueue) -> None:
+    view = job_queue.wait(job_queue.submit(kind="compare", title="t", request={"a": 5}), LONG)
+    assert view.state == "failed"
+    assert view.error is not None
+    assert "The request of the job 'compare'" in view.error
+
+
+def test_every_kind_is_found_by_its_name() -> None:
+    for name, place in KINDS.items():
+        module, _, attribute = place.partition(":")
+        assert getattr(import_module(module), attribute).name == name
+
+
+def test_looking_at_the_queue_imports_no_network() -> None:
+    code = "import sys, skrd4ad.services.jobs.queue, skrd4ad.services.jobs.kind; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_place_for_jobs_that_does_not_exist_is_an_error_that_says_what_is_allowed(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SKRD4AD_WORKER", "moon")
+    with pytest.raises(ConfigError, match="SKRD4AD_WORKER is 'moon'; allowed: app, keep, thread"):
+        JobQueue(database)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no niceness of their own here")
@@ -503,7 +478,7 @@ def test_a_job_gives_way_to_the_pages_and_so_do_the_threads_it_starts(
         return {}
 
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    job_queue = JobQueue(database, tick_seconds=0.02)
+    job_queue = JobQueue(database, place="thread", tick_seconds=0.02)
     job_queue.wait(submit(job_queue, work), LONG)
     job_queue.close()
     assert found == [max(before, extra)] * 2
@@ -516,4 +491,4 @@ def test_a_niceness_that_does_not_exist_is_an_error_that_says_what_is_allowed(
 ) -> None:
     monkeypatch.setenv("SKRD4AD_NICENESS", wanted)
     with pytest.raises(ConfigError, match=f"SKRD4AD_NICENESS is '{wanted}'.*0 .*19"):
-        JobQueue(database)
+        JobQueue(database, place="thread").supervise()

@@ -17,8 +17,8 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import read_regular, workspace
+from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.services.jobs.queue import JobHandle
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.exchange.merge import Conflicts, Kind
@@ -187,7 +187,7 @@ def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
     return {"lines": imported_lines(imported, agreed.conflicts)}
 
 
-IMPORT = JobKind(name="labels", request=ImportRequest, title=_title, run=_run)
+IMPORT = JobKind(name="labels", lane="labels", request=ImportRequest, title=_title, run=_run)
 """Its result is an :class:`ImportPreview` in its JSON form, or for an import ``lines``: texts on what it did."""
 
 

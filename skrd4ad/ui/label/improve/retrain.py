@@ -8,7 +8,7 @@ import streamlit as st
 from skrd4ad.config import TrainConfig
 from skrd4ad.format import ago, duration, format_number, plural
 from skrd4ad.services.improve.retrain import (
-    RETRAINING,
+    TRAINING,
     RetrainPlan,
     active_retrainings,
     plan_retraining,
@@ -135,7 +135,7 @@ def _losses(job: JobView) -> None:
 
 def _latest_ended(state: LoopState) -> JobView | None:
     """The latest retraining of this model, when it ended without a model."""
-    job = RETRAINING.latest(start_from=str(state.info.folder))
+    job = TRAINING.latest(start_from=str(state.info.folder))
     return job if job is not None and job.state in _RESUMABLE else None
 
 
@@ -144,5 +144,5 @@ def _show_ended(job: JobView) -> None:
     reason = f": {job.error}" if job.error else "."
     st.warning(f"The last retraining was {job.state}{when}{reason}", icon=":material/warning:")
     if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
-        RETRAINING.repeat(job.id)
+        TRAINING.repeat(job.id)
         st.rerun()

@@ -1,0 +1,39 @@
+"""The kinds of background jobs by name. What does their work is imported by the worker that runs it, not before."""
+
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+from skrd4ad.errors import ConfigError
+from skrd4ad.services.jobs.handle import JobHandle
+
+Work = Callable[[JobHandle], Mapping[str, Any]]
+"""Does a job and returns its result, which must have a JSON form."""
+
+KINDS = {
+    "train": "skrd4ad.services.improve.retrain:TRAINING",
+    "evaluate": "skrd4ad.services.evaluation.evaluate:EVALUATION",
+    "compare": "skrd4ad.services.evaluation.compare:COMPARISON",
+    "compare-labels": "skrd4ad.services.improve.compare:LABEL_COMPARISON",
+    "export": "skrd4ad.services.models.export_job:EXPORT",
+    "score": "skrd4ad.services.labelling.score_queue:SCORING",
+    "labels": "skrd4ad.services.labelling.exchange.import_job:IMPORT",
+}
+"""Module and attribute of each :class:`skrd4ad.services.jobs.kind.JobKind`."""
+
+
+def find_work(kind: str, request: Mapping[str, Any], *, again: bool) -> Work:
+    """What a job of a kind does.
+
+    Raises:
+        ConfigError: there is no such kind, as when a newer version of the program asked for it.
+        DocumentError: the request is damaged.
+    """
+    if kind not in KINDS:
+        raise ConfigError(
+            f"The job is of the kind {kind!r}, which this version does not know; known: {', '.join(KINDS)}. Run it "
+            "with the version that asked for it."
+        )
+    module, _, attribute = KINDS[kind].partition(":")
+    work: Work = getattr(import_module(module), attribute).work_of(request, again=again)
+    return work

@@ -1,0 +1,77 @@
+"""Parts of a page that run again by themselves, in a real browser: while their tab is seen, not while it is hidden."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+pytestmark = pytest.mark.browser
+
+SCRIPT = """
+import streamlit as st
+from skrd4ad.ui.frame import STYLE, section
+
+st.html(STYLE)
+st.session_state.whole = st.session_state.get("whole", 0) + 1
+
+def count():
+    st.session_state.runs = st.session_state.get("runs", 0) + 1
+    st.code(f"{st.session_state.whole} {st.session_state.runs}")
+
+every = 0.1 if st.toggle("Run again", value=True) else None
+section(count, every=every)
+"""
+HIDE = """hidden => {
+    Object.defineProperty(document, 'hidden', {get: () => hidden, configurable: true});
+    document.dispatchEvent(new Event('visibilitychange'));
+}"""
+
+
+@pytest.fixture
+def counting(page: Page, serve, settled, tmp_path: Path) -> Iterator[Page]:
+    script = tmp_path / "ticker_app.py"
+    script.write_text(SCRIPT, encoding="utf-8")
+    with serve(script) as url:
+        page.goto(url)
+        settled(page)
+        yield page
+
+
+def counts(page: Page) -> tuple[int, int]:
+    """Runs of the whole script, and of its section."""
+    whole, runs = page.locator('[data-testid="stCode"] code').inner_text().split()
+    return int(whole), int(runs)
+
+
+def expect_more(page: Page, than: int) -> None:
+    page.wait_for_function(
+        "than => Number(document.querySelector('[data-testid=stCode] code')?.innerText.split(' ')[1]) > than", arg=than
+    )
+
+
+def test_a_section_runs_again_alone_while_its_tab_is_seen(counting: Page) -> None:
+    whole, runs = counts(counting)
+    expect_more(counting, runs + 3)
+    assert counts(counting)[0] == whole
+    expect(counting.locator('[class*="st-key-ticker"]')).to_be_hidden()
+
+    counting.evaluate(HIDE, True)
+    counting.wait_for_timeout(500)  # what was asked before is answered
+    _, hidden = counts(counting)
+    counting.wait_for_timeout(1500)
+    assert counts(counting)[1] == hidden
+
+    counting.evaluate(HIDE, False)
+    expect_more(counting, hidden + 2)
+
+
+def test_a_section_stops_when_the_page_says_so(counting: Page) -> None:
+    expect_more(counting, 2)
+    counting.locator('[data-testid="stCheckbox"]', has_text=re.compile("Run again")).locator("label").click()
+    expect(counting.locator('[class*="st-key-ticker"]')).to_have_count(0)
+    counting.wait_for_timeout(500)
+    _, runs = counts(counting)
+    counting.wait_for_timeout(1000)
+    assert counts(counting)[1] == runs
