@@ -115,8 +115,8 @@ class Client:
     @property
     def image(self) -> str:
         """Digest of the image in hand; empty while none is shown."""
-        panel = self.page.locator(".panel[data-image]")
-        return (panel.get_attribute("data-image", timeout=1000) or "") if panel.count() else ""
+        found = self.page.locator(".panel[data-image]").evaluate_all("panels => panels.map(p => p.dataset.image)")
+        return str(found[0]) if found else ""
 
     def decide(self, chance: random.Random) -> None:
         """Draw on the image in hand or not, decide on it, and note what the page says is stored."""
@@ -198,18 +198,25 @@ class Client:
         self.page.get_by_role("button", name="Start training").click()
 
     def go_on_training(self) -> None:
-        """Press the button under the training that was interrupted; nothing when it goes on by itself."""
+        """Press the button under the training that was interrupted, if it does not go on by itself."""
         self.open("train")
         button = self.page.get_by_role("button", name="Go on from its last epoch")
-        self.wait(lambda: button.count() > 0 or self.epoch is not None, "a training to go on with")
-        if self.epoch is None:
-            button.first.click()
+        shown: list[int] = []
+
+        def moves() -> bool:
+            if button.count():
+                button.first.click(timeout=5_000)
+            if (epoch := self.epoch) is not None:
+                shown.append(epoch)
+            return bool(shown) and shown[-1] > shown[0]
+
+        self.wait(moves, "a training that goes on")
 
     @property
     def epoch(self) -> int | None:
         """The epoch that the card of the training says it is at; those before are stored."""
         words = self.page.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of \d+$"))
-        found = re.findall(r"\d+", words.first.inner_text(timeout=1000)) if words.count() else None
+        found = re.findall(r"\d+", " ".join(words.all_inner_texts()))
         return int(found[0]) if found else None
 
     def _enter(self, label: str, value: str) -> None:

@@ -119,7 +119,6 @@ def _finish(
     try:
         if trained:
             client.go_on_training()
-            client.wait(lambda: client.epoch is not None, "the training to go on")
             client.page.get_by_role("button", name="Cancel").first.click()
             client.wait(lambda: client.epoch is None, "the end of the training")
             client.start_training(world.parts / "machined_disc", epochs=LAST_EPOCHS)
