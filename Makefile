@@ -1,12 +1,12 @@
 # make run: the app, ready to inspect.  make test: all tests.  make test-fast: those that take two minutes.
-# make coverage: what those reach.  make lint: style, types, import direction.
+# make coverage: what those reach.  make lint: style, types, import direction.  make soak: the app killed, busy, on a full disk.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # in the order of tests/conftest.py: quick files first
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not browser"
-.PHONY: run test test-fast coverage lint browser postgres pango demo-models pictures clean
+.PHONY: run test test-fast coverage lint soak browser postgres pango demo-models pictures clean
 
 run: $(VENV)/.app pango
 	$(BIN)/python -m streamlit run app.py
@@ -27,6 +27,10 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest tests/test_architecture.py
+
+# hours; docs/reliability.md has its table. One section, fewer kills: make soak SOAK="--only kills --kills 10"
+soak: $(VENV)/.dev browser postgres
+	$(BIN)/python -m benchmarks.soak $(SOAK)
 
 # the models in checkpoints/ that the app opens with; takes some minutes
 demo-models: $(VENV)/.app

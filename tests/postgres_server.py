@@ -33,12 +33,46 @@ SETTINGS = {
 _RULES = f"local all {GUARDED} scram-sha-256\nlocal all all trust\n"
 
 
-@dataclass(frozen=True)
+@dataclass(kw_only=True)
 class PostgresServer:
-    """A running server."""
+    """A server that is stopped and started at will."""
 
     socket: Path
     """Folder of its Unix socket."""
+    command: list[str]
+    as_user: dict
+    """Arguments for ``subprocess`` that give up root."""
+    process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start it unless it runs, and wait until it answers.
+
+        Raises:
+            RuntimeError: it does not start; says why.
+        """
+        if self.process is not None:
+            return
+        log = self.socket / "log"
+        with log.open("a") as output:
+            self.process = subprocess.Popen(self.command, cwd=self.socket, stdout=output, stderr=output, **self.as_user)
+        deadline = time.monotonic() + LONG
+        while True:
+            try:
+                self.execute("SELECT 1")
+            except psycopg.OperationalError as error:
+                if self.process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"PostgreSQL did not start: {error}\n{log.read_text()[-2000:]}") from error
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it with its open connections; by ``crash`` at once, so that it has to recover when it starts."""
+        if self.process is not None:
+            # SIGTERM would wait for open connections
+            self.process.send_signal(signal.SIGQUIT if crash else signal.SIGINT)
+            self.process.wait()
+            self.process = None
 
     def url(self, database: str, *, user: str = ADMIN, password: str | None = None) -> str:
         """SQLAlchemy's URL of a database."""
@@ -93,18 +127,14 @@ def running_postgres(**settings: str) -> Iterator[PostgresServer]:
             raise RuntimeError(f"initdb failed in {folder}: {made.stderr.strip()}")
         (data / "pg_hba.conf").write_text(_RULES)
         options = [f"--{name}={value}" for name, value in {**SETTINGS, **settings}.items()]
-        with (folder / "log").open("w") as log:
-            server = subprocess.Popen(
-                [postgres, "-D", data, "-k", folder, *options], cwd=folder, stdout=log, stderr=log, **as_user
-            )
+        command = [str(each) for each in (postgres, "-D", data, "-k", folder, *options)]
+        running = PostgresServer(socket=folder, command=command, as_user=as_user)
         try:
-            running = PostgresServer(folder)
-            _wait_for(running, server, folder / "log")
+            running.start()
             running.execute(f"CREATE ROLE {GUARDED} LOGIN PASSWORD '{PASSWORD}'")
             yield running
         finally:
-            server.send_signal(signal.SIGINT)  # ends open connections too, where SIGTERM would wait for them
-            server.wait()
+            running.stop()
     finally:
         shutil.rmtree(folder)
 
@@ -117,16 +147,3 @@ def _unprivileged(folder: Path) -> dict:
     user = names.get("postgres") or names["nobody"]
     os.chown(folder, user.pw_uid, user.pw_gid)
     return {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
-
-
-def _wait_for(running: PostgresServer, server: subprocess.Popen, log: Path) -> None:
-    deadline = time.monotonic() + LONG
-    while True:
-        try:
-            running.execute("SELECT 1")
-        except psycopg.OperationalError as error:
-            if server.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"PostgreSQL did not start: {error}\n{log.read_text()[-2000:]}") from error
-            time.sleep(0.05)
-        else:
-            return
