@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.services.leftovers import start_sweeping
-from skrd4ad.ui.frame import PAGES, mark_framed
+from skrd4ad.ui.frame import PAGES, mark_framed, shielded
 from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.sidebar import sidebar
 
@@ -38,4 +38,4 @@ start_collecting()
 start_sweeping()
 mark_framed()
 sidebar()
-page.run()
+shielded(page.run)

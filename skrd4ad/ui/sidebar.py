@@ -13,7 +13,7 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import follow_jobs, time_left
-from skrd4ad.ui.text import progress_of
+from skrd4ad.ui.text import plain, progress_of
 
 SHOWN_JOBS = 3
 
@@ -23,10 +23,14 @@ def sidebar() -> None:
     with st.sidebar:
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
-        models, _ = list_models()
-        if (info := chosen_model(models)) is not None:
-            _model_choice(models, info)
+        shielded(_model)
         shielded(lambda: follow_jobs(queue().active, _jobs, only_the_end=True))
+
+
+def _model() -> None:
+    models, _ = list_models()
+    if (info := chosen_model(models)) is not None:
+        _model_choice(models, info)
 
 
 def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
@@ -53,6 +57,6 @@ def _jobs(jobs: Sequence[JobView]) -> None:
         st.caption("Jobs")
     for job in jobs[:SHOWN_JOBS]:
         share, text = progress_of(job)
-        st.progress(share, text=f"{job.title.split(' · ')[0]}: {text}{time_left(job)}")
+        st.progress(share, text=plain(f"{job.title.split(' · ')[0]}: {text}{time_left(job)}"))
     if len(jobs) > SHOWN_JOBS:
         st.caption(f"and {len(jobs) - SHOWN_JOBS} more in the queue")

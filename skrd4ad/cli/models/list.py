@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from skrd4ad.cli.arguments import add_out
-from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.models.list import list_models
@@ -14,7 +14,7 @@ def add_options(parser: Parser) -> None:
     """Add what the command takes."""
     describe(
         parser,
-        more="A damaged model folder is listed with its error.",
+        more="A damaged model folder is listed with its error, and makes the exit code 1.",
         example="models --out checkpoints",
         run=run,
     )
@@ -32,13 +32,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         figure = "" if value is None else f" · image AUROC {value:.3f}{badge}"
         output.say(f"{info.dataset}/{info.title}{figure}\n  {info.folder}")
     for model in broken:
-        output.say(f"damaged: {model.reason}\n  {model.folder}")
+        output.say(f"damaged: {model.folder}: {' '.join(model.reason.split())}")
     if not usable and not broken:
         output.note(f"There are no models in {root}; `skrd4ad train` makes one.")
     entries = [_entry(info) for info in usable]
     entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
     output.document({"models": entries})
-    return DONE
+    return NO if broken else DONE
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.queue_list import verdict_under
-from skrd4ad.ui.frame import show_error
+from skrd4ad.ui.frame import calling, show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.theme import LABEL_LOOKS, decision_text, verdict_badge
@@ -48,7 +48,7 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
         max_height=MAX_HEIGHT,
         picture=(f"{item.digest} {map_key(info)} {start is not None}", picture.jpeg),
         page_keys=True,
-        on_change=lambda image_id, mask: session.draw(image_id.split(":")[0], mask, reviewer=reviewer),
+        on_change=calling(lambda image_id, mask: session.draw(image_id.split(":")[0], mask, reviewer=reviewer)),
     )
     pictures().read_ahead(session.queue.following(item.digest, AHEAD), info, limits)
     return True

@@ -9,6 +9,7 @@ import streamlit as st
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.label_queue import Order, Origin, QueueFilter
 from skrd4ad.types import Verdict
+from skrd4ad.ui.frame import calling
 from skrd4ad.ui.theme import LABEL_NAMES
 
 ORDERS: dict[Order, str] = {
@@ -41,7 +42,7 @@ def pick_filter(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequenc
     active = sum(bool(st.session_state.get(_key(name))) for name in _KEYS)
     with st.popover(f"Filter · {active}" if active else "Filter", icon=":material/filter_list:", width="stretch"):
         narrowed = _narrowed(wanted, types=types, reviewers=reviewers)
-        st.button("Show all images", on_click=clear_filter, disabled=not active, key="label-filter-clear")
+        st.button("Show all images", on_click=calling(clear_filter), disabled=not active, key="label-filter-clear")
     return narrowed, order
 
 

@@ -8,7 +8,7 @@ from skrd4ad.services.labelling.score_queue import active_scoring, submit_scorin
 from skrd4ad.storage.label_queue import QueueCounts
 from skrd4ad.ui.components.presses import new_presses
 from skrd4ad.ui.components.queue_list import queue_list
-from skrd4ad.ui.frame import section
+from skrd4ad.ui.frame import calling, section
 from skrd4ad.ui.label.filters import show_only
 from skrd4ad.ui.label.image_cache import pictures
 from skrd4ad.ui.label.queue_view import WINDOW
@@ -86,9 +86,17 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
 def _all_decided(unsure: int) -> None:
     st.success("All images of this queue are decided.", icon=":material/check_circle:")
     label = "Look at the unsure one" if unsure == 1 else f"Look at the {unsure} unsure ones"
-    if unsure and st.button(label, on_click=show_only, args=("unsure",), key="label-look-unsure", width="stretch"):
+    if unsure and st.button(
+        label, on_click=calling(show_only), args=("unsure",), key="label-look-unsure", width="stretch"
+    ):
         st.rerun()
-    if st.button("Improve the model", on_click=go_to_section, args=("improve",), key="label-improve", width="stretch"):
+    if st.button(
+        "Improve the model",
+        on_click=calling(go_to_section),
+        args=("improve",),
+        key="label-improve",
+        width="stretch",
+    ):
         st.rerun()
 
 

@@ -9,7 +9,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
 from skrd4ad.ui.acting import known_reviewer
-from skrd4ad.ui.frame import halves, section, shielded
+from skrd4ad.ui.frame import calling, halves, section, shielded
 from skrd4ad.ui.label.add import CAME, add_data_set, has_data_set, offer_images, tell_added
 from skrd4ad.ui.label.canvas import show_stage
 from skrd4ad.ui.label.conflict import show_conflict
@@ -117,8 +117,13 @@ def _nothing_found() -> None:
     """Say that the filter lets no image through."""
     st.info("No image is let through by this filter. If it was for open ones: all of them are decided.")
     with st.container(horizontal=True):
-        st.button("Show all images", on_click=clear_filter, type="primary", key="label-show-all")
-        st.button("Show decided ones", on_click=show_only, args=("good", "defect", "unsure"), key="label-show-decided")
+        st.button("Show all images", on_click=calling(clear_filter), type="primary", key="label-show-all")
+        st.button(
+            "Show decided ones",
+            on_click=calling(show_only),
+            args=("good", "defect", "unsure"),
+            key="label-show-decided",
+        )
 
 
 def show_exchange(info: ModelInfo) -> None:
