@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.services.leftovers import start_sweeping
-from skrd4ad.ui.frame import PAGES, mark_framed
+from skrd4ad.ui.frame import PAGES, mark_framed, shielded
 from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.job_progress import follow_in_sidebar
 from skrd4ad.ui.sidebar import sidebar
@@ -39,5 +39,5 @@ start_collecting()
 start_sweeping()
 mark_framed()
 sidebar()
-page.run()
-follow_in_sidebar()
+shielded(page.run)
+shielded(follow_in_sidebar)

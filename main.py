@@ -2,7 +2,7 @@
 
 import sys
 
-from skrd4ad.cli.paper import main
+from skrd4ad.cli import published_main
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(published_main())

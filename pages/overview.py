@@ -1,4 +1,3 @@
-from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.ui.frame import ensure_frame
 
 ensure_frame("overview")
@@ -11,10 +10,12 @@ import streamlit as st
 from skrd4ad.format import format_figure, format_number, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import EMBEDDED_SOURCES
+from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
+from skrd4ad.ui.text import plain
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
@@ -36,8 +37,8 @@ def welcome(models: list[ModelInfo]) -> None:
         about, label = "**Inspect images of your own** with one of the models below.", "Inspect images"
         if ready is not None:
             about = (
-                f"**See a defect now.** The model for {ready.class_name.replace('_', ' ')} is trained and has its "
-                "limit; open it on images it has never seen."
+                f"**See a defect now.** The model for {plain(ready.class_name.replace('_', ' '))} is trained and "
+                "has its limit; open it on images it has never seen."
             )
             label = "Inspect its images"
         st.markdown(about)
@@ -113,19 +114,19 @@ def review_queue() -> None:
     )
 
 
-def body() -> None:
+def show_models() -> None:
     models, broken = list_models()
     welcome(models)
     model_table(models, broken)
-    review_queue()
-    left, right = halves("overview", 2, 3)
-    with left:
-        data_sets()
-    with right:
-        st.subheader("Jobs", anchor=False)
-        watch_jobs("Nothing runs, and nothing was trained in this workspace yet.")
-    show_history()
 
 
 page("overview", "Find defects with nothing but good parts to learn from: what there is, and what is going on.")
-shielded(body)
+shielded(show_models)
+shielded(review_queue)
+left, right = halves("overview", 2, 3)
+with left:
+    shielded(data_sets)
+with right:
+    st.subheader("Jobs", anchor=False)
+    shielded(lambda: watch_jobs("Nothing runs, and nothing was trained in this workspace yet."))
+shielded(show_history)

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import skrd4ad
 from skrd4ad.cli.output import Output, run_command
-from skrd4ad.cli.parser import Parser
+from skrd4ad.cli.parser import DEBUG, Parser, add_debug
 
 ABOUT = (
     "SK-RD4AD: find defects with nothing but good parts to learn from. Exit codes: 0 done, 1 the answer is no or it "
@@ -50,23 +50,48 @@ MODULES = {
 """Where a command's module has another name than the command."""
 
 
+RESUME = "Interrupted. The same command with --resume goes on after the last full epoch."
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; returns its exit code: 0 done, 1 the answer is no, 2 wrong use, 130 interrupted.
 
     ``argv`` is without the program's name; default are the arguments of the process.
     """
     given = sys.argv[1:] if argv is None else list(argv)
-    interrupted = "Interrupted."
-    if given[:1] in (["train"], ["retrain"]):
-        interrupted += " The same command with --resume goes on after the last full epoch."
-    return run_command(lambda: _run(given), as_json="--json" in given, when_interrupted=interrupted)
+    called = _called(given)
+    return run_command(
+        lambda: _run(given),
+        program=f"skrd4ad {called}".rstrip(),
+        as_json="--json" in given,
+        debug=DEBUG in given,
+        when_interrupted=RESUME if called in ("train", "retrain") else "Interrupted.",
+    )
+
+
+def published_main(argv: Sequence[str] | None = None) -> int:
+    """Run the published command line, ``main.py``; arguments and exit code as in :func:`main`."""
+    given = sys.argv[1:] if argv is None else list(argv)
+    return run_command(
+        lambda: import_module("skrd4ad.cli.paper").run(given),
+        program="main.py",
+        as_json=False,
+        debug=DEBUG in given,
+        when_interrupted=RESUME,
+    )
+
+
+def _called(argv: list[str]) -> str:
+    """Name of the command; empty where none is called."""
+    return next((argument for argument in argv if not argument.startswith("-")), "")
 
 
 def _run(argv: list[str]) -> int:
     parser = Parser(prog="skrd4ad", description=ABOUT, allow_abbrev=False)
+    add_debug(parser)
     parser.add_argument("--version", action="version", version=skrd4ad.__version__)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True, parser_class=Parser)
-    called = next((argument for argument in argv if not argument.startswith("-")), "")
+    called = _called(argv)
     for name, about in COMMANDS.items():
         command = subparsers.add_parser(name, help=about, description=f"{about}.", allow_abbrev=False)
         # torch alone takes seconds, so only the module of the command that is called is imported

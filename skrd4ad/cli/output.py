@@ -5,6 +5,7 @@ import os
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
@@ -94,8 +95,10 @@ class ListInDocument:
         print("\n  ]\n}", flush=True)
 
 
-def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: str = "Interrupted.") -> int:
-    """Exit code of a command; errors meant for the user become one message, never a traceback.
+def run_command(
+    command: Callable[[], int], *, program: str, as_json: bool, debug: bool = False, when_interrupted: str
+) -> int:
+    """Exit code of a command; every error becomes one message, with its traceback above it only with ``debug``.
 
     With ``as_json`` an error is also written as ``{"error": …}`` on standard output.
     """
@@ -104,7 +107,7 @@ def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: 
     output = Output(as_json=as_json)
     try:
         try:
-            code = command()
+            code = _traced(command) if debug else command()
             sys.stdout.flush()
             return code
         except ConfigError as error:
@@ -117,10 +120,24 @@ def run_command(command: Callable[[], int], *, as_json: bool, when_interrupted: 
             raise
         except OSError as error:
             return _failed(output, f"{error.filename or 'A file'}: {error.strerror or error}.", NO)
+        except Exception as error:  # noqa: BLE001 - the last net
+            what = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(":.")
+            advice = "Report it with the traceback above." if debug else "Run it again with --debug, and report it."
+            return _failed(output, f"{program}: an error in the program: {what}. {advice}", NO)
     except BrokenPipeError:
         # nobody reads the results any more; the interpreter must not fail on them once more when it ends
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NO
+
+
+def _traced(command: Callable[[], int]) -> int:
+    try:
+        return command()
+    except BrokenPipeError:
+        raise
+    except Exception:
+        traceback.print_exc()
+        raise
 
 
 def metrics_text(metrics: Mapping[str, Any]) -> str:

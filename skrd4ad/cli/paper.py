@@ -1,7 +1,6 @@
 """The published command line, ``main.py``: train and evaluate every class of a data set, and print the figures."""
 
 import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -13,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.cli.arguments import add_now, add_weights, chosen_classes
-from skrd4ad.cli.output import DONE, Output, metrics_text, run_command
-from skrd4ad.cli.parser import Parser, whole
+from skrd4ad.cli.output import DONE, Output, metrics_text
+from skrd4ad.cli.parser import Parser, add_debug, whole
 from skrd4ad.config import LOSS_OF_L2, NETS, ModelConfig, TrainConfig
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.layouts.find import LAYOUTS
@@ -45,17 +44,8 @@ COLUMNS = (
 )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the published command; arguments and exit code as in :func:`skrd4ad.cli.main`."""
-    given = sys.argv[1:] if argv is None else list(argv)
-    return run_command(
-        lambda: _run(given),
-        as_json=False,
-        when_interrupted="Interrupted. The same command with --resume goes on after the last full epoch.",
-    )
-
-
-def _run(argv: list[str]) -> int:
+def run(argv: list[str]) -> int:
+    """Run the published command; returns its exit code."""
     try:
         arguments = _parser().parse_args(argv)
     except SystemExit as end:  # after --help
@@ -112,6 +102,7 @@ def _parser() -> Parser:
     add("--cut", type=int, default=0, metavar="0", help="only 0: nothing is augmented")
     ours = parser.add_argument_group("further options")
     add_weights(parser)
+    add_debug(parser)
     ours.add_argument("--holdout", type=float, default=0.0, metavar="SHARE", help="good images kept for thresholds")
     ours.add_argument("--paper_mode", action="store_true", help="keep the best epoch on the test set, as published")
     ours.add_argument("--image_size", type=int, default=256, metavar="N", help="default: 256")

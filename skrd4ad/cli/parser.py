@@ -16,6 +16,14 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{self.format_usage()}{self.prog}: {message}")
 
 
+DEBUG = "--debug"
+
+
+def add_debug(parser: argparse.ArgumentParser) -> None:
+    """Name ``--debug`` in the help; ``run_command`` is told of it before anything is parsed or imported."""
+    parser.add_argument(DEBUG, action="store_true", help="show the traceback of an error, to report it")
+
+
 def describe(parser: Parser, *, more: str = "", example: str, run: Callable[..., int]) -> None:
     """Complete the help of a command, add ``--json``, and say what runs.
 
@@ -26,6 +34,7 @@ def describe(parser: Parser, *, more: str = "", example: str, run: Callable[...,
     parser.epilog = f"example:\n  skrd4ad {example}"
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--json", action="store_true", help="one JSON document on standard output, for programs")
+    add_debug(parser)
     parser.set_defaults(run=run)
 
 

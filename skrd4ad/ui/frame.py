@@ -1,5 +1,6 @@
 """What surrounds every page: the way in, the shield around its body, and the model that was chosen."""
 
+import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,8 +17,12 @@ from skrd4ad.services.history import acting_as
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
 from skrd4ad.ui.acting import acting_reviewer
 from skrd4ad.ui.components.ticker import ticker
+from skrd4ad.ui.text import plain, plain_lines
 
+PROGRAM_ERROR = "An error in the program"
 _FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
+
+log = logging.getLogger(__name__)
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -68,13 +73,18 @@ def page(name: str, about: str) -> None:
     st.caption(about)
 
 
-def shielded(body: Callable[[], None]) -> None:
-    """Run the body of a page under the reviewer's name; an error by the user's data or settings becomes a message."""
+def shielded(body: Callable[[], object]) -> None:
+    """Run the body of a page, or a part, under the reviewer's name; every error becomes a message in its place."""
     try:
         with acting_as(acting_reviewer()):
             body()
-    except SkrdError as error:
+    except Exception as error:  # noqa: BLE001 - the last net of a page: nothing may take the others down
         show_error(error)
+
+
+def calling(act: Callable[..., object]) -> Callable[..., None]:
+    """What a widget calls, which Streamlit does before the page runs: an error stands above the page."""
+    return lambda *args, **values: shielded(lambda: act(*args, **values))
 
 
 def section(body: Callable[[], None], *, every: float | None = None, name: str = "") -> None:
@@ -119,16 +129,27 @@ def dialog(title: str, body: Callable[[], None]) -> None:
     st.dialog(title)(lambda: shielded(body))()
 
 
-def show_error(error: SkrdError) -> None:
+def show_error(error: Exception) -> None:
     """An error in words. Nothing on the page is lost: widgets keep what was entered."""
-    # two spaces keep the message's line breaks in Markdown
-    st.error(str(error).replace("\n", "  \n"), icon=":material/error:")
+    if isinstance(error, SkrdError):
+        st.error(plain_lines(str(error)), icon=":material/error:")
+    elif isinstance(error, OSError):
+        log.warning("A file or folder cannot be used", exc_info=error)
+        what = plain(f"{error.filename or 'A file'} cannot be used: {error.strerror or error}.")
+        st.error(f"{what} See that it is there, that this app may use it, and that the disk is not full.")
+    else:
+        log.error(PROGRAM_ERROR, exc_info=error)
+        st.error(
+            f"{PROGRAM_ERROR}: {plain(f'{type(error).__name__}: {error}')}. The rest of the app goes on. Load the page "
+            "again; when the error stays, report it with the details, which are in the log of the app.",
+            icon=":material/error:",
+        )
 
 
 def warn_of_broken(broken: Sequence[BrokenModel]) -> None:
     """Name the model folders that cannot be used, and why."""
     for model in broken:
-        st.warning(f"A model folder cannot be used. {model.reason}", icon=":material/warning:")
+        st.warning(f"A model folder cannot be used. {plain(model.reason)}", icon=":material/warning:")
 
 
 def halves(name: str, *shares: int) -> list[DeltaGenerator]:

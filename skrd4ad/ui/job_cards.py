@@ -19,7 +19,7 @@ from skrd4ad.services.models.export_job import EXPORT
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
-from skrd4ad.ui.text import STATES, progress_of
+from skrd4ad.ui.text import STATES, plain, plain_lines, progress_of
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
@@ -57,8 +57,8 @@ def _cards(jobs: Sequence[JobView], when_none: str) -> None:
 def _active_card(job: JobView) -> None:
     share, words = progress_of(job)
     with st.container(border=True, key=f"job-{job.id}"):
-        st.markdown(f"**{job.title}**")
-        st.progress(share, text=words)
+        st.markdown(f"**{plain(job.title)}**")
+        st.progress(share, text=plain(words))
         if job.state == "running" and job.kind == TRAINING.name:
             _figures(job)
             points = queue().points(job.id)
@@ -95,18 +95,18 @@ def _number(value: float | None) -> str:
 def _ended_card(job: JobView, *, can_go_on: bool) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
-        st.markdown(f"**{job.title}** — {STATES[job.state]}{when}")
+        st.markdown(f"**{plain(job.title)}** — {STATES[job.state]}{when}")
         if job.state == "done" and job.result is not None:
             _result(job)
         elif job.state == "failed":
-            st.error(job.error or "The reason is not known.", icon=":material/error:")
+            st.error(plain_lines(job.error or "The reason is not known."), icon=":material/error:")
             if job.details:
                 with st.expander("Details", key=f"job-details-{job.id}"):
                     st.code(job.details, language=None)
         known = _AGAIN.get(job.kind)
         if can_go_on and known is not None:
             label, kind = known
-            if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):
+            if st.button(plain(label), key=f"again-{job.id}", icon=":material/replay:"):
                 act(lambda: kind.repeat(job.id))
 
 
@@ -116,9 +116,9 @@ def _result(job: JobView) -> None:
     shown = [(name, metrics[key]) for key, name in _FIGURES.items() if metrics.get(key) is not None]
     badge = " (test-selected)" if metrics.get("test_selected") else ""
     if shown:
-        st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
+        st.caption(", ".join(f"{plain(name)} {value:.3f}" for name, value in shown) + badge + " on the test images")
     if result.get("not_measured"):
-        st.caption(f"Not evaluated. {result['not_measured']}")
+        st.caption(f"Not evaluated. {plain(str(result['not_measured']))}")
     if job.kind == EVALUATION.name:
         if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))

@@ -111,7 +111,7 @@ def _draw_in_sidebar(jobs: Sequence[JobView]) -> None:
             st.caption("Jobs")
         for job in jobs[:SHOWN_IN_SIDEBAR]:
             share, words = progress_of(job)
-            st.progress(share, text=f"{job.title.split(' · ')[0]}: {words}{time_left(job)}")
+            st.progress(share, text=plain(f"{job.title.split(' · ')[0]}: {words}{time_left(job)}"))
         if len(jobs) > SHOWN_IN_SIDEBAR:
             st.caption(f"and {len(jobs) - SHOWN_IN_SIDEBAR} more in the queue")
 
@@ -119,7 +119,7 @@ def _draw_in_sidebar(jobs: Sequence[JobView]) -> None:
 def show_job(job: JobView, title: str = "") -> None:
     """A job's bar, with what it does and how long it will take, and its buttons below."""
     share, words = progress_of(job)
-    st.progress(share, text=": ".join(filter(None, (title, plain(words) + time_left(job)))))
+    st.progress(share, text=plain(": ".join(filter(None, (title, words + time_left(job))))))
     job_buttons(job)
 
 

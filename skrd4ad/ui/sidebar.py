@@ -12,6 +12,7 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import sidebar_jobs
+from skrd4ad.ui.text import plain
 
 
 def sidebar() -> None:
@@ -19,15 +20,19 @@ def sidebar() -> None:
     with st.sidebar:
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
-        models, _ = list_models()
-        if (info := chosen_model(models)) is not None:
-            _model_choice(models, info)
+        shielded(_model)
         shielded(_jobs)
 
 
 def _jobs() -> None:
     sidebar_jobs()
     queue().supervise()
+
+
+def _model() -> None:
+    models, _ = list_models()
+    if (info := chosen_model(models)) is not None:
+        _model_choice(models, info)
 
 
 def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
@@ -45,7 +50,7 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
         st.rerun()
     limit = "No limit yet: scores without verdicts"
     if info.calibration is not None:
-        limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
-    st.caption(f"{info.model.net}, {info.model.skips} skips  \n{limit}")
+        limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version:d}"
+    st.caption(f"{plain(info.model.net)}, {info.model.skips} skips  \n{limit}")
     if not has_guards(info.folder):
         st.caption(f":red[:material/gpp_maybe: {GUARDS_OFF}]")

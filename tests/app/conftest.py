@@ -13,6 +13,7 @@ from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.services.jobs.queue import reset_queue
+from skrd4ad.ui.frame import PROGRAM_ERROR
 from tests.limits import LONG
 
 ROOT = Path(__file__).parents[2]
@@ -60,6 +61,13 @@ def app_world(
     reset_queue()
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def no_error_in_the_program(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """A page turns every error into a message, so that a test would not see one that it does not look for."""
+    yield
+    assert not [each for each in caplog.get_records("call") if each.getMessage() == PROGRAM_ERROR]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import skrd4ad
-from skrd4ad.cli import COMMANDS, MODULES, main
+from skrd4ad.cli import COMMANDS, MODULES, main, published_main
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
@@ -266,18 +266,25 @@ def test_predict_prints_one_line_an_image_for_people(
     assert second.startswith("unreadable")
 
 
-def test_models_lists_usable_and_damaged_folders(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
+def test_models_lists_usable_and_damaged_folders(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
     root = tmp_path / "some"
     for name in ("a", "b"):
         shutil.copytree(tiny_model[0], root / "parts" / "machined_disc" / name)
     (root / "parts" / "machined_disc" / "b" / "config.json").write_text("{")
     code, document = as_json("models", "--out", root)
-    assert code == 0
+    assert code == 1
     usable, damaged = document["models"]
     assert (Path(usable["folder"]).name, usable["class"], usable["error"]) == ("a", "machined_disc", None)
     assert (usable["threshold"] or 0) > 0
     assert Path(damaged["folder"]).name == "b"
     assert "config.json cannot be read" in damaged["error"]
+    capsys.readouterr()
+    assert main(["models", "--out", str(root)]) == 1
+    *_, line = capsys.readouterr().out.splitlines()
+    assert line.startswith(f"damaged: {root / 'parts' / 'machined_disc' / 'b'}: ")
+    assert "config.json cannot be read" in line
 
 
 def test_models_and_predict_say_when_guards_are_off(
@@ -307,6 +314,46 @@ def test_damaged_model_is_1_in_words(tiny_model: tuple[Path, Path], tmp_path: Pa
     code, document = as_json("predict", "--model", folder, tmp_path, "--out", tmp_path / "o")
     assert code == 1
     assert "changed or damaged" in document["error"]
+
+
+def broken_program(*_: object, **__: object) -> None:
+    raise TypeError("a number is\nno text")
+
+
+@pytest.mark.parametrize("argv", [["models"], ["models", "--debug"], ["--debug", "models"]])
+def test_an_error_in_the_program_is_one_line_and_a_traceback_only_when_asked_for(
+    argv: list[str], as_json: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("skrd4ad.services.models.list.find_models", broken_program)
+    message = "skrd4ad models: an error in the program: TypeError: a number is no text. "
+    assert main(argv) == 1
+    *traceback, said = capsys.readouterr().err.splitlines()
+    assert said.startswith(message)
+    assert ("broken_program" in "".join(traceback)) == ("--debug" in argv)
+    assert bool(traceback) == ("--debug" in argv)
+    code, document = as_json(*argv)
+    assert (code, document) == (1, {"error": said})
+
+
+def test_a_command_that_cannot_be_imported_is_one_line(
+    as_json: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("skrd4ad.cli.models.list", "skrd4ad.cli.paper"):
+        monkeypatch.setitem(sys.modules, name, None)
+    code, document = as_json("models")
+    assert (code, list(document)) == (1, ["error"])
+    assert document["error"].startswith("skrd4ad models: an error in the program: ModuleNotFoundError: ")
+    assert published_main(["--data_path", "x"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("main.py: an error in the program: ModuleNotFoundError: ")
+    assert line.endswith("Run it again with --debug, and report it.")
+
+
+def test_debug_shows_where_a_user_error_came_from_and_keeps_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--debug", "doctor", "--data", "synthetic", "--class", "none of them"]) == 2
+    shown = capsys.readouterr().err
+    assert "Traceback (most recent call last)" in shown
+    assert shown.splitlines()[-1].startswith("The class is 'none of them'")
 
 
 def test_reader_that_goes_away_is_no_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.cli.paper import main, table
+from skrd4ad.cli import published_main as main
+from skrd4ad.cli.paper import table
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
 
+from skrd4ad.ui.frame import PROGRAM_ERROR
 from tests.limits import LONG, SLOW
 
 ROOT = Path(__file__).parents[2]
@@ -96,6 +97,8 @@ def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = RO
             except subprocess.TimeoutExpired:
                 server.kill()
                 server.wait()
+        log.seek(0)
+        assert PROGRAM_ERROR not in (said := log.read()), said[-8000:]
 
 
 def _is_healthy(server: subprocess.Popen, url: str) -> bool:

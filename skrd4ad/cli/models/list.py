@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from skrd4ad.cli.arguments import add_out
-from skrd4ad.cli.output import DONE, Output
+from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.info import ModelInfo
@@ -15,7 +15,7 @@ def add_options(parser: Parser) -> None:
     """Add what the command takes."""
     describe(
         parser,
-        more="A damaged model folder is listed with its error.",
+        more="A damaged model folder is listed with its error, and makes the exit code 1.",
         example="models --out checkpoints",
         run=run,
     )
@@ -34,13 +34,13 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         guards = "" if has_guards(info.folder) else f"\n  {GUARDS_OFF}."
         output.say(f"{info.dataset}/{info.title}{figure}{guards}\n  {info.folder}")
     for model in broken:
-        output.say(f"damaged: {model.reason}\n  {model.folder}")
+        output.say(f"damaged: {model.folder}: {' '.join(model.reason.split())}")
     if not usable and not broken:
         output.note(f"There are no models in {root}; `skrd4ad train` makes one.")
     entries = [_entry(info) for info in usable]
     entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
     output.document({"models": entries})
-    return DONE
+    return NO if broken else DONE
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

@@ -30,6 +30,8 @@ def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[li
                 models.append(info)
         except CheckpointError as error:
             broken.append(BrokenModel(folder, str(error)))
+        except OSError as error:
+            broken.append(BrokenModel(folder, f"{error.filename or folder} cannot be read: {error.strerror or error}."))
     models.sort(key=lambda info: info.created_at, reverse=True)
     models.sort(key=lambda info: (info.dataset, info.class_name))
     return models, broken

@@ -20,6 +20,7 @@ from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
 from skrd4ad.ui.frame import halves, shielded
+from skrd4ad.ui.text import plain
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -58,7 +59,7 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         _about(stored.summary)
     _headlines(stored.summary)
     for reason in stored.stale:
-        st.warning(reason, icon=":material/update:")
+        st.warning(plain(reason), icon=":material/update:")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         view = st.segmented_control(
             "View",
@@ -123,13 +124,13 @@ def _headlines(summary: EvaluationSummary) -> None:
 
 def _about(summary: EvaluationSummary) -> None:
     """What was measured, when and how, and the way to remove it."""
-    st.caption(f"{images_text(summary)}, measured {summary.created_at[:16].replace('T', ' ')} UTC")
+    st.caption(f"{images_text(summary)}, measured {plain(summary.created_at[:16].replace('T', ' '))} UTC")
     with st.container(horizontal=True, vertical_alignment="center"):
         show_badges(summary)
         with st.popover(
             "How it was measured", icon=":material/info:", type="tertiary", key=f"evaluate-how-{summary.key}"
         ):
-            st.markdown("\n".join(f"- {line}" for line in _protocol(summary)))
+            st.markdown("\n".join(f"- {plain(line)}" for line in _protocol(summary)))
         # one key an evaluation: after removing, the question must not stay open for the next one
         with st.popover("Remove", icon=":material/delete:", type="tertiary", key=f"evaluate-bin-{summary.key}"):
             st.markdown(

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 from skrd4ad.errors import SkrdError
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.components.pictures import mask_at, reduced
+from skrd4ad.ui.frame import calling
 from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
 from skrd4ad.ui.label.session import LabelSession, PendingChange
-from skrd4ad.ui.text import plain
+from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.theme import decision_text
 from skrd4ad.visualize import draw_outlines
 
@@ -25,7 +26,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
     theirs, mine = session.changed(), session.pending.get(session.item.digest)
     if theirs is None and mine is None:
         return
-    take = partial(session.attempt, session.take_theirs)
+    take = calling(partial(session.attempt, session.take_theirs))
     with st.container(border=True, key="label-conflict"):
         if theirs is not None:
             st.warning(theirs_text(theirs, st.context.timezone), icon=":material/group:")
@@ -33,7 +34,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
             st.button("See it as it is now", on_click=take, key="label-see-theirs", type="primary")
             return
         if theirs is None:
-            st.error(str(mine.error), icon=":material/error:")
+            st.error(plain_lines(str(mine.error)), icon=":material/error:")
         st.markdown(f"**{mine_text(mine)}**")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if mine.mask is not None:
@@ -41,7 +42,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
             with st.container(width="content", gap="small"):
                 st.button(
                     "Try again" if theirs is None else "Store mine after theirs",
-                    on_click=lambda: session.attempt(lambda: session.store_mine(reviewer=reviewer)),
+                    on_click=calling(lambda: session.attempt(lambda: session.store_mine(reviewer=reviewer))),
                     key="label-store-mine",
                     type="primary",
                     help="Nothing is overwritten: both stay in the history, and the later one holds.",

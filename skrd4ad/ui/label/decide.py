@@ -9,7 +9,7 @@ from skrd4ad.storage.annotations import Label
 from skrd4ad.types import GOOD
 from skrd4ad.ui.components.decision_panel import decision_panel
 from skrd4ad.ui.components.presses import Press, new_presses
-from skrd4ad.ui.frame import show_error
+from skrd4ad.ui.frame import calling, show_error
 from skrd4ad.ui.label.history import history_html, history_lines
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import plain
@@ -93,7 +93,7 @@ def _new_type(session: LabelSession, *, reviewer: str) -> None:
     st.text_input(
         "New type of defect",
         key=key,
-        on_change=add,
+        on_change=calling(add),
         placeholder="New type of defect, then Enter",
         label_visibility="collapsed",
         max_chars=80,
@@ -116,7 +116,7 @@ def _comment(session: LabelSession, *, reviewer: str) -> None:
         "Comment",
         comment,
         key=key,
-        on_change=keep,
+        on_change=calling(keep),
         placeholder="Comment",
         label_visibility="collapsed",
         height=68,

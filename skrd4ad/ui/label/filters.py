@@ -9,6 +9,8 @@ import streamlit as st
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.label_queue import Order, Origin, QueueFilter
 from skrd4ad.types import Verdict
+from skrd4ad.ui.frame import calling
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import LABEL_NAMES
 
 ORDERS: dict[Order, str] = {
@@ -41,7 +43,7 @@ def pick_filter(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequenc
     active = sum(bool(st.session_state.get(_key(name))) for name in _KEYS)
     with st.popover(f"Filter · {active}" if active else "Filter", icon=":material/filter_list:", width="stretch"):
         narrowed = _narrowed(wanted, types=types, reviewers=reviewers)
-        st.button("Show all images", on_click=clear_filter, disabled=not active, key="label-filter-clear")
+        st.button("Show all images", on_click=calling(clear_filter), disabled=not active, key="label-filter-clear")
     return narrowed, order
 
 
@@ -63,7 +65,7 @@ def _narrowed(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequence[
         st.caption("This model has no limit, so there are no verdicts to filter by.")
     else:
         kinds: list[Verdict] = [each for each in get_args(Verdict) if each != "REVIEW" or wanted.review is not None]
-        verdicts = _pills("Verdict", "verdicts", {kind: kind for kind in kinds})
+        verdicts = _pills("Verdict", "verdicts", {kind: plain(kind) for kind in kinds})
     return replace(
         wanted,
         verdicts=verdicts,

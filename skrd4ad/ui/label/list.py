@@ -8,13 +8,13 @@ from skrd4ad.services.labelling.score_queue import active_scoring, submit_scorin
 from skrd4ad.storage.label_queue import QueueCounts
 from skrd4ad.ui.components.presses import new_presses
 from skrd4ad.ui.components.queue_list import queue_list
-from skrd4ad.ui.frame import section
+from skrd4ad.ui.frame import calling, section
 from skrd4ad.ui.label.filters import show_only
 from skrd4ad.ui.label.image_cache import pictures
 from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
 from skrd4ad.ui.label.session import LabelSession
-from skrd4ad.ui.text import progress_of
+from skrd4ad.ui.text import plain, progress_of
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
@@ -53,7 +53,7 @@ def _progress(session: LabelSession, info: ModelInfo) -> None:
     news = session.queue.news_since(counts)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
-            st.caption(f"{text.split(',')[0]}; **{news}**" if news else text)
+            st.caption(f"{plain(text.split(',')[0])}; **{plain(news)}**" if news else plain(text))
             again = st.button(
                 "",
                 icon=":material/refresh:",
@@ -77,7 +77,7 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
         return
     job = active_scoring(info)
     if job is not None:
-        st.caption(f"{waiting:,} not scored yet; {progress_of(job)[1]}")
+        st.caption(f"{waiting:,} not scored yet; {plain(progress_of(job)[1])}")
     elif st.button(f"Score {plural(waiting, 'image', grouped=True)}", key="label-score", width="stretch"):
         submit_scoring(info)
         st.rerun()
@@ -86,9 +86,17 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
 def _all_decided(unsure: int) -> None:
     st.success("All images of this queue are decided.", icon=":material/check_circle:")
     label = "Look at the unsure one" if unsure == 1 else f"Look at the {unsure} unsure ones"
-    if unsure and st.button(label, on_click=show_only, args=("unsure",), key="label-look-unsure", width="stretch"):
+    if unsure and st.button(
+        label, on_click=calling(show_only), args=("unsure",), key="label-look-unsure", width="stretch"
+    ):
         st.rerun()
-    if st.button("Improve the model", on_click=go_to_section, args=("improve",), key="label-improve", width="stretch"):
+    if st.button(
+        "Improve the model",
+        on_click=calling(go_to_section),
+        args=("improve",),
+        key="label-improve",
+        width="stretch",
+    ):
         st.rerun()
 
 

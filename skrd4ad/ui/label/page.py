@@ -9,7 +9,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
 from skrd4ad.ui.acting import known_reviewer
-from skrd4ad.ui.frame import halves, section, shielded
+from skrd4ad.ui.frame import calling, halves, section, shielded
 from skrd4ad.ui.label.add import CAME, add_data_set, has_data_set, offer_images, tell_added
 from skrd4ad.ui.label.canvas import show_stage
 from skrd4ad.ui.label.conflict import show_conflict
@@ -24,6 +24,7 @@ from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, offer_change
 from skrd4ad.ui.label.sections import go_to_section, pick_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching
+from skrd4ad.ui.text import plain
 
 _SESSION = "_label-desk"
 
@@ -99,7 +100,7 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
     if counts_of(wanted).total:
         return False
     st.info(
-        f"There are no images of {info.class_name.replace('_', ' ')} to decide on yet. Add those of its "
+        f"There are no images of {plain(info.class_name.replace('_', ' '))} to decide on yet. Add those of its "
         "data set or your own, or send images to review on the Inspect page."
     )
     with st.container(horizontal=True):
@@ -117,8 +118,13 @@ def _nothing_found() -> None:
     """Say that the filter lets no image through."""
     st.info("No image is let through by this filter. If it was for open ones: all of them are decided.")
     with st.container(horizontal=True):
-        st.button("Show all images", on_click=clear_filter, type="primary", key="label-show-all")
-        st.button("Show decided ones", on_click=show_only, args=("good", "defect", "unsure"), key="label-show-decided")
+        st.button("Show all images", on_click=calling(clear_filter), type="primary", key="label-show-all")
+        st.button(
+            "Show decided ones",
+            on_click=calling(show_only),
+            args=("good", "defect", "unsure"),
+            key="label-show-decided",
+        )
 
 
 def show_exchange(info: ModelInfo) -> None:

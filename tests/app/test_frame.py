@@ -1,0 +1,98 @@
+"""What surrounds the pages fails for itself: every error is a message in its place, and the page goes on."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from skrd4ad.ui.frame import PAGES, PROGRAM_ERROR
+
+Log = pytest.LogCaptureFixture
+each_page = pytest.mark.parametrize("page", PAGES)
+
+
+def raising(error: Exception) -> Callable[..., None]:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
+@each_page
+def test_a_sidebar_that_fails_leaves_the_page_as_it_is(
+    page: str, visit, own_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: Log
+) -> None:
+    monkeypatch.setattr("skrd4ad.ui.sidebar.list_models", raising(TypeError("no [number](x)\nat all")))
+    at = visit(page)
+    assert not at.exception
+    assert [title.value for title in at.title] == [PAGES[page]]
+    (shown,) = at.error
+    assert shown.value.startswith(f"{PROGRAM_ERROR}: TypeError\\: no \\[number\\]\\(x\\) at all. ")
+    assert shown.value == at.sidebar.error[0].value
+    assert any(each.exc_info and "no [number]" in str(each.exc_info[1]) for each in caplog.records)
+    caplog.clear()
+
+
+@each_page
+def test_a_page_that_cannot_be_run_is_a_message_under_its_sidebar(
+    page: str, visit, own_model: Path, monkeypatch: pytest.MonkeyPatch, caplog: Log
+) -> None:
+    monkeypatch.setattr("skrd4ad.ui.frame.page", raising(ImportError("libodd.so is missing")))
+    at = visit(page)
+    assert not at.exception
+    assert [each.value.split(". ")[0] for each in at.error] == [
+        f"{PROGRAM_ERROR}: ImportError\\: libodd\\.so is missing"
+    ]
+    assert at.sidebar.selectbox
+    caplog.clear()
+
+
+@each_page
+def test_a_damaged_workspace_database_is_told_with_what_to_do(
+    page: str, visit, own_model: Path, app_world: Path
+) -> None:
+    (app_world / "home" / "skrd4ad.db").write_bytes(b"no database" * 1000)
+    at = visit(page)
+    assert not at.exception
+    assert [title.value for title in at.title] == [PAGES[page]]
+    assert at.error
+    assert all("skrd4ad\\.db" in each.value for each in at.error), [each.value for each in at.error]
+
+
+@pytest.mark.parametrize(("name", "value"), [("SKRD4AD_NICENESS", "odd"), ("SKRD4AD_CACHE_MB", "odd")])
+@each_page
+def test_a_setting_that_cannot_be_read_is_no_traceback(
+    page: str, name: str, value: str, visit, own_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    at = visit(page)
+    assert not at.exception
+    assert [title.value for title in at.title] == [PAGES[page]]
+
+
+def test_a_file_that_may_not_be_read_is_named(visit, own_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("skrd4ad.ui.sidebar.list_models", raising(PermissionError(13, "Permission denied", "a_b.json")))
+    at = visit("train")
+    assert not at.exception
+    assert at.error[0].value.startswith("a\\_b\\.json cannot be used\\: Permission denied\\. See that")
+
+
+def test_an_error_of_a_callback_stands_above_the_page_that_still_runs() -> None:
+    def script() -> None:
+        import streamlit as st
+
+        from skrd4ad.errors import StorageError
+        from skrd4ad.ui.frame import calling
+
+        def fail(text: str) -> None:
+            raise StorageError(text)
+
+        st.button("Do it", on_click=calling(fail), args=("The disk is full.",))
+        st.write("below")
+
+    at = AppTest.from_function(script).run()
+    at.button[0].click().run()
+    assert not at.exception
+    assert [each.value for each in at.error] == ["The disk is full\\."]
+    assert at.markdown[0].value == "below"
