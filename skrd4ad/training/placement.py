@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.placement import (
-    FIGURES_OF,
+    GAIN,
     Kind,
     Place,
     Placement,
@@ -41,10 +41,17 @@ LOCATED = 0.1
 """Error of the shift, in sides, and of the scale, as a ratio, up to which a move counts as found."""
 TRIED = 24
 """Training images that are drawn anew."""
-TOLERANCES = {"x": 0.02, "y": 0.02, "cut": 0.02, "size": math.log(1.03)}
-"""What does no harm to a map: in sides of the image, of its border, and as a ratio."""
+TOLERANCES: dict[Kind, dict[str, float]] = {
+    "ground": {"x": 0.02, "y": 0.02, "cut": 0.02, "size": math.log(1.03)},
+    "layout": {"x": 0.035, "y": 0.035, "size": math.log(1.1)},
+}
+"""What does no harm to a map: in sides of the image, of its border, and as a ratio; by layout more than one step of the
+search."""
 SIDES = {"ground": 7, "layout": 6, "off": 0}
 """Ends of ranges that can refuse an image."""
+
+UNMOVED = Place(x=0.5, y=0.5, size=1.0)
+"""By layout."""
 
 RGB = NDArray[np.uint8]
 Measure = Callable[[RGB, int], Place | None]
@@ -76,7 +83,12 @@ def fit_placement(thumbnails: NDArray[np.uint8], *, share: Callable[[int], float
 
 def _fitted(kind: Kind, measure: Measure, thumbnails: NDArray[np.uint8], share: float) -> Placement:
     places = [measure(image, index) for index, image in enumerate(thumbnails)]
-    bands = {name: _band(name, places, share) for name in FIGURES_OF[kind]}
+    bands = {name: _band(name, places, share, tolerance) for name, tolerance in TOLERANCES[kind].items()}
+    if kind == "layout":
+        # a move that gains too little refuses nothing, so either range leaves out the share at most
+        believed = [place if place and place.gain > GAIN else UNMOVED for place in places]
+        others = {name: _band(name, believed, share, tolerance) for name, tolerance in TOLERANCES[kind].items()}
+        bands = {name: _tighter(band, others[name]) for name, band in bands.items()}
     noticed: list[bool] = []
     located: list[bool] = []
     for index in np.unique(np.linspace(0, len(thumbnails) - 1, TRIED).round().astype(int)):
@@ -105,14 +117,19 @@ def _is_moved_by(move: tuple[float, float, float], before: Place | None, after: 
     )
 
 
-def _band(name: str, places: Sequence[Place | None], share: float) -> Band:
+def _tighter(band: Band, other: Band) -> Band:
+    assert band.low is not None and other.low is not None and band.high is not None and other.high is not None
+    return replace(band, low=max(band.low, other.low), high=min(band.high, other.high))
+
+
+def _band(name: str, places: Sequence[Place | None], share: float, tolerance: float) -> Band:
     if name == "cut":
         # where some training images show no part, such an image can be judged
         covered = np.array([1.0 if place is None else place.cut for place in places])
-        return seen_band(covered, high=upper_limit(covered, share) + TOLERANCES[name])
+        return seen_band(covered, high=upper_limit(covered, share) + tolerance)
     values = np.array([getattr(place, name) for place in places if place is not None])
     scaled = np.log(values) if name == "size" else values
-    ends = (-upper_limit(-scaled, share) - TOLERANCES[name], upper_limit(scaled, share) + TOLERANCES[name])
+    ends = (-upper_limit(-scaled, share) - tolerance, upper_limit(scaled, share) + tolerance)
     low, high = map(math.exp, ends) if name == "size" else ends
     return seen_band(values, low=low, high=high)
 
