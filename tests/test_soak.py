@@ -20,7 +20,7 @@ SMALLEST = {
     "inspections": ["--inspections=3"],
     "processes": ["--decisions=4"],
     "server": ["--restarts=1"],
-    "disk": ["--writes=2"],
+    "disk": ["--writes=3"],
 }
 
 

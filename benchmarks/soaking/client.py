@@ -121,7 +121,10 @@ class Client:
     def decide(self, chance: random.Random) -> None:
         """Draw on the image in hand or not, decide on it, and note what the page says is stored."""
         image = self.image
+        conflicts = self.conflicts
         drawn = chance.random() < 0.3 and self._draw(image, chance)
+        if self.conflicts > conflicts:
+            return
         key, label = chance.choice([("u", "unsure")] if drawn else [("g", "good"), ("u", "unsure")])
         self.page.keyboard.press(key)
         waiting = self.page.get_by_text("Not stored yet")

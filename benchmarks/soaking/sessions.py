@@ -96,7 +96,7 @@ async def _user(
     context = await browser.new_context(viewport={"width": 1440, "height": 900})
     page = await context.new_page()
     page.set_default_timeout(1000 * PATIENCE)
-    page.on("pageerror", lambda error: problems.append(f"script: {error}"))
+    page.on("pageerror", lambda error: problems.append(f"script on {page.url[-12:]}: {error}"))
     try:
         await page.goto(app.url)
         await page.locator(SETTLED).wait_for()
@@ -114,7 +114,7 @@ async def _user(
             elif len(first) == 0 or len(changes) > len(NAMES):
                 break
     except Error as error:
-        problems.append(str(error).split("\n")[0])
+        problems.append(f"{page.url[-12:]}: {str(error).splitlines()[0]}")
     await context.close()
 
 
