@@ -8,7 +8,13 @@ import streamlit as st
 from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.store import delete_evaluation, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation.store import (
+    delete_evaluation,
+    evaluation_folders,
+    evaluation_problem,
+    list_evaluations,
+    load_evaluation,
+)
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison
@@ -42,6 +48,7 @@ class Finished:
 
 def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     """Everything of the page."""
+    _damaged()
     summaries = list_evaluations()
     with st.spinner("Looking whether test images have changed …"):
         standings = standings_of(models, chosen, summaries)
@@ -74,6 +81,24 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         pick_format()
     # what goes wrong in one view leaves the way to the others
     shielded(lambda: _show(str(view), stored, finished))
+
+
+def _damaged() -> None:
+    """Each evaluation that cannot be used, with the reason and a way to remove it."""
+    for folder in evaluation_folders():
+        files = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.iterdir()))
+        if not (problem := _problem(folder.name, str(folder), files)):
+            continue
+        with st.container(key=f"evaluate-damaged-{folder.name}"):
+            st.warning(f"An evaluation cannot be used. {plain(problem)}", icon=":material/warning:")
+            if st.button("Remove it", icon=":material/delete:", key=f"evaluate-remove-damaged-{folder.name}"):
+                delete_evaluation(folder.name)
+                st.rerun()
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _problem(key: str, folder: str, files: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001 - a changed file is looked at again
+    return evaluation_problem(key)
 
 
 def _finished(standings: Sequence[Standing], summaries: Sequence[EvaluationSummary]) -> Finished:
