@@ -218,7 +218,7 @@ def test_predict_scores_images_writes_files_and_reports_the_unreadable(
     out = images / "results"
     code, document = as_json("predict", "--model", folder, images, missing, "--out", out)
     entries = document["images"]
-    assert (code, document["model"], len(entries)) == (0, str(folder), 4 + 8 + 2)
+    assert (code, document["model"], len(entries)) == (1, str(folder), 4 + 8 + 2)
     unreadable = [e for e in entries if e["error"]]
     assert [Path(e["path"]).name for e in unreadable] == ["broken.png", "missing.png"]
     assert all(e["score"] is None and e["files"] == {} for e in unreadable)
@@ -248,7 +248,7 @@ def test_predict_threshold_decides_and_regions_follow(
     assert as_json("predict", "--model", folder, image, "--out", tmp_path / "o", "--threshold", "nan")[0] == 2
 
 
-def test_predict_is_1_when_no_image_can_be_read(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
+def test_predict_is_1_when_an_image_cannot_be_read(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     code, document = as_json("predict", "--model", tiny_model[0], tmp_path / "notes.txt", "--out", tmp_path / "o")
     assert (code, len(document["images"])) == (1, 1)
@@ -260,7 +260,7 @@ def test_predict_prints_one_line_an_image_for_people(
 ) -> None:
     folder, root = tiny_model
     image = root / "machined_disc" / "test" / "good" / "000.png"
-    assert main(["predict", "--model", str(folder), str(image), str(tmp_path / "x.png"), "--out", str(tmp_path)]) == 0
+    assert main(["predict", "--model", str(folder), str(image), str(tmp_path / "x.png"), "--out", str(tmp_path)]) == 1
     first, second = capsys.readouterr().out.splitlines()
     assert first.split()[0] in ("OK", "NG")
     assert second.startswith("unreadable")

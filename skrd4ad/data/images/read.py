@@ -40,7 +40,7 @@ def natural_key(path: Path) -> tuple[list[str | int], str]:
 def list_images(folder: Path) -> list[Path]:
     """Image files directly in a folder, in natural order."""
     try:
-        return sorted((p for p in folder.iterdir() if is_image(p) and not p.is_dir()), key=natural_key)
+        return sorted((p for p in folder.iterdir() if is_image(p) and p.exists() and not p.is_dir()), key=natural_key)
     except OSError as error:
         raise DataError(f"{folder}: the folder cannot be listed ({error.strerror}). Check that it exists.") from error
 
