@@ -63,6 +63,10 @@ def fit_placement(thumbnails: NDArray[np.uint8], *, share: Callable[[int], float
     more ends of ranges may leave out."""
     if len(thumbnails) < FEWEST:
         return Placement(kind="off", noticed=0.0, located=0.0, bands={})
+    if _is_plain(thumbnails):
+        ground = _fitted("ground", lambda image, _: place_on_ground(image), thumbnails, share(SIDES["ground"]))
+        if ground.noticed >= LEAST_NOTICED:
+            return ground
     greys = np.stack([small_grey(each) for each in thumbnails])
     layout = greys.mean(axis=0)
 
@@ -70,15 +74,10 @@ def fit_placement(thumbnails: NDArray[np.uint8], *, share: Callable[[int], float
         others = (layout * len(greys) - greys[index]) / (len(greys) - 1)
         return place_by_layout(small_grey(image), others.astype(np.float32))
 
-    found = [_fitted("layout", by_layout, thumbnails, share(SIDES["layout"]))]
-    if _is_plain(thumbnails):
-        found.insert(0, _fitted("ground", lambda image, _: place_on_ground(image), thumbnails, share(SIDES["ground"])))
-    best = max(found, key=lambda each: each.noticed)
-    if best.noticed < LEAST_NOTICED:
-        return replace(best, kind="off", bands={})
-    if best.kind == "layout":
-        return replace(best, layout=tuple(round(float(value), 4) for value in layout.ravel()))
-    return best
+    found = _fitted("layout", by_layout, thumbnails, share(SIDES["layout"]))
+    if found.noticed < LEAST_NOTICED:
+        return replace(found, kind="off", bands={})
+    return replace(found, layout=tuple(round(float(value), 4) for value in layout.ravel()))
 
 
 def _fitted(kind: Kind, measure: Measure, thumbnails: NDArray[np.uint8], share: float) -> Placement:
