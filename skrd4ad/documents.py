@@ -95,6 +95,27 @@ def read_values(path: Path) -> dict[str, Any]:
     return values
 
 
+def decode_known(values: object, kind: type[T], *, what: str, remedy: str = "") -> dict[str, Any]:
+    """An object as it is, once the keys that a ``TypedDict`` names have the right types; others are left alone.
+
+    Raises:
+        DocumentError: it is no object, or a value is of another type, out of range or not finite.
+    """
+    if not isinstance(values, dict):
+        raise damaged(what, f"it holds {_shown(values)}; expected a JSON object", remedy=remedy)
+    known = {name: value for name, value in values.items() if name in kind.__annotations__}
+    decode(known, kind, what=what, remedy=remedy)
+    return values
+
+
+def loads_or_text(text: str) -> Any:
+    """The value that JSON stands for; the text itself where it is damaged, so that one row does not hide the others."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+
+
 def to_plain(value: object, *, infinite: Literal["refuse", "null"] = "refuse") -> Any:
     """Deep copy that JSON can hold: dataclasses and mappings become dicts, tuples and arrays lists, paths texts."""
     return _plain(value, "", infinite)

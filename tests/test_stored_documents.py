@@ -6,7 +6,7 @@ import math
 import random
 import zipfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import pytest
 import torch
 
 from skrd4ad.documents import decode, read, read_values, to_plain
-from skrd4ad.errors import SkrdError
+from skrd4ad.errors import DocumentError, SkrdError
 from skrd4ad.export.benchmark import Measured
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.manifest import MANIFEST, read_export
@@ -31,9 +31,12 @@ from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
 from skrd4ad.services.evaluation.store import evaluations_folder, load_evaluation
 from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirmed
+from skrd4ad.services.jobs.view import view_of
 from skrd4ad.services.labelling.exchange.import_job import ImportPreview, ImportRequest, preview_of
 from skrd4ad.services.models.export_job import ExportRequest
 from skrd4ad.services.training import TrainingRequest
+from skrd4ad.storage.tables import Job
+from skrd4ad.ui.text import progress_of
 
 GOLDEN = Path(__file__).parent / "golden"
 KEY = "abcdef01"
@@ -114,7 +117,19 @@ def runtimes_of(folder: Path) -> Measured:
     return Measured.from_plain(read_values(folder / "runtimes.json"), "The measurement")
 
 
+def job_of(folder: Path) -> dict[str, Any]:
+    """As pages see a job; the columns are those of its row."""
+    values = read_values(folder / "job.json")
+    columns = {name: values.get(name) for name in ("request", "progress", "result")}
+    view = view_of(Job(id="1", kind="train", title="a part", state="done", wish="run", **columns), {})
+    if view.problem:
+        raise DocumentError(view.problem)
+    progress_of(replace(view, state="running"))
+    return {"request": view.request, "progress": view.progress, "result": view.result}
+
+
 DOCUMENTS = [
+    Stored("job.json", "job.json", job_of, lambda found: to_plain(found, infinite="null")),
     Stored("config.json", "config.json", config_of, config_values),
     Stored("calibration.json", "calibration.json", read_history, lambda history: history.to_plain()),
     Stored("metrics.json", "metrics.json", metrics_of),

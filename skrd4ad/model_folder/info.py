@@ -155,6 +155,4 @@ def versions() -> dict[str, str]:
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     values = documents.read_values(path)
-    known = {name: value for name, value in values.items() if name in StoredMetrics.__annotations__}
-    documents.decode(known, StoredMetrics, what=str(path), remedy="Evaluate the model again.")
-    return values
+    return documents.decode_known(values, StoredMetrics, what=str(path), remedy="Evaluate the model again.")

@@ -19,6 +19,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, SQLAlche
 from sqlalchemy.orm import Session
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from skrd4ad.documents import loads_or_text
 from skrd4ad.errors import StorageError
 from skrd4ad.paths import workspace
 from skrd4ad.storage.migrate import migrate
@@ -153,7 +154,7 @@ def _engine(target: URL) -> Engine:
     patience = {} if sqlite or "connect_timeout" in target.query else {"connect_timeout": BUSY_SECONDS}
     try:
         # asked first: a server that was started anew has forgotten the connections that are kept open here
-        engine = create_engine(target, connect_args=patience, pool_pre_ping=not sqlite)
+        engine = create_engine(target, connect_args=patience, pool_pre_ping=not sqlite, json_deserializer=loads_or_text)
     except ImportError as error:
         raise StorageError(
             f"The database {_shown(target)} needs the driver psycopg, which is not installed ({error}). Install it "

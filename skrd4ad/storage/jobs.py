@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
-from sqlalchemy import CursorResult, Update, select, update
+from sqlalchemy import CursorResult, Update, delete, select, update
 from sqlalchemy.orm import Session
 
 from skrd4ad.documents import to_plain
@@ -97,6 +97,15 @@ def end_job(
         "details": details,
     }
     _changed(session, ended.values(**values, finished_at=utc_now()))
+
+
+def remove_job(session: Session, job_id: str) -> None:
+    """Remove a job that has ended, and the points of its curve."""
+    job = find_job(session, job_id)
+    if job.state in ACTIVE:
+        raise StorageError(f"The job {job.title!r} is {job.state}; cancel it first.")
+    session.execute(delete(JobPoint).where(JobPoint.job_id == job_id))
+    session.delete(job)
 
 
 def save_progress(

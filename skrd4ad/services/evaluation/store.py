@@ -77,25 +77,28 @@ def write_evaluation(
 
 def load_evaluation(key: str) -> StoredEvaluation | None:
     """An evaluation by its key; None when there is none, or when it is damaged."""
-    summary = read_summary(key)
-    if summary is None:
-        return None
-    folder = evaluations_folder() / key
+    folder = _folder_of(key)
     try:
-        details = documents.read(folder / IMAGES, _Details)
-        images, curves = details.images, {curve.name: curve for curve in details.curves}
-        stored = StoredEvaluation(summary=summary, images=images, curves=curves, folder=folder)
-        if any(len({curve.x.size, curve.y.size, curve.threshold.size}) != 1 for curve in details.curves):
-            raise DataError("the points of a curve differ in number")
-        if len(images) != summary.n_images or [image.place for image in images] != list(range(len(images))):
-            raise DataError(f"{summary.n_images} images were measured, {len(images)} are listed")
-        stored.maps()
-        if any(image.mask_area is not None for image in images):
-            stored.packed_masks()
-    except (OSError, CheckpointError, DataError, StorageError) as error:
+        return None if folder is None else _load(folder)
+    except _DAMAGED as error:
         log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
         return None
-    return stored
+
+
+def evaluation_problem(key: str) -> str:
+    """Why an evaluation is damaged; empty when it is not, or when there is none."""
+    folder = _folder_of(key)
+    try:
+        if folder is not None:
+            _load(folder)
+    except _DAMAGED as error:
+        return str(error)
+    return ""
+
+
+def evaluation_folders() -> list[Path]:
+    """The folders of all evaluations, damaged ones among them; each is named by its key."""
+    return [found for each in sorted(evaluations_folder().iterdir()) if (found := _folder_of(each.name)) is not None]
 
 
 def read_summary(key: str) -> EvaluationSummary | None:
@@ -104,22 +107,18 @@ def read_summary(key: str) -> EvaluationSummary | None:
     if folder is None:
         return None
     try:
-        summary = documents.read(folder / SUMMARY, EvaluationSummary, format=FORMAT)
-        if summary.key != key or not documents.is_moment(summary.created_at):
-            raise DataError(f"it is of {summary.key!r}, made at {summary.created_at!r}")
-        return replace(summary, size_bytes=sum(file.stat().st_size for file in folder.iterdir()))
-    except (OSError, CheckpointError, DataError) as error:
+        return _summary(folder)
+    except _DAMAGED as error:
         log.warning("The evaluation %s is damaged and counts as missing: %s", folder, error)
         return None
 
 
 def all_summaries() -> Iterator[EvaluationSummary]:
     """Every evaluation that is not damaged, in no particular order."""
-    for folder in evaluations_folder().iterdir():
-        if folder.is_dir() and not folder.name.startswith("."):
-            summary = read_summary(folder.name)
-            if summary is not None:
-                yield summary
+    for folder in evaluation_folders():
+        summary = read_summary(folder.name)
+        if summary is not None:
+            yield summary
 
 
 def list_evaluations() -> list[EvaluationSummary]:
@@ -145,6 +144,32 @@ def _folder_of(key: str) -> Path | None:
         return None
     folder = evaluations_folder() / key
     return folder if folder.is_dir() else None
+
+
+def _summary(folder: Path) -> EvaluationSummary:
+    summary = documents.read(folder / SUMMARY, EvaluationSummary, format=FORMAT)
+    if summary.key != folder.name or not documents.is_moment(summary.created_at):
+        raise documents.damaged(str(folder / SUMMARY), f"it is of {summary.key!r}, made at {summary.created_at!r}")
+    return replace(summary, size_bytes=sum(file.stat().st_size for file in folder.iterdir()))
+
+
+def _load(folder: Path) -> StoredEvaluation:
+    """An evaluation with all that belongs to it; one of ``_DAMAGED`` where it does not fit together."""
+    summary, details = _summary(folder), documents.read(folder / IMAGES, _Details)
+    images, curves = details.images, {curve.name: curve for curve in details.curves}
+    stored = StoredEvaluation(summary=summary, images=images, curves=curves, folder=folder)
+    if any(len({curve.x.size, curve.y.size, curve.threshold.size}) != 1 for curve in details.curves):
+        raise documents.damaged(str(folder / IMAGES), "the points of a curve differ in number")
+    if len(images) != summary.n_images or [image.place for image in images] != list(range(len(images))):
+        problem = f"{summary.n_images} images were measured, {len(images)} are listed"
+        raise documents.damaged(str(folder / IMAGES), problem)
+    stored.maps()
+    if any(image.mask_area is not None for image in images):
+        stored.packed_masks()
+    return stored
+
+
+_DAMAGED = (OSError, CheckpointError, DataError, StorageError)
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,37 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict
 
+from skrd4ad import documents
+from skrd4ad.errors import DocumentError
+from skrd4ad.storage import jobs
+from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.jobs import ACTIVE
 from skrd4ad.storage.tables import Job
+
+
+class Progress(TypedDict, total=False):
+    """What pages read of a job's progress."""
+
+    share: float | None
+    words: str | None
+    paused: bool
+    epochs: int | None
+    loss: float | None
+    holdout_score: float | None
+    images_per_second: float | None
+    eta_seconds: float | None
+
+
+class Result(TypedDict, total=False):
+    """What pages read of a job's result."""
+
+    folder: str
+    model_folder: str
+    metrics: dict[str, Any] | None
+    not_measured: str | None
+    lines: list[str]
 
 
 @dataclass(frozen=True)
@@ -33,6 +60,8 @@ class JobView:
     finished_at: datetime | None
     position: int
     """Place in the queue: 1 is next, 0 when it does not wait."""
+    problem: str = ""
+    """Why what is stored of it cannot be used; what is damaged is empty then."""
 
     @property
     def active(self) -> bool:
@@ -47,19 +76,47 @@ class JobView:
 
 def view_of(job: Job, places: Mapping[str, int]) -> JobView:
     """View of a job; ``places`` gives the place of every waiting job in its queue."""
+    stored: dict[str, dict[str, Any]] = {}
+    problem = ""
+    for name, kind in _STORED.items():
+        values = getattr(job, name)
+        try:
+            stored[name] = {} if values is None else documents.decode_known(values, kind, what=f"The {name} of the job")
+        except DocumentError as error:
+            stored[name], problem = {}, str(error)
     return JobView(
         id=job.id,
         kind=job.kind,
         title=job.title,
         state=job.state,
         wish=job.wish,
-        request=job.request,
-        progress=job.progress,
-        result=job.result,
+        request=stored["request"],
+        progress=stored["progress"],
+        result=None if job.result is None else stored["result"],
         error=job.error,
         details=job.details,
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
         position=places.get(job.id, 0),
+        problem=problem,
     )
+
+
+def remove_job(job_id: str) -> None:
+    """Take a job that has ended out of the workspace, with its curve; what it made stays."""
+    with workspace_database().write() as session:
+        jobs.remove_job(session, job_id)
+
+
+class _Request(TypedDict, total=False):
+    """What pages read of any request; each kind reads its own as a whole, see ``JobKind.request_of``."""
+
+    source: str
+    layout: str
+    class_name: str
+    start_from: str | None
+    train: dict[str, Any]
+
+
+_STORED: dict[str, type] = {"request": _Request, "progress": Progress, "result": Result}
