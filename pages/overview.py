@@ -15,6 +15,7 @@ from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
+from skrd4ad.ui.text import plain
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
@@ -36,8 +37,8 @@ def welcome(models: list[ModelInfo]) -> None:
         about, label = "**Inspect images of your own** with one of the models below.", "Inspect images"
         if ready is not None:
             about = (
-                f"**See a defect now.** The model for {ready.class_name.replace('_', ' ')} is trained and has its "
-                "limit; open it on images it has never seen."
+                f"**See a defect now.** The model for {plain(ready.class_name.replace('_', ' '))} is trained and "
+                "has its limit; open it on images it has never seen."
             )
             label = "Inspect its images"
         st.markdown(about)

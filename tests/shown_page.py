@@ -1,6 +1,13 @@
 """What an AppTest shows."""
 
+import re
+
 from streamlit.testing.v1 import AppTest
+
+
+def as_shown(markdown: str) -> str:
+    """Markdown without what keeps its texts as they are."""
+    return re.sub(r"\\([!-/:-@\[-`{-~])", r"\1", markdown).replace("\u2060", "")
 
 
 def fine(at: AppTest) -> AppTest:

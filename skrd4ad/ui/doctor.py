@@ -9,6 +9,7 @@ from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 
 _SHOWN_PATHS = 5
 
@@ -20,7 +21,7 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
     for summary in report.classes:
         defects = sum(summary.test_defects.values())
         st.caption(
-            f"**{summary.name}**: {summary.train_good} good images to learn from; to test on: "
+            f"**{plain(summary.name)}**: {summary.train_good} good images to learn from; to test on: "
             f"{summary.test_good} good, {defects} defective."
         )
     for severity, box, icon in (
@@ -41,7 +42,7 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
 
 
 def _text(finding: Finding) -> str:
-    paths = [f"`{path}`" for path in finding.paths[:_SHOWN_PATHS]]
-    more = f" and {finding.count - len(paths)} more" if finding.count > len(paths) else ""
+    paths = [plain(str(path)) for path in finding.paths[:_SHOWN_PATHS]]
+    more = f" and {finding.count - len(paths):d} more" if finding.count > len(paths) else ""
     files = f"  \n{', '.join(paths)}{more}" if paths else ""
-    return f"{finding.class_name}: {finding.message}{files}"
+    return f"{plain(f'{finding.class_name}: {finding.message}')}{files}"

@@ -18,6 +18,7 @@ from skrd4ad.services.history import (
     verify_history,
 )
 from skrd4ad.ui.frame import halves, section
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import file_button
 
 ROWS = 15
@@ -110,13 +111,13 @@ def _verified(head: str) -> Verification:  # noqa: ARG001 - another newest hash 
 def _say_verified(found: Verification) -> None:
     if found.problem:
         st.error(
-            f"The history was altered. {found.problem} The {found.n} rows before it hold; restore the database from a "
-            "backup to see what was there.",
+            f"The history was altered. {plain(found.problem)} The {found.n} rows before it hold; restore the database "
+            "from a backup to see what was there.",
             icon=":material/gpp_bad:",
         )
         return
     st.caption(
-        f":material/verified_user: Chain verified, {found.n} entries. Newest hash: `{found.head}`  \n"
+        f":material/verified_user: Chain verified, {found.n} entries. Newest hash: `{plain(found.head)}`  \n"
         "Whoever keeps this hash elsewhere can tell later whether newer entries were cut off: "
         "`skrd4ad history --verify --head HASH`."
     )

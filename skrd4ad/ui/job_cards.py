@@ -1,6 +1,7 @@
 """Jobs as cards: what runs, what waits, what ended, and what can be done about it."""
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +14,14 @@ from skrd4ad.services.improve.compare import LABEL_COMPARISON
 from skrd4ad.services.improve.retrain import training_kind
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.queue import queue
-from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.jobs.view import JobView, remove_job
 from skrd4ad.services.labelling.exchange.import_job import IMPORT
 from skrd4ad.services.models.export_job import EXPORT
 from skrd4ad.services.training import TRAINING
 from skrd4ad.ui.charts import loss_chart, show_chart
-from skrd4ad.ui.frame import choose_model
+from skrd4ad.ui.frame import choose_model, shielded
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
-from skrd4ad.ui.text import STATES, progress_of
+from skrd4ad.ui.text import STATES, plain, plain_lines, progress_of
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
@@ -42,7 +43,7 @@ def watch_jobs(when_none: str) -> None:
 
 def _cards(jobs: Sequence[JobView], when_none: str) -> None:
     for job in jobs:
-        _active_card(job)
+        shielded(partial(_active_card, job))
     latest = queue().list(limit=SHOWN_ENDED + len(jobs))
     ended = [job for job in latest if not job.active][:SHOWN_ENDED]
     if not jobs and not ended:
@@ -51,18 +52,18 @@ def _cards(jobs: Sequence[JobView], when_none: str) -> None:
         st.subheader("Ended", anchor=False)
     for job in ended:
         was_repeated = any(other.request == job.request and other.created_at > job.created_at for other in latest)
-        _ended_card(job, can_go_on=job.state in _RESUMABLE and not was_repeated)
+        shielded(partial(_ended_card, job, can_go_on=job.state in _RESUMABLE and not was_repeated))
 
 
 def _active_card(job: JobView) -> None:
     share, words = progress_of(job)
     with st.container(border=True, key=f"job-{job.id}"):
-        st.markdown(f"**{job.title}**")
-        st.progress(share, text=words)
+        st.markdown(f"**{plain(job.title)}**")
+        st.progress(share, text=plain(words))
         if job.state == "running" and job.kind == TRAINING.name:
             _figures(job)
             points = queue().points(job.id)
-            epochs = int(job.progress.get("epochs") or job.request["train"]["epochs"])
+            epochs = int(job.progress.get("epochs") or TRAINING.request_of(job.request).train.epochs)
             show_chart(
                 loss_chart(points, epochs=epochs),
                 key=f"curve-{job.id}",
@@ -95,11 +96,16 @@ def _number(value: float | None) -> str:
 def _ended_card(job: JobView, *, can_go_on: bool) -> None:
     with st.container(border=True, key=f"job-{job.id}"):
         when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
-        st.markdown(f"**{job.title}** — {STATES[job.state]}{when}")
+        st.markdown(f"**{plain(job.title)}** — {STATES[job.state]}{when}")
+        if job.problem:
+            st.warning(plain(job.problem), icon=":material/warning:")
+            if st.button("Remove it", key=f"remove-{job.id}", icon=":material/delete:"):
+                act(lambda: remove_job(job.id))
+            return
         if job.state == "done" and job.result is not None:
             _result(job)
         elif job.state == "failed":
-            st.error(job.error or "The reason is not known.", icon=":material/error:")
+            st.error(plain_lines(job.error or "The reason is not known."), icon=":material/error:")
             if job.details:
                 with st.expander("Details", key=f"job-details-{job.id}"):
                     st.code(job.details, language=None)
@@ -108,28 +114,28 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
             known = ("Go on from its last epoch", training_kind(job.request))
         if can_go_on and known is not None:
             label, kind = known
-            if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):
+            if st.button(plain(label), key=f"again-{job.id}", icon=":material/replay:"):
                 act(lambda: kind.repeat(job.id))
 
 
 def _result(job: JobView) -> None:
     result = job.result or {}
     metrics = result.get("metrics") or {}
-    shown = [(name, metrics[key]) for key, name in _FIGURES.items() if metrics.get(key) is not None]
+    shown = [(name, metrics[key]) for key, name in _FIGURES.items() if isinstance(metrics.get(key), int | float)]
     badge = " (test-selected)" if metrics.get("test_selected") else ""
     if shown:
-        st.caption(", ".join(f"{name} {value:.3f}" for name, value in shown) + badge + " on the test images")
+        st.caption(", ".join(f"{plain(name)} {value:.3f}" for name, value in shown) + badge + " on the test images")
     if result.get("not_measured"):
-        st.caption(f"Not evaluated. {result['not_measured']}")
+        st.caption(f"Not evaluated. {plain(str(result['not_measured']))}")
     if job.kind == EVALUATION.name:
-        if st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
+        if "model_folder" in result and st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))
             st.switch_page("pages/evaluate.py")
         return
     if job.kind != TRAINING.name:
         return
-    folder = Path(result["folder"])
-    if folder.is_dir():
+    folder = Path(result.get("folder", "")).absolute()
+    if "folder" in result and folder.is_dir():
         if st.button("Inspect with it", key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
             choose_model(folder)
             st.switch_page("pages/inspect.py")

@@ -44,7 +44,7 @@ def follow_jobs(
 def show_job(job: JobView, title: str = "") -> None:
     """A job's bar, with what it does and how long it will take, and its buttons below."""
     share, words = progress_of(job)
-    st.progress(share, text=": ".join(filter(None, (title, plain(words) + time_left(job)))))
+    st.progress(share, text=plain(": ".join(filter(None, (title, words + time_left(job))))))
     job_buttons(job)
 
 

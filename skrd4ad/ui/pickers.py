@@ -24,6 +24,7 @@ from skrd4ad.paths import data_roots
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
 
 T = TypeVar("T")
@@ -97,7 +98,7 @@ def pick_folder(*, key: str) -> Path | None:
         "Folder",
         value=str(roots[0]),
         key=key,
-        help="This app may read: " + ", ".join(str(root) for root in roots),
+        help="This app may read: " + ", ".join(plain(str(root)) for root in roots),
         persist_state="session",
     )
     if not typed.strip():
@@ -106,7 +107,7 @@ def pick_folder(*, key: str) -> Path | None:
     folder = Path(typed.strip()).expanduser()
     while inside := folders_in(folder):
         names = [_HERE, *(path.name for path in inside)]
-        label = f"Folders in {folder.name or folder}"
+        label = f"Folders in {plain(folder.name or str(folder))}"
         step = st.selectbox(label, names, key=f"{key}-step-{folder}", persist_state="session")
         if step == _HERE:
             break

@@ -8,6 +8,7 @@ import streamlit as st
 
 from skrd4ad.format import duration
 from skrd4ad.task import Status, Task
+from skrd4ad.ui.text import plain
 
 SLOW_SECONDS = 1.0
 """With less than this left, how long it takes is not said."""
@@ -35,7 +36,7 @@ def progress_bar(what: str) -> Iterator[Task]:
         left = (time.monotonic() - start) / max(at.done, 1) * (at.total - at.done)
         about = f", about {duration(left)} left" if left > SLOW_SECONDS else ""
         text = at.text or f"{at.done:,} of {at.total:,} {what}"
-        bar.progress(min(at.done / max(at.total, 1), 1.0), text=f"{text}{about}")
+        bar.progress(min(at.done / max(at.total, 1), 1.0), text=plain(f"{text}{about}"))
 
     try:
         yield Task(show=show)

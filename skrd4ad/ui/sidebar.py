@@ -48,8 +48,8 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
         st.rerun()
     limit = "No limit yet: scores without verdicts"
     if info.calibration is not None:
-        limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version}"
-    st.caption(f"{info.model.net}, {info.model.skips} skips  \n{limit}")
+        limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version:d}"
+    st.caption(f"{plain(info.model.net)}, {info.model.skips} skips  \n{limit}")
 
 
 def _jobs(jobs: Sequence[JobView]) -> None:

@@ -1,11 +1,10 @@
 """Texts of the pages: jobs in words, and texts from anywhere so that they stay what they are.
 
-What comes from outside (names, comments, error messages) goes through one of three functions before it is shown:
-:func:`plain` where Streamlit reads Markdown, ``html.escape`` where it reads HTML, :func:`for_plotly` in figures.
+What comes from anywhere (names, comments, error messages) goes through one of three doors before it is shown:
+:func:`plain` where Streamlit reads Markdown, ``html.escape`` where it reads HTML, ``in_figure`` where Plotly does.
 """
 
 import re
-from html import escape
 
 from skrd4ad.services.jobs.view import JobView
 
@@ -46,14 +45,9 @@ def plain_lines(text: str) -> str:
     return "  \n".join(map(plain, text.splitlines()))
 
 
-def for_plotly(text: str) -> str:
-    """A text in a figure, as it is: Plotly reads some HTML in every text."""
-    return escape(text, quote=False)
-
-
 _WORD_JOINER = "\u2060"
 _MARKS = re.compile(r"[\\`*_{}\[\]()#+\-.!|~$:<>&]")
 _FOUND_LATER = re.compile(
-    r":(?=//|[\w+-]*:|[\w+-]+$|material)|@(?=[\w-])|www(?=\.)|(?<!\S)[-<>~](?=[-=>]+(?!\S))", re.IGNORECASE
+    r":(?=//|[\w+-]*:|[a-z][\w+-]*$|material)|@(?=[\w-])|www(?=\.)|(?<!\S)[-<>~](?=[-=>]+(?!\S))", re.IGNORECASE
 )
 """Where ``://``, ``:name:``, an e-mail, ``www.``, or an arrow such as ``->`` is broken up."""

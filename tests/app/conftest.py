@@ -11,10 +11,12 @@ from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
 from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import AlertBase, Markdown
 
 from skrd4ad.services.jobs.queue import reset_queue
 from skrd4ad.ui.frame import PROGRAM_ERROR
 from tests.limits import LONG
+from tests.shown_page import as_shown
 
 ROOT = Path(__file__).parents[2]
 Visit = Callable[[str], AppTest]
@@ -61,6 +63,14 @@ def app_world(
     reset_queue()
     st.cache_data.clear()
     st.cache_resource.clear()
+
+
+@pytest.fixture(autouse=True)
+def texts_as_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Markdown reads in tests as on the page: without the backslashes that take the meaning of marks."""
+    for kind in (AlertBase, Markdown):
+        shown = property(lambda self: as_shown(self.proto.body))
+        monkeypatch.setattr(kind, "value", shown)
 
 
 @pytest.fixture(autouse=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 from skrd4ad.metrics.bootstrap import Interval
@@ -29,6 +30,11 @@ class ChartColours:
     """Text on filled marks."""
     shade: str = "rgba(127,138,144,0.16)"
     """Ground of the false positive rates that AUPRO counts."""
+
+
+def in_figure(text: str) -> str:
+    """A text from anywhere as it is: Plotly reads some HTML in every text of a figure."""
+    return escape(text, quote=False)
 
 
 def hatched(colour: str, shape: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.format import METRIC_TITLES, format_number, format_rate
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.metrics.escapes import ConfusionCell, EscapeGroup
-from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours, dotted, hatched, whiskers
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours, dotted, hatched, in_figure, whiskers
 from skrd4ad.services.evaluation.compare import Comparison
 from skrd4ad.services.evaluation.published import METHODS, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary
@@ -74,12 +74,12 @@ def class_bars(
             x=names,
             y=[None if value is None else value - start for value in values],
             base=start,
-            name=name,
+            name=in_figure(name),
             marker=marker,
             text=["" if value is None else format_number(value) for value in values],
             textangle=0,
             customdata=[[each.key, value] for each, value in zip(shown, values, strict=True)],
-            hovertemplate="%{x}: %{customdata[1]:.4f}<extra>" + name + "</extra>",
+            hovertemplate="%{x}: %{customdata[1]:.4f}<extra>" + in_figure(name) + "</extra>",
             **looks,
         )
     title = METRIC_TITLES[metric] + (" (0.5 is chance)" if "auroc" in metric else "")
@@ -97,7 +97,7 @@ def escape_bars(groups: Sequence[EscapeGroup], *, axis: str, colours: ChartColou
     ``customdata`` of a bar holds the name of its group and the indices of the images that it counts.
     """
     look = colours or ChartColours()
-    names = [f"{group.name}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]
+    names = [f"{in_figure(group.name)}<br>{len(group.escaped)} of {len(group.indices)} pass" for group in groups]
     rates = [100 * group.rate for group in groups]
     intervals = [Interval(100 * group.interval.low, 100 * group.interval.high) for group in groups]
     figure = go.Figure()
@@ -141,7 +141,7 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
             x=[cell.verdict],
             y=[1],
             text=[
-                f"<b>{cell.count}</b>"
+                f"<b>{cell.count:d}</b>"
                 + (f" {meaning if cell.count == 1 else meaning + 's'}" if meaning else "")
                 + share
             ],
@@ -151,7 +151,7 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
             textfont={"color": look.on_mark, "size": 15},
             marker={"color": colour if cell.count else look.neutral, "line": {"color": look.on_mark, "width": 1}},
             customdata=[[f"{cell.truth} {cell.verdict}", *cell.indices]],
-            hovertemplate=f"{cell.truth}, {cell.verdict}: {cell.count} images<extra></extra>",
+            hovertemplate=in_figure(f"{cell.truth}, {cell.verdict}: {cell.count} images") + "<extra></extra>",
             showlegend=False,
         )
     verdicts = list(dict.fromkeys(cell.verdict for cell in cells))
@@ -223,4 +223,4 @@ def _wrapped(name: str, *, line: int) -> str:
         if lines[-1] and len(lines[-1]) + len(part) > line:
             lines.append("")
         lines[-1] += part
-    return "<br>".join(lines)
+    return "<br>".join(map(in_figure, lines))

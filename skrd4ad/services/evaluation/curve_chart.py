@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from skrd4ad.format import METRIC_TITLES, format_number
 from skrd4ad.metrics.curves import PRO_LIMITS, Curve, CurveName, OperatingPoint
-from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours
+from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED, ChartColours, in_figure
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 
@@ -49,7 +49,7 @@ def curve_chart(
         curve = stored.curves.get(name)
         if curve is None:
             continue
-        which = f"{stored.summary.model_folder.name}: " if len(evaluations) > 1 else ""
+        which = f"{in_figure(stored.summary.model_folder.name)}: " if len(evaluations) > 1 else ""
         figure.add_scatter(
             x=curve.x,
             y=curve.y,
@@ -111,12 +111,12 @@ def _add_operating_points(
         at = None if point is None else point.on(name)
         if point is None or at is None:
             continue
-        text = f"{title} {format_number(point.threshold)}"
+        text = in_figure(f"{title} {format_number(point.threshold)}")
         figure.add_scatter(
             x=[at[0]],
             y=[at[1]],
             mode="markers",
             name=f"{which}{text}",
             marker={"symbol": symbol, "size": 13, "color": fill, "line": {"color": colour, "width": 2}},
-            hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version}</extra>",
+            hovertemplate=f"{text}<br>%{{x:.3f}}, %{{y:.3f}}<extra>calibration {limits.calibration.version:d}</extra>",
         )

@@ -11,6 +11,7 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.calibration.calibrate import Distributions, ThresholdChoice
 from skrd4ad.services.calibration.threshold_choice import Way
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
 
 WAYS: dict[Way, str] = {
@@ -143,7 +144,7 @@ def _pick_costs(*, opened: bool) -> tuple[Costs | None, float]:
         names = {"escape": "an escape", "false-reject": "a false reject", "review": "a review"}
         values = [
             column.number_input(
-                f"{money or '€'} for {event}",
+                f"{plain(money or '€')} for {event}",
                 min_value=0.0,
                 value=None,
                 step=1.0,

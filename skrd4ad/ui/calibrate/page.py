@@ -19,6 +19,7 @@ from skrd4ad.ui.calibrate.versions import save_form, show_versions
 from skrd4ad.ui.components.calibration_board import BoardState, ScoreGroup, calibration_board
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 
 _MOVED, _FOUND = "calibrate-moved", "calibrate-found"
 KEPT = 8
@@ -40,7 +41,7 @@ def _calibrate(info: ModelInfo) -> None:
     proposal = None if choice is None else _on_board(info, found, choice)
     warnings = found.warnings if proposal is None else proposal.warnings
     if warnings:
-        st.caption("  \n".join(f":material/info: {warning}" for warning in warnings))
+        st.caption("  \n".join(f":material/info: {plain(warning)}" for warning in warnings))
     pick_scoring_mask(info, typical_image(images))
     if proposal is not None:
         save_form(info, proposal)

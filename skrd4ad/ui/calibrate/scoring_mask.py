@@ -93,7 +93,7 @@ def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | Non
     )
     area = st.number_input("Smallest region that counts, mm²", 0.0, value=1.0, step=0.5, key=f"calibrate-mm2-{key}")
     pixels = min(map_pixels_of(float(area), mm_per_pixel=float(scale), shape=(height, width), side=side), side * side)
-    st.caption(f"That is {pixels} pixels of the map, for an image of {width} x {height} pixels.")
+    st.caption(f"That is {pixels:d} pixels of the map, for an image of {width:d} x {height:d} pixels.")
     return pixels
 
 

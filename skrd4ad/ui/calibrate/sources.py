@@ -14,6 +14,7 @@ from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.frame import halves, show_error
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
 
 _NORMALS = {"held-out": "Held out of training", "upload": "New, uploaded", "server": "New, server folder"}
@@ -94,7 +95,8 @@ def _in_folder(key: str) -> tuple[Path, ...]:
     folder = pick_folder(key=key)
     paths = () if folder is None else tuple(images_in(folder))
     if folder is not None:
-        st.caption(f"{len(paths)} images directly in {folder.name}" if paths else f"No images directly in {folder}.")
+        where = plain(folder.name if paths else str(folder))
+        st.caption(f"{len(paths)} images directly in {where}" if paths else f"No images directly in {where}.")
     return paths
 
 
@@ -141,5 +143,5 @@ def _class_of(info: ModelInfo) -> DatasetClass | None:
     try:
         return training_class(info)
     except DataError as error:
-        st.caption(f"The images this model was trained on are not at hand: {error}")
+        st.caption(f"The images this model was trained on are not at hand: {plain(str(error))}")
         return None

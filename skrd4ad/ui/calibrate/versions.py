@@ -12,6 +12,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.calibration.calibrate import Proposal, save, use_version
 from skrd4ad.ui.calibrate.scoring_mask import forget_applied
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain
 
 METHOD_TEXTS = {
     "split-conformal": "false-reject rate (split-conformal)",
@@ -35,7 +36,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
     version = 1 if history is None else history.next_version
     title = f"Save as version {version}"
     if told := st.session_state.pop(_SAVED, None):
-        st.success(told, icon=":material/check:")
+        st.success(plain(told), icon=":material/check:")
     left, right = halves("calibrate-save", 1, 1)
     with left:
         st.subheader(title, anchor=False)
@@ -63,7 +64,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
                 "alone. The rates under the chart describe the normals at hand."
             )
         else:
-            st.caption(proposal.promise)
+            st.caption(plain(proposal.promise))
 
 
 def show_versions(info: ModelInfo) -> None:
@@ -89,10 +90,10 @@ def show_versions(info: ModelInfo) -> None:
         with st.popover("Use this one", icon=":material/history:"):
             chosen = history.of_version(int(version))
             st.markdown(
-                f"From now on verdicts use version {version} ({limits_text(chosen)}) in place of version "
-                f"{history.current_version}, which stays in the history."
+                f"From now on verdicts use version {version:d} ({limits_text(chosen)}) in place of version "
+                f"{history.current_version:d}, which stays in the history."
             )
-            if st.button(f"Use version {version}", type="primary", key="calibrate-use"):
+            if st.button(f"Use version {version:d}", type="primary", key="calibrate-use"):
                 use_version(info.folder, int(version))
                 forget_applied(info)
                 st.rerun()
@@ -102,8 +103,8 @@ def _record(proposal: Proposal) -> list[str]:
     calibration = proposal.calibration
     lines = [
         f"**{limits_text(calibration)}**",
-        f"Way: {METHOD_TEXTS.get(calibration.method, calibration.method)}",
-        f"From: {calibration.data} (n = {calibration.n})",
+        f"Way: {plain(METHOD_TEXTS.get(calibration.method, calibration.method))}",
+        f"From: {plain(calibration.data)} (n = {calibration.n})",
     ]
     if calibration.target_false_reject_rate is not None and calibration.certified_false_reject_rate is not None:
         lines.append(

@@ -20,6 +20,7 @@ from skrd4ad.ui.evaluate.text import figure_text
 from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
+from skrd4ad.ui.text import plain, plain_lines
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -32,7 +33,7 @@ def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chos
             icon=":material/query_stats:",
         )
     with st.expander(
-        _summary(standings),
+        plain(_summary(standings)),
         expanded=not first.is_current or any(each.is_missing for each in standings),
         key=f"evaluate-what-{first.id}",
         icon=":material/fact_check:",
@@ -156,10 +157,10 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         classes = {data.name: data for data in dataset_classes(source, layout) if data.test}
     except DataError as error:
         # on the way to a data set most folders are none: that is no failure
-        st.caption(str(error).replace("\n", "  \n"))
+        st.caption(plain_lines(str(error)))
         return
     if not classes:
-        st.caption(f"{source} has no test images: good and defective ones with known answers are needed.")
+        st.caption(f"{plain(source)} has no test images: good and defective ones with known answers are needed.")
         return
     names = list(classes)
     name = str(
@@ -171,7 +172,7 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         )
     )
     if name != info.class_name:
-        st.caption(f"This model has learnt {info.class_name}: what it says of {name} describes neither.")
+        st.caption(f"This model has learnt {plain(info.class_name)}: what it says of {plain(name)} describes neither.")
     count = len(classes[name].test)
     if st.button(f"Evaluate on these {count} images", type="primary", key="evaluate-other"):
         _submit([request_for(info, source=source, layout=layout, class_name=name)])
@@ -199,9 +200,12 @@ def _ended(standings: Sequence[Standing]) -> None:
             continue
         when = "" if job.finished_at is None else f", {ago(job.finished_at)}"
         if job.state != "failed":
-            st.caption(f"{job.title}: {job.state}{when}. Nothing was stored; what was known before still stands.")
+            st.caption(
+                f"{plain(job.title)}: {plain(job.state)}{when}. Nothing was stored; what was known before still stands."
+            )
             continue
-        st.error(f"{job.title} failed{when}. {job.error or 'The reason is not known.'}", icon=":material/error:")
+        reason = plain_lines(job.error or "The reason is not known.")
+        st.error(f"{plain(job.title)} failed{when}. {reason}", icon=":material/error:")
         if job.details:
             with st.expander("Details", key=f"evaluate-details-{job.id}"):
                 st.code(job.details, language=None)

@@ -14,6 +14,7 @@ from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluati
 from skrd4ad.ui.evaluate.figures import show_figure, table_height
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_text, images_text
+from skrd4ad.ui.text import plain
 
 _OPENED = "evaluate-class-opened"
 COLUMNS = (*HEADLINES, *(name for name in METRIC_NAMES if name not in HEADLINES))
@@ -79,7 +80,7 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
     """Every figure of each type of defect against all good images, folded away."""
     if not summary.by_defect:
         return
-    with st.expander(f"By type of defect: {label}", key=f"evaluate-types-{summary.key}"):
+    with st.expander(f"By type of defect: {plain(label)}", key=f"evaluate-types-{summary.key}"):
         rows = [
             {"Type": name, "Images": f"{metrics.n_good} good, {metrics.n_defect} defective"}
             | {
@@ -149,4 +150,4 @@ def _published_text(summaries: Sequence[EvaluationSummary]) -> None:
     with st.container(border=True):
         st.badge("published", color="gray", icon=":material/menu_book:", help=PROTOCOL_DIFFERENCE)
         texts = dict.fromkeys(match.text for match in matches)
-        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(texts))
+        st.caption(f"{PROTOCOL_DIFFERENCE}  \n" + "  \n".join(map(plain, texts)))

@@ -22,7 +22,8 @@ from skrd4ad.ui.evaluate.figures import right_aligned, show_figure, table_height
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
-from skrd4ad.ui.frame import go_to, halves, show_error
+from skrd4ad.ui.frame import calling, go_to, halves, show_error
+from skrd4ad.ui.text import plain, plain_lines
 
 R = TypeVar("R")
 Load = Callable[[str], StoredEvaluation | None]
@@ -46,11 +47,11 @@ def show_comparison(
         return
     others = _partners(summaries, chosen)
     first = st.selectbox(
-        f"Compare {labels[chosen]} with",
+        f"Compare {plain(labels[chosen])} with",
         others,
         format_func=labels.__getitem__,
         key=f"evaluate-partner-{chosen}",
-        help=f"Differences above 0 are in favour of {labels[chosen]}.",
+        help=f"Differences above 0 are in favour of {plain(labels[chosen])}.",
         persist_state="session",
     )
     a, b = load(str(first)), load(chosen)
@@ -61,7 +62,7 @@ def show_comparison(
         found = find_comparison(a, b)
     except DataError as error:
         # which pairs fit is not known before they are chosen
-        st.info(str(error), icon=":material/compare_arrows:")
+        st.info(plain_lines(str(error)), icon=":material/compare_arrows:")
         return
     if found is None:
         if COMPARISON.active(a=a.summary.key, b=b.summary.key):
@@ -72,7 +73,7 @@ def show_comparison(
     else:
         settings = found.settings
         st.markdown(f"**Differences on {found.n_good} good and {found.n_defect} defective images**")
-        st.caption(f"First: {labels[found.a.key]}. Second: {labels[found.b.key]}.")
+        st.caption(f"First: {plain(labels[found.a.key])}. Second: {plain(labels[found.b.key])}.")
         show_differences(found, key="evaluate")
     show_settings(settings, key="evaluate-settings")
     st.subheader("Curves over each other", anchor=False)
@@ -100,7 +101,9 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
     """The button that asks for a comparison, and why the last one failed."""
     last = kind.latest(**to_plain(request))
     if last is not None and last.state == "failed":
-        st.error(f"The comparison failed. {last.error or 'The reason is not known.'}", icon=":material/error:")
+        st.error(
+            f"The comparison failed. {plain_lines(last.error or 'The reason is not known.')}", icon=":material/error:"
+        )
     st.caption(
         "Every figure of both is measured on the same images, drawn again together, so that what both find easy or "
         "hard does not blur the difference."
@@ -141,7 +144,7 @@ def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FI
         column_config=right_aligned(first, second, "Difference", "95 % interval"),
     )
     for note in found.notes:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {plain(note)}")
 
 
 def show_settings(differing: Sequence[SettingDifference], *, key: str, sides: tuple[str, str] = FIRST_SECOND) -> None:
@@ -184,7 +187,7 @@ def show_changes(
         hide_index=True,
         key=table,
         height=table_height(rows, most=8),
-        on_select=chosen_in_table,
+        on_select=calling(chosen_in_table),
         selection_mode="single-row",
     )
     index = st.selectbox(
@@ -204,7 +207,7 @@ def show_changes(
 def _show_side(side: MeasuredImages, index: int, score: float, *, key: str) -> None:
     calibration, why_none = side.limits()
     limit = "no limit" if calibration is None else f"limit {format_number(calibration.image_threshold)}"
-    st.markdown(f"**{side.summary.model_folder.name}**: score {format_number(score)}, {limit}")
+    st.markdown(f"**{plain(side.summary.model_folder.name)}**: score {format_number(score)}, {limit}")
     try:
         opened = open_image(side, index)
     except DataError as error:
@@ -212,7 +215,7 @@ def _show_side(side: MeasuredImages, index: int, score: float, *, key: str) -> N
         return
     view_map(side, opened, calibration=calibration, key=key)
     if why_none:
-        st.caption(why_none)
+        st.caption(plain(why_none))
 
 
 def _row(change: ImageChange, sides: tuple[str, str]) -> dict[str, str]:

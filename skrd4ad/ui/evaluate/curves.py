@@ -11,6 +11,7 @@ from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.ui.evaluate.figures import show_figure
 from skrd4ad.ui.evaluate.findings import offer_calibration
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain
 
 KINDS: dict[str, tuple[str, tuple[CurveName, ...], str]] = {
     "roc": (
@@ -59,7 +60,7 @@ def show_curves(stored: StoredEvaluation, found: Findings | None, why_none: str)
     st.markdown(f"**What the limits of calibration version {found.calibration.version} do on these images**")
     st.dataframe(_points(found), hide_index=True, key="evaluate-points")
     for note in found.notes:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {plain(note)}")
 
 
 def draw_curves(

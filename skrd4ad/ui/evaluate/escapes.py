@@ -16,6 +16,7 @@ from skrd4ad.ui.evaluate.figures import Pick, show_figure
 from skrd4ad.ui.evaluate.findings import offer_calibration
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain
 
 _BAR_PIXELS = 44
 """Height of a bar with its two lines of words; several charts stand on one screen."""
@@ -82,7 +83,7 @@ def show_escapes(stored: StoredEvaluation, found: Findings | None, why_none: str
         else:
             st.markdown("**Escapes by size of defect**")
             _bars(found.by_size.groups, stored, chart="size", axis="Area of the mask", on_pick=pick("size"))
-            st.caption(found.by_size.words)
+            st.caption(plain(found.by_size.words))
     by_id = {group.id: group for group in groups}
     if st.session_state.get(key) not in by_id:
         st.session_state[key] = _first(groups).id
@@ -96,7 +97,7 @@ def show_escapes(stored: StoredEvaluation, found: Findings | None, why_none: str
         persist_state="session",
     )
     for note in found.notes:
-        st.caption(f":material/info: {note}")
+        st.caption(f":material/info: {plain(note)}")
     group = by_id[str(chosen)]
     show_images(stored, group.indices, calibration=found.calibration, name="escapes", title=group.title)
 

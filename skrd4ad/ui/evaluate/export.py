@@ -16,6 +16,7 @@ from skrd4ad.services.evaluation.tables import images_csv, latex_table, metrics_
 from skrd4ad.ui.evaluate.compare import Load
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain
 
 
 def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str], *, chosen: str, load: Load) -> None:
@@ -47,7 +48,7 @@ def show_export(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str
         )
         images = by_key[chosen]
         _download(
-            f"Images of {labels[chosen]} as CSV ({images.n_images} rows)",
+            f"Images of {plain(labels[chosen])} as CSV ({images.n_images} rows)",
             lambda: _images_file(load, chosen),
             f"{images.class_name}_images.csv",
             "text/csv",

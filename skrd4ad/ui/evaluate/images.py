@@ -14,6 +14,7 @@ from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.theme import verdict_badge
 
 PAGE_SIZE = 48
@@ -24,7 +25,7 @@ def show_images(
 ) -> None:
     """Images of an evaluation by their indices, in that order."""
     count = len(indices)
-    st.markdown(f"**{title}** — {plural(count, 'image')}")
+    st.markdown(f"**{plain(title)}** — {plural(count, 'image')}")
     if not indices:
         st.caption("There are none.")
         return
@@ -54,7 +55,7 @@ def show_image(stored: StoredEvaluation, index: int, *, calibration: Calibration
     try:
         opened = open_image(stored, index)
     except DataError as error:
-        picture.error(str(error), icon=":material/broken_image:")
+        picture.error(plain_lines(str(error)), icon=":material/broken_image:")
         _about(beside, stored.images[index], calibration)
         return
     with picture:
@@ -62,7 +63,7 @@ def show_image(stored: StoredEvaluation, index: int, *, calibration: Calibration
     with beside:
         _about(st.container(), opened.about, calibration)
         if opened.warning:
-            st.warning(opened.warning, icon=":material/warning:")
+            st.warning(plain(opened.warning), icon=":material/warning:")
 
 
 def view_map(measured: MeasuredImages, opened: OpenedImage, *, calibration: Calibration | None, key: str) -> None:
@@ -101,9 +102,11 @@ def _about(column: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, c
                 st.markdown("An **escape**: a defect that passes as OK.")
             if image.label == 0 and verdict == "NG":
                 st.markdown("A **false reject**: a good part that is rejected.")
-        st.markdown(f"**{image.name}**")
+        st.markdown(f"**{plain(image.name)}**")
         st.caption(
-            "The data set says: good part." if image.label == 0 else f"The data set says: defect, {image.defect_type}."
+            "The data set says: good part."
+            if image.label == 0
+            else f"The data set says: defect, {plain(image.defect_type)}."
         )
         if image.mask_area:
             st.caption(f"Its mask covers {image.mask_area} pixels of the map; its outline is drawn in the picture.")

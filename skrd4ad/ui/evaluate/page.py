@@ -8,7 +8,13 @@ import streamlit as st
 from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
-from skrd4ad.services.evaluation.store import delete_evaluation, list_evaluations, load_evaluation
+from skrd4ad.services.evaluation.store import (
+    delete_evaluation,
+    evaluation_folders,
+    evaluation_problem,
+    list_evaluations,
+    load_evaluation,
+)
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison
@@ -20,6 +26,7 @@ from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
 from skrd4ad.ui.frame import halves, shielded
+from skrd4ad.ui.text import plain
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -41,6 +48,7 @@ class Finished:
 
 def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     """Everything of the page."""
+    shielded(_damaged)
     summaries = list_evaluations()
     with st.spinner("Looking whether test images have changed …"):
         standings = standings_of(models, chosen, summaries)
@@ -58,7 +66,7 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         _about(stored.summary)
     _headlines(stored.summary)
     for reason in stored.stale:
-        st.warning(reason, icon=":material/update:")
+        st.warning(plain(reason), icon=":material/update:")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         view = st.segmented_control(
             "View",
@@ -73,6 +81,24 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         pick_format()
     # what goes wrong in one view leaves the way to the others
     shielded(lambda: _show(str(view), stored, finished))
+
+
+def _damaged() -> None:
+    """Each evaluation that cannot be used, with the reason and a way to remove it."""
+    for folder in evaluation_folders():
+        files = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in sorted(folder.iterdir()))
+        if not (problem := _problem(folder.name, str(folder), files)):
+            continue
+        with st.container(key=f"evaluate-damaged-{folder.name}"):
+            st.warning(f"An evaluation cannot be used. {plain(problem)}", icon=":material/warning:")
+            if st.button("Remove it", icon=":material/delete:", key=f"evaluate-remove-damaged-{folder.name}"):
+                delete_evaluation(folder.name)
+                st.rerun()
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _problem(key: str, folder: str, files: tuple[tuple[str, int, int], ...]) -> str:  # noqa: ARG001 - a changed file is looked at again
+    return evaluation_problem(key)
 
 
 def _finished(standings: Sequence[Standing], summaries: Sequence[EvaluationSummary]) -> Finished:
@@ -123,13 +149,13 @@ def _headlines(summary: EvaluationSummary) -> None:
 
 def _about(summary: EvaluationSummary) -> None:
     """What was measured, when and how, and the way to remove it."""
-    st.caption(f"{images_text(summary)}, measured {summary.created_at[:16].replace('T', ' ')} UTC")
+    st.caption(f"{images_text(summary)}, measured {plain(summary.created_at[:16].replace('T', ' '))} UTC")
     with st.container(horizontal=True, vertical_alignment="center"):
         show_badges(summary)
         with st.popover(
             "How it was measured", icon=":material/info:", type="tertiary", key=f"evaluate-how-{summary.key}"
         ):
-            st.markdown("\n".join(f"- {line}" for line in _protocol(summary)))
+            st.markdown("\n".join(f"- {plain(line)}" for line in _protocol(summary)))
         # one key an evaluation: after removing, the question must not stay open for the next one
         with st.popover("Remove", icon=":material/delete:", type="tertiary", key=f"evaluate-bin-{summary.key}"):
             st.markdown(

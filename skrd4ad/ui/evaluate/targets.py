@@ -1,10 +1,11 @@
 """What can be evaluated: every model with the test images it may be measured on, and how that stands."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from skrd4ad.errors import DataError, SkrdError
+from skrd4ad.errors import DataError, DocumentError, SkrdError
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.compare import COMPARISON
@@ -101,8 +102,9 @@ def _other_requests(
     for job in jobs:
         info = models.get(str(job.request.get("model")))
         if info is not None and job.state != "done":
-            given = {name: job.request[name] for name in ("source", "layout", "class_name")}
-            yield request_for(info, **given)
+            with suppress(DocumentError):  # a damaged job is told of where jobs are listed
+                given = EVALUATION.request_of(job.request)
+                yield request_for(info, source=given.source, layout=given.layout, class_name=given.class_name)
     for summary in summaries:
         info = models.get(str(summary.model_folder))
         if info is not None and info.digest == summary.model_digest:

@@ -10,6 +10,7 @@ from skrd4ad.format import format_figure, short_moment
 from skrd4ad.metrics.bootstrap import Interval
 from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
 from skrd4ad.services.evaluation.result import EvaluationSummary
+from skrd4ad.ui.text import plain
 
 HOW_TO_READ = {
     "image_auroc": "Chance that a defective image scores higher than a good one: 1 ranks all of them right, 0.5 is "
@@ -56,7 +57,7 @@ def show_badges(summary: EvaluationSummary) -> None:
     """The badges of an evaluation; nothing when it has none."""
     for word, meaning in badges_of(summary).items():
         colour, icon = _BADGES[word]
-        st.badge(word, color=colour, icon=icon, help=meaning)
+        st.badge(plain(word), color=colour, icon=icon, help=plain(meaning))
 
 
 def figure_text(value: float | None, interval: Interval | None = None) -> str:

@@ -26,6 +26,7 @@ from skrd4ad.ui.components.gallery import GalleryItem
 from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.widgets import file_button
 
 _FILES = "_batch_files"
@@ -108,9 +109,9 @@ def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:
     judged = [each.record["score"] if each.record["refusal"] is None else None for each in scored]
     found = trend(judged, info.calibration, names=[each.tile.name for each in scored])
     for alarm in found.alarms:
-        st.warning(alarm.words, icon=":material/trending_up:")
+        st.warning(plain(alarm.words), icon=":material/trending_up:")
     show_chart(trend_chart(found, dark=is_dark()), key="inspect-trend", alt=trend_text(found))
-    st.caption(found.note)
+    st.caption(plain(found.note))
 
 
 def _prepared_files(
@@ -139,7 +140,7 @@ def _prepared_files(
         return
     _, pdf, html, archive = made
     if isinstance(pdf, ConfigError):
-        st.info(str(pdf), icon=":material/print_error:")
+        st.info(plain_lines(str(pdf)), icon=":material/print_error:")
     with st.container(horizontal=True):
         for name, label, content in (
             ("report.pdf", "Report, PDF", pdf),

@@ -3,6 +3,7 @@
 import plotly.graph_objects as go
 
 from skrd4ad.format import format_number
+from skrd4ad.services.evaluation.chart_parts import in_figure
 from skrd4ad.services.inspection.control_chart import ControlChart
 from skrd4ad.types import Verdict
 from skrd4ad.ui.theme import CHART_COLOURS_DARK, CHART_COLOURS_LIGHT, DARK, LIGHT, VERDICTS, chart_template
@@ -37,7 +38,7 @@ def trend_chart(trend: ControlChart, *, dark: bool) -> go.Figure:
             figure.add_scatter(
                 x=[point.index + 1 for point in points],
                 y=[point.score for point in points],
-                customdata=[[point.name, format_number(point.score)] for point in points],
+                customdata=[[in_figure(point.name), format_number(point.score)] for point in points],
                 name=VERDICTS[verdict].word,
                 mode="markers",
                 marker={"symbol": symbol, "color": VERDICTS[verdict].colour, "size": 8},

@@ -10,6 +10,7 @@ from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
 from skrd4ad.types import GOOD, Region
 from skrd4ad.ui.components.gallery import mistake_of
 from skrd4ad.ui.inspect.sources import Item
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import verdict_badge
 from skrd4ad.ui.widgets import file_button
 
@@ -21,17 +22,17 @@ def show_verdict(inspection: Inspection, item: Item, *, trial: bool) -> None:
     limits, prediction = inspection.limits, inspection.prediction
     assert inspection.score is not None and limits is not None and prediction is not None
     if inspection.refusal is not None:
-        st.warning(f"{inspection.refusal[:1].upper()}{inspection.refusal[1:]}", icon=":material/visibility_off:")
+        st.warning(plain(f"{inspection.refusal[:1].upper()}{inspection.refusal[1:]}"), icon=":material/visibility_off:")
         st.caption(f"Its score would be {format_number(inspection.score)}, limit {format_number(limits.reject)}.")
     elif inspection.verdict is not None:
         st.html(verdict_badge(inspection.verdict, inspection.score, limits.reject))
     if trial:
         st.caption("Against the trial limit of the slider, not the model's.")
     elif limits.calibration is not None:
-        st.caption(f"Calibration version {limits.calibration}, {prediction.view}")
-    st.markdown(f"**{item.name}**")
+        st.caption(f"Calibration version {limits.calibration:d}, {plain(prediction.view)}")
+    st.markdown(f"**{plain(item.name)}**")
     if item.truth is not None:
-        st.caption(f"The data set says: {'good part' if item.truth == GOOD else f'defect, {item.truth}'}.")
+        st.caption(f"The data set says: {'good part' if item.truth == GOOD else f'defect, {plain(item.truth)}'}.")
         if mistake := mistake_of(inspection.verdict, truth=item.truth):
             st.caption(f"{'An' if mistake == 'escape' else 'A'} {mistake} at this limit.")
 

@@ -20,6 +20,7 @@ from skrd4ad.ui.inspect.details import chosen_region, show_files, show_regions, 
 from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"
@@ -46,7 +47,7 @@ def show_inspection(info: ModelInfo) -> None:
         shown = by_id[picked]
     scale = _scale()
     colours = str(st.sidebar.selectbox("Colour map", COLOUR_MAPS, key="inspect-colours", persist_state="session"))
-    st.sidebar.caption(runtime_of(info)[1])
+    st.sidebar.caption(plain(runtime_of(info)[1]))
     with stage:
         _show_part(info, shown, limit, mm_per_pixel=scale, colours=colours)
     found = [scored[item.id] for item in items]
@@ -167,5 +168,5 @@ def _truth_mask(item: Item) -> NDArray[np.bool_] | None:
     try:
         return read_mask(item.mask)
     except ImageError as error:
-        st.caption(f"The mask of this sample cannot be shown: {error}")
+        st.caption(f"The mask of this sample cannot be shown: {plain(str(error))}")
         return None

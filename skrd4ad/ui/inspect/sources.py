@@ -18,6 +18,7 @@ from skrd4ad.types import GOOD, Sample
 from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
 
 SAMPLES = 24
@@ -70,7 +71,7 @@ def _samples(info: ModelInfo) -> list[Item]:
         st.info("This data set has no test images. Upload some instead.")
         return []
     types = sorted({sample.defect_type for sample in data}, key=lambda name: (name != GOOD, name))
-    names = {_MIXED: f"{min(SAMPLES, len(data))} mixed", **{name: name for name in types}}
+    names = {_MIXED: f"{min(SAMPLES, len(data))} mixed", **{name: plain(name) for name in types}}
     names |= {GOOD: "good parts"} if GOOD in names else {}
     chosen = st.pills(
         "Which",
@@ -118,7 +119,7 @@ def _in_zip(file: UploadedFile) -> list[Item]:
     content = file.getvalue()
     entries = list_zip(content, name=file.name)
     if not entries:
-        st.info(f"There are no images in {file.name}.")
+        st.info(f"There are no images in {plain(file.name)}.")
     return [
         Item(id=f"{file.file_id}:{entry.name}", name=entry.name, source=source)
         if isinstance(source, ImageError)
@@ -137,7 +138,7 @@ def _server_folder() -> list[Item]:
         return []
     paths = images_in(folder)
     if not paths:
-        st.info(f"There are no images directly in {folder}. Choose a folder inside it.")
+        st.info(f"There are no images directly in {plain(str(folder))}. Choose a folder inside it.")
         return []
     st.caption(f"{len(paths)} images" if len(paths) > 1 else "1 image")
     return [Item(id=_id_of(path), name=path.name, source=path) for path in paths]

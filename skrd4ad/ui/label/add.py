@@ -16,6 +16,7 @@ from skrd4ad.task import Task
 from skrd4ad.types import Split
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.text import plain
 
 CAME = "label-came"
 """Set when images came by this session's own doing: the queue is looked up again."""
@@ -38,11 +39,11 @@ def tell_added() -> None:
     if isinstance(told, SkrdError):
         show_error(told)
     elif told is not None:
-        st.success(told.words, icon=":material/check_circle:")
+        st.success(plain(told.words), icon=":material/check_circle:")
         if told.problems:
             more = len(told.problems) - SHOWN_PROBLEMS
             shown = [*told.problems[:SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]
-            st.warning("  \n".join(shown), icon=":material/warning:")
+            st.warning("  \n".join(map(plain, shown)), icon=":material/warning:")
 
 
 def add_data_set(info: ModelInfo, *, splits: tuple[Split, ...] = ("test",), take_labels: bool = False) -> None:

@@ -18,6 +18,7 @@ from skrd4ad.ui.components.queue_list import verdict_under
 from skrd4ad.ui.frame import calling, show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.session import LabelSession
+from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.theme import LABEL_LOOKS, decision_text, verdict_badge
 
 AHEAD = 2
@@ -30,11 +31,11 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
     item = session.item
     st.html(_head(session, item, limits))
     if item.refusal is not None:
-        st.caption(f":material/info: {item.refusal}")
+        st.caption(f":material/info: {plain(item.refusal)}")
     try:
         picture = pictures().picture(item)
     except ImageError as error:
-        st.error(str(error), icon=":material/broken_image:")
+        st.error(plain_lines(str(error)), icon=":material/broken_image:")
         st.caption("The other images of the queue are not affected: go on with N.")
         return False
     start = _start_map(item, info, limits)
@@ -63,8 +64,8 @@ def _mask(session: LabelSession, picture: Picture) -> NDArray[np.bool_] | None:
     shape = picture.image.shape[:2]
     if mask is not None and mask.shape != shape:
         st.warning(
-            f"Its mask has {mask.shape[1]} x {mask.shape[0]} pixels, the image {shape[1]} x {shape[0]}; it is not "
-            "shown. It stays in the history; what you draw replaces it.",
+            f"Its mask has {mask.shape[1]:d} x {mask.shape[0]:d} pixels, the image {shape[1]:d} x {shape[0]:d}; it is "
+            "not shown. It stays in the history; what you draw replaces it.",
             icon=":material/warning:",
         )
         return None
@@ -75,7 +76,7 @@ def _start_map(item: QueueItem, info: ModelInfo, limits: Limits | None) -> Start
     try:
         return pictures().start_map(item, info, limits, lambda: predictor_of(info))
     except SkrdError as error:
-        st.caption(f":material/info: There is no anomaly map to start from. {error}")
+        st.caption(f":material/info: There is no anomaly map to start from. {plain(str(error))}")
         return None
 
 

@@ -13,7 +13,7 @@ from skrd4ad.ui.frame import calling
 from skrd4ad.ui.label.history import clock
 from skrd4ad.ui.label.image_cache import kept_mask, pictures
 from skrd4ad.ui.label.session import LabelSession, PendingChange
-from skrd4ad.ui.text import plain
+from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.theme import decision_text
 from skrd4ad.visualize import draw_outlines
 
@@ -34,7 +34,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
             st.button("See it as it is now", on_click=take, key="label-see-theirs", type="primary")
             return
         if theirs is None:
-            st.error(str(mine.error), icon=":material/error:")
+            st.error(plain_lines(str(mine.error)), icon=":material/error:")
         st.markdown(f"**{mine_text(mine)}**")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if mine.mask is not None:

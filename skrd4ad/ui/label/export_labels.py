@@ -47,8 +47,8 @@ def show_export(info: ModelInfo) -> None:
     plan = _plan(wanted, options)
     if not plan.images:
         st.info(
-            f"No image of {info.class_name.replace('_', ' ')} is labelled good or defective yet. Decide on some first, "
-            "or import labels."
+            f"No image of {plain(info.class_name.replace('_', ' '))} is labelled good or defective yet. Decide on some "
+            "first, or import labels."
         )
         return
     _counts(plan)
@@ -117,10 +117,9 @@ def _labels_state(wanted: QueueFilter) -> tuple[int, int, int]:
 
 
 def _counts(plan: ExportPlan) -> None:
-    good, defects = plan.count("good"), plan.count("defect")
-    numbers = {"Images": len(plan.images), "Good": good, "Defects": defects, "Masks": plan.masks}
-    for column, (title, number) in zip(st.columns(len(numbers)), numbers.items(), strict=True):
-        column.metric(title, number)
+    numbers = (len(plan.images), plan.count("good"), plan.count("defect"), plan.masks)
+    for column, title, number in zip(st.columns(4), ("Images", "Good", "Defects", "Masks"), numbers, strict=True):
+        column.metric(title, f"{number:d}")
     st.caption("  \n".join(map(plain, export_lines(plan)[1:])))
 
 
@@ -149,7 +148,7 @@ def _on_server(plan: ExportPlan) -> None:
     if st.button(label, key="exchange-write", icon=":material/folder:", type="primary"):
         with progress_bar("images") as task:
             folder, exported = export_folder(plan, task=task)
-        st.success(f"Written to {folder}", icon=":material/check_circle:")
+        st.success(f"Written to {plain(str(folder))}", icon=":material/check_circle:")
         _say(exported)
 
 

@@ -10,6 +10,7 @@ from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.label_queue import Order, Origin, QueueFilter
 from skrd4ad.types import Verdict
 from skrd4ad.ui.frame import calling
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import LABEL_NAMES
 
 ORDERS: dict[Order, str] = {
@@ -64,7 +65,7 @@ def _narrowed(wanted: QueueFilter, *, types: Sequence[str], reviewers: Sequence[
         st.caption("This model has no limit, so there are no verdicts to filter by.")
     else:
         kinds: list[Verdict] = [each for each in get_args(Verdict) if each != "REVIEW" or wanted.review is not None]
-        verdicts = _pills("Verdict", "verdicts", {kind: kind for kind in kinds})
+        verdicts = _pills("Verdict", "verdicts", {kind: plain(kind) for kind in kinds})
     return replace(
         wanted,
         verdicts=verdicts,

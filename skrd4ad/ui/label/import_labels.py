@@ -114,7 +114,7 @@ def _show_ended(job: JobView) -> None:
             _decide(request, preview_of(job.result))
         else:
             who = "" if request.agreed is None else f" by {plain(request.agreed.reviewer)}"
-            lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result["lines"])]
+            lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result.get("lines", ()))]
             st.success("  \n".join(lines), icon=":material/check_circle:")
         if st.button("Close", icon=":material/close:", type="tertiary", key="exchange-close"):
             drop_upload(request)

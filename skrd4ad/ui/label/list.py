@@ -14,7 +14,7 @@ from skrd4ad.ui.label.image_cache import pictures
 from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
 from skrd4ad.ui.label.session import LabelSession
-from skrd4ad.ui.text import progress_of
+from skrd4ad.ui.text import plain, progress_of
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
@@ -53,7 +53,7 @@ def _progress(session: LabelSession, info: ModelInfo) -> None:
     news = session.queue.news_since(counts)
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
-            st.caption(f"{text.split(',')[0]}; **{news}**" if news else text)
+            st.caption(f"{plain(text.split(',')[0])}; **{plain(news)}**" if news else plain(text))
             again = st.button(
                 "",
                 icon=":material/refresh:",
@@ -77,7 +77,7 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
         return
     job = active_scoring(info)
     if job is not None:
-        st.caption(f"{waiting:,} not scored yet; {progress_of(job)[1]}")
+        st.caption(f"{waiting:,} not scored yet; {plain(progress_of(job)[1])}")
     elif st.button(f"Score {plural(waiting, 'image', grouped=True)}", key="label-score", width="stretch"):
         submit_scoring(info)
         st.rerun()

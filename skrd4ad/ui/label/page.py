@@ -24,6 +24,7 @@ from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, offer_change
 from skrd4ad.ui.label.sections import go_to_section, pick_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching
+from skrd4ad.ui.text import plain
 
 _SESSION = "_label-desk"
 
@@ -99,7 +100,7 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
     if counts_of(wanted).total:
         return False
     st.info(
-        f"There are no images of {info.class_name.replace('_', ' ')} to decide on yet. Add those of its "
+        f"There are no images of {plain(info.class_name.replace('_', ' '))} to decide on yet. Add those of its "
         "data set or your own, or send images to review on the Inspect page."
     )
     with st.container(horizontal=True):

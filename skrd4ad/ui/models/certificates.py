@@ -47,7 +47,7 @@ def _entry(info: ModelInfo, entry: ExportEntry) -> None:
     colour, icon = _LOOKS[state]
     with st.container(horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{plain(entry.name)}**", width="content")
-        st.badge(state, icon=icon, color=colour)
+        st.badge(plain(state), icon=icon, color=colour)
     if problem:
         st.error(plain(problem), icon=":material/error:")
     elif entry.manifest is not None:
@@ -59,8 +59,8 @@ def _entry(info: ModelInfo, entry: ExportEntry) -> None:
 def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> None:
     size, certificate = manifest.image_size, entry.certificate
     st.caption(
-        f"{settings_text(manifest.settings)}. In: RGB images of {size} x {size} pixels, 0 to 255; out: map and score. "
-        f"{format_size(entry.size)}, {minute(manifest.made_at)}."
+        f"{plain(settings_text(manifest.settings))}. In: RGB images of {size:d} x {size:d} pixels, 0 to 255; out: map "
+        f"and score. {format_size(entry.size)}, {plain(minute(manifest.made_at))}."
     )
     if entry.outdated:
         st.warning(f"Out of date: {plain(entry.outdated)}. Make it again.", icon=":material/warning:")
@@ -69,7 +69,7 @@ def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> 
     else:
         for each in certificate.problems:
             st.error(f"Failed: {plain(each)}.", icon=":material/cancel:")
-        with st.expander(_summary(certificate), key=f"models-certificate-{entry.name}"):
+        with st.expander(plain(_summary(certificate)), key=f"models-certificate-{entry.name}"):
             show_facts(_rows(certificate), head=("", "Found", "Allowed"))
             versions = ", ".join(f"{name} {version}" for name, version in certificate.environment.items())
             st.caption(

@@ -70,7 +70,7 @@ def watch_exports(info: ModelInfo) -> None:
 def _jobs(info: ModelInfo, jobs: Sequence[JobView]) -> None:
     for job in jobs:
         with st.container(border=True, key=f"models-job-{job.id}"):
-            show_job(job, f"**{plain(_settings_text(job.request))}**")
+            show_job(job, _settings_text(job.request))
     if not jobs:
         _unfinished(info)
 

@@ -41,7 +41,7 @@ def _chosen(model: LibraryModel) -> None:
         if marks:
             with st.container(horizontal=True):
                 for mark in marks:
-                    st.badge(mark.word, icon=mark.icon, color=mark.colour, help=plain(mark.meaning))
+                    st.badge(plain(mark.word), icon=mark.icon, color=mark.colour, help=plain(mark.meaning))
         if problem := weights_problem(model.info):
             st.error(plain(problem), icon=":material/error:")
         show_actions(model)

@@ -10,6 +10,7 @@ import streamlit as st
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.services.models.library import LibraryModel
+from skrd4ad.ui.text import plain
 
 _SHIPPED_RUN = "demo"
 """Name of the run folder of models that come with the program; every training names its own by the time."""
@@ -27,7 +28,7 @@ class Mark:
     @property
     def markdown(self) -> str:
         """The mark inside of a caption."""
-        return f":{self.colour}-badge[{self.icon} {self.word}]"
+        return f":{self.colour}-badge[{self.icon} {plain(self.word)}]"
 
 
 def is_shipped(info: ModelInfo) -> bool:

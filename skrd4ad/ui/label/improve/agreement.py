@@ -9,6 +9,7 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_of_labelled
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
+from skrd4ad.ui.text import plain
 
 SHOWN = 200
 """Images of the list of differences; the largest differences come first."""
@@ -34,7 +35,7 @@ def show_agreement(state: LoopState) -> None:
     right.caption(_sentence(found))
     st.dataframe(_table(found), hide_index=True, key="loop-agreement")
     for line in _remarks(state):
-        st.caption(line)
+        st.caption(plain(line))
 
 
 def show_disagreements(state: LoopState) -> None:

@@ -10,6 +10,7 @@ import streamlit as st
 from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
+from skrd4ad.services.evaluation.chart_parts import in_figure
 from skrd4ad.services.evaluation.compare import Comparison, compare_scores, find_comparison
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
 from skrd4ad.services.improve.agreement import agreement
@@ -32,6 +33,7 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.figures import score_with_progress
 from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 
 SIDES = ("Old", "New")
@@ -53,7 +55,7 @@ def show_comparison(state: LoopState) -> None:
             "that neither has learnt from."
         )
         return
-    st.caption(f"The model in use went on from {before.folder.name}. Nothing went on from it yet.")
+    st.caption(f"The model in use went on from {plain(before.folder.name)}. Nothing went on from it yet.")
     _compare(loop_state(before), state, in_use="new")
 
 
@@ -72,7 +74,7 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
     found = compare_on_labels(old.info, new.info, books=(old.book, new.book), seen=(old.seen, new.seen))
     if found.without_score:
         _offer_scores(old, new, found)
-    st.caption(f"Old: {_named(old.info)}. New: {_named(new.info)}.")
+    st.caption(f"Old: {plain(_named(old.info))}. New: {plain(_named(new.info))}.")
     if not found.images:
         st.info(
             "No decided image is left that neither model has learnt from and both have a score of. Label more images."
@@ -81,7 +83,7 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
     with left:
         _verdicts(found)
         for line in comparison_notes(found):
-            st.caption(line)
+            st.caption(plain(line))
     with right:
         if old.info.calibration and new.info.calibration and found.images:
             show_chart(
@@ -106,7 +108,7 @@ def _offer_scores(old: LoopState, new: LoopState, found: LabelComparison) -> Non
             missing = tuple(image for image in state.labels.images if image.score is None)
             problems |= score_with_progress(state, missing)
         if problems:
-            st.warning("  \n".join(problems.values()), icon=":material/warning:")
+            st.warning("  \n".join(map(plain, problems.values())), icon=":material/warning:")
         else:
             st.rerun()
 
@@ -188,7 +190,7 @@ def _changed(found: LabelComparison) -> str:
 def _decide(found: LabelComparison, *, in_use: str) -> None:
     new = found.new.judged.info
     if note := read_metadata(new.folder).note:
-        st.caption("  \n".join(f":material/history: {line}" for line in note.splitlines()))
+        st.caption("  \n".join(f":material/history: {plain(line)}" for line in note.splitlines()))
     who = st.text_input(
         "Who decides",
         value=reviewer(),
@@ -224,7 +226,7 @@ def _keep(found: LabelComparison, *, who: str) -> None:
     if st.button("Keep both, use the old one", type="primary", key="loop-keep"):
         note_outcome(found, who=who, used=False)
         st.rerun()
-    sure = st.checkbox(f"Delete {new.folder.name} for good", key=f"loop-sure-{new.digest}")
+    sure = st.checkbox(f"Delete {plain(new.folder.name)} for good", key=f"loop-sure-{new.digest}")
     if st.button("Delete the new model", disabled=not sure, icon=":material/delete:", key="loop-delete"):
         delete_model(new.folder)
         st.rerun()
@@ -255,7 +257,7 @@ def _ratio_chart(found: LabelComparison) -> go.Figure:
             name=f"Labelled {name}",
             mode="markers",
             marker={"symbol": _SYMBOLS[label], "size": 9, "color": VERDICTS[verdict].colour, "opacity": 0.8},
-            text=[f"{image.name}<br>old {image.verdict_a}, new {image.verdict_b}" for image in images],
+            text=[f"{in_figure(image.name)}<br>old {image.verdict_a}, new {image.verdict_b}" for image in images],
             hovertemplate="%{text}<extra></extra>",
         )
     line = {"color": (DARK if is_dark() else LIGHT).quiet_text, "width": 1, "dash": "dot"}

@@ -10,7 +10,7 @@ from skrd4ad.services.labelling.score_queue import active_scoring, score_labelle
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import LoopState, pixel_worker
 from skrd4ad.ui.progress_bar import progress_bar
-from skrd4ad.ui.text import progress_of
+from skrd4ad.ui.text import plain, plain_lines, progress_of
 
 FEW = 100
 """Labelled images that are scored while the user waits; more go to the queue of jobs, with the rest of the class."""
@@ -64,7 +64,7 @@ def show_pixels(state: PixelState | None) -> None:
         "0.30: small defects count as much as large ones.",
     )
     if state.error is not None:
-        st.error(f"The pixel figures cannot be had: {state.error}", icon=":material/error:")
+        st.error(f"The pixel figures cannot be had: {plain_lines(str(state.error))}", icon=":material/error:")
     elif figures is not None:
         drawn = ", drawn from more" if figures.drawn else ""
         newer = "" if state.is_current else "; being brought up to date"
@@ -72,10 +72,10 @@ def show_pixels(state: PixelState | None) -> None:
             f"{plural(figures.n_masks, 'defect')} with a mask and {plural(figures.n_good, 'good image')}{drawn}{newer}"
         )
         for line in figures.left_out:
-            st.caption(line)
+            st.caption(plain(line))
     else:
         done, total = state.progress
-        st.caption(f"{done} of {total} images looked at" if total else "Being computed")
+        st.caption(f"{done:d} of {total:d} images looked at" if total else "Being computed")
 
 
 def score_with_progress(state: LoopState, images: tuple[LabelledImage, ...]) -> dict[str, str]:
@@ -89,7 +89,7 @@ def _unscored(state: LoopState) -> None:
     if not missing:
         return
     if (job := active_scoring(state.info)) is not None:
-        st.caption(f"{len(missing)} labelled images wait for a score: {progress_of(job)[1]}.")
+        st.caption(f"{len(missing)} labelled images wait for a score: {plain(progress_of(job)[1])}.")
         return
     st.caption(f"{len(missing)} labelled images have no score of this model yet and do not count.")
     if st.button("Score them now", icon=":material/play_arrow:", key="loop-score"):
@@ -99,7 +99,7 @@ def _unscored(state: LoopState) -> None:
             st.session_state[_PROBLEMS] = list(score_with_progress(state, missing).values())
         st.rerun()
     for line in st.session_state.get(_PROBLEMS, []):
-        st.caption(line)
+        st.caption(plain(line))
 
 
 def _key(images: tuple[LabelledImage, ...]) -> int:

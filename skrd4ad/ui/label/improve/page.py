@@ -12,6 +12,7 @@ from skrd4ad.ui.label.improve.figures import show_figures
 from skrd4ad.ui.label.improve.recalibrate import show_recalibration
 from skrd4ad.ui.label.improve.retrain import show_retraining
 from skrd4ad.ui.label.improve.state import LoopState, loop_state
+from skrd4ad.ui.text import plain
 
 REFRESH_SECONDS = 2.0
 
@@ -28,7 +29,7 @@ def _standing(info: ModelInfo) -> None:
     state = loop_state(info)
     if not state.book.images:
         st.info(
-            f"No image of {info.class_name.replace('_', ' ')} is labelled yet. Label at least one good and one "
+            f"No image of {plain(info.class_name.replace('_', ' '))} is labelled yet. Label at least one good and one "
             "defective image to see how well the model does on them."
         )
         return

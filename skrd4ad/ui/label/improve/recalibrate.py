@@ -10,6 +10,7 @@ from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normal
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.state import LoopState, reviewer
+from skrd4ad.ui.text import plain
 
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
 _SAVED = "_label-loop-saved"
@@ -20,7 +21,7 @@ def show_recalibration(state: LoopState) -> None:
     """Recalibrate in a moment: the scores are there already."""
     st.subheader("Recalibrate", anchor=False)
     if told := st.session_state.pop(_SAVED, None):
-        st.success(told, icon=":material/check:")
+        st.success(plain(told), icon=":material/check:")
     good = confirmed_normals(state.labels)
     if not good:
         st.info(
@@ -114,7 +115,7 @@ def _sign(state: LoopState, found: Recalibration) -> None:
             "the versions before it."
         )
         st.rerun()
-    st.caption(f"From {calibration.data}." + ("" if (who or "").strip() else " Type your name to save."))
+    st.caption(f"From {plain(calibration.data)}." + ("" if (who or "").strip() else " Type your name to save."))
 
 
 def _consequences(state: LoopState, found: Recalibration) -> None:
@@ -139,10 +140,11 @@ def _consequences(state: LoopState, found: Recalibration) -> None:
         key="loop-limits",
     )
     st.caption(
-        f"{found.proposal.promise} This holds for parts like these images. Good parts that were labelled because they "
-        "lie near the limit score higher than the line's usual ones: limits from them alone let more defects pass."
+        f"{plain(found.proposal.promise)} This holds for parts like these images. Good parts that were labelled "
+        "because they lie near the limit score higher than the line's usual ones: limits from them alone let more "
+        "defects pass."
     )
-    notes = "  \n".join(f":material/info: {warning}" for warning in found.proposal.warnings)
+    notes = "  \n".join(f":material/info: {plain(warning)}" for warning in found.proposal.warnings)
     if notes:
         st.caption(notes)
     if found.before is not None:

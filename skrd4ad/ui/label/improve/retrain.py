@@ -18,6 +18,7 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
+from skrd4ad.ui.text import plain, plain_lines
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 FEW_TO_COMPARE = 5
@@ -33,13 +34,13 @@ def show_retraining(state: LoopState) -> None:
         _show_ended(ended)
     plan = plan_retraining(state.info, state.book, state.seen)
     if plan.problem is not None:
-        st.info(plan.problem)
+        st.info(plain(plan.problem))
         return
     left, right = halves("loop-retrain", 3, 2)
     with left:
         st.markdown("\n".join(f"- {line}" for line in plan_lines(plan)))
         for line in _remarks(plan):
-            st.caption(line)
+            st.caption(plain(line))
     with right:
         config = _pick_config(plan)
         if st.button(
@@ -58,14 +59,14 @@ def plan_lines(plan: RetrainPlan) -> list[str]:
     own = plan.own - plan.own_held_out
     lines = []
     if plan.own:
-        lines.append(f"**{own}** training images of the model, and **{plan.learn}** labelled good, are learnt from")
+        lines.append(f"**{own:d}** training images of the model, and **{plan.learn:d}** labelled good, are learnt from")
     else:
-        lines.append(f"**{plan.learn}** images labelled good are learnt from")
-    held_out = f"**{plan.limits}** labelled good"
+        lines.append(f"**{plan.learn:d}** images labelled good are learnt from")
+    held_out = f"**{plan.limits:d}** labelled good"
     if plan.own_held_out:
-        held_out += f", and **{plan.own_held_out}** held out before,"
+        held_out += f", and **{plan.own_held_out:d}** held out before,"
     lines.append(f"{held_out} choose the epoch and the first limits")
-    lines.append(f"**{plan.compare}** labelled good are kept from both, to compare the old and the new model on")
+    lines.append(f"**{plan.compare:d}** labelled good are kept from both, to compare the old and the new model on")
     return lines
 
 
@@ -141,8 +142,8 @@ def _latest_ended(state: LoopState) -> JobView | None:
 
 def _show_ended(job: JobView) -> None:
     when = "" if job.finished_at is None else f" {ago(job.finished_at)}"
-    reason = f": {job.error}" if job.error else "."
-    st.warning(f"The last retraining was {job.state}{when}{reason}", icon=":material/warning:")
+    reason = f": {plain_lines(job.error)}" if job.error else "."
+    st.warning(f"The last retraining was {plain(job.state)}{when}{reason}", icon=":material/warning:")
     if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
         RETRAINING.repeat(job.id)
         st.rerun()
