@@ -28,7 +28,7 @@ from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, figure_text
 from tests.evaluation_world import worse_copy
 from tests.limits import LONG
-from tests.shown_page import fine, words
+from tests.shown_page import as_shown, fine, words
 
 
 @pytest.fixture
@@ -480,7 +480,7 @@ def test_runs_without_common_images_are_refused_in_words(visit, evaluated: Store
 
 def test_the_export_says_how_much_it_writes(visit, evaluated: StoredEvaluation) -> None:
     at = fine(view(visit("evaluate"), "export"))
-    labels = [button.label for button in at.get("download_button")]
+    labels = [as_shown(button.label) for button in at.get("download_button")]
     assert f"Figures as CSV ({len(METRIC_NAMES)} rows)" in labels
     assert "Images of machined_disc · tiny as CSV (12 rows)" in labels
     at.multiselect(f"evaluate-export-{1}").set_value([]).run()

@@ -22,7 +22,6 @@ from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.ui.label.decide import PANEL
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import LIST
-from skrd4ad.ui.text import plain
 
 Send = Callable[..., None]
 
@@ -160,7 +159,8 @@ def test_who_decides_meanwhile_is_shown_and_nothing_is_overwritten(visit, send: 
     at = as_anna(visit("label"))
     annotate.decide(named(wanted, "a"), "defect", reviewer="B*b", defect_type="dent")
     at.run()
-    assert "**B\\*b** changed this image" in fine(at).warning[0].value and "defect \\(dent\\)" in at.warning[0].value
+    told = fine(at).warning[0].proto.body
+    assert "**B\\*b** changed this image" in told and "defect \\(dent\\)" in told
     press(at, "good", current(at).digest)
     assert "Not stored yet: your decision, good" in texts(at)
     assert named(wanted, "a").label == "defect"
@@ -334,7 +334,7 @@ def test_a_folder_is_watched_stopped_and_taken_off_the_list(
     assert not opened(at).error
     [watch] = watches_of(read_info(own_model))
     assert watch.active and watch.folder == folder
-    assert "**" + plain(str(folder)) + "**" in texts(opened(at))
+    assert f"**{folder}**" in texts(opened(at))
     at.button(key=f"label-watch-stop-{watch.id}").click()
     opened(at)
     assert "stopped; 0 images came" in texts(opened(at))

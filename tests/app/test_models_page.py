@@ -23,7 +23,7 @@ from skrd4ad.services.models.library import archive_model, bundle_of, note_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.watched_folders import begin_watch
 from tests.limits import LONG
-from tests.shown_page import fine, words
+from tests.shown_page import as_shown, fine, words
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_search_order_and_archive_decide_what_is_listed(visit, own_model: Path, 
     assert listed(at) == ["washer", "machined_disc"]
     at.text_input("models-search").input("washer").run()
     assert listed(at) == ["washer"]
-    assert any("test-selected" in caption for caption in at.radio("models-list").proto.captions)
+    assert any("test-selected" in as_shown(caption) for caption in at.radio("models-list").proto.captions)
     at.text_input("models-search").input("nut").run()
     assert "No model has all of these words: nut" in words(fine(at))
     at.text_input("models-search").input("").run()

@@ -22,7 +22,7 @@ from skrd4ad.ui.evaluate.figures import right_aligned, show_figure, table_height
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
-from skrd4ad.ui.frame import go_to, halves, show_error
+from skrd4ad.ui.frame import calling, go_to, halves, show_error
 from skrd4ad.ui.text import plain, plain_lines
 
 R = TypeVar("R")
@@ -187,7 +187,7 @@ def show_changes(
         hide_index=True,
         key=table,
         height=table_height(rows, most=8),
-        on_select=chosen_in_table,
+        on_select=calling(chosen_in_table),
         selection_mode="single-row",
     )
     index = st.selectbox(

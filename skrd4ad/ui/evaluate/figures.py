@@ -8,6 +8,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from skrd4ad.ui.charts import is_dark
+from skrd4ad.ui.frame import calling
 from skrd4ad.ui.theme import DARK, LIGHT, Palette, chart_template
 
 ImageFormat = Literal["png", "svg"]
@@ -81,7 +82,9 @@ def show_figure(figure: go.Figure, *, key: str, alt: str, file_name: str, on_pic
             st.session_state[_last(key)] = data
             on_pick(list(data.values()) if isinstance(data, dict) else list(data))
 
-    st.plotly_chart(figure, theme=None, key=key, alt=alt, config=config, on_select=picked, selection_mode="points")
+    st.plotly_chart(
+        figure, theme=None, key=key, alt=alt, config=config, on_select=calling(picked), selection_mode="points"
+    )
 
 
 def _last(key: str) -> str:

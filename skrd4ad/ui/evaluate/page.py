@@ -48,7 +48,7 @@ class Finished:
 
 def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     """Everything of the page."""
-    _damaged()
+    shielded(_damaged)
     summaries = list_evaluations()
     with st.spinner("Looking whether test images have changed …"):
         standings = standings_of(models, chosen, summaries)
