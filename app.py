@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.services.leftovers import start_sweeping
 from skrd4ad.ui.frame import PAGES, mark_framed, shielded
 from skrd4ad.ui.garbage import start_collecting
-from skrd4ad.ui.job_progress import follow_in_sidebar
+from skrd4ad.ui.job_progress import sidebar_jobs
 from skrd4ad.ui.sidebar import sidebar
 
 ASSETS = Path(__file__).parent / "assets"
@@ -40,4 +40,4 @@ start_sweeping()
 mark_framed()
 sidebar()
 shielded(page.run)
-shielded(follow_in_sidebar)
+shielded(sidebar_jobs)

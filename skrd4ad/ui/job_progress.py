@@ -14,7 +14,7 @@ from skrd4ad.ui.text import plain, progress_of
 MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
 """Between two looks at jobs: where a bar moves, and elsewhere."""
 SHOWN_IN_SIDEBAR = 3
-_SIDEBAR, _FOLLOWED = "_sidebar-jobs", "_page-follows-jobs"
+_FOLLOWED = "_page-follows-jobs"
 
 
 def follow_jobs(
@@ -26,7 +26,7 @@ def follow_jobs(
 ) -> None:
     """Draw active jobs, and again while there are any; the page runs again when one of them comes, starts or ends.
 
-    The sidebar's jobs are drawn with them, so that a page that follows jobs asks the server once for both.
+    The sidebar shows no jobs beside them, so that a page asks the server once.
 
     Args:
         jobs: those that run or wait now.
@@ -47,22 +47,21 @@ def follow_jobs(
     )
 
 
+def forget_followed() -> None:
+    """Say that the page, which is drawn next, follows no jobs yet."""
+    st.session_state[_FOLLOWED] = False
+
+
 def sidebar_jobs() -> None:
-    """Jobs in the sidebar; called before the page, which may go on to draw them with its own."""
-    st.session_state[_SIDEBAR] = st.empty()
-    st.session_state[_FOLLOWED] = True  # without a database nobody is to look again
+    """Jobs at the end of the sidebar, where the page that was drawn before follows none itself."""
     jobs = queue().active()
-    _draw_in_sidebar(jobs)
-    st.session_state[_FOLLOWED] = not jobs
-
-
-def follow_in_sidebar() -> None:
-    """Draw the sidebar's jobs again while there are any; called after the page, when that follows none."""
-    if not st.session_state[_FOLLOWED]:
+    if not jobs or st.session_state[_FOLLOWED]:
+        return
+    with st.sidebar:
         _follow(
             queue().active,
-            lambda _jobs: None,
-            first=queue().active(),
+            _draw_small,
+            first=jobs,
             every=STANDING_SECONDS,
             differs=lambda before, now: bool(before) and not now,
             before_rerun=lambda: None,
@@ -84,8 +83,6 @@ def _follow(
             before_rerun()
             st.rerun()
         draw(now)
-        if first and _SIDEBAR in st.session_state:  # a part of a page that is shown alone has none
-            _draw_in_sidebar(queue().active())
 
     section(tick, every=every, name=f"{draw.__module__}.{draw.__qualname__}")
 
@@ -105,15 +102,13 @@ def _ended_or_paced(before: Sequence[JobView], now: Sequence[JobView]) -> bool:
     return bool(before) and _pace(before) != _pace(now)
 
 
-def _draw_in_sidebar(jobs: Sequence[JobView]) -> None:
-    with st.session_state[_SIDEBAR].container():
-        if jobs:
-            st.caption("Jobs")
-        for job in jobs[:SHOWN_IN_SIDEBAR]:
-            share, words = progress_of(job)
-            st.progress(share, text=plain(f"{job.title.split(' · ')[0]}: {words}{time_left(job)}"))
-        if len(jobs) > SHOWN_IN_SIDEBAR:
-            st.caption(f"and {len(jobs) - SHOWN_IN_SIDEBAR} more in the queue")
+def _draw_small(jobs: Sequence[JobView]) -> None:
+    st.caption("Jobs")
+    for job in jobs[:SHOWN_IN_SIDEBAR]:
+        share, words = progress_of(job)
+        st.progress(share, text=plain(f"{job.title.split(' · ')[0]}: {words}{time_left(job)}"))
+    if len(jobs) > SHOWN_IN_SIDEBAR:
+        st.caption(f"and {len(jobs) - SHOWN_IN_SIDEBAR} more in the queue")
 
 
 def show_job(job: JobView, title: str = "") -> None:

@@ -11,22 +11,18 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
-from skrd4ad.ui.job_progress import sidebar_jobs
+from skrd4ad.ui.job_progress import forget_followed
 from skrd4ad.ui.text import plain
 
 
 def sidebar() -> None:
-    """The chosen model with its limit, and the running job with its progress."""
+    """The chosen model with its limit; jobs come after the page, by :func:`skrd4ad.ui.job_progress.sidebar_jobs`."""
     with st.sidebar:
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
         shielded(_model)
-        shielded(_jobs)
-
-
-def _jobs() -> None:
-    sidebar_jobs()
-    queue().supervise()
+    forget_followed()
+    shielded(lambda: queue().supervise())
 
 
 def _model() -> None:

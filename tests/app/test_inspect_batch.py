@@ -108,8 +108,8 @@ def test_an_image_unlike_the_training_images_gets_no_verdict(
     st.cache_resource.clear()
     at = upload(visit("inspect"), [("white.png", white.getvalue(), "image/png")])
     assert not at.exception and not at.error
-    assert any("annot judge" in each.value for each in at.warning)
-    assert any(each.value.startswith("Its score would be") for each in at.caption)
+    assert any("CANNOT JUDGE" in each.proto.body for each in at.get("html"))
+    assert any("exposed" in each.value for each in at.warning)
 
 
 def test_the_good_images_most_like_a_part_are_shown(visit, own_model: Path) -> None:
