@@ -47,15 +47,14 @@ def follow_jobs(
     )
 
 
-def forget_followed() -> None:
-    """Say that the page, which is drawn next, follows no jobs yet."""
-    st.session_state[_FOLLOWED] = False
+def expect_jobs(expected: bool) -> None:
+    """Say before the page is drawn whether the sidebar is to show jobs, unless the page follows them itself."""
+    st.session_state[_FOLLOWED] = not expected
 
 
 def sidebar_jobs() -> None:
     """Jobs at the end of the sidebar, where the page that was drawn before follows none itself."""
-    jobs = queue().active()
-    if not jobs or st.session_state[_FOLLOWED]:
+    if st.session_state[_FOLLOWED] or not (jobs := queue().active()):
         return
     with st.sidebar:
         _follow(

@@ -11,7 +11,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
-from skrd4ad.ui.job_progress import forget_followed
+from skrd4ad.ui.job_progress import expect_jobs
 from skrd4ad.ui.text import plain
 
 
@@ -21,8 +21,13 @@ def sidebar() -> None:
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
         shielded(_model)
-    forget_followed()
-    shielded(lambda: queue().supervise())
+        shielded(_jobs)
+
+
+def _jobs() -> None:
+    expect_jobs(False)  # without a database nobody is to look for them
+    queue().supervise()
+    expect_jobs(True)
 
 
 def _model() -> None:
