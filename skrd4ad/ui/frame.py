@@ -12,9 +12,9 @@ from skrd4ad.errors import SkrdError
 from skrd4ad.format import short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
-from skrd4ad.services.history import acting_as
+from skrd4ad.services.access import acting_as
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
-from skrd4ad.ui.acting import acting_reviewer
+from skrd4ad.ui.acting import browser_actor
 
 _FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
 
@@ -68,9 +68,9 @@ def page(name: str, about: str) -> None:
 
 
 def shielded(body: Callable[[], None]) -> None:
-    """Run the body of a page under the reviewer's name; an error by the user's data or settings becomes a message."""
+    """Run the body of a page as who is at the browser; an error by the user's data or settings becomes a message."""
     try:
-        with acting_as(acting_reviewer()):
+        with acting_as(browser_actor()):
             body()
     except SkrdError as error:
         show_error(error)

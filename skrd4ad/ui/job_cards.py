@@ -21,6 +21,7 @@ from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import choose_model
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
 from skrd4ad.ui.text import STATES, progress_of
+from skrd4ad.ui.widgets import permitted
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
@@ -108,7 +109,7 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
             known = ("Go on from its last epoch", training_kind(job.request))
         if can_go_on and known is not None:
             label, kind = known
-            if st.button(label, key=f"again-{job.id}", icon=":material/replay:"):
+            if st.button(label, key=f"again-{job.id}", icon=":material/replay:", **permitted(kind.why_not)):
                 act(lambda: kind.repeat(job.id))
 
 

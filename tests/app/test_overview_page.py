@@ -4,7 +4,8 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.services.history import HistoryFilter, acting_as, history_page, record
+from skrd4ad.services.access import acting_as
+from skrd4ad.services.history import HistoryFilter, history_page, record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.storage.database import workspace_database
 

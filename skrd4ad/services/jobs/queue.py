@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import SkrdError, StorageError, TrainingCancelled, TrainingError
-from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.services.access import bound, job_role, require
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.process import is_alive, lower_thread_priority, niceness, this_process
 from skrd4ad.services.jobs.view import JobView, view_of
@@ -77,9 +77,11 @@ class JobQueue:
             work: called in the queue's thread.
 
         Raises:
+            AccessError: who acts may not start such jobs.
             DocumentError: the request has no JSON form.
             StorageError: the job cannot be stored.
         """
+        require(job_role(kind), f"start the job {title!r}")
         handle = JobHandle(self._database, uuid.uuid4().hex)
         with self._changed:
             if self._closed.is_set():
@@ -87,7 +89,7 @@ class JobQueue:
             with self._database.write() as session:
                 jobs.add_job(session, job_id=handle.id, kind=kind, title=title, request=request, owner=self._owner)
             self._handles[handle.id] = handle
-            self._waiting[kind in LIGHT].append((handle, _signed(work, acting_user())))
+            self._waiting[kind in LIGHT].append((handle, bound(work)))
             if not self._threads:
                 self._start_threads()
             self._changed.notify_all()
@@ -97,8 +99,13 @@ class JobQueue:
         """Take a waiting job out of the queue, or ask a running one to stop; nothing when it has ended.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
         """
+        self._require(job_id, "cancel")
+        self._cancel(job_id)
+
+    def _cancel(self, job_id: str) -> None:
         with self._wishing:
             with self._database.write() as session:
                 jobs.find_job(session, job_id)
@@ -112,18 +119,22 @@ class JobQueue:
         """Ask a running job to wait at its next check.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
             TrainingError: it does not run.
         """
+        self._require(job_id, "pause")
         self._wish(job_id, "pause")
 
     def resume_paused(self, job_id: str) -> None:
         """Let a paused job go on.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
             TrainingError: it does not run.
         """
+        self._require(job_id, "go on with")
         self._wish(job_id, "run")
 
     def get(self, job_id: str) -> JobView:
@@ -195,7 +206,7 @@ class JobQueue:
             mine = [*self._handles]
             self._changed.notify_all()
         for job_id in mine:
-            self.cancel(job_id)
+            self._cancel(job_id)
         for thread in self._threads:
             thread.join(10)
 
@@ -207,6 +218,10 @@ class JobQueue:
         )
         for thread in self._threads:
             thread.start()
+
+    def _require(self, job_id: str, deed: str) -> None:
+        job = self.get(job_id)
+        require(job_role(job.kind), f"{deed} the job {job.title!r}")
 
     def _wish(self, job_id: str, wish: Wish) -> None:
         with self._wishing:
@@ -286,16 +301,6 @@ class _Outcome:
 
     def store(self, session: Session) -> None:
         jobs.end_job(session, self.job_id, self.state, result=self.result, error=self.error, details=self.details)
-
-
-def _signed(work: Work, user: str) -> Work:
-    """The work under the name of who asked for it: its thread does not know the browser."""
-
-    def signed(handle: JobHandle) -> Mapping[str, Any]:
-        with acting_as(user):
-            return work(handle)
-
-    return signed
 
 
 def _do(work: Work, handle: JobHandle) -> _Outcome:

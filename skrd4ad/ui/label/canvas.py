@@ -10,7 +10,9 @@ from skrd4ad.errors import ImageError, SkrdError
 from skrd4ad.format import format_number
 from skrd4ad.inference.predictions import Limits
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import StartMap
+from skrd4ad.services.labelling.annotate import draw
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.mask_brush import mask_brush
@@ -18,6 +20,7 @@ from skrd4ad.ui.components.queue_list import verdict_under
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.label.image_cache import Picture, map_key, pictures
 from skrd4ad.ui.label.session import LabelSession
+from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import LABEL_LOOKS, decision_text, verdict_badge
 
 AHEAD = 2
@@ -26,7 +29,7 @@ MAX_HEIGHT = 600
 
 
 def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *, reviewer: str) -> bool:
-    """The image in hand; False when it cannot be shown, so that nobody can decide on it."""
+    """The image in hand; False when nobody can decide on it: it cannot be shown, or they may not."""
     item = session.item
     st.html(_head(session, item, limits))
     if item.refusal is not None:
@@ -36,6 +39,10 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
     except ImageError as error:
         st.error(str(error), icon=":material/broken_image:")
         st.caption("The other images of the queue are not affected: go on with N.")
+        return False
+    if reason := why_not(draw):
+        st.image(picture.jpeg)
+        st.caption(plain(reason))
         return False
     start = _start_map(item, info, limits)
     mask_brush(

@@ -7,6 +7,7 @@ import streamlit as st
 
 from skrd4ad.config import TrainConfig
 from skrd4ad.format import ago, duration, format_number, plural
+from skrd4ad.services.access import why_not
 from skrd4ad.services.improve.retrain import (
     RETRAINING,
     RetrainPlan,
@@ -18,6 +19,7 @@ from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
+from skrd4ad.ui.widgets import permitted
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 FEW_TO_COMPARE = 5
@@ -47,6 +49,7 @@ def show_retraining(state: LoopState) -> None:
             type="primary",
             icon=":material/model_training:",
             key="loop-retrain",
+            **permitted(why_not(submit_retraining)),
         ):
             submit_retraining(plan, config=config)
             st.rerun()
@@ -143,6 +146,11 @@ def _show_ended(job: JobView) -> None:
     when = "" if job.finished_at is None else f" {ago(job.finished_at)}"
     reason = f": {job.error}" if job.error else "."
     st.warning(f"The last retraining was {job.state}{when}{reason}", icon=":material/warning:")
-    if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
+    if st.button(
+        "Go on from its last epoch",
+        key=f"loop-again-{job.id}",
+        icon=":material/replay:",
+        **permitted(RETRAINING.why_not),
+    ):
         RETRAINING.repeat(job.id)
         st.rerun()
