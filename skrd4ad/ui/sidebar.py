@@ -12,12 +12,14 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import sidebar_jobs
+from skrd4ad.ui.login.account import show_account
 from skrd4ad.ui.text import plain
 
 
 def sidebar() -> None:
-    """The chosen model with its limit, and the running job with its progress."""
+    """Who is logged in, the chosen model with its limit, and the running job with its progress."""
     with st.sidebar:
+        shielded(show_account)
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
         shielded(_model)
