@@ -11,6 +11,7 @@ from skrd4ad.services.history import HistoryFilter, history_page, record
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.job_progress import MOVING_SECONDS, STANDING_SECONDS
+from skrd4ad.ui.text import plain
 from tests.limits import LONG
 
 
@@ -131,7 +132,7 @@ def test_a_page_asks_for_news_of_jobs_once_for_itself_and_the_sidebar(visit, pag
     at = visit(page)
     assert not at.exception
     assert clocks(at) == [seconds]
-    assert "a part: half way" in [bar.proto.text for bar in at.sidebar.get("progress")]
+    assert plain("a part: half way") in [bar.proto.text for bar in at.sidebar.get("progress")]
     let_go.set()
 
 
