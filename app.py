@@ -5,9 +5,12 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.services.leftovers import start_sweeping
+from skrd4ad.ui.acting import may_enter
 from skrd4ad.ui.frame import PAGES, mark_framed, shielded
 from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.job_progress import sidebar_jobs
+from skrd4ad.ui.login.account import ask_for_login
+from skrd4ad.ui.login.binding import warn_of_binding
 from skrd4ad.ui.sidebar import sidebar
 
 ASSETS = Path(__file__).parent / "assets"
@@ -37,7 +40,11 @@ page = st.navigation(
 )
 start_collecting()
 start_sweeping()
-mark_framed()
-sidebar()
-shielded(page.run)
-shielded(sidebar_jobs)
+warn_of_binding()
+if may_enter():
+    mark_framed()
+    sidebar()
+    shielded(page.run)
+    shielded(sidebar_jobs)
+else:
+    shielded(ask_for_login)

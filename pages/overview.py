@@ -15,6 +15,7 @@ from skrd4ad.services.models.list import BrokenModel, list_models
 from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
+from skrd4ad.ui.login.people import show_roles
 from skrd4ad.ui.text import plain
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
@@ -129,4 +130,5 @@ with left:
 with right:
     st.subheader("Jobs", anchor=False)
     shielded(lambda: watch_jobs("Nothing runs, and nothing was trained in this workspace yet."))
+shielded(show_roles)
 shielded(show_history)

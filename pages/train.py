@@ -10,6 +10,7 @@ from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.pickers import pick_classes, pick_settings, pick_source
+from skrd4ad.ui.widgets import permitted
 
 
 def choose_and_start() -> None:
@@ -26,10 +27,10 @@ def choose_and_start() -> None:
     if st.button(
         f"Start {count}",
         type="primary",
-        disabled=not ready,
         icon=":material/play_arrow:",
         width="stretch",
         key="train-start",
+        **permitted(TRAINING.why_not, disabled=not ready),
     ):
         for data in chosen:
             TRAINING.submit(

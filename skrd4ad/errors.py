@@ -12,8 +12,9 @@ The tree::
     │   └── DocumentError      a JSON document is damaged: a value is missing, unknown, or not what is allowed
     ├── TrainingError          training cannot start or go on
     │   └── TrainingCancelled  the user asked it to stop
-    └── StorageError           the database or the workspace cannot be used
-        └── ConflictError      somebody else changed the same thing meanwhile
+    ├── StorageError           the database or the workspace cannot be used
+    │   └── ConflictError      somebody else changed the same thing meanwhile
+    └── AccessError            who acts may not do this
 
 A message says what was given, what is allowed, and what to do. Errors of lower layers (Pillow, torch, SQLAlchemy)
 are translated where they cross into this package, with ``raise … from``.
@@ -66,3 +67,7 @@ class StorageError(SkrdError):
 
 class ConflictError(StorageError):
     """Somebody else changed the same thing meanwhile; nothing was overwritten."""
+
+
+class AccessError(SkrdError):
+    """Who acts may not do this; the message says what was wanted, which role may, and who gives it."""

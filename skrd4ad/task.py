@@ -7,6 +7,7 @@ line shows a bar of it, a page a bar or a job.
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -89,7 +90,7 @@ class Task:
 
 
 def in_thread(work: Callable[[], T]) -> "Future[T]":
-    """Result to come of a call in a thread that the end of the program does not wait for."""
+    """Result to come of a call in a thread that the end of the program does not wait for, under who acts here."""
     found: Future[T] = Future()
 
     def run() -> None:
@@ -98,7 +99,7 @@ def in_thread(work: Callable[[], T]) -> "Future[T]":
         except BaseException as error:  # noqa: BLE001 - raised again by result()
             found.set_exception(error)
 
-    threading.Thread(target=run, daemon=True).start()
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
     return found
 
 

@@ -19,6 +19,9 @@ Outcome = Verdict | Literal["NO LIMIT", "UNREADABLE"]
 """A verdict, or why there is none: the model has no limit, or the file is no usable image."""
 OUTCOMES: tuple[Outcome, ...] = ("NG", "REVIEW", "OK", "CANNOT JUDGE", "NO LIMIT", "UNREADABLE")
 
+Role = Literal["viewer", "inspector", "engineer", "admin"]
+"""What somebody may do in a workspace; each role may do what the ones before it may."""
+
 
 @dataclass(frozen=True)
 class Sample:

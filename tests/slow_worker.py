@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from skrd4ad.services.history import acting_user
+from skrd4ad.services.access import acting
 from skrd4ad.services.jobs import supervisor
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
@@ -34,7 +34,8 @@ def _run(request: SlowRequest, job: JobHandle, *, again: bool = False) -> Mappin
         job.task.report(step, request.steps, f"step {step}")
         time.sleep(STEP_SECONDS)
     niceness = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    return {"pid": os.getpid(), "who": acting_user(), "again": again, "niceness": niceness}
+    actor = acting()
+    return {"pid": os.getpid(), "who": actor.name, "role": actor.role, "again": again, "niceness": niceness}
 
 
 SLOW = JobKind(

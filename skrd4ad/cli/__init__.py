@@ -35,6 +35,7 @@ COMMANDS = {
     "history": "Show the history of the workspace and check its chain: who trained, calibrated, imported, exported, "
     "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
+    "roles": "Show who may do what in the app, and give roles",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
     "whether it says the same as torch",
 }

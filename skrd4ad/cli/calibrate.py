@@ -18,6 +18,7 @@ from skrd4ad.metrics.consequences import Consequences, Costs
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import acting_user
 from skrd4ad.services.calibration.calibrate import (
     Proposal,
     ThresholdChoice,
@@ -28,7 +29,6 @@ from skrd4ad.services.calibration.calibrate import (
     use_version,
 )
 from skrd4ad.services.calibration.threshold_choice import Way
-from skrd4ad.services.history import acting_user
 from skrd4ad.services.inspection.input_files import expand_inputs
 from skrd4ad.types import DatasetClass
 

@@ -11,6 +11,7 @@ from skrd4ad.data.sources import EMBEDDED, open_dataset
 from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, workspace
+from skrd4ad.services.access import needs
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
@@ -90,6 +91,7 @@ def made_datasets() -> list[Path]:
         return []
 
 
+@needs("inspector", "browse the server's folders")
 def folders_in(folder: Path) -> list[Path]:
     """Sub-folders of a folder under one of the data roots, by name; without hidden ones, and links to elsewhere.
 
@@ -103,6 +105,7 @@ def folders_in(folder: Path) -> list[Path]:
         raise DataError(f"The folder {folder} cannot be listed: {error.strerror}. Choose another one.") from error
 
 
+@needs("inspector", "browse the server's folders")
 def images_in(folder: Path) -> list[Path]:
     """Images directly in a folder under one of the data roots, in natural order; without links to elsewhere.
 

@@ -1,17 +1,15 @@
 """What the services write into the history of the workspace, and what the Overview page and the command line read."""
 
-import getpass
 import json
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from skrd4ad.errors import DocumentError, StorageError
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import acting_user, signed
 from skrd4ad.services.labelling.exchange.csv_format import table_bytes
 from skrd4ad.storage import history
 from skrd4ad.storage.database import workspace_database
@@ -27,7 +25,6 @@ _INNER = {
 """Of details that are objects, what their line names."""
 CSV_COLUMNS = (*history.HASHED, "hash")
 log = logging.getLogger(__name__)
-_ACTING: ContextVar[str | None] = ContextVar("acting", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,24 +42,6 @@ class HistoryPage:
     """Hash of the newest entry of all."""
 
 
-@contextmanager
-def acting_as(name: str | None) -> Iterator[None]:
-    """Name who acts inside of the block, such as the reviewer of a browser; None leaves it to the system's user."""
-    token = _ACTING.set(name)
-    try:
-        yield
-    finally:
-        _ACTING.reset(token)
-
-
-def acting_user() -> str:
-    """Who acts: as named by :func:`acting_as`, or the user that the process runs as."""
-    try:
-        return _ACTING.get() or getpass.getuser()
-    except (OSError, KeyError, ImportError):  # a container may run as a number without a name
-        return "unknown"
-
-
 def record(
     what: What,
     model: ModelInfo | None = None,
@@ -73,7 +52,8 @@ def record(
     folder: os.PathLike[str] | str = "",
     details: Mapping[str, Any] | None = None,
 ) -> None:
-    """Add an entry on a model, or a data set, to the history; ``who`` is by default :func:`acting_user`.
+    """Add an entry on a model, or a data set, to the history; ``who`` is by default
+    :func:`~skrd4ad.services.access.acting_user`.
 
     Where the database cannot be used that is logged: what happened has happened.
     """
@@ -84,7 +64,7 @@ def record(
             history.append(
                 session,
                 what=what,
-                who=who or acting_user(),
+                who=signed(who) or acting_user(),
                 dataset=dataset,
                 class_name=class_name,
                 # names of files need not be valid text

@@ -14,6 +14,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.resume_state import finish
 from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
+from skrd4ad.services.access import needs
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.history import record
 from skrd4ad.services.inspection.runtimes import Background
@@ -46,6 +47,7 @@ class TrainingRequest:
     """Labels to learn from besides, as ``retraining_data.keep_confirmed`` named them; only with ``start_from``."""
 
 
+@needs("engineer", "train a model")
 def train_class(
     data: DatasetClass,
     request: TrainingRequest,

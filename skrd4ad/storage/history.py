@@ -18,7 +18,8 @@ _Training = Literal["trained", "retrained", "training failed", "training cancell
 _Calibration = Literal["calibrated", "recalibrated", "calibration chosen"]
 _Model = Literal["imported", "exported", "promoted", "set aside", "renamed", "noted"]
 _Rest = Literal["archived", "unarchived", "deleted", "labels imported", "labels exported", "recorded"]
-What = Literal[_Training, _Calibration, _Model, _Rest]
+_Shared = Literal["watched", "watch removed", "role given"]
+What = Literal[_Training, _Calibration, _Model, _Rest, _Shared]
 """``recorded``: a model folder that an earlier version knew of, without knowing where it came from."""
 WHATS: tuple[What, ...] = get_args(What)
 NO_HASH = "0" * 64

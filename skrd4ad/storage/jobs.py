@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import StorageError
 from skrd4ad.storage.tables import Job, JobPoint, JobWorker, utc_now
+from skrd4ad.types import Role
 
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 Ending = Literal["done", "failed", "cancelled", "interrupted"]
@@ -28,6 +29,7 @@ def add_job(
     owner: str = "",
     lane: Lane = "long",
     who: str = "",
+    role: Role = "admin",
     again: bool = False,
 ) -> Job:
     """Store a job that waits for its turn; with an ``owner`` it is that process that will run it."""
@@ -43,6 +45,7 @@ def add_job(
         owner=owner,
         lane=lane,
         who=who,
+        role=role,
         again=again,
         created_at=now,
         heartbeat_at=now,

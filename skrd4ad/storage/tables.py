@@ -102,6 +102,8 @@ class Job(Base):
     """Its queue: of each lane one job runs at a time."""
     who: Mapped[str] = mapped_column(Text, server_default=text("''"))
     """User who asked for it; empty where that was not recorded."""
+    role: Mapped[str] = mapped_column(String(16), server_default="admin")
+    """What they might do when they asked for it: it is done with this role."""
     again: Mapped[bool] = mapped_column(server_default=false())
     """Whether it goes on with what an earlier job began."""
     created_at: Mapped[datetime]

@@ -13,9 +13,9 @@ from skrd4ad.errors import SkrdError
 from skrd4ad.format import short_moment
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
-from skrd4ad.services.history import acting_as
+from skrd4ad.services.access import acting_as
 from skrd4ad.services.models.list import BrokenModel, default_model, list_models
-from skrd4ad.ui.acting import acting_reviewer
+from skrd4ad.ui.acting import browser_actor
 from skrd4ad.ui.components.ticker import ticker
 from skrd4ad.ui.text import plain, plain_lines
 
@@ -74,9 +74,9 @@ def page(name: str, about: str) -> None:
 
 
 def shielded(body: Callable[[], object]) -> None:
-    """Run the body of a page, or a part, under the reviewer's name; every error becomes a message in its place."""
+    """Run the body of a page, or a part, as who is at the browser; every error becomes a message in its place."""
     try:
-        with acting_as(acting_reviewer()):
+        with acting_as(browser_actor()):
             body()
     except Exception as error:  # noqa: BLE001 - the last net of a page: nothing may take the others down
         show_error(error)

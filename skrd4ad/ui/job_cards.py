@@ -8,6 +8,7 @@ from typing import Any
 import streamlit as st
 
 from skrd4ad.format import ago, duration, format_number, metric_name
+from skrd4ad.services.access import why_not_job
 from skrd4ad.services.evaluation.compare import COMPARISON
 from skrd4ad.services.evaluation.evaluate import EVALUATION
 from skrd4ad.services.improve.compare import LABEL_COMPARISON
@@ -21,6 +22,7 @@ from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import choose_model, shielded
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
 from skrd4ad.ui.text import STATES, plain, plain_lines, progress_of
+from skrd4ad.ui.widgets import permitted
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
@@ -99,7 +101,8 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
         st.markdown(f"**{plain(job.title)}** — {STATES[job.state]}{when}")
         if job.problem:
             st.warning(plain(job.problem), icon=":material/warning:")
-            if st.button("Remove it", key=f"remove-{job.id}", icon=":material/delete:"):
+            why_not = why_not_job(job.kind, "remove it")
+            if st.button("Remove it", key=f"remove-{job.id}", icon=":material/delete:", **permitted(why_not)):
                 act(lambda: remove_job(job.id))
             return
         if job.state == "done" and job.result is not None:
@@ -112,7 +115,7 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
         known = _AGAIN.get(job.kind)
         if can_go_on and known is not None:
             label, kind = known
-            if st.button(plain(label), key=f"again-{job.id}", icon=":material/replay:"):
+            if st.button(plain(label), key=f"again-{job.id}", icon=":material/replay:", **permitted(kind.why_not)):
                 act(lambda: kind.repeat(job.id))
 
 

@@ -6,10 +6,12 @@ import streamlit as st
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.format import duration
+from skrd4ad.services.access import why_not_job
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import section, show_error
 from skrd4ad.ui.text import plain, progress_of
+from skrd4ad.ui.widgets import permitted
 
 MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
 """Between two looks at jobs: where a bar moves, and elsewhere."""
@@ -127,16 +129,22 @@ def time_left(job: JobView) -> str:
 
 def job_buttons(job: JobView) -> None:
     """Pause or go on, and cancel."""
+    why_not = why_not_job(job.kind, "pause or cancel it")
     with st.container(horizontal=True):
         if job.state == "running" and job.paused:
-            if st.button("Go on", key=f"resume-{job.id}", icon=":material/play_arrow:"):
+            if st.button("Go on", key=f"resume-{job.id}", icon=":material/play_arrow:", **permitted(why_not)):
                 act(lambda: queue().resume_paused(job.id))
         elif job.state == "running" and st.button(
-            "Pause", key=f"pause-{job.id}", icon=":material/pause:", disabled=job.wish == "cancel"
+            "Pause", key=f"pause-{job.id}", icon=":material/pause:", **permitted(why_not, disabled=job.wish == "cancel")
         ):
             act(lambda: queue().pause(job.id))
         label = "Cancel" if job.state == "running" else "Take out of the queue"
-        if st.button(label, key=f"cancel-{job.id}", icon=":material/close:", disabled=job.wish == "cancel"):
+        if st.button(
+            label,
+            key=f"cancel-{job.id}",
+            icon=":material/close:",
+            **permitted(why_not, disabled=job.wish == "cancel"),
+        ):
             act(lambda: queue().cancel(job.id))
 
 

@@ -21,6 +21,7 @@ from skrd4ad.config import (
 )
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.paths import data_roots
+from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import dataset_classes
@@ -93,6 +94,9 @@ def pick_folder(*, key: str) -> Path | None:
     Raises:
         DataError: the folder is outside the data roots, or cannot be listed.
     """
+    if reason := why_not(folders_in):
+        st.info(plain(reason))
+        return None
     roots = data_roots()
     typed = st.text_input(
         "Folder",

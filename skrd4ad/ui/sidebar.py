@@ -12,12 +12,15 @@ from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded
 from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import expect_jobs
+from skrd4ad.ui.login.account import show_account
 from skrd4ad.ui.text import plain
 
 
 def sidebar() -> None:
-    """The chosen model with its limit; jobs come after the page, by :func:`skrd4ad.ui.job_progress.sidebar_jobs`."""
+    """Who is logged in and the chosen model; jobs come after the page, by
+    :func:`skrd4ad.ui.job_progress.sidebar_jobs`."""
     with st.sidebar:
+        shielded(show_account)
         if collects_after_every_run():
             st.warning(SLOW, icon=":material/speed:")
         shielded(_model)

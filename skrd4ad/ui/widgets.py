@@ -2,9 +2,11 @@
 
 from collections.abc import Callable, Mapping
 from mimetypes import guess_type
-from typing import Literal, TypeVar
+from typing import Literal, TypedDict, TypeVar
 
 import streamlit as st
+
+from skrd4ad.ui.text import plain
 
 T = TypeVar("T")
 
@@ -33,6 +35,18 @@ def choose(
         label_visibility=label_visibility,
     )
     return chosen
+
+
+class Permitted(TypedDict):
+    """Arguments of a button."""
+
+    disabled: bool
+    help: str | None
+
+
+def permitted(why_not: str, *, disabled: bool = False, help: str | None = None) -> Permitted:
+    """Whether a button can be pressed, and its tooltip: why who acts may not press it, where there is a reason."""
+    return {"disabled": disabled or bool(why_not), "help": plain(why_not) or help}
 
 
 def file_button(

@@ -16,6 +16,7 @@ from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.review import send_to_review
+from skrd4ad.services.roles import give_role
 from skrd4ad.services.watching.watches import reset_watcher, watches_of
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
 from skrd4ad.storage.labelled_images import PredictionRow
@@ -256,6 +257,7 @@ def test_an_image_that_another_section_asks_for_is_opened(visit, send: Send, wan
 
 def test_with_a_login_the_name_is_that_of_the_login(visit, send: Send, wanted: QueueFilter) -> None:
     send("a", 2.0)
+    give_role("d@example.org", "inspector")
     at = visit("label")
     at.user = {"is_logged_in": True, "name": "Dora", "email": "d@example.org"}
     at.run()
@@ -270,8 +272,8 @@ def test_before_the_login_nobody_decides_and_a_login_that_is_not_set_up_is_a_mes
     at = visit("label")
     at.user = {"is_logged_in": False}
     at.run()
-    assert "Log in to decide" in fine(at).info[0].value and "_label-desk" not in at.session_state
-    at.button(key="label-login").click().run()
+    assert "Log in to see" in fine(at).info[0].value and not at.title and "_label-desk" not in at.session_state
+    at.button(key="login").click().run()
     assert "The login cannot be used" in fine(at).error[0].value
 
 

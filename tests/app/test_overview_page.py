@@ -6,7 +6,8 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
-from skrd4ad.services.history import HistoryFilter, acting_as, history_page, record
+from skrd4ad.services.access import acting_as
+from skrd4ad.services.history import HistoryFilter, history_page, record
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.job_progress import MOVING_SECONDS, STANDING_SECONDS

@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import text
 
 from skrd4ad.cli import main
-from skrd4ad.services.history import acting_as, record
+from skrd4ad.services.access import acting_as
+from skrd4ad.services.history import record
 from skrd4ad.storage.database import workspace_database
 
 Run = Callable[..., tuple[int, Any]]

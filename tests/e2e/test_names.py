@@ -16,8 +16,8 @@ from playwright.sync_api import Browser, Page, expect
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_info, save_calibration
+from skrd4ad.services.access import acting_as
 from skrd4ad.services.evaluation.evaluate import evaluate_class
-from skrd4ad.services.history import acting_as
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.add_images import add_class, add_files
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue

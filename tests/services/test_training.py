@@ -18,9 +18,10 @@ from skrd4ad.files import write_json
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.resume_state import unfinished_runs
+from skrd4ad.services.access import acting_as
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.store import list_evaluations
-from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page, verify_history
+from skrd4ad.services.history import HistoryFilter, details_of, history_page, verify_history
 from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.training import TrainingRequest, train_class

@@ -194,13 +194,13 @@ def test_jobs_of_earlier_versions_get_their_lanes_and_those_that_waited_may_be_r
             )
     database = open_database()
     with database.read() as session:
-        found = {job.id: (job.state, job.lane, job.owner, job.who, job.again) for job in latest_jobs(session)}
+        found = {job.id: (job.state, job.lane, job.owner, job.who, job.role, job.again) for job in latest_jobs(session)}
     assert found == {
-        "train": ("running", "long", "h#1#2", "", False),
-        "labels": ("queued", "labels", "", "", False),
-        "score": ("done", "short", "h#1#2", "", False),
-        "export": ("queued", "long", "", "", False),
-        "evaluate": ("failed", "short", "h#1#2", "", False),
+        "train": ("running", "long", "h#1#2", "", "admin", False),
+        "labels": ("queued", "labels", "", "", "admin", False),
+        "score": ("done", "short", "h#1#2", "", "admin", False),
+        "export": ("queued", "long", "", "", "admin", False),
+        "evaluate": ("failed", "short", "h#1#2", "", "admin", False),
     }
     with database.engine.begin() as connection:
         command.downgrade(migration_config(connection), "0005")

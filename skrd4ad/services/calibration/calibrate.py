@@ -16,6 +16,7 @@ from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.folder import use_version as set_version
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
+from skrd4ad.services.access import needs, signed
 from skrd4ad.services.calibration.scores import Distributions, score_distributions
 from skrd4ad.services.calibration.threshold_choice import METHODS, ThresholdChoice, thresholds_of
 from skrd4ad.services.history import What, record
@@ -92,18 +93,21 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
     )
 
 
+@needs("engineer", "calibrate a model")
 def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
     """Store a proposal as the newest version of its model's calibration, and use it; ``who`` answers for it."""
-    if not who.strip():
+    who = signed(who).strip()
+    if not who:
         raise ConfigError("Nobody is named; a calibration is stored with the name of who answers for it.")
     # the moment it is signed, not that of the proposal
-    signed = replace(proposal.calibration, who=who.strip(), note=note.strip(), created_at=this_moment())
-    saved = save_calibration(proposal.folder, signed, ignore_mask=proposal.new_mask)
+    version = replace(proposal.calibration, who=who, note=note.strip(), created_at=this_moment())
+    saved = save_calibration(proposal.folder, version, ignore_mask=proposal.new_mask)
     assert saved.calibration is not None
-    _record("calibrated" if saved.calibration.version == 1 else "recalibrated", saved, who=who.strip())
+    _record("calibrated" if saved.calibration.version == 1 else "recalibrated", saved, who=who)
     return saved
 
 
+@needs("engineer", "choose the limits of a model")
 def use_version(folder: Path, version: int) -> ModelInfo:
     """Make an earlier version of a model's calibration the current one."""
     info = set_version(folder, version)

@@ -12,6 +12,7 @@ from typing import Any
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import class_of, is_embedded
 from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, evaluation_key
 from skrd4ad.services.evaluation.result import StoredEvaluation
@@ -103,6 +104,7 @@ def find_evaluation(info: ModelInfo, data: DatasetClass) -> StoredEvaluation | N
     return None if stored is None else replace(stored, stale=_why_stale(stored, info, contents))
 
 
+@needs("engineer", "evaluate a model")
 def evaluate_class(
     folder: Path,
     data: DatasetClass,

@@ -18,6 +18,7 @@ from skrd4ad.errors import CheckpointError, DataError, StorageError
 from skrd4ad.files import locked, new_folder, write_json
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.evaluation.result import IGNORED, MAPS, MASKS, EvaluatedImage, EvaluationSummary, StoredEvaluation
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
@@ -40,6 +41,7 @@ def evaluations_folder() -> Path:
     return folder
 
 
+@needs("engineer", "evaluate a model")
 def write_evaluation(
     summary: EvaluationSummary,
     *,
@@ -127,6 +129,7 @@ def list_evaluations() -> list[EvaluationSummary]:
     return sorted(found, key=lambda summary: (summary.dataset, summary.class_name))
 
 
+@needs("engineer", "remove an evaluation")
 def delete_evaluation(key: str) -> None:
     """Remove a finished evaluation from the workspace; model and data stay."""
     folder = _folder_of(key)

@@ -3,6 +3,7 @@
 from skrd4ad.errors import ConfigError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import change_metadata, read_metadata
+from skrd4ad.services.access import needs, signed
 from skrd4ad.services.history import record
 from skrd4ad.services.improve.compare import LabelComparison
 from skrd4ad.services.labelling.annotate import reviewer_name
@@ -13,8 +14,10 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import utc_now
 
 
+@needs("engineer", "decide which model is used")
 def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
     """Add to the new model's note what was decided on it; returns what was added."""
+    who = signed(who)
     if not who.strip():
         raise ConfigError("Nobody is named; a decision on a model is stored with the name of who made it.")
     old, new, figures = comparison.old.judged.info, comparison.new.judged.info, comparison.new.summary.metrics
@@ -34,6 +37,7 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
     return added
 
 
+@needs("engineer", "decide which model is used")
 def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     """Note that the new model is used from now on, and let it look at the rest of the queue in the background.
 
@@ -44,6 +48,7 @@ def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
     return submit_scoring(comparison.new.judged.info)
 
 
+@needs("engineer", "decide which model is used")
 def go_back(comparison: LabelComparison, *, who: str) -> None:
     """Note that the new model is not used any more; the old one judges what comes into watched folders again."""
     note_outcome(comparison, who=who, used=False)

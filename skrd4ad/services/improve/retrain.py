@@ -13,6 +13,7 @@ from skrd4ad.format import plural
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages
+from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import class_of
 from skrd4ad.services.improve.agreement import read_book
 from skrd4ad.services.improve.retrain_data import (
@@ -154,6 +155,7 @@ def retrain_request(
     )
 
 
+@needs("engineer", "retrain a model")
 def submit_retraining(plan: RetrainPlan, *, config: TrainConfig | None = None) -> str:
     """Put a retraining at the end of the background queue; returns the id of its job."""
     if active_retrainings(plan.info):

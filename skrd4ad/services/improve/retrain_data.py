@@ -23,6 +23,7 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of, split_holdout
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import GOOD, DatasetClass, Sample
@@ -67,6 +68,7 @@ def role_of(digest: str, seen: SeenImages) -> Role:
     return "limits" if share < LEARN_SHARE + LIMITS_SHARE else "compare"
 
 
+@needs("engineer", "retrain a model")
 def keep_confirmed(confirmed: ConfirmedNormals) -> str:
     """Write labels into the workspace by their content; returns the path below the workspace folder."""
     values = asdict(confirmed)

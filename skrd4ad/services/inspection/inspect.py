@@ -19,6 +19,7 @@ from skrd4ad.inference.predictions import BATCH, Inspection, Limits, Source, lim
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.inference.tiling import Tiling
 from skrd4ad.regions import muted_map, region_mask
+from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.task import QUIET, Task
@@ -28,6 +29,7 @@ from skrd4ad.visualize import overlay, resize_map
 T = TypeVar("T")
 
 
+@needs("inspector", "inspect images")
 def inspect_images(
     predictor: Predictor,
     sources: Iterable[Source],
@@ -93,6 +95,7 @@ def mask_of(inspection: Inspection) -> NDArray[np.uint8] | None:
     return region_mask(scores, limits.pixel).astype(np.uint8) * 255
 
 
+@needs("inspector", "keep what was inspected")
 def write_outputs(inspection: Inspection, folder: Path, *, name: str) -> dict[str, Path]:
     """Write NAME_map.npy (float32, raw scores), NAME_overlay.png and, with a threshold, NAME_mask.png.
 

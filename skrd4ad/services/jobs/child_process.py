@@ -15,7 +15,7 @@ from typing import IO, Any, TypeVar
 import psutil
 
 from skrd4ad.errors import TrainingError
-from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.services.access import acting, acting_as
 from skrd4ad.services.jobs.process import end_with_parent
 from skrd4ad.task import POLL_SECONDS, Task, in_thread
 
@@ -45,7 +45,7 @@ def in_child(work: Callable[..., T], *arguments: Any, task: Task) -> T:
     threading.Thread(target=_receive, args=(process.stdout, messages), daemon=True).start()
     try:
         with suppress(BrokenPipeError):
-            pickle.dump((acting_user(), work, arguments), process.stdin)
+            pickle.dump((acting(), work, arguments), process.stdin)
             process.stdin.flush()
         while True:
             _ask(task, process)

@@ -6,6 +6,7 @@ from typing import Any, Generic, TypeVar
 
 from skrd4ad import documents
 from skrd4ad.errors import ConfigError
+from skrd4ad.services.access import why_not_job
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.registry import Work
@@ -35,6 +36,11 @@ class JobKind(Generic[R]):
     """Does it once more after it came to no end; None for ``run``."""
     once: bool = True
     """A request that waits or runs already is not doubled."""
+
+    @property
+    def why_not(self) -> str:
+        """Why who acts may not submit such requests; empty when they may."""
+        return why_not_job(self.name)
 
     def submit(self, request: R, *, lane: Lane | None = None) -> str:
         """Put a request at the end of its lane; returns the id of its job, that of an equal one if there is one.

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import SkrdError, TrainingCancelled
-from skrd4ad.services.history import acting_as
+from skrd4ad.services.access import ROLES, Actor, acting_as
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.process import is_alive
 from skrd4ad.services.jobs.registry import Work
@@ -40,10 +40,16 @@ class Outcome:
         jobs.end_job(session, job_id, self.state, result=self.result, error=self.error, details=self.details)
 
 
-def do(work: Work, handle: JobHandle, *, who: str) -> Outcome:
-    """Do the work of a job under the name of who asked for it; whatever goes wrong is its outcome."""
+def asked_by(job: Job) -> Actor:
+    """Who asked for a job, with the role that they had then; a role that does not exist may do nothing."""
+    role = next((each for each in ROLES if each == job.role), ROLES[0])
+    return Actor(job.who or None, role)
+
+
+def do(work: Work, handle: JobHandle, *, who: Actor) -> Outcome:
+    """Do the work of a job as who asked for it; whatever goes wrong is its outcome."""
     try:
-        with acting_as(who or None):
+        with acting_as(who):
             return Outcome(state="done", result=to_plain(work(handle), infinite="null"))
     except (Exception, SystemExit) as error:
         # whatever the work does wrong ends this job, never the thread that the next ones wait for

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from skrd4ad.errors import ConfigError, StorageError, TrainingError
-from skrd4ad.services.history import acting_user
+from skrd4ad.services.access import acting, acting_user, job_role, require
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.outcome import interrupt_lost
 from skrd4ad.services.jobs.registry import Work
@@ -92,9 +92,11 @@ class JobQueue:
             work: done in place of what the kind does; only where jobs run in threads of this process.
 
         Raises:
+            AccessError: who acts may not start such jobs.
             DocumentError: the request has no JSON form.
             StorageError: the job cannot be stored.
         """
+        require(job_role(kind), f"start the job {title!r}")
         self.supervise()
         job_id = uuid.uuid4().hex
         if work is not None:
@@ -109,9 +111,11 @@ class JobQueue:
         """Put a job at the end of its lane that the process ``owner`` will run itself, when its turn has come.
 
         Raises:
+            AccessError: who acts may not start such jobs.
             DocumentError: the request has no JSON form.
             StorageError: the job cannot be stored.
         """
+        require(job_role(kind), f"start the job {title!r}")
         job_id = uuid.uuid4().hex
         self._add(job_id, kind=kind, title=title, request=request, lane=lane, owner=owner)
         return JobHandle(self._database, job_id)
@@ -120,8 +124,10 @@ class JobQueue:
         """Take a waiting job out of the queue, or ask a running one to stop; nothing when it has ended.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
         """
+        self._require(job_id, "cancel")
         with self._database.write() as session:
             jobs.find_job(session, job_id)
             if not jobs.cancel_waiting(session, job_id):
@@ -131,18 +137,22 @@ class JobQueue:
         """Ask a running job to wait at its next check.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
             TrainingError: it does not run.
         """
+        self._require(job_id, "pause")
         self._wish(job_id, "pause")
 
     def resume_paused(self, job_id: str) -> None:
         """Let a paused job go on.
 
         Raises:
+            AccessError: who acts may not steer such jobs.
             StorageError: there is no such job.
             TrainingError: it does not run.
         """
+        self._require(job_id, "go on with")
         self._wish(job_id, "run")
 
     def get(self, job_id: str) -> JobView:
@@ -197,10 +207,14 @@ class JobQueue:
 
     def _add(self, job_id: str, **values: Any) -> None:
         with self._database.write() as session:
-            jobs.add_job(session, job_id=job_id, who=acting_user(), **values)
+            jobs.add_job(session, job_id=job_id, who=acting_user(), role=acting().role, **values)
 
     def _work_of(self, job: Job) -> Work:
         return self._here.pop(job.id, None) or work_of(job)
+
+    def _require(self, job_id: str, deed: str) -> None:
+        job = self.get(job_id)
+        require(job_role(job.kind), f"{deed} the job {job.title!r}")
 
     def _wish(self, job_id: str, wish: Wish) -> None:
         with self._database.write() as session:

@@ -7,6 +7,7 @@ from typing import Any, TypedDict, cast
 
 from skrd4ad import documents
 from skrd4ad.errors import DocumentError
+from skrd4ad.services.access import job_role, require
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.jobs import ACTIVE, Lane
@@ -107,8 +108,15 @@ def view_of(job: Job, places: Mapping[str, int]) -> JobView:
 
 
 def remove_job(job_id: str) -> None:
-    """Take a job that has ended out of the workspace, with its curve; what it made stays."""
+    """Take a job that has ended out of the workspace, with its curve; what it made stays.
+
+    Raises:
+        AccessError: who acts may not steer such jobs.
+        StorageError: there is no such job, or it has not ended.
+    """
     with workspace_database().write() as session:
+        job = jobs.find_job(session, job_id)
+        require(job_role(job.kind), f"remove the job {job.title!r}")
         jobs.remove_job(session, job_id)
 
 

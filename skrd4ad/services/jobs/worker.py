@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 
 from skrd4ad.errors import SkrdError, StorageError
 from skrd4ad.services.jobs.handle import JobHandle
-from skrd4ad.services.jobs.outcome import APP_ENDED, do, failure, interrupt, interrupt_lost
+from skrd4ad.services.jobs.outcome import APP_ENDED, asked_by, do, failure, interrupt, interrupt_lost
 from skrd4ad.services.jobs.process import (
     is_alive,
     lower_process_priority,
@@ -180,7 +180,7 @@ class Worker:
         if self._closed.is_set():
             handle.cancel()
         try:
-            outcome = do(self._find(job), handle, who=job.who)
+            outcome = do(self._find(job), handle, who=asked_by(job))
         except SkrdError as error:
             outcome = failure(error)
         handle.flush()

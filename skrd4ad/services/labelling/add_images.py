@@ -12,6 +12,7 @@ from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.labelling.annotate import defect_type_name
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
 from skrd4ad.services.labelling.review import keep_upload
@@ -58,6 +59,7 @@ class Added:
         return ", ".join(parts) + "."
 
 
+@needs("inspector", "add images to the queue")
 def add_class(
     info: ModelInfo,
     data: DatasetClass,
@@ -78,6 +80,7 @@ def add_class(
     return _add(info, prepared, origin="dataset", task=task)
 
 
+@needs("inspector", "add images to the queue")
 def add_files(
     info: ModelInfo, files: Iterable[tuple[str, Source]], *, origin: Origin = "import", task: Task = QUIET
 ) -> Added:

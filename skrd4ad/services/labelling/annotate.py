@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import image_size
 from skrd4ad.errors import ConfigError, StorageError
+from skrd4ad.services.access import needs, signed
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
 from skrd4ad.storage import annotations, label_queue
 from skrd4ad.storage.annotations import Label, Revision
@@ -62,6 +63,7 @@ def item_of(wanted: QueueFilter, digest: str) -> QueueItem:
     return item
 
 
+@needs("inspector", "decide on an image")
 def decide(
     item: QueueItem, label: Label, *, reviewer: str, defect_type: str | None = None, comment: str | None = None
 ) -> Revision:
@@ -81,6 +83,7 @@ def decide(
     return _add(item, Revision(label=label, defect_type=kind, mask_file=mask_file, comment=comment), reviewer=reviewer)
 
 
+@needs("inspector", "draw on an image")
 def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type: str | None = None) -> Revision:
     """Store a drawing as it stands after a stroke. A part with a mask is a defect, unless it was unsure.
 
@@ -107,6 +110,7 @@ def draw(item: QueueItem, mask: NDArray[np.bool_], *, reviewer: str, defect_type
     return _add(item, revision, reviewer=reviewer)
 
 
+@needs("inspector", "take a decision back")
 def undo(item: QueueItem, *, reviewer: str) -> Revision | None:
     """Take the last decision that still holds back, by a revision that says what held before; None without one.
 
@@ -140,7 +144,7 @@ def still_holding(history: Iterable[Revision]) -> list[Revision]:
 
 
 def _add(item: QueueItem, revision: Revision, *, reviewer: str) -> Revision:
-    named = replace(revision, reviewer=reviewer_name(reviewer))
+    named = replace(revision, reviewer=reviewer_name(signed(reviewer)))
     with workspace_database().write() as session:
         return annotations.add_revision(session, image_digest=item.digest, base=item.latest.number, revision=named)
 

@@ -12,6 +12,7 @@ from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.files import new_file
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs
 from skrd4ad.storage.label_queue import QueueItem
 
 MASKS = "masks"
@@ -50,11 +51,13 @@ def labelled_image(item: QueueItem) -> NDArray[np.uint8]:
     return read_image(checked_path(item.file, digest=item.digest, name=item.name), name=item.name)
 
 
+@needs("inspector", "keep a mask")
 def save_mask_file(mask: NDArray[np.bool_]) -> str:
     """Keep a mask, (H, W) as its image, as a PNG named by its content; returns its path below the workspace."""
     return keep_content(mask_png(mask), MASKS, ".png").relative_to(workspace()).as_posix()
 
 
+@needs("inspector", "keep a file")
 def keep_content(content: bytes, folder: str, suffix: str) -> Path:
     """Where a file is kept in a folder of the workspace, by its content; written when it is not there yet."""
     path = workspace() / folder / f"{content_digest(content)}{suffix}"

@@ -7,6 +7,7 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import read_regular, workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.labelling.files import keep_content
 from skrd4ad.storage import predictions
 from skrd4ad.storage.database import workspace_database
@@ -15,6 +16,7 @@ from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.tables import StoredImage, StoredPrediction
 
 
+@needs("inspector", "send images to review")
 def send_to_review(info: ModelInfo, images: Iterable[tuple[str, Path | bytes, PredictionRow]]) -> int:
     """Keep images, each with its name and what the model said of it, and put them into the queue.
 
@@ -45,6 +47,7 @@ def waiting_images() -> list[tuple[StoredImage, StoredPrediction]]:
         return predictions.waiting(session)
 
 
+@needs("inspector", "keep an image")
 def keep_upload(content: bytes, *, name: str) -> Path:
     """Where an uploaded image is kept in the workspace, by its content."""
     return keep_content(content, "uploads", PurePath(name).suffix.lower())

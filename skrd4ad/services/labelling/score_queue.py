@@ -21,6 +21,7 @@ from skrd4ad.inference.predictions import Limits, limits_of
 from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
@@ -61,6 +62,7 @@ class ScoringRequest:
     model: str
 
 
+@needs("inspector", "score the images of the queue")
 def submit_scoring(info: ModelInfo, *, again: bool = False) -> str | None:
     """Let a model score the images of its class that it has not seen, in the background; ``again`` unreadable ones too.
 
@@ -85,6 +87,7 @@ def count_unscored(info: ModelInfo) -> int:
         return count_images(session, _unseen(info))
 
 
+@needs("inspector", "score the images of the queue")
 def score_images(
     predictor: Predictor, images: Sequence[StoredImage], *, to_review: bool = False, task: Task = QUIET
 ) -> list[QueueScore]:
@@ -105,6 +108,7 @@ def score_images(
     return _score(store, images, lambda: predictor, save=save, task=task)
 
 
+@needs("inspector", "score labelled images")
 def score_labelled(
     info: ModelInfo, images: Sequence[LabelledImage], *, weights: Path | None = None, task: Task = QUIET
 ) -> dict[str, str]:

@@ -15,6 +15,7 @@ from skrd4ad.export.manifest import Export, ExportSettings
 from skrd4ad.export.write import EXPORTS, export_model, free_folder
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.history import record
 from skrd4ad.services.jobs.child_process import in_child
@@ -37,6 +38,7 @@ class ExportRequest:
     weights: str | None = None
 
 
+@needs("engineer", "export a model")
 def make_export(
     predictor: Predictor,
     settings: ExportSettings,
@@ -78,6 +80,7 @@ def make_export(
     return export, certificate
 
 
+@needs("engineer", "export a model")
 def export_to(request: ExportRequest, target: Path, *, task: Task) -> dict[str, Any]:
     """Make the export of a request in a new folder; the result of its job."""
     task.report(0, 0, "loading the model")

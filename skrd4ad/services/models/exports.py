@@ -13,6 +13,7 @@ from skrd4ad.export.manifest import ExportManifest, read_export, require_intact
 from skrd4ad.export.write import EXPORTS
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import needs
 
 State = Literal["passed", "failed", "not checked", "damaged"]
 
@@ -60,6 +61,7 @@ def pack_export(info: ModelInfo, name: str) -> tuple[str, bytes]:
     return f"{folder_name(info.class_name)}-{folder_name(info.folder.name)}-{name}.zip", stream.getvalue()
 
 
+@needs("engineer", "delete an export")
 def delete_export(info: ModelInfo, name: str) -> None:
     """Delete an export with its certificate."""
     folder = _folder_of(info, name)

@@ -18,6 +18,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import ModelMetadata, change_metadata, read_metadata, title_of
 from skrd4ad.model_folder.rd4ad import import_rd4ad
 from skrd4ad.paths import checkpoints, workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.history import record
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
@@ -72,6 +73,7 @@ def list_library(
     return [model for model in shown if all(word in model.search_text for word in words)], broken
 
 
+@needs("engineer", "rename a model")
 def rename_model(folder: Path, name: str) -> ModelMetadata:
     """Give a model a name to be shown; an empty one brings its title back. Its folder keeps its own."""
     own = _own(folder)
@@ -81,6 +83,7 @@ def rename_model(folder: Path, name: str) -> ModelMetadata:
     return about
 
 
+@needs("engineer", "note something on a model")
 def note_model(folder: Path, note: str) -> ModelMetadata:
     """Keep a note beside a model; an empty one removes it."""
     own = _own(folder)
@@ -89,6 +92,7 @@ def note_model(folder: Path, note: str) -> ModelMetadata:
     return about
 
 
+@needs("engineer", "archive a model")
 def archive_model(folder: Path, *, archived: bool = True) -> ModelMetadata:
     """Keep a model, but offer it no more where one is chosen; or offer it again."""
     own = _own(folder)
@@ -134,6 +138,7 @@ def what_goes(folder: Path) -> Deletion:
     )
 
 
+@needs("admin", "delete a model")
 def delete_model(folder: Path) -> None:
     """Delete a model folder with all that is in it. Nothing brings it back.
 
@@ -166,6 +171,7 @@ def delete_model(folder: Path) -> None:
     record("deleted", info, folder=own, details={"title": title})
 
 
+@needs("engineer", "export a model")
 def bundle_of(folder: Path) -> tuple[str, bytes]:
     """A model as one file for download: its name, and its bytes."""
     own = _own(folder)
@@ -178,6 +184,7 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
     return file.name, content
 
 
+@needs("engineer", "import a model")
 def import_model_bundle(source: Path | bytes, *, name: str | None = None, out: Path | None = None) -> ImportedBundle:
     """A model folder from a bundle or its bytes, or the one that is there already with the same content. ``name``: of
     the file; needed with bytes. ``out``: folder of the model folders; None for the usual one."""
@@ -187,6 +194,7 @@ def import_model_bundle(source: Path | bytes, *, name: str | None = None, out: P
     return found
 
 
+@needs("engineer", "import a model")
 def import_uploaded_checkpoint(
     name: str,
     content: bytes,

@@ -14,6 +14,7 @@ from markupsafe import Markup
 import skrd4ad
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
+from skrd4ad.services.access import needs
 from skrd4ad.services.reports import chart
 from skrd4ad.services.reports import text as words
 from skrd4ad.services.reports.collect import BatchReport
@@ -70,6 +71,7 @@ def render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(values)
 
 
+@needs("inspector", "keep a report")
 def save(data: bytes, path: Path) -> None:
     """Write a report in one go; a file that is there is replaced."""
     try:

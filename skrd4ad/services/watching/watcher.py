@@ -20,6 +20,7 @@ from skrd4ad.errors import DataError, SkrdError, StorageError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, read_regular
+from skrd4ad.services.access import SYSTEM, acting_as
 from skrd4ad.services.jobs.process import is_alive, this_process
 from skrd4ad.services.labelling.add_images import add_files
 from skrd4ad.services.labelling.score_queue import score_images, up_to_date
@@ -104,7 +105,11 @@ class FolderWatcher:
             self._thread.join(10)
 
     def check_folders(self) -> int:
-        """One round over all folders; returns how many files were looked at."""
+        """One round over all folders, on behalf of the system; returns how many files were looked at."""
+        with acting_as(SYSTEM):
+            return self._check_folders()
+
+    def _check_folders(self) -> int:
         self._claim_folders()
         return sum(self._check_folder(watched) for watched in [*self._watched.values()])
 

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from skrd4ad.errors import DataError
+from skrd4ad.errors import AccessError, DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots
+from skrd4ad.services.access import acting_user, has_role, needs, refusal
+from skrd4ad.services.history import HistoryFilter, details_of, history_page, record
 from skrd4ad.services.watching.watcher import FolderWatcher, is_watched, list_files
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
@@ -39,6 +41,7 @@ class Watch:
     """When the latest file came, UTC."""
 
 
+@needs("inspector", "watch a folder")
 def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> int:
     """Watch a folder, with its sub-folders, for a model; returns the id of the watch.
 
@@ -55,16 +58,19 @@ def start_watching(info: ModelInfo, folder: Path, *, existing: bool = False) -> 
         seen = watched_folders.seen_files(session, watch.id)
         left_out = [SeenFile(name=file.name, state=file.state) for file in there if seen.get(file.name) != file.state]
         watched_folders.save_files(session, watch.id, left_out)
+    record("watched", info, details={"folder": str(root), "watch": watch.id})
     keep_watching()
     return watch.id
 
 
+@needs("inspector", "stop watching a folder")
 def stop_watching(watch_id: int) -> None:
     """Stop watching a folder; it stays on the list, and what came from it stays in the queue."""
     with workspace_database().write() as session:
         watched_folders.stop_watch(session, watch_id)
 
 
+@needs("inspector", "watch a folder")
 def watch_again(watch_id: int) -> None:
     """Go on watching a folder; what came meanwhile is taken too."""
     with workspace_database().write() as session:
@@ -73,10 +79,31 @@ def watch_again(watch_id: int) -> None:
     keep_watching()
 
 
+@needs("inspector", "take a watched folder off the list")
 def forget_watch(watch_id: int) -> None:
-    """Take a folder off the list; what came from it stays in the queue."""
+    """Take a folder off the list, one's own or as admin any; what came from it stays in the queue."""
+    if reason := why_not_forget(watch_id):
+        raise AccessError(reason)
     with workspace_database().write() as session:
+        known = watched_folders.find_watch(session, watch_id)
+        details = {"folder": known.folder, "watch": watch_id}
+        model_folder = known.model_folder
         watched_folders.forget_watch(session, watch_id)
+    record("watch removed", folder=model_folder, details=details)
+
+
+def why_not_forget(watch_id: int) -> str:
+    """Why who acts may not take a watched folder off the list; empty when they may."""
+    if has_role("admin") or (has_role("inspector") and acting_user() == starter_of(watch_id)):
+        return ""
+    return refusal("admin", "take a folder off the list that somebody else watches")
+
+
+def starter_of(watch_id: int) -> str | None:
+    """Who began to watch a folder, by the history; None where it does not tell."""
+    # an id may be used again: the newest entry counts
+    begun = history_page(HistoryFilter(what=("watched",))).entries
+    return next((entry.who for entry in begun if details_of(entry).get("watch") == watch_id), None)
 
 
 def watches_of(info: ModelInfo) -> list[Watch]:

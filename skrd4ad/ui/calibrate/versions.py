@@ -9,10 +9,13 @@ from skrd4ad.format import format_number, format_rate
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.folder import read_history
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.calibration.calibrate import Proposal, save, use_version
 from skrd4ad.ui.calibrate.scoring_mask import forget_applied
 from skrd4ad.ui.frame import halves
+from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 METHOD_TEXTS = {
     "split-conformal": "false-reject rate (split-conformal)",
@@ -40,20 +43,23 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
     left, right = halves("calibrate-save", 1, 1)
     with left:
         st.subheader(title, anchor=False)
-        who = st.text_input(
-            "Who calibrates", key="calibrate-who", persist_state="session", placeholder="your name", max_chars=80
-        )
+        who = ask_signature("Who calibrates", key="calibrate-who")
         note = st.text_area("Note", key=f"calibrate-note-{info.digest}-{version}", height=80, max_chars=1000)
         if proposal.calibration.test_fitted:
             st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
-        signed = bool((who or "").strip())
-        if st.button(title, type="primary", disabled=not signed, icon=":material/save:", key="calibrate-save"):
-            saved = save(proposal, who=who or "", note=note or "")
+        if st.button(
+            title,
+            type="primary",
+            icon=":material/save:",
+            key="calibrate-save",
+            **permitted(why_not(save), disabled=not who),
+        ):
+            saved = save(proposal, who=who, note=note or "")
             assert saved.calibration is not None
             forget_applied(info)
             st.session_state[_SAVED] = f"Version {saved.calibration.version} is saved; every verdict uses it."
             st.rerun()
-        if not signed:
+        if not who:
             st.caption("A version is signed: type your name to save.")
     with right:
         st.subheader("What it records", anchor=False)
@@ -93,7 +99,9 @@ def show_versions(info: ModelInfo) -> None:
                 f"From now on verdicts use version {version:d} ({limits_text(chosen)}) in place of version "
                 f"{history.current_version:d}, which stays in the history."
             )
-            if st.button(f"Use version {version:d}", type="primary", key="calibrate-use"):
+            if st.button(
+                f"Use version {version:d}", type="primary", key="calibrate-use", **permitted(why_not(use_version))
+            ):
                 use_version(info.folder, int(version))
                 forget_applied(info)
                 st.rerun()

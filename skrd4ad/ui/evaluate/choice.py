@@ -21,6 +21,7 @@ from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
 from skrd4ad.ui.text import plain, plain_lines
+from skrd4ad.ui.widgets import permitted
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -82,19 +83,22 @@ def _buttons(
         if st.button(
             label,
             type="secondary" if again else "primary",
-            disabled=not can,
             icon=":material/play_arrow:",
             key="evaluate-start",
-            help="What was measured is kept by the contents of model and images; this measures it once more."
-            if again
-            else None,
+            **permitted(
+                EVALUATION.why_not,
+                disabled=not can,
+                help="What was measured is kept by the contents of model and images; this measures it once more."
+                if again
+                else None,
+            ),
         ):
             _submit([replace(each.request, again=again) for each in can])
         if st.button(
             "Evaluate all that are missing" + (f" ({len(missing)})" if missing else ""),
-            disabled=not missing,
             icon=":material/playlist_play:",
             key="evaluate-missing",
+            **permitted(EVALUATION.why_not, disabled=not missing),
         ):
             _submit([each.request for each in missing])
         with st.popover("Other test images", icon=":material/folder_open:"):
@@ -174,7 +178,9 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     if name != info.class_name:
         st.caption(f"This model has learnt {plain(info.class_name)}: what it says of {plain(name)} describes neither.")
     count = len(classes[name].test)
-    if st.button(f"Evaluate on these {count} images", type="primary", key="evaluate-other"):
+    if st.button(
+        f"Evaluate on these {count} images", type="primary", key="evaluate-other", **permitted(EVALUATION.why_not)
+    ):
         _submit([request_for(info, source=source, layout=layout, class_name=name)])
 
 

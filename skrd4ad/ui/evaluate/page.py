@@ -7,6 +7,7 @@ import streamlit as st
 
 from skrd4ad.format import METRIC_TITLES, format_size
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.evaluation.store import (
     delete_evaluation,
@@ -27,6 +28,7 @@ from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
 from skrd4ad.ui.frame import halves, shielded
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -91,7 +93,12 @@ def _damaged() -> None:
             continue
         with st.container(key=f"evaluate-damaged-{folder.name}"):
             st.warning(f"An evaluation cannot be used. {plain(problem)}", icon=":material/warning:")
-            if st.button("Remove it", icon=":material/delete:", key=f"evaluate-remove-damaged-{folder.name}"):
+            if st.button(
+                "Remove it",
+                icon=":material/delete:",
+                key=f"evaluate-remove-damaged-{folder.name}",
+                **permitted(why_not(delete_evaluation)),
+            ):
                 delete_evaluation(folder.name)
                 st.rerun()
 
@@ -162,7 +169,12 @@ def _about(summary: EvaluationSummary) -> None:
                 f"This removes the figures, curves and maps of this evaluation ({format_size(summary.size_bytes)}). "
                 "The model and the images stay, and it can be evaluated again."
             )
-            if st.button("Remove this evaluation", type="primary", key=f"evaluate-remove-{summary.key}"):
+            if st.button(
+                "Remove this evaluation",
+                type="primary",
+                key=f"evaluate-remove-{summary.key}",
+                **permitted(why_not(delete_evaluation)),
+            ):
                 delete_evaluation(summary.key)
                 st.session_state.pop(_FOLLOWED, None)
                 st.rerun()

@@ -12,6 +12,7 @@ from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.control_chart import trend
 from skrd4ad.services.inspection.inspect import inspect_images, masks_archive
 from skrd4ad.services.labelling.review import send_to_review
@@ -27,7 +28,7 @@ from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import file_button
+from skrd4ad.ui.widgets import file_button, permitted
 
 _FILES = "_batch_files"
 
@@ -96,7 +97,7 @@ def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored])
         f"Send {count} that {'is' if len(doubtful) == 1 else 'are'} not OK to review",
         key="send-to-review",
         icon=":material/rate_review:",
-        disabled=not doubtful,
+        **permitted(why_not(send_to_review), disabled=not doubtful),
     ):
         added = send_to_review(info, doubtful)
         kept = len(doubtful) - added

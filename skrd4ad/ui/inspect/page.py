@@ -10,6 +10,7 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
@@ -29,6 +30,9 @@ LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
 
 def show_inspection(info: ModelInfo) -> None:
     """Score the images that the user chose, show them as a gallery, and one of them large."""
+    if reason := why_not(inspect_images):
+        st.info(plain(reason))
+        return
     items = pick_items(info)
     if not items:
         return

@@ -9,6 +9,7 @@ from skrd4ad.data.images.read import IMAGE_SUFFIXES
 from skrd4ad.errors import ConfigError, DataError, SkrdError
 from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.labelling.add_images import Added, add_class, add_files
 from skrd4ad.services.labelling.score_queue import submit_scoring
@@ -17,6 +18,7 @@ from skrd4ad.types import Split
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 CAME = "label-came"
 """Set when images came by this session's own doing: the queue is looked up again."""
@@ -76,7 +78,9 @@ def _data_set(info: ModelInfo) -> None:
         help='What the data set says of each image, with its masks, becomes a decision of the reviewer "data set". An '
         "image that somebody has decided on keeps that decision.",
     )
-    if st.button("Add these images", key="label-add-data", type="primary", disabled=not splits):
+    if st.button(
+        "Add these images", key="label-add-data", type="primary", **permitted(why_not(add_class), disabled=not splits)
+    ):
         add_data_set(info, splits=tuple(splits), take_labels=bool(take))
 
 
@@ -90,7 +94,9 @@ def _uploads(info: ModelInfo) -> None:
         help="PNG, JPEG, BMP, TIFF or WebP. They are kept in the workspace.",
     )
     count = plural(len(files), "image") if files else "images"
-    if st.button(f"Add {count}", key="label-add-uploads", type="primary", disabled=not files):
+    if st.button(
+        f"Add {count}", key="label-add-uploads", type="primary", **permitted(why_not(add_files), disabled=not files)
+    ):
         st.session_state["_label-upload"] = turn + 1  # the uploads are in the queue now
         _add(info, lambda task: add_files(info, [(f.name, f.getvalue()) for f in files], task=task))
 

@@ -10,7 +10,9 @@ from skrd4ad.errors import ImageError, SkrdError
 from skrd4ad.format import format_number
 from skrd4ad.inference.predictions import Limits
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import StartMap
+from skrd4ad.services.labelling.annotate import draw
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.mask_brush import mask_brush
@@ -27,7 +29,7 @@ MAX_HEIGHT = 600
 
 
 def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *, reviewer: str) -> bool:
-    """The image in hand; False when it cannot be shown, so that nobody can decide on it."""
+    """The image in hand; False when nobody can decide on it: it cannot be shown, or they may not."""
     item = session.item
     st.html(_head(session, item, limits))
     if item.refusal is not None:
@@ -37,6 +39,10 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
     except ImageError as error:
         st.error(plain_lines(str(error)), icon=":material/broken_image:")
         st.caption("The other images of the queue are not affected: go on with N.")
+        return False
+    if reason := why_not(draw):
+        st.image(picture.jpeg)
+        st.caption(plain(reason))
         return False
     start = _start_map(item, info, limits)
     mask_brush(

@@ -7,6 +7,7 @@ import streamlit as st
 from skrd4ad.format import format_size, plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import made_folder
 from skrd4ad.services.labelling.exchange.coco import Segmentation
 from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
@@ -28,7 +29,7 @@ from skrd4ad.storage.label_queue import QueueFilter
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import choose, file_button
+from skrd4ad.ui.widgets import choose, file_button, permitted
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
 _SEGMENTATIONS: dict[Segmentation, str] = {"rle": "Run lengths", "polygons": "Polygons"}
@@ -129,7 +130,13 @@ def _files(plan: ExportPlan) -> None:
         return
     key = (plan.wanted, plan.options, _labels_state(plan.wanted))
     what = plural(len(plan.images), "image") if plan.options.images else f"{plural(len(plan.images), 'label')} only"
-    if st.button(f"Make a ZIP of {what}", key="exchange-make", icon=":material/folder_zip:", type="primary"):
+    if st.button(
+        f"Make a ZIP of {what}",
+        key="exchange-make",
+        icon=":material/folder_zip:",
+        type="primary",
+        **permitted(why_not(export_zip_bytes)),
+    ):
         with progress_bar("images") as task:
             content, exported = export_zip_bytes(plan, task=task)
         st.session_state[_ZIP] = (key, content, exported)
@@ -145,7 +152,9 @@ def _files(plan: ExportPlan) -> None:
 def _on_server(plan: ExportPlan) -> None:
     st.caption(f"{format_size(plan.size)} of images are too much for a download; they are written on the server.")
     label = f"Write {plural(len(plan.images), 'image')} to a folder on the server"
-    if st.button(label, key="exchange-write", icon=":material/folder:", type="primary"):
+    if st.button(
+        label, key="exchange-write", icon=":material/folder:", type="primary", **permitted(why_not(export_folder))
+    ):
         with progress_bar("images") as task:
             folder, exported = export_folder(plan, task=task)
         st.success(f"Written to {plain(str(folder))}", icon=":material/check_circle:")
@@ -161,7 +170,7 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
         key=f"exchange-name-{len(st.session_state.get(_MADE, ()))}",
     )
     label = f"Make a data set of {plural(len(plan.images), 'image')}"
-    if st.button(label, key="exchange-dataset", icon=":material/dataset:"):
+    if st.button(label, key="exchange-dataset", icon=":material/dataset:", **permitted(why_not(make_dataset))):
         with progress_bar("images") as task:
             folder, exported = make_dataset(plan, name, task=task)
         st.session_state.setdefault(_MADE, []).append((folder.name, exported))

@@ -9,6 +9,7 @@ import streamlit as st
 
 from skrd4ad.format import ago, plural
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.services.labelling.exchange.import_job import (
     IMPORT,
@@ -31,7 +32,7 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import choose
+from skrd4ad.ui.widgets import choose, permitted
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
@@ -59,7 +60,11 @@ def show_import(info: ModelInfo) -> None:
     )
     kind: Literal["primary", "secondary"] = "primary" if closed else "secondary"
     if source is not None and st.button(
-        "Check what is in it", key="exchange-check", icon=":material/fact_check:", type=kind
+        "Check what is in it",
+        key="exchange-check",
+        icon=":material/fact_check:",
+        type=kind,
+        **permitted(why_not(submit_preview)),
     ):
         content, name = source
         submit_preview(info, content, name=name, empty_is_good=empty_is_good)
@@ -106,7 +111,9 @@ def _show_ended(job: JobView) -> None:
             doing = "The check of" if checked else "The import of"
             said = f"{doing} {plain(request.named)}: {STATES[job.state]}{when}. {plain(job.error or '')}"
             (st.error if job.state == "failed" else st.warning)(said, icon=":material/error:")
-            if request.is_there and st.button("Try again", icon=":material/replay:", key="exchange-again"):
+            if request.is_there and st.button(
+                "Try again", icon=":material/replay:", key="exchange-again", **permitted(IMPORT.why_not)
+            ):
                 IMPORT.repeat(job.id)
                 st.rerun()
         elif checked:
@@ -117,7 +124,8 @@ def _show_ended(job: JobView) -> None:
             lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result.get("lines", ()))]
             st.success("  \n".join(lines), icon=":material/check_circle:")
         if st.button("Close", icon=":material/close:", type="tertiary", key="exchange-close"):
-            drop_upload(request)
+            if not why_not(drop_upload):
+                drop_upload(request)
             st.session_state[_CLOSED] = job.id
             st.rerun()
 
@@ -152,7 +160,7 @@ def _decide(request: ImportRequest, preview: ImportPreview) -> None:
         key="exchange-import",
         icon=":material/upload:",
         type="primary",
-        disabled=bool(preview.n_problems) and not skip_bad,
+        **permitted(why_not(submit_import), disabled=bool(preview.n_problems) and not skip_bad),
     ):
         agreed = Agreed(reviewer=reviewer, conflicts=conflicts, skip_bad=skip_bad, fingerprint=preview.fingerprint)
         submit_import(request, agreed)

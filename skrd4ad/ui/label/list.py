@@ -4,6 +4,7 @@ import streamlit as st
 
 from skrd4ad.format import plural
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.labelling.score_queue import active_scoring, submit_scoring
 from skrd4ad.storage.label_queue import QueueCounts
 from skrd4ad.ui.components.presses import new_presses
@@ -15,6 +16,7 @@ from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import plain, progress_of
+from skrd4ad.ui.widgets import permitted
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
@@ -78,7 +80,12 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
     job = active_scoring(info)
     if job is not None:
         st.caption(f"{waiting:,} not scored yet; {plain(progress_of(job)[1])}")
-    elif st.button(f"Score {plural(waiting, 'image', grouped=True)}", key="label-score", width="stretch"):
+    elif st.button(
+        f"Score {plural(waiting, 'image', grouped=True)}",
+        key="label-score",
+        width="stretch",
+        **permitted(why_not(submit_scoring)),
+    ):
         submit_scoring(info)
         st.rerun()
 

@@ -6,6 +6,8 @@ import streamlit as st
 
 from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
+from skrd4ad.services.labelling.add_images import add_class
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
 from skrd4ad.ui.acting import known_reviewer
@@ -20,11 +22,13 @@ from skrd4ad.ui.label.import_labels import show_import
 from skrd4ad.ui.label.improve.page import show_loop
 from skrd4ad.ui.label.improve.state import OPEN
 from skrd4ad.ui.label.list import show_list
-from skrd4ad.ui.label.reviewer import ask_reviewer, has_login, offer_change
+from skrd4ad.ui.label.reviewer import ask_reviewer, offer_change
 from skrd4ad.ui.label.sections import go_to_section, pick_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching
+from skrd4ad.ui.login.account import has_login
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 _SESSION = "_label-desk"
 
@@ -107,7 +111,12 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
         kind: Literal["primary", "secondary"] = "primary"
         if has_data_set(info):
             kind = "secondary"
-            if st.button("Add the test images of its data set", type="primary", key="label-add-test"):
+            if st.button(
+                "Add the test images of its data set",
+                type="primary",
+                key="label-add-test",
+                **permitted(why_not(add_class)),
+            ):
                 add_data_set(info)
         if st.button("Inspect images", type=kind, icon=":material/frame_inspect:", key="label-go-inspect"):
             st.switch_page("pages/inspect.py")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.errors import ConfigError, SkrdError
+from skrd4ad.errors import AccessError, ConfigError, SkrdError
 from skrd4ad.services.labelling import annotate
 from skrd4ad.services.labelling.queue import names_of
 from skrd4ad.storage.annotations import Label, Revision
@@ -122,7 +122,7 @@ class LabelSession:
             return True
         try:
             revision = annotate.decide(item, label, reviewer=reviewer, defect_type=defect_type, comment=comment)
-        except ConfigError:
+        except (ConfigError, AccessError):
             raise
         except SkrdError as error:
             kept = PendingChange(error=error, label=label, defect_type=defect_type, comment=comment)

@@ -9,6 +9,7 @@ import streamlit as st
 from skrd4ad.errors import DataError
 from skrd4ad.format import ago, format_number, plural
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.watching.watcher import list_files
 from skrd4ad.services.watching.watches import (
     Watch,
@@ -19,11 +20,13 @@ from skrd4ad.services.watching.watches import (
     stop_watching,
     watch_again,
     watches_of,
+    why_not_forget,
 )
 from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 POLL_SECONDS = 3.0
 
@@ -60,11 +63,14 @@ def _known(info: ModelInfo) -> None:
     for watch in watches_of(info):
         st.markdown(watch_text(watch))
         with st.container(horizontal=True):
-            actions = [("stop", "Stop", stop_watching)]
+            actions = [("stop", "Stop", stop_watching, why_not(stop_watching))]
             if not watch.active:
-                actions = [("again", "Watch again", watch_again), ("forget", "Take off the list", forget_watch)]
-            for name, label, act in actions:
-                if st.button(label, key=f"label-watch-{name}-{watch.id}"):
+                actions = [
+                    ("again", "Watch again", watch_again, why_not(watch_again)),
+                    ("forget", "Take off the list", forget_watch, why_not_forget(watch.id)),
+                ]
+            for name, label, act, reason in actions:
+                if st.button(plain(label), key=f"label-watch-{name}-{watch.id}", **permitted(reason)):
                     act(watch.id)
                     st.rerun()
         if arrivals := arrivals_of(watch.id, info):
@@ -93,7 +99,7 @@ def _another(info: ModelInfo) -> None:
     if there := _images_there(folder):
         label = f"Take the {plural(there, 'image', grouped=True)} there now too"
         existing = bool(st.toggle(label, key="label-watch-existing"))
-    if st.button("Watch this folder", type="primary", key="label-watch-start"):
+    if st.button("Watch this folder", type="primary", key="label-watch-start", **permitted(why_not(start_watching))):
         start_watching(info, folder, existing=existing)
         st.rerun()
 

@@ -12,6 +12,7 @@ from skrd4ad.model_folder.bundle import bundle_name
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import LONGEST_NAME, LONGEST_NOTE
+from skrd4ad.services.access import bound, why_not
 from skrd4ad.services.models.library import (
     LibraryModel,
     archive_model,
@@ -24,12 +25,11 @@ from skrd4ad.services.models.library import (
     what_goes,
 )
 from skrd4ad.services.models.list import list_models
-from skrd4ad.ui.acting import as_reviewer
 from skrd4ad.ui.frame import choose_model, chosen_model, dialog
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
 from skrd4ad.ui.models.text import is_shipped
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import file_button
+from skrd4ad.ui.widgets import file_button, permitted
 
 
 def show_actions(model: LibraryModel) -> None:
@@ -50,28 +50,34 @@ def show_actions(model: LibraryModel) -> None:
             choose_model(info.folder)
             tell(f"{plain(model.title)} is now the model of every page.")
             st.rerun()
-        if st.button("Rename", icon=":material/edit:", key="models-rename"):
+        if st.button("Rename", icon=":material/edit:", key="models-rename", **permitted(why_not(rename_model))):
             dialog("Rename the model", lambda: _ask_name(model))
-        if st.button("Note", icon=":material/notes:", key="models-note"):
+        if st.button("Note", icon=":material/notes:", key="models-note", **permitted(why_not(note_model))):
             dialog("Note on the model", lambda: _ask_note(model))
         word, icon = ("Unarchive", ":material/unarchive:") if about.archived else ("Archive", ":material/archive:")
         if st.button(
             word,
             icon=icon,
-            help="An archived model is kept with all it has, and not offered where a model is chosen.",
             key="models-archive",
+            **permitted(
+                why_not(archive_model),
+                help="An archived model is kept with all it has, and not offered where a model is chosen.",
+            ),
         ):
             _archive(model)
         file_button(
             "Bundle",
-            as_reviewer(lambda: bundle_of(info.folder)[1]),
+            bound(lambda: bundle_of(info.folder)[1]),
             bundle_name(info),
-            disabled=bool(weights_problem(info)),
-            help="The model as one file with the SHA-256 of each part, for another machine. Without its exports, and "
-            "without the teacher's weights, whose digest it names.",
             key="models-bundle",
+            **permitted(
+                why_not(bundle_of),
+                disabled=bool(weights_problem(info)),
+                help="The model as one file with the SHA-256 of each part, for another machine. Without its exports, "
+                "and without the teacher's weights, whose digest it names.",
+            ),
         )
-        if st.button("Delete", icon=":material/delete:", key="models-delete"):
+        if st.button("Delete", icon=":material/delete:", key="models-delete", **permitted(why_not(delete_model))):
             ask_to_delete(info.folder)
 
 

@@ -11,13 +11,14 @@ from skrd4ad.export.manifest import ExportManifest, Format
 from skrd4ad.format import format_apart, format_rate, format_size, minute
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import why_not
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
 from skrd4ad.ui.frame import dialog
 from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import file_button
+from skrd4ad.ui.widgets import file_button, permitted
 
 _DOCS = Path(__file__).parents[3] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
@@ -149,7 +150,12 @@ def _scale(found: Certificate) -> str:
 
 
 def _delete_button(info: ModelInfo, entry: ExportEntry) -> None:
-    if st.button("Delete export", icon=":material/delete:", key=f"models-export-delete-{entry.name}"):
+    if st.button(
+        "Delete export",
+        icon=":material/delete:",
+        key=f"models-export-delete-{entry.name}",
+        **permitted(why_not(delete_export)),
+    ):
         dialog("Delete this export?", lambda: _delete_question(info, entry))
 
 

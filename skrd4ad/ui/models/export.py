@@ -17,7 +17,7 @@ from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import choose
+from skrd4ad.ui.widgets import choose, permitted
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -54,8 +54,8 @@ def pick_export(info: ModelInfo) -> None:
         f"Make the export in {FORMATS[format_]}, {precision}",
         type="primary",
         icon=":material/deployed_code:",
-        disabled=impossible,
         key="models-export",
+        **permitted(EXPORT.why_not, disabled=impossible),
     ):
         settings = ExportSettings(format=format_, precision=precision, batch=batch)
         EXPORT.submit(ExportRequest(model=str(info.folder), settings=settings, max_flips=flips))
@@ -86,7 +86,7 @@ def _unfinished(info: ModelInfo) -> None:
         f"{plain(job.error or '')}",
         icon=":material/warning:",
     )
-    if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}"):
+    if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}", **permitted(EXPORT.why_not)):
         EXPORT.repeat(job.id)
         st.rerun()
 

@@ -7,12 +7,13 @@ import streamlit as st
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
+from skrd4ad.services.access import why_not
 from skrd4ad.services.models.library import import_model_bundle, import_uploaded_checkpoint
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import choose
+from skrd4ad.ui.widgets import choose, permitted
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -39,7 +40,13 @@ def _bundle() -> None:
         f"network {plain(holds.net)}. {plural(len(holds.parts), 'part')}, {size}, made "
         f"{plain(minute(holds.made_at))} with version {plain(holds.made_with)}."
     )
-    if st.button("Import the bundle", type="primary", icon=":material/upload:", key="models-import-bundle"):
+    if st.button(
+        "Import the bundle",
+        type="primary",
+        icon=":material/upload:",
+        key="models-import-bundle",
+        **permitted(why_not(import_model_bundle)),
+    ):
         with st.spinner("Checking every part …"):
             found = import_model_bundle(content, name=file.name)
         title = plain(found.info.title)
@@ -83,7 +90,13 @@ def _checkpoint() -> None:
     if file is None:
         st.caption("Choose a file to import it.")
         return
-    if st.button("Import the checkpoint", type="primary", icon=":material/upload:", key="models-import-checkpoint"):
+    if st.button(
+        "Import the checkpoint",
+        type="primary",
+        icon=":material/upload:",
+        key="models-import-checkpoint",
+        **permitted(why_not(import_uploaded_checkpoint)),
+    ):
         with progress_bar("bytes") as task:
             task.report(0, 0, "reading the file and the teacher's weights")
             info = import_uploaded_checkpoint(

@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from skrd4ad.services.models.library import LibraryModel, list_library
+from skrd4ad.services.access import why_not
+from skrd4ad.services.models.library import LibraryModel, delete_model, list_library
 from skrd4ad.services.models.list import BrokenModel
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.models.actions import ask_to_delete, show_actions
@@ -14,6 +15,7 @@ from skrd4ad.ui.models.list import pick_model
 from skrd4ad.ui.models.state import say_told, weights_problem
 from skrd4ad.ui.models.text import marks_of
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 
 def show_models() -> None:
@@ -66,5 +68,10 @@ def _damaged(broken: list[BrokenModel]) -> None:
     for model in broken:
         with st.container(key=f"models-damaged-{model.folder}"):
             st.warning(f"A model folder cannot be used. {plain(model.reason)}", icon=":material/warning:")
-            if st.button("Delete this folder", icon=":material/delete:", key=f"models-delete-{model.folder}"):
+            if st.button(
+                "Delete this folder",
+                icon=":material/delete:",
+                key=f"models-delete-{model.folder}",
+                **permitted(why_not(delete_model)),
+            ):
                 ask_to_delete(model.folder)

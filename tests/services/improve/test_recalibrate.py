@@ -7,8 +7,9 @@ from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.thresholds import conformal_threshold
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.access import acting_as
 from skrd4ad.services.calibration.calibrate import ThresholdChoice, save, use_version
-from skrd4ad.services.history import HistoryFilter, acting_as, details_of, history_page
+from skrd4ad.services.history import HistoryFilter, details_of, history_page
 from skrd4ad.services.improve.recalibrate import confirmed_normals, recalibration
 from skrd4ad.types import DatasetClass
 from tests.loop_world import decide, known_of, part, put, say

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from skrd4ad.errors import ConfigError, DataError, DocumentError, StorageError, TrainingError
-from skrd4ad.services.history import acting_as, acting_user
+from skrd4ad.services.access import Actor, acting, acting_as, acting_user
 from skrd4ad.services.jobs import outcome
 from skrd4ad.services.jobs.process import NICENESS
 from skrd4ad.services.jobs.queue import JobHandle, JobQueue, JobView, queue, reset_queue
 from skrd4ad.services.jobs.registry import KINDS
 from skrd4ad.storage import jobs as job_rows
 from skrd4ad.storage.database import Database, open_database
+from skrd4ad.types import Role
 from tests.limits import LONG
 
 
@@ -420,10 +421,19 @@ def test_lanes_do_not_wait_for_each_other(job_queue: JobQueue) -> None:
     assert [job_queue.wait(job_id, LONG).state for job_id in ids] == ["done"] * 3
 
 
-def test_the_work_is_done_under_the_name_of_who_asked_for_it(job_queue: JobQueue) -> None:
-    with acting_as("Ada"):
-        job_id = submit(job_queue, lambda _: {"who": acting_user()})
-    assert job_queue.wait(job_id, LONG).result == {"who": "Ada"}
+@pytest.mark.parametrize("role", ["engineer", "admin"])
+def test_the_work_is_done_under_the_name_and_role_of_who_asked_for_it(job_queue: JobQueue, role: Role) -> None:
+    with acting_as(Actor("Ada", role)):
+        job_id = submit(job_queue, lambda _: {"who": acting_user(), "role": acting().role})
+    assert job_queue.wait(job_id, LONG).result == {"who": "Ada", "role": role}
+
+
+def test_a_role_that_does_not_exist_may_do_nothing(database: Database) -> None:
+    with database.write() as session:
+        job_rows.add_job(session, job_id="odd", kind="train", title="t", request={}, role="boss")  # type: ignore[arg-type]
+        job = job_rows.find_job(session, "odd")
+        assert outcome.asked_by(job) == Actor(None, "viewer")
+        job_rows.cancel_waiting(session, "odd")
 
 
 def test_a_kind_that_nobody_knows_is_a_failure_with_a_reason(job_queue: JobQueue) -> None:

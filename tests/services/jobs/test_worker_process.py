@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 import skrd4ad
-from skrd4ad.services.history import acting_as
+from skrd4ad.services.access import Actor, acting_as
 from skrd4ad.services.jobs import supervisor
 from skrd4ad.services.jobs.outcome import APP_ENDED, PROCESS_DIED
 from skrd4ad.services.jobs.process import NICENESS, this_process
@@ -66,15 +66,15 @@ def ends(pid: int) -> bool:
     return False
 
 
-def test_a_job_runs_in_another_process_under_the_name_of_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_runs_in_another_process_as_the_one_who_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("SKRD4AD_NICENESS")
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    with acting_as("Ada"):
+    with acting_as(Actor("Ada", "engineer")):
         job_id = SLOW.submit(SlowRequest(name="mono", steps=4))
     view = queue().wait(job_id, LONG)
     assert view.result is not None
     assert view.result["pid"] != os.getpid()
-    assert (view.result["who"], view.result["again"]) == ("Ada", False)
+    assert [view.result[name] for name in ("who", "role", "again")] == ["Ada", "engineer", False]
     if sys.platform == "linux":
         assert view.result["niceness"] == max(before, NICENESS)
     assert view.progress["words"] == "step 3"

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 
 import skrd4ad
-from skrd4ad.errors import DataError, StorageError
+from skrd4ad.errors import AccessError, DataError, StorageError
 from skrd4ad.inference.predictions import limits_of
 from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import workspace
+from skrd4ad.services import access
+from skrd4ad.services.access import Actor, acting_as
+from skrd4ad.services.history import HistoryFilter, history_page
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.services.labelling.review import waiting_images
@@ -301,6 +304,36 @@ def test_stop_and_go_on_with_what_came_meanwhile(info: ModelInfo, line: Path) ->
     assert "meanwhile.png" in queue_of(info)
     with pytest.raises(StorageError, match="not watched any more"):
         stop_watching(watch_id)
+
+
+def test_one_takes_ones_own_folders_off_the_list_and_an_admin_any(info: ModelInfo, line: Path) -> None:
+    with acting_as(Actor("Ada", "inspector")):
+        watch_id = start_watching(info, line)
+    with acting_as(Actor("Bo", "engineer")), pytest.raises(AccessError, match="somebody else watches, the role admin"):
+        forget_watch(watch_id)
+    with acting_as(Actor("Ada", "inspector")):
+        forget_watch(watch_id)
+        again = start_watching(info, line)
+    with acting_as(Actor("Zoë", "admin")):
+        forget_watch(again)
+    assert watches_of(info) == []
+    entries = history_page(HistoryFilter()).entries
+    assert [(entry.what, entry.who) for entry in reversed(entries)] == [
+        ("watched", "Ada"),
+        ("watch removed", "Ada"),
+        ("watched", "Ada"),
+        ("watch removed", "Zoë"),
+    ]
+
+
+def test_folders_are_watched_also_where_nobody_is_logged_in(
+    info: ModelInfo, line: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start_watching(info, line)
+    (line / "new.png").write_bytes(picture(3))
+    monkeypatch.setattr(access, "_outside", lambda: Actor(role="viewer"))
+    look_until(watcher_of(), 1)
+    assert "new.png" in queue_of(info)
 
 
 def test_a_stop_is_noticed_between_two_images(info: ModelInfo, line: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import read_regular, workspace
+from skrd4ad.services.access import needs, signed
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.view import JobView
@@ -93,6 +94,7 @@ def preview_of(result: Mapping[str, Any]) -> ImportPreview:
     )
 
 
+@needs("engineer", "import labels")
 def submit_preview(
     info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False
 ) -> str:
@@ -117,9 +119,10 @@ def submit_preview(
     )
 
 
+@needs("engineer", "import labels")
 def submit_import(request: ImportRequest, agreed: Agreed) -> str:
     """Store labels that were looked at, in the background; returns the id of the job."""
-    return IMPORT.submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(agreed.reviewer))))
+    return IMPORT.submit(replace(request, agreed=replace(agreed, reviewer=reviewer_name(signed(agreed.reviewer)))))
 
 
 def latest_import(info: ModelInfo) -> JobView | None:
@@ -127,6 +130,7 @@ def latest_import(info: ModelInfo) -> JobView | None:
     return IMPORT.latest(dataset=info.dataset, class_name=info.class_name)
 
 
+@needs("engineer", "import labels")
 def drop_upload(request: ImportRequest) -> None:
     """Delete the uploaded file of a request; a folder on the server stays."""
     if request.name is not None:

@@ -12,6 +12,7 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import ConfigError, ConflictError, DataError, ImageError
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs, signed
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
@@ -54,6 +55,7 @@ class Imported:
     """Images whose files were gone and are at hand again."""
 
 
+@needs("engineer", "import labels")
 def run_import(
     plan: ImportPlan,
     *,
@@ -70,7 +72,7 @@ def run_import(
         skip_bad: leave out what is wrong instead of importing nothing.
     """
     valid = plan.valid
-    reviewer = reviewer_name(reviewer)
+    reviewer = reviewer_name(signed(reviewer))
     if conflicts not in CONFLICTS:
         raise ConfigError(f"Where labels differ, {conflicts!r} is asked for; allowed: {', '.join(CONFLICTS)}.")
     if valid.problems and not skip_bad:

@@ -16,6 +16,7 @@ from skrd4ad.files import new_file, new_folder
 from skrd4ad.format import plural
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import workspace
+from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import made_folder
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.exchange import csv_format
@@ -49,6 +50,7 @@ _KINDS: dict[Kind, str] = {
 _CONFLICTS: dict[Conflicts, str] = {"keep": "yours stay", "theirs": "theirs are taken"}
 
 
+@needs("engineer", "export labels")
 def export_zip_bytes(plan: ExportPlan, *, task: Task = QUIET) -> tuple[bytes, Exported]:
     """An export as a ZIP file in memory; the same labels give the same bytes."""
     stream = io.BytesIO()
@@ -57,6 +59,7 @@ def export_zip_bytes(plan: ExportPlan, *, task: Task = QUIET) -> tuple[bytes, Ex
     return stream.getvalue(), exported
 
 
+@needs("engineer", "export labels")
 def export_zip(plan: ExportPlan, file: Path, *, task: Task = QUIET) -> Exported:
     """Write an export as a ZIP file, which replaces one of that name."""
     with new_file(file) as temporary:
@@ -65,6 +68,7 @@ def export_zip(plan: ExportPlan, file: Path, *, task: Task = QUIET) -> Exported:
     return exported
 
 
+@needs("engineer", "export labels")
 def export_folder(plan: ExportPlan, folder: Path | None = None, *, task: Task = QUIET) -> tuple[Path, Exported]:
     """Write an export as a new folder, by default one in the workspace, in one go; returns where it is."""
     if folder is None:
@@ -90,6 +94,7 @@ def _record(plan: ExportPlan, exported: Exported, *, to: str) -> None:
     )
 
 
+@needs("engineer", "make a data set of labels")
 def make_dataset(plan: ExportPlan, name: str, *, task: Task = QUIET) -> tuple[Path, Exported]:
     """Make a data set of labels, for Train and Evaluate, of an export in the MVTec layout; returns where it is.
 

@@ -14,6 +14,7 @@ from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import read_regular
+from skrd4ad.services.access import needs
 from skrd4ad.services.labelling.exchange import coco, csv_format, mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
 from skrd4ad.services.labelling.exchange.records import ExportImage, Problem
@@ -50,6 +51,7 @@ class Exported:
     """Images whose files turned out to be changed, damaged or gone while they were read."""
 
 
+@needs("engineer", "export labels")
 def folder_sink(folder: Path) -> Sink:
     """Writes below a folder that exists; raises a ``DataError`` when that fails."""
 

@@ -10,6 +10,7 @@ import streamlit as st
 from skrd4ad.format import format_number, format_rate, plural
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
+from skrd4ad.services.access import why_not
 from skrd4ad.services.evaluation.chart_parts import in_figure
 from skrd4ad.services.evaluation.compare import Comparison, compare_scores, find_comparison
 from skrd4ad.services.improve.adopt import go_back, note_outcome, use_new_model
@@ -23,6 +24,7 @@ from skrd4ad.services.improve.compare import (
 )
 from skrd4ad.services.improve.retrain import predecessor_of, successors_of
 from skrd4ad.services.jobs.view import JobView
+from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.services.models.library import delete_model
 from skrd4ad.services.models.list import list_models
 from skrd4ad.types import Verdict
@@ -33,8 +35,10 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.figures import score_with_progress
 from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
+from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
+from skrd4ad.ui.widgets import permitted
 
 SIDES = ("Old", "New")
 _SYMBOLS = ("circle-open", "triangle-up")
@@ -102,7 +106,9 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
 
 def _offer_scores(old: LoopState, new: LoopState, found: LabelComparison) -> None:
     st.caption(f"{found.without_score} labelled images wait for a score of one of the models.")
-    if st.button("Score them now", icon=":material/play_arrow:", key="loop-compare-score"):
+    if st.button(
+        "Score them now", icon=":material/play_arrow:", key="loop-compare-score", **permitted(why_not(score_labelled))
+    ):
         problems: dict[str, str] = {}
         for state in (old, new):
             missing = tuple(image for image in state.labels.images if image.score is None)
@@ -191,31 +197,32 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
     new = found.new.judged.info
     if note := read_metadata(new.folder).note:
         st.caption("  \n".join(f":material/history: {plain(line)}" for line in note.splitlines()))
-    who = st.text_input(
-        "Who decides",
-        value=reviewer(),
-        key="loop-decides",
-        persist_state="session",
-        placeholder="your name",
-        max_chars=80,
-        width=320,
-    )
-    unnamed = not (who or "").strip()
+    who = ask_signature("Who decides", key="loop-decides", value=reviewer(), width=320)
+    unnamed = not who
     with st.container(horizontal=True):
         if in_use == "new":
-            if st.button("Go back to the old model", icon=":material/undo:", key="loop-back", disabled=unnamed):
-                go_back(found, who=who or "")
+            if st.button(
+                "Go back to the old model",
+                icon=":material/undo:",
+                key="loop-back",
+                **permitted(why_not(go_back), disabled=unnamed),
+            ):
+                go_back(found, who=who)
                 choose_model(found.old.summary.model_folder)
                 st.rerun()
         else:
             if st.button(
-                "Use the new model", type="primary", icon=":material/check:", key="loop-use", disabled=unnamed
+                "Use the new model",
+                type="primary",
+                icon=":material/check:",
+                key="loop-use",
+                **permitted(why_not(use_new_model), disabled=unnamed),
             ):
-                use_new_model(found, who=who or "")
+                use_new_model(found, who=who)
                 choose_model(new.folder)
                 st.rerun()
             with st.popover("Keep the old one", icon=":material/close:", key="loop-keep-popover", disabled=unnamed):
-                _keep(found, who=who or "")
+                _keep(found, who=who)
     if unnamed:
         st.caption("Type your name to decide: it is noted with the new model.")
 
@@ -223,11 +230,16 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
 def _keep(found: LabelComparison, *, who: str) -> None:
     new = found.new.judged.info
     st.markdown("The new model stays in the list of models, with a note that it was not used; or it is deleted.")
-    if st.button("Keep both, use the old one", type="primary", key="loop-keep"):
+    if st.button("Keep both, use the old one", type="primary", key="loop-keep", **permitted(why_not(note_outcome))):
         note_outcome(found, who=who, used=False)
         st.rerun()
     sure = st.checkbox(f"Delete {plain(new.folder.name)} for good", key=f"loop-sure-{new.digest}")
-    if st.button("Delete the new model", disabled=not sure, icon=":material/delete:", key="loop-delete"):
+    if st.button(
+        "Delete the new model",
+        icon=":material/delete:",
+        key="loop-delete",
+        **permitted(why_not(delete_model), disabled=not sure),
+    ):
         delete_model(new.folder)
         st.rerun()
 

@@ -4,13 +4,16 @@ import pandas as pd
 import streamlit as st
 
 from skrd4ad.format import format_number, format_rate, plural
+from skrd4ad.services.access import why_not
 from skrd4ad.services.calibration.calibrate import ThresholdChoice, save
 from skrd4ad.services.improve.agreement import Agreement
 from skrd4ad.services.improve.recalibrate import Recalibration, confirmed_normals, recalibration
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.state import LoopState, reviewer
+from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import permitted
 
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
 _SAVED = "_label-loop-saved"
@@ -89,14 +92,7 @@ def _pick_choice(state: LoopState) -> ThresholdChoice:
 
 
 def _sign(state: LoopState, found: Recalibration) -> None:
-    who = st.text_input(
-        "Who calibrates",
-        value=reviewer(),
-        key="loop-who",
-        persist_state="session",
-        placeholder="your name",
-        max_chars=80,
-    )
+    who = ask_signature("Who calibrates", key="loop-who", value=reviewer())
     note = st.text_input("Note", key=f"loop-note-{state.info.digest}", max_chars=1000)
     calibration = found.proposal.calibration
     if calibration.test_fitted:
@@ -104,18 +100,18 @@ def _sign(state: LoopState, found: Recalibration) -> None:
     if st.button(
         "Use these limits",
         type="primary",
-        disabled=not (who or "").strip(),
+        **permitted(why_not(save), disabled=not who),
         icon=":material/save:",
         key="loop-save-limits",
     ):
-        saved = save(found.proposal, who=who or "", note=note or "")
+        saved = save(found.proposal, who=who, note=note or "")
         assert saved.calibration is not None, "a calibration was stored"
         st.session_state[_SAVED] = (
             f"Version {saved.calibration.version} is saved; every verdict uses it from now on. The Calibrate page has "
             "the versions before it."
         )
         st.rerun()
-    st.caption(f"From {plain(calibration.data)}." + ("" if (who or "").strip() else " Type your name to save."))
+    st.caption(f"From {plain(calibration.data)}." + ("" if who else " Type your name to save."))
 
 
 def _consequences(state: LoopState, found: Recalibration) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from skrd4ad.config import TrainConfig
 from skrd4ad.format import ago, duration, format_number, plural
+from skrd4ad.services.access import why_not
 from skrd4ad.services.improve.retrain import (
     TRAINING,
     RetrainPlan,
@@ -19,6 +20,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
 from skrd4ad.ui.text import plain, plain_lines
+from skrd4ad.ui.widgets import permitted
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 FEW_TO_COMPARE = 5
@@ -48,6 +50,7 @@ def show_retraining(state: LoopState) -> None:
             type="primary",
             icon=":material/model_training:",
             key="loop-retrain",
+            **permitted(why_not(submit_retraining)),
         ):
             submit_retraining(plan, config=config)
             st.rerun()
@@ -144,6 +147,11 @@ def _show_ended(job: JobView) -> None:
     when = "" if job.finished_at is None else f" {ago(job.finished_at)}"
     reason = f": {plain_lines(job.error)}" if job.error else "."
     st.warning(f"The last retraining was {plain(job.state)}{when}{reason}", icon=":material/warning:")
-    if st.button("Go on from its last epoch", key=f"loop-again-{job.id}", icon=":material/replay:"):
+    if st.button(
+        "Go on from its last epoch",
+        key=f"loop-again-{job.id}",
+        icon=":material/replay:",
+        **permitted(TRAINING.why_not),
+    ):
         TRAINING.repeat(job.id)
         st.rerun()
