@@ -13,7 +13,6 @@ import pytest
 import torch
 from onnx import numpy_helper
 from safetensors.torch import load_file, save_file
-from skrd4ad.models.rd4ad_import import read_rd4ad
 
 from skrd4ad.cli import main
 from skrd4ad.config import ModelConfig
@@ -24,6 +23,7 @@ from skrd4ad.inference.predictions import limits_of, predict_images
 from skrd4ad.model_folder.bundle import import_bundle, write_bundle
 from skrd4ad.model_folder.folder import load_model, read_student, save_model
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
+from skrd4ad.model_folder.rd4ad import read_rd4ad
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.tensor_files import write_tensors
 from skrd4ad.regions import verdict_of
