@@ -44,6 +44,7 @@ class Command:
             self.error = error
 
     def _work(self, turn: Turn) -> None:
+        turn.task.report(1, 2, "half")
         while not self.let_go.wait(0.005):
             turn.task.report(1, 2, "half")
         turn.result = {"folder": Path("m")}
