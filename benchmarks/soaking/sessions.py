@@ -135,7 +135,7 @@ def after_return(app: App, *, enough: float | None = None, wait: float = RETENTI
     """Megabytes and handles of an app that nobody uses: after so many seconds, or once they are no more than enough."""
     begun = time.monotonic()
     least = memory_of(app.process)
-    while (passed := time.monotonic() - begun) < (wait if enough is None else RETURN_SECONDS):
+    while (passed := time.monotonic() - begun) < (wait if enough is None else RETURN_SECONDS * wait / RETENTION):
         if enough is not None and least <= enough and passed > wait:
             break
         time.sleep(min(5, wait))
