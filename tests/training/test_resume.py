@@ -209,7 +209,7 @@ def test_a_state_with_other_tensors_is_an_error_that_names_it(train_disc: Train,
 def test_a_process_that_died_before_it_removed_its_state_leaves_a_complete_run(
     train_disc: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skrd4ad.training.train.remove_state", lambda _: None)
+    monkeypatch.setattr("skrd4ad.model_folder.resume_state.remove_state", lambda _: None)
     first = train_disc(epochs=1)
     assert len(states_below(tmp_path)) == 1
     assert unfinished_runs(first.folder.parent) == []
