@@ -47,7 +47,8 @@ def _cards(jobs: Sequence[JobView], when_none: str) -> None:
     for job in jobs:
         shielded(partial(_active_card, job))
     latest = queue().list(limit=SHOWN_ENDED + len(jobs))
-    ended = [job for job in latest if not job.active][:SHOWN_ENDED]
+    drawn = {job.id for job in jobs}  # one of them may have ended since it was drawn above
+    ended = [job for job in latest if not job.active and job.id not in drawn][:SHOWN_ENDED]
     if not jobs and not ended:
         st.info(when_none)
     if jobs and ended:
