@@ -158,7 +158,7 @@ class App:
         return psutil.Process(self._process.pid)
 
     def kill(self) -> None:
-        """As ``kill -9``: nothing of it is told."""
+        """Kill the process as ``kill -9`` does, without warning."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()

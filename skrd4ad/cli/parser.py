@@ -20,7 +20,7 @@ DEBUG = "--debug"
 
 
 def add_debug(parser: argparse.ArgumentParser) -> None:
-    """Name ``--debug`` in the help; ``run_command`` is told of it before anything is parsed or imported."""
+    """Show ``--debug`` in the help. ``cli.main`` looks for it itself, so that it works for errors in parsing too."""
     parser.add_argument(DEBUG, action="store_true", help="show the traceback of an error, to report it")
 
 

@@ -13,11 +13,9 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
-
-pytest.importorskip("authlib", reason="Streamlit's login needs Authlib (requirements-dev.txt)")
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from playwright.sync_api import Browser, Page, expect
 
 from skrd4ad.services.history import HistoryFilter, history_page
 from tests.e2e.conftest import ROOT, Serve
