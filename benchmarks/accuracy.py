@@ -38,8 +38,9 @@ from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.folder import load_model
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import split_holdout
-from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.training.normality import fit_normality
+from skrd4ad.models.skrd import SKRD4AD, build_student
+from skrd4ad.models.teachers import build_teacher
+from skrd4ad.training.normality import fit_first_look, fit_normality, memory_bank
 from skrd4ad.training.train import train
 from skrd4ad.types import DatasetClass
 
@@ -73,6 +74,8 @@ class Setting:
     about: str
     model: ModelConfig
     train: TrainConfig
+    student: bool = True
+    """False: the memory bank alone, before anything is trained."""
 
 
 _FAST = PRESETS["fast"]
@@ -81,6 +84,7 @@ SETTINGS = {
         "published loss, sum and constant rate, small student, 2 skips, 60 epochs", ModelConfig(), TrainConfig()
     ),
     "default": Setting("the preset fast", _FAST.model, _FAST.train),
+    "first-look": Setting("the memory bank of the preset fast alone", _FAST.model, _FAST.train, student=False),
     "by-spread": Setting(
         "retrieval, levels by their spread, coarse 1/2, patches x 3", _FAST.model.changed(fusion="normal"), _FAST.train
     ),
@@ -116,6 +120,9 @@ class Trained:
     def predictor(self, setting: Setting) -> tuple[Predictor, float | None]:
         """The model of a setting, and the seconds that its training took; None when it was trained already."""
         config = replace(setting.train, seed=self.seed)
+        if not setting.student:
+            begun = time.monotonic()
+            return self._first_look(setting), time.monotonic() - begun
         key = (setting.model.changed(fusion="sum"), config)
         if (info := self._by_student.get(key)) is not None:
             return self._with_map_of(info, setting), None
@@ -124,6 +131,17 @@ class Trained:
         seconds = time.monotonic() - begun
         self._by_student[key] = info
         return Predictor.load(info.folder), seconds
+
+    def _first_look(self, setting: Setting) -> Predictor:
+        model = SKRD4AD(build_teacher(setting.model.net), build_student(setting.model, seed=self.seed))
+        learn, _ = split_holdout(self.data.train, share=setting.train.holdout, seed=self.seed)
+        with cache_features(model.teacher, learn, image_size=setting.model.image_size) as learning:
+            bank = memory_bank(learning, seed=self.seed)
+            normality = fit_first_look(bank, learning, fusion=setting.model.fusion)
+        info = ModelInfo(
+            dataset=self.data.dataset, class_name=self.data.name, model=setting.model, train=None, teacher_digest=""
+        )
+        return Predictor(SKRD4AD(model.teacher, model.student, normality).eval().requires_grad_(False), info)
 
     def _with_map_of(self, info: ModelInfo, setting: Setting) -> Predictor:
         assert info.train is not None
@@ -305,7 +323,7 @@ def main() -> int:
     for lines in (table(rows, figures), table(rows, scores), side_by_side(rows, costs)):
         print("\n".join(lines), end="\n\n")
     if arguments.document:
-        main_rows = [row for row in rows if row["setting"] in ("plain", "default")]
+        main_rows = [row for row in rows if row["setting"] in ("plain", "default", "first-look")]
         by_default = [row for row in rows if row["setting"] == "default"]
         tables = {"results": table(main_rows, figures), "settings": side_by_side(rows, costs)}
         put_into(arguments.document, tables | {"scores": table(by_default, scores)})

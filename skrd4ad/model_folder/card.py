@@ -15,6 +15,7 @@ def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
         *([f"Note: {_one_line(note)}"] if note.strip() else []),
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
         f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
+        *(["**First look: the memory bank alone decides, before the student learns.**"] if info.first_look else []),
         f"Anomaly map. {map_text(info.model)}",
         "## Data",
         _table(_data_rows(info)),

@@ -86,6 +86,8 @@ class ModelInfo:
     selected_epoch: Count | None = None
     test_selected: bool = False
     """The epoch was chosen on the test set, so every figure of this model is optimistic."""
+    first_look: bool = False
+    """The memory bank alone decides; made while the student of the full model still learnt."""
     training_seconds: float | None = None
     origin: str = "trained here"
     created_at: str = field(default_factory=this_moment)
@@ -102,7 +104,8 @@ class ModelInfo:
     def title(self) -> str:
         """One line for people."""
         skips = {1: "no skip", 2: "1 skip", 3: "2 skips"}[self.model.res]
-        return f"{self.class_name} · {self.model.net} · {skips} · {self.folder.name}"
+        made = "first look" if self.first_look else skips
+        return f"{self.class_name} · {self.model.net} · {made} · {self.folder.name}"
 
 
 def read_history(folder: Path) -> CalibrationHistory | None:

@@ -15,6 +15,7 @@ from skrd4ad import documents
 from skrd4ad.documents import Count
 from skrd4ad.errors import CheckpointError, DocumentError
 from skrd4ad.files import new_file
+from skrd4ad.model_folder.first_look import remove_first_look
 from skrd4ad.model_folder.info import EpochEntry
 from skrd4ad.models.tensor_files import write_tensors
 
@@ -59,7 +60,7 @@ def is_unfinished(folder: Path) -> bool:
 
 
 def finish(folder: Path) -> None:
-    """Let a model folder be seen, and remove the state of its training.
+    """Let a model folder be seen, and remove the state of its training and its first look.
 
     Raises:
         CheckpointError: the folder cannot be written.
@@ -69,6 +70,7 @@ def finish(folder: Path) -> None:
     except OSError as error:
         raise CheckpointError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
     remove_state(state_file(folder))
+    remove_first_look(folder)
 
 
 def remove_state(path: Path) -> None:

@@ -45,6 +45,8 @@ class TrainProgress:
     holdout_score: float | None = None
     """Distillation loss on the held-out good images after the last epoch; lower is better."""
     images_per_second: float | None = None
+    first_look: str | None = None
+    """Folder of a model of the memory bank alone, once there is one to inspect with meanwhile."""
 
     def __str__(self) -> str:
         """The figures that are known, for the command line."""
@@ -93,6 +95,8 @@ class Loop:
     best: dict[str, Tensor]
     """State dict of the epoch selected so far; empty while the last is kept."""
     task: Task
+    first_look: str | None = None
+    """As in :class:`TrainProgress`."""
 
     def __post_init__(self) -> None:
         self._asked = self.task.check
@@ -162,6 +166,7 @@ class Loop:
                 loss=loss,
                 holdout_score=last,
                 images_per_second=((epoch - 1 - self._first) * len(self.learning) + seen) / elapsed,
+                first_look=self.first_look,
             ),
         )
 

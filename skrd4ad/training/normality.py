@@ -30,67 +30,102 @@ _CHUNK = 256
 
 
 def fit_normality(
-    student: Student, learning: FeatureCache, *, model: ModelConfig, seed: int, task: Task = QUIET
+    student: Student,
+    learning: FeatureCache,
+    *,
+    model: ModelConfig,
+    seed: int,
+    bank: Normality | None = None,
+    task: Task = QUIET,
 ) -> Normality | None:
     """What is usual on the training images, as the model's settings ask for it; None for the published map.
 
-    The same seed gives the same patches. The student is put into evaluation mode.
+    The same seed gives the same patches. The student is put into evaluation mode. ``bank``: that of
+    :func:`memory_bank` for the same images and seed, where it was made already.
     """
     if model.fusion == "sum":
         return None
     student.eval()
-    generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         images = _evenly(len(learning), IMAGES)
         if not model.retrieval:
             spread = _spread(_distances(student, learning, images, task=task))
             return Normality(weights=(torch.tensor(SHARES["normal"][: len(spread)]) / spread).clone())
-        found = _with_patches(student, learning, images, fusion=model.fusion, generator=generator, task=task)
-    return Normality.from_tensors({name: tensor.clone() for name, tensor in found.state_dict().items()})
+        bank = bank or memory_bank(learning, seed=seed, task=task)
+        distances = _distances(student, learning, images, task=task)
+        described, nearest, index = _compared(bank, learning, images, task=task)
+        on_grid = torch.cat([_on_grid(level, nearest.shape[-2:]) for level in distances], dim=1)
+        assert bank.patches is not None
+        usual = _usual_at(bank.patches, described, _rows(on_grid), task=task)
+        return _weighted(bank, usual, distances, nearest, index, shares=SHARES[model.fusion], fusion=model.fusion)
 
 
-def _with_patches(
-    student: Student, learning: FeatureCache, images: Tensor, *, fusion: Fusion, generator: torch.Generator, task: Task
-) -> Normality:
-    pool, origin = _pooled_descriptors(learning, generator=generator, task=task)
-    centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
-    pool = (pool - centre) / scale
-    chosen = farthest_points(pool, PATCHES, generator=generator, task=task)
-    patches, source = pool[chosen], origin[chosen]
-    memory = Normality(
-        weights=torch.ones(4),
-        centre=centre,
-        scale=scale,
-        patches=patches,
-        usual=torch.zeros(len(patches), 4),
-        source=source,
-    )
-    distances = _distances(student, learning, images, task=task)
+def fit_first_look(bank: Normality, learning: FeatureCache, *, fusion: Fusion, task: Task = QUIET) -> Normality:
+    """What is usual on the training images when the memory bank alone decides: the student's levels weigh nothing."""
+    with torch.inference_mode():
+        images = _evenly(len(learning), IMAGES)
+        _, nearest, index = _compared(bank, learning, images, task=task)
+        assert bank.patches is not None
+        usual, silent = torch.zeros(len(bank.patches), 3), [torch.zeros_like(nearest)] * 3
+        return _weighted(bank, usual, silent, nearest, index, shares=(0.0, 0.0, 0.0, 1.0), fusion=fusion)
+
+
+def memory_bank(learning: FeatureCache, *, seed: int, task: Task = QUIET) -> Normality:
+    """Patches of the training images, as far apart as can be, with nothing weighted yet. No student takes part."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.inference_mode():
+        pool, origin = _pooled_descriptors(learning, generator=generator, task=task)
+        centre, scale = pool.mean(0), pool.std(0).clamp(min=1e-6)
+        pool = (pool - centre) / scale
+        chosen = farthest_points(pool, PATCHES, generator=generator, task=task)
+        return Normality(
+            weights=torch.ones(4),
+            centre=centre,
+            scale=scale,
+            patches=pool[chosen],
+            usual=torch.zeros(len(chosen), 4),
+            source=origin[chosen],
+        )
+
+
+def _compared(bank: Normality, learning: FeatureCache, images: Tensor, *, task: Task) -> tuple[Tensor, Tensor, Tensor]:
+    """Descriptors (P, D) of all places of some training images, and for each image, (N, 1, h, w) and (N, h, w), the
+    distance and index of the nearest patch that another image has given."""
     described, nearest, index = [], [], []
+    assert bank.patches is not None and bank.source is not None
     for indices in images.split(_BATCH):
         task.check()
-        rows = memory.standardised(patch_descriptors(learning.batch(indices)))
-        least, patch = _nearest_of_others(rows, patches, source, indices)
+        rows = bank.standardised(patch_descriptors(learning.batch(indices)))
+        least, patch = _nearest_of_others(rows, bank.patches, bank.source, indices)
         described.append(_rows(rows))
         nearest.append(least)
         index.append(patch)
-    grid = nearest[0].shape[-2:]
-    on_grid = torch.cat([_on_grid(level, grid) for level in distances], dim=1)
-    usual = _usual_at(patches, torch.cat(described), _rows(on_grid), task=task)
-    distances.append(torch.cat(nearest))
+    return torch.cat(described), torch.cat(nearest), torch.cat(index)
+
+
+def _weighted(
+    bank: Normality,
+    usual: Tensor,
+    distances: list[Tensor],
+    nearest: Tensor,
+    index: Tensor,
+    *,
+    shares: tuple[float, ...],
+    fusion: Fusion,
+) -> Normality:
+    """The bank with the usual distances (K, 3) of the student's levels, and each level in units of its spread."""
     # a kept patch that lies alone would have a large distance as its usual one, and defects are nearest to just those
-    usual = torch.cat([usual, distances[-1].mean().expand(len(usual), 1)], dim=1)
-    expected = usual[torch.cat(index)].permute(0, 3, 1, 2)
-    spread = _spread(centred_distances(expected, distances))
-    return Normality(
-        weights=torch.tensor(SHARES[fusion]) / spread,
-        centre=centre,
-        scale=scale,
-        patches=patches,
-        usual=usual,
-        source=source,
-        floor=FLOOR * spread if fusion == "agreement" else None,
-    )
+    usual = torch.cat([usual, nearest.mean().expand(len(usual), 1)], dim=1)
+    expected = usual[index].permute(0, 3, 1, 2)
+    spread = _spread(centred_distances(expected, [*distances, nearest]))
+    fitted = {
+        **bank.state_dict(),
+        "weights": torch.tensor(shares) / spread,
+        "usual": usual,
+        **({"floor": FLOOR * spread} if fusion == "agreement" else {}),
+    }
+    # copies: tensors of inference mode cannot be trained beside
+    return Normality.from_tensors({name: tensor.clone() for name, tensor in fitted.items()})
 
 
 def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, task: Task = QUIET) -> Tensor:

@@ -15,7 +15,7 @@ from skrd4ad.errors import DataError
 from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.reference import save_reference
-from skrd4ad.model_folder.calibration import calibrate
+from skrd4ad.model_folder.calibration import calibrate, this_moment
 from skrd4ad.model_folder.folder import run_folder, save_model
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
 from skrd4ad.model_folder.resume_state import (
@@ -34,8 +34,9 @@ from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
 from skrd4ad.task import QUIET, Task
+from skrd4ad.training.first_look import save_first_look
 from skrd4ad.training.loop import Loop, TrainProgress, holdout_scores, require_both_classes
-from skrd4ad.training.normality import fit_normality
+from skrd4ad.training.normality import fit_normality, memory_bank
 from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
 from skrd4ad.types import DatasetClass, Sample
@@ -139,6 +140,41 @@ def train(
             image_size=model.image_size,
             thumbnails=thumbnails,
         )
+        held_out_words = "held-out good images of training" if start is None else start.held_out_words
+        info = ModelInfo(
+            dataset=data.dataset,
+            class_name=data.name,
+            model=model,
+            train=config,
+            teacher_digest=teacher_digest,
+            data={
+                "source": source,
+                "layout": data.layout,
+                "n_train": len(learn),
+                "n_holdout": len(held_out),
+                "image_width": reference.width,
+                "image_height": reference.height,
+                "digest": record.settings["data_digest"],
+                "licence": data.licence,
+                "note": data.note if start is None else start.note_after(data.note),
+            }
+            # what the patches' indices mean, so that the good part that a position was compared with can be shown
+            | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
+            | (
+                {}
+                if start is None or parent is None
+                else record_of_start(start, parent, learnt=learn, contents=contents)
+            ),
+            test_selected=config.selection == "test",
+            environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {chosen.type}"},
+        )
+        bank = memory_bank(learning, seed=config.seed, task=task) if model.retrieval else None
+        first_look = None
+        # who goes on from a model has that one to inspect with
+        if bank is not None and holding is not None and start is None:
+            first_look = str(
+                save_first_look(run, info, reference, student=student, bank=bank, learning=learning, holding=holding)
+            )
         loop = Loop(
             data=data,
             model=model,
@@ -151,6 +187,7 @@ def train(
             record=record,
             best=best,
             task=task.part(0.1, 0.9),
+            first_look=first_look,
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")
@@ -160,37 +197,17 @@ def train(
         teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
-        normality = fit_normality(student, learning, model=model, seed=config.seed, task=finishing)
+        normality = fit_normality(student, learning, model=model, seed=config.seed, bank=bank, task=finishing)
         scores = []
         if holding is not None:
             scores = holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
 
-    held_out_words = "held-out good images of training" if start is None else start.held_out_words
-    info = ModelInfo(
-        dataset=data.dataset,
-        class_name=data.name,
-        model=model,
-        train=config,
-        teacher_digest=record.settings["teacher_digest"],
-        data={
-            "source": source,
-            "layout": data.layout,
-            "n_train": len(learn),
-            "n_holdout": len(held_out),
-            "image_width": reference.width,
-            "image_height": reference.height,
-            "digest": record.settings["data_digest"],
-            "licence": data.licence,
-            "note": data.note if start is None else start.note_after(data.note),
-        }
-        # what the patches' indices mean, so that the good part that a position was compared with can be shown
-        | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
-        | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
+    info = replace(
+        info,
+        created_at=this_moment(),
         history=tuple(record.history),
         selected_epoch=record.best_epoch if loop.best else config.epochs,
-        test_selected=config.selection == "test",
         training_seconds=round(record.seconds, 1),
-        environment=versions() | {"training": f"{'bf16' if dtype == torch.bfloat16 else 'fp32'} on {chosen.type}"},
         calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
     )
 

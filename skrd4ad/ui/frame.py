@@ -11,6 +11,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.format import short_moment
+from skrd4ad.model_folder.first_look import full_model_folder
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.access import acting_as
@@ -164,9 +165,13 @@ def choose_model(folder: Path) -> None:
 
 
 def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
-    """The chosen model, or the one to begin with."""
-    chosen = st.session_state.get(_MODEL)
-    return next((info for info in models if str(info.folder) == chosen), None) or default_model(models)
+    """The chosen model, the full one after a first look, or the one to begin with."""
+    if (chosen := st.session_state.get(_MODEL)) is None:
+        return default_model(models)
+    folder = Path(chosen)
+    by_folder = {info.folder: info for info in models}
+    # a first look is gone once the full model is there
+    return by_folder.get(folder) or by_folder.get(full_model_folder(folder)) or default_model(models)
 
 
 def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
@@ -174,6 +179,7 @@ def model_labels(models: Sequence[ModelInfo]) -> dict[str, str]:
     candidates: dict[str, list[str]] = {}
     for info in models:
         name, folder = read_metadata(info.folder).name or info.class_name, str(info.folder)
+        name += " · first look" if info.first_look else ""
         dated = f"{name} · {short_moment(info.created_at)}"
         candidates[folder] = [name, dated, f"{info.dataset}/{info.class_name}/{info.folder.name}", folder]
     counts = [Counter(labels) for labels in zip(*candidates.values(), strict=True)]

@@ -65,6 +65,7 @@ def _active_card(job: JobView) -> None:
         st.progress(share, text=plain(words))
         if job.state == "running" and job.kind == TRAINING.name:
             _figures(job)
+            _first_look(job)
             points = queue().points(job.id)
             epochs = int(job.progress.get("epochs") or TRAINING.request_of(job.request).train.epochs)
             show_chart(
@@ -90,6 +91,20 @@ def _figures(job: JobView) -> None:
     columns[3].metric(
         "Time left", "–" if eta is None or job.paused or job.wish == "cancel" else f"about {duration(eta)}"
     )
+
+
+def _first_look(job: JobView) -> None:
+    folder = Path(str(job.progress.get("first_look") or ""))
+    if not folder.is_absolute() or not folder.is_dir():
+        return
+    _inspect_button(job, folder, "Inspect with a first look")
+    st.caption("The memory bank alone decides there, with its own limit. The full model takes its place.")
+
+
+def _inspect_button(job: JobView, folder: Path, label: str) -> None:
+    if st.button(plain(label), key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
+        choose_model(folder)
+        st.switch_page("pages/inspect.py")
 
 
 def _number(value: float | None) -> str:
@@ -138,8 +153,6 @@ def _result(job: JobView) -> None:
         return
     folder = Path(result.get("folder", "")).absolute()
     if "folder" in result and folder.is_dir():
-        if st.button("Inspect with it", key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
-            choose_model(folder)
-            st.switch_page("pages/inspect.py")
+        _inspect_button(job, folder, "Inspect with it")
     else:
         st.caption("Its model folder is not there any more.")

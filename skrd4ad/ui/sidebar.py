@@ -56,5 +56,7 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
     if info.calibration is not None:
         limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version:d}"
     st.caption(f"{plain(info.model.net)}, {info.model.skips} skips  \n{limit}")
+    if info.first_look:
+        st.caption(":orange-badge[:material/bolt: first look] the memory bank alone decides")
     if not has_guards(info.folder):
         st.caption(f":red[:material/gpp_maybe: {GUARDS_OFF}]")

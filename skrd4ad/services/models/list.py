@@ -38,11 +38,12 @@ def list_models(root: Path | None = None, *, archived: bool = False) -> tuple[li
 
 
 def default_model(models: Sequence[ModelInfo]) -> ModelInfo | None:
-    """The first of models, newest first, that does not wait to be used in place of the one it went on from."""
+    """The first of models, newest first, that is no first look, and waits for nobody to use it in place of the one it
+    went on from."""
     there = {info.digest for info in models}
 
     def waits(info: ModelInfo) -> bool:
-        return predecessor_digest(info) in there and not read_metadata(info.folder).adopted
+        return info.first_look or (predecessor_digest(info) in there and not read_metadata(info.folder).adopted)
 
     return next((info for info in models if not waits(info)), models[0] if models else None)
 

@@ -40,11 +40,13 @@ def marks_of(model: LibraryModel) -> list[Mark]:
     """What a reader must know of a model before its figures."""
     info, about = model.info, model.about
     origin = f"It came in a bundle: {about.imported}." if about.imported else f"It was {info.origin}."
+    first = "The memory bank alone decides; the student had not learnt yet. The full model takes its place."
     optimistic = "Its epoch was chosen on the test set: every figure is optimistic."
     kept = "It is kept, but not offered where a model is chosen."
     marks = (
         (is_shipped(info), Mark("demo", "It came with the program.", "gray", ":material/star:")),
         (about.imported or info.train is None, Mark("imported", origin, "gray", ":material/download:")),
+        (info.first_look, Mark("first look", first, "orange", ":material/bolt:")),
         (info.test_selected, Mark("test-selected", optimistic, "orange", ":material/warning:")),
         (about.archived, Mark("archived", kept, "gray", ":material/inventory_2:")),
     )
