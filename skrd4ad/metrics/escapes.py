@@ -65,7 +65,7 @@ class EscapesBySize:
 
     groups: tuple[EscapeGroup, ...]
     """Smallest defects first."""
-    words: str
+    text: str
     """How the ranges were made, and what was left out."""
     without_mask: tuple[int, ...]
     vanished: tuple[int, ...]
@@ -123,7 +123,7 @@ def escapes_by_size(
     without, vanished = np.flatnonzero(defect & (sizes < 0)), np.flatnonzero(defect & (sizes == 0))
     return EscapesBySize(
         groups=tuple(groups),
-        words=_size_text(known.size, len(groups), n_without=without.size, n_vanished=vanished.size),
+        text=_size_text(known.size, len(groups), n_without=without.size, n_vanished=vanished.size),
         without_mask=tuple(without.tolist()),
         vanished=tuple(vanished.tolist()),
     )

@@ -140,7 +140,7 @@ def train(
             image_size=model.image_size,
             thumbnails=thumbnails,
         )
-        held_out_words = "held-out good images of training" if start is None else start.held_out_words
+        held_out_text = "held-out good images of training" if start is None else start.held_out_text
         info = ModelInfo(
             dataset=data.dataset,
             class_name=data.name,
@@ -208,7 +208,7 @@ def train(
         history=tuple(record.history),
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         training_seconds=round(record.seconds, 1),
-        calibration=calibrate(scores, data=f"{len(scores)} {held_out_words}", who="training") if scores else None,
+        calibration=calibrate(scores, data=f"{len(scores)} {held_out_text}", who="training") if scores else None,
     )
 
     def more(folder: Path) -> None:

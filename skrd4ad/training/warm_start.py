@@ -25,7 +25,7 @@ class WarmStart:
     """Images that neither the trained student nor the new one learns from."""
     already: frozenset[str] = frozenset()
     """Contents of the images that the trained student has learnt, as far as they are known."""
-    held_out_words: str = "held-out good images of training"
+    held_out_text: str = "held-out good images of training"
     """Which images are held out, for the record of the calibration."""
     note: str = ""
 

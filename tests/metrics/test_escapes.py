@@ -84,9 +84,9 @@ def test_sizes_are_quarters_of_the_masked_defects():
     ]
     assert [g.rate for g in found.groups] == [1, 1, 0, 1]
     assert (found.without_mask, found.vanished) == ((16,), (15,))
-    assert "12 defective images" in found.words
-    assert "1 defective images without a mask" in found.words
-    assert "nothing of their mask is left" in found.words
+    assert "12 defective images" in found.text
+    assert "1 defective images without a mask" in found.text
+    assert "nothing of their mask is left" in found.text
 
 
 def test_defects_of_one_size_stay_together():

@@ -104,7 +104,7 @@ def test_the_parent_and_every_image_are_recorded(
         learn=learn[:5],
         held_out=held_out,
         already=frozenset({"f" * 64}),
-        held_out_words="held-out good images, chosen by hand",
+        held_out_text="held-out good images, chosen by hand",
         note="Goes on from run.",
     )
     info = read_info(go_on(replace(disc, note="tiny parts"), start, tmp_path / "out", epochs=1).folder)

@@ -123,7 +123,7 @@ def _plain_start(info: ModelInfo, data: DatasetClass, config: TrainConfig) -> Wa
             folder=info.folder,
             learn=learn,
             held_out=held_out,
-            held_out_words=f"held-out good images of training, {doubt}",
+            held_out_text=f"held-out good images of training, {doubt}",
             note=f"{note} It is not known what that model has learnt from: the held-out images may be among it.",
         )
     learn, held_out = _split(data.train, seen, config)
@@ -161,9 +161,9 @@ def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNor
     clean = tuple(s for s in data.samples if s.split != "test" or image_digest(s.path) not in used)
     people = ", ".join(confirmed.people)
     n_limits = len(extra["limits"])
-    held_out_words = "held-out good images of training"
+    held_out_text = "held-out good images of training"
     if n_limits:
-        held_out_words += f", {n_limits} of them labelled good by {people}"
+        held_out_text += f", {n_limits} of them labelled good by {people}"
     note = (
         f"Goes on from {info.folder.name} (weights {info.digest[:12]}) with images labelled good by {people}: "
         f"{len(extra['learn'])} learnt from, {n_limits} held out for the limits."
@@ -185,7 +185,7 @@ def _labelled_start(info: ModelInfo, data: DatasetClass, confirmed: ConfirmedNor
         learn=(*(sample for sample in own if sample.path not in held_out), *extra["learn"]),
         held_out=(*kept_out, *extra["limits"]),
         already=seen.learnt,
-        held_out_words=held_out_words,
+        held_out_text=held_out_text,
         note=note,
     )
     return replace(data, samples=clean), start

@@ -62,7 +62,7 @@ class Alarm:
     raised: int
     end: int
     ongoing: bool
-    words: str
+    text: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,7 +194,7 @@ def _rejects(points: Sequence[ControlPoint]) -> Iterator[Alarm]:
 
 def _alarm(kind: AlarmKind, points: Sequence[ControlPoint], start: int, raised: int, last: int, text: str) -> Alarm:
     begin, sounded, end = (points[each].index for each in (start, raised, last))
-    return Alarm(kind, begin, sounded, end, ongoing=last == len(points) - 1, words=text)
+    return Alarm(kind, begin, sounded, end, ongoing=last == len(points) - 1, text=text)
 
 
 def _runs(flags: Sequence[bool]) -> list[tuple[int, int]]:

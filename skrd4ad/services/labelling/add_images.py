@@ -47,7 +47,7 @@ class Added:
     """Contents in their order, those that were known among them; each once."""
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """What happened, in one sentence."""
         parts = [f"{plural(self.added, 'image')} added to the queue"]
         if self.known:

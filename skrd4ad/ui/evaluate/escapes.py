@@ -83,7 +83,7 @@ def show_escapes(stored: StoredEvaluation, found: Findings | None, why_none: str
         else:
             st.markdown("**Escapes by size of defect**")
             _bars(found.by_size.groups, stored, chart="size", axis="Area of the mask", on_pick=pick("size"))
-            st.caption(plain(found.by_size.words))
+            st.caption(plain(found.by_size.text))
     by_id = {group.id: group for group in groups}
     if st.session_state.get(key) not in by_id:
         st.session_state[key] = _first(groups).id

@@ -110,7 +110,7 @@ def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:
     judged = [each.record["score"] if each.record["refusal"] is None else None for each in scored]
     found = trend(judged, info.calibration, names=[each.tile.name for each in scored])
     for alarm in found.alarms:
-        st.warning(plain(alarm.words), icon=":material/trending_up:")
+        st.warning(plain(alarm.text), icon=":material/trending_up:")
     show_chart(trend_chart(found, dark=is_dark()), key="inspect-trend", alt=trend_text(found))
     st.caption(plain(found.note))
 

@@ -97,4 +97,4 @@ def trend_text(trend: ControlChart) -> str:
     """The chart in words, for those who cannot see it."""
     counts = {verdict: sum(point.verdict == verdict for point in trend.points) for verdict in SYMBOLS}
     said = ", ".join(f"{count} {verdict}" for verdict, count in counts.items() if count) or "no parts"
-    return " ".join([f"Scores of parts in their order: {said}.", *(alarm.words for alarm in trend.alarms)])
+    return " ".join([f"Scores of parts in their order: {said}.", *(alarm.text for alarm in trend.alarms)])

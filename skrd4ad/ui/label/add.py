@@ -41,7 +41,7 @@ def tell_added() -> None:
     if isinstance(told, SkrdError):
         show_error(told)
     elif told is not None:
-        st.success(plain(told.words), icon=":material/check_circle:")
+        st.success(plain(told.text), icon=":material/check_circle:")
         if told.problems:
             more = len(told.problems) - SHOWN_PROBLEMS
             shown = [*told.problems[:SHOWN_PROBLEMS], *([f"and {more} more"] if more > 0 else [])]

@@ -118,7 +118,7 @@ def test_an_html_report_needs_nothing_else(stored: StoredEvaluation, found: Find
     assert page.count('data-format="svg"') == page.count('data-format="png"') == 2
     for cell in found.confusion:
         assert f"<td>{cell.truth}</td><td>{cell.verdict}</td><td>{cell.count}</td>" in page
-    assert found.by_size.words in page
+    assert found.by_size.text in page
 
 
 def test_published_figures_are_marked_in_the_html_report(stored: StoredEvaluation) -> None:

@@ -401,4 +401,4 @@ def test_of_a_model_of_unknown_origin_it_is_said_what_is_not_known(old: ModelInf
     config.write_text(json.dumps(values))
     _, start = start_of(others, folder=old.folder, confirmed=None, config=QUICK)
     assert (start.learn, start.held_out) == split_holdout(others.train, share=0.25, seed=QUICK.seed)
-    assert "may have learnt from" in start.held_out_words and "not known" in start.note
+    assert "may have learnt from" in start.held_out_text and "not known" in start.note

@@ -73,7 +73,7 @@ def test_a_drift_names_where_it_began_and_how_many_good_parts() -> None:
     assert 90 <= alarm.start <= 105 < alarm.raised < 120
     assert (alarm.end, alarm.ongoing) == (119, True)
     count = sum(point.verdict != "NG" for point in found.points[alarm.start :])
-    assert alarm.words == (
+    assert alarm.text == (
         f"The last {count} good parts score higher than the calibration's: light, focus or dirt may have changed."
     )
 
@@ -84,7 +84,7 @@ def test_an_alarm_ends_when_scores_come_back() -> None:
     high, usual = float(np.quantile(calibration.scores, 0.9)), float(np.median(calibration.scores))
     (alarm,) = trend([usual] * 30 + [high] * 20 + [usual] * 60, calibration).alarms
     assert not alarm.ongoing and 49 <= alarm.end < 109
-    assert re.match(r"\d+ good parts, from number 31 to \d+, scored higher", alarm.words)
+    assert re.match(r"\d+ good parts, from number 31 to \d+, scored higher", alarm.text)
 
 
 def test_lower_scores_are_no_alarm() -> None:
@@ -108,7 +108,7 @@ def test_only_rejects_in_a_row_are_an_alarm() -> None:
     (alarm,) = trend([median, None, *[10.0] * REJECTS_IN_A_ROW, None, median], calibration).alarms
     assert few.alarms == ()
     assert (alarm.kind, alarm.start, alarm.end) == ("rejects", 2, REJECTS_IN_A_ROW + 1)
-    assert alarm.words.startswith(f"{REJECTS_IN_A_ROW} parts in a row, from number 3, were all rejected")
+    assert alarm.text.startswith(f"{REJECTS_IN_A_ROW} parts in a row, from number 3, were all rejected")
 
 
 def test_lines_are_quantiles_of_the_held_out_scores() -> None:

@@ -120,7 +120,7 @@ def test_the_same_content_is_counted_once_and_a_contradiction_is_told(info: Mode
     found = add_class(info, replace(data, samples=samples))
     assert numbers(found) == (len(data.test), 0, 2, 0, 1)
     assert f"{doubtful}: the same content as {good.path}, but another label" in found.problems[0]
-    assert "added to the queue, 2 had the same content as another one." in found.words
+    assert "added to the queue, 2 had the same content as another one." in found.text
 
 
 def test_an_image_that_came_another_way_keeps_it_and_learns_its_split(info: ModelInfo, data: DatasetClass) -> None:
@@ -214,7 +214,7 @@ def test_a_name_that_is_no_text_is_told(info: ModelInfo, tmp_path: Path) -> None
 
 def test_nothing_given_is_nothing_added(info: ModelInfo, data: DatasetClass) -> None:
     assert numbers(add_files(info, [])) == (0, 0, 0, 0, 0)
-    assert add_class(info, replace(data, samples=())).words == "0 images added to the queue."
+    assert add_class(info, replace(data, samples=())).text == "0 images added to the queue."
 
 
 def count_transactions(work: Callable[[], object]) -> int:

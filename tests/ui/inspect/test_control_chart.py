@@ -30,7 +30,7 @@ def test_limits_and_the_span_of_the_alarm_are_drawn(drifting) -> None:
     (alarm,) = drifting.alarms
     spans = [(shape.x0, shape.x1) for shape in figure.layout.shapes if shape.yref == "y domain"]
     assert spans == [(alarm.start + 0.5, alarm.end + 1.5)]
-    assert alarm.words in trend_text(drifting)
+    assert alarm.text in trend_text(drifting)
 
 
 def test_an_empty_chart_still_has_its_limits() -> None:
