@@ -35,8 +35,8 @@ from skrd4ad.inference.feature_cache import cache_features
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.metrics.ranking import auroc
-from skrd4ad.model_folder.folder import load_model
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.network import load_model
 from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
@@ -176,7 +176,9 @@ def other_scores(
     """Image AUROC by the scores of ``SCORES``."""
     pixels = np.sort(maps.reshape(len(maps), -1), axis=1)
     found = [pixels[:, -max(1, pixels.shape[1] // parts) :].mean(axis=1) for parts in (1000, 100)]
-    flipped = [predictor.batch(load_images([s], predictor.image_size).flip(-1)).maps[0, :, ::-1] for s in data.test]
+    flipped = [
+        predictor.batch(load_images([s], predictor.image_size)[:, :, ::-1].copy()).maps[0, :, ::-1] for s in data.test
+    ]
     found.append((maps + np.stack(flipped)).max(axis=(1, 2)))
     return {name: auroc(labels, scores) for name, scores in zip(SCORES, found, strict=True)}
 

@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -78,7 +79,7 @@ def main() -> None:
         for name in given.settings:
             setting = SETTINGS[name]
             size, train = setting.model.image_size, setting.train
-            image = torch.randint(0, 256, (1, 3, size, size), dtype=torch.uint8)
+            image = np.random.default_rng(0).integers(0, 256, (1, size, size, 3), dtype=np.uint8)
             for words, predictor in zip(("torch", "OpenVINO"), predictors(setting, name), strict=True):
                 looks[f"{name} {words}"] = lambda p=predictor, i=image: p.batch(i)  # type: ignore[misc]
             batch = torch.randint(0, 256, (BATCH, 3, size, size), dtype=torch.uint8)

@@ -14,12 +14,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from benchmarks.plain import SIZE, WIDE, in_turn, ours_of, parser_of, plain_maps, plain_wide, print_table
 from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.export.runtimes import RuntimeChoice, by_runtime, load_runtime
+from skrd4ad.inference.network import tensor_of
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.model_folder.info import ModelInfo
@@ -44,9 +46,9 @@ def drawn_parts(folder: Path) -> list[Sample]:
 
 def of_batches(published: Callable[[Tensor], object], *, rounds: int) -> dict[str, float]:
     """Median seconds an image in batches of eight: as published one after the other, by the runtimes two at a time."""
-    images = torch.randint(0, 256, (8, 3, SIZE, SIZE), dtype=torch.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (8, SIZE, SIZE, 3), dtype=np.uint8)
     turns = 3 * STREAMS
-    ways: dict[str, Callable[[], object]] = {"wide_res50 as published, fp32": lambda: published(images)}
+    ways: dict[str, Callable[[], object]] = {"wide_res50 as published, fp32": lambda: published(tensor_of(images))}
     with ThreadPoolExecutor(STREAMS) as pool:
         for choice in CHOICES[1:4]:
             predictor = load_runtime(DEMO, choice, streams=STREAMS)
@@ -61,8 +63,8 @@ def main() -> None:
     given = parser.parse_args()
     teacher, student = plain_wide()
     student.eval()
-    image = torch.randint(0, 256, (1, 3, SIZE, SIZE), dtype=torch.uint8)
-    ways = {"wide_res50 as published, fp32": lambda: plain_maps(teacher, student, image)}
+    image = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), dtype=np.uint8)
+    ways = {"wide_res50 as published, fp32": lambda: plain_maps(teacher, student, tensor_of(image))}
     with tempfile.TemporaryDirectory() as place:
         os.environ["SKRD4AD_HOME"] = place  # conversions of random weights are of no further use
         normals = drawn_parts(Path(place))

@@ -61,7 +61,7 @@ def references(predictor: Predictor, data: DatasetClass) -> tuple[Reference, Ref
     statistics, thumbnails = measure(data.train, image_size=size)
     embeddings = np.concatenate(
         [
-            predictor.batch(_tensor([read_image(each.path) for each in data.train[at : at + BATCH]], size)).embeddings
+            predictor.batch(_squares([read_image(each.path) for each in data.train[at : at + BATCH]], size)).embeddings
             for at in range(0, len(data.train), BATCH)
         ]
     )
@@ -76,7 +76,7 @@ def outcome(predictor: Predictor, images: Sequence[RGB], guards: Sequence[Refere
     rows: list[list[bool]] = []
     for at in range(0, len(images), BATCH):
         batch = images[at : at + BATCH]
-        maps = predictor.batch(_tensor(batch, predictor.image_size))
+        maps = predictor.batch(_squares(batch, predictor.image_size))
         for image, plane, embedding in zip(batch, maps.maps, maps.embeddings, strict=True):
             above = score_under(plane, limits.mask) > limits.reject
             rows.append([above, *(refusal_of(image, embedding, guard) is not None for guard in guards)])
@@ -112,9 +112,8 @@ def run(data: DatasetClass, predictor: Predictor) -> None:
         print_table(f"the guards of one image, {words}", in_turn(ways, rounds=ROUNDS), per=len(timed))
 
 
-def _tensor(images: Sequence[RGB], size: int) -> torch.Tensor:
-    squares = [resize_image(np.ascontiguousarray(image), size) for image in images]
-    return torch.from_numpy(np.stack(squares)).permute(0, 3, 1, 2)
+def _squares(images: Sequence[RGB], size: int) -> RGB:
+    return np.stack([resize_image(np.ascontiguousarray(image), size) for image in images])
 
 
 def main() -> None:

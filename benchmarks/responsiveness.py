@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from playwright.sync_api import Page, TimeoutError, sync_playwright
 from streamlit.testing.v1 import AppTest
 
@@ -276,7 +276,7 @@ def main() -> None:
         os.environ |= {"SKRD4AD_HOME": str(folder / "home"), "SKRD4AD_RUNTIME": "torch"}
         write_synthetic(folder / "parts", classes=("machined_disc",), train=60, test_good=1, per_defect=1, size=256)
         predictor = load_runtime(DEMO, RuntimeChoice("openvino"))
-        image = torch.randint(0, 256, (1, 3, 256, 256), dtype=torch.uint8)
+        image = np.random.default_rng(0).integers(0, 256, (1, 256, 256, 3), dtype=np.uint8)
         app = AppTest.from_file(str(Path("app.py").absolute()), default_timeout=120)
         ways: dict[str, Callable[[], object]] = {
             "a run of the Overview page": app.run,

@@ -16,6 +16,8 @@ Selection = Literal["last", "holdout", "test"]
 Schedule = Literal["constant", "cosine"]
 Fusion = Literal["sum", "normal", "agreement"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
+DeviceName = Literal["auto", "cpu", "cuda"]
+"""Where torch computes; auto is a graphics card when torch can use one."""
 LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
 

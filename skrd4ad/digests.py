@@ -31,21 +31,30 @@ def file_digest(path: Path, *, error: type[SkrdError] = CheckpointError) -> str:
 
 
 def image_digest(path: Path) -> str:
-    """Of an image's file; remembered as long as its size and time of change stay as they are.
+    """Of an image's file; see :func:`remembered_digest`.
 
     Raises:
         ImageError: the file cannot be read.
     """
+    return remembered_digest(path, error=ImageError)
+
+
+def remembered_digest(path: Path, *, error: type[SkrdError] = CheckpointError) -> str:
+    """Of a file's bytes, taken once a process as long as its size and time of change stay as they are; ``error`` is
+    raised where it cannot be read."""
     try:
         state = path.stat()
-    except OSError as error:
-        raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
-    return _image_digest(path, state.st_mtime_ns, state.st_size)
+    except OSError as cause:
+        raise error(f"{path} cannot be read: {cause.strerror}.") from cause
+    try:
+        return _remembered_digest(path, state.st_mtime_ns, state.st_size)
+    except CheckpointError as cause:
+        raise error(str(cause)) from cause
 
 
 @lru_cache(maxsize=KEPT_DIGESTS)
-def _image_digest(path: Path, _changed_at: int, _size: int) -> str:
-    return file_digest(path, error=ImageError)
+def _remembered_digest(path: Path, _changed_at: int, _size: int) -> str:
+    return file_digest(path)
 
 
 def array_digest(array: NDArray[Any]) -> str:

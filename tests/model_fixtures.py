@@ -14,11 +14,13 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.data.synthetic.write import write_synthetic
-from skrd4ad.export.manifest import ExportSettings
+from skrd4ad.export.check import images_of
+from skrd4ad.export.keep import keep_graph
+from skrd4ad.export.manifest import Export, ExportSettings, read_export
 from skrd4ad.export.write import convert_scoring, export_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import GRAPH, ModelInfo
 from skrd4ad.models.backbones import empty_network
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
@@ -78,7 +80,13 @@ def built_once(lite0: Teacher, monkeypatch: pytest.MonkeyPatch) -> None:
         return build_teacher(net, weights=weights, task=task)
 
     monkeypatch.setattr("skrd4ad.training.train.build_teacher", build)
-    monkeypatch.setattr("skrd4ad.model_folder.folder.build_teacher", build)
+    monkeypatch.setattr("skrd4ad.model_folder.network.build_teacher", build)
+
+
+@pytest.fixture(autouse=True)
+def no_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Trained models get no converted graph, which takes seconds; ``with_graph`` has one."""
+    monkeypatch.setattr("skrd4ad.services.training.give_graph", lambda *_, **__: "not converted in tests")
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +105,18 @@ def info(tiny_model: tuple[Path, Path], tmp_path: Path) -> ModelInfo:
     """A copy of the tiny model, to write to."""
     folder = tmp_path / "models" / "parts" / "machined_disc" / "run"
     return read_info(Path(shutil.copytree(tiny_model[0], folder)))
+
+
+@pytest.fixture
+def with_graph(shared: Shared, info: ModelInfo, loaded: Predictor, disc: DatasetClass) -> ModelInfo:
+    """The same with its converted graph, which is made once a run."""
+
+    def fill(root: Path) -> None:
+        folder = Path(shutil.copytree(loaded.info.folder, root / "model"))
+        assert keep_graph(Predictor(loaded.model, read_info(folder)), images_of(disc)) == ""
+
+    shutil.copytree(shared("graph", fill) / "model" / GRAPH, info.folder / GRAPH)
+    return info
 
 
 @pytest.fixture
@@ -163,14 +183,16 @@ def converted_once(shared: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
 
     def convert(
         predictor: Predictor, settings: ExportSettings, *, out: Path, normals: Sequence[Sample] = (), **options: Any
-    ) -> None:
+    ) -> Export:
         def fill(root: Path) -> None:
             convert_scoring(predictor, settings, out=root / "export", normals=normals, **options)
 
         kept = shared(f"runtime-{predictor.info.digest}-{settings.name}-{len(normals)}", fill)
         shutil.copytree(kept / "export", out)
+        return read_export(out)
 
-    monkeypatch.setattr("skrd4ad.export.runtimes.convert_scoring", convert)
+    for module in ("write", "keep"):
+        monkeypatch.setattr(f"skrd4ad.export.{module}.convert_scoring", convert)
 
 
 @pytest.fixture

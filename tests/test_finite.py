@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from numpy.typing import NDArray
 from onnx import numpy_helper
 from safetensors.torch import load_file, save_file
 
@@ -21,8 +22,8 @@ from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import limits_of, predict_images
 from skrd4ad.model_folder.bundle import import_bundle, write_bundle
-from skrd4ad.model_folder.folder import load_model, read_student, save_model
 from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
+from skrd4ad.model_folder.network import load_model, read_student, save_model
 from skrd4ad.model_folder.rd4ad import read_rd4ad
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.tensor_files import write_tensors
@@ -112,7 +113,7 @@ def test_a_map_that_is_no_number_is_the_error_of_its_image_alone(
 ) -> None:
     batch = loaded.batch
 
-    def broken(images: torch.Tensor) -> object:
+    def broken(images: NDArray[np.uint8]) -> object:
         found = batch(images)
         maps = found.maps.copy()
         maps[1, 3, 4] = math.nan

@@ -19,11 +19,11 @@ from skrd4ad.errors import DocumentError, SkrdError
 from skrd4ad.export.benchmark import Measured
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.manifest import MANIFEST, read_export
-from skrd4ad.inference.reference import REFERENCE, Reference, read_reference
+from skrd4ad.inference.reference import Reference, read_reference
 from skrd4ad.model_folder.bundle import MANIFEST as BUNDLE_MANIFEST
 from skrd4ad.model_folder.bundle import SEAL, checked_manifest, open_bundle, seal_of
 from skrd4ad.model_folder.card import model_card
-from skrd4ad.model_folder.info import ModelInfo, config_values, read_history, read_info
+from skrd4ad.model_folder.info import REFERENCE, ModelInfo, config_values, read_history, read_info
 from skrd4ad.model_folder.metadata import ABOUT, ModelMetadata, read_metadata
 from skrd4ad.model_folder.resume_state import TrainState, read_record
 from skrd4ad.models.tensor_files import write_tensors

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.model_folder.folder import read_history
-from skrd4ad.model_folder.resume_state import read_record, state_file, unfinished_runs
+from skrd4ad.model_folder.resume_state import read_record
+from skrd4ad.model_folder.unfinished import state_file, unfinished_runs
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.models.list import list_models

@@ -36,6 +36,7 @@ COMMANDS = {
     "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
     "roles": "Show who may do what in the app, and give roles",
+    "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
     "whether it says the same as torch",
 }
@@ -47,6 +48,7 @@ MODULES = {
     "import-rd4ad": "models.import_rd4ad",
     "models": "models.list",
     "runtimes": "models.runtimes",
+    "watch": "line.watch",
 }
 """Where a command's module has another name than the command."""
 

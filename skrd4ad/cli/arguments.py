@@ -1,26 +1,25 @@
-"""Options that several commands share, and what they mean."""
+"""Options that several commands share, and what they mean.
+
+What is slow to import is imported where it is needed: half of the commands look at no image.
+"""
 
 import argparse
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import get_args
+from typing import TYPE_CHECKING, get_args
 
 from skrd4ad.cli.output import Output
 from skrd4ad.cli.parser import Parser
-from skrd4ad.data.layouts.find import LAYOUTS
-from skrd4ad.data.sources import open_dataset
+from skrd4ad.config import DeviceName
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.export.runtimes import PRECISIONS
-from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.predictions import STREAMS
-from skrd4ad.model_folder.folder import read_info
-from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.models.devices import DeviceName
 from skrd4ad.paths import checkpoints
-from skrd4ad.services.datasets import class_of_model
-from skrd4ad.services.inspection.runtimes import RuntimeRequest, RuntimeWish, open_predictor
 from skrd4ad.types import DatasetClass
+
+if TYPE_CHECKING:
+    from skrd4ad.inference.predict import Predictor
+    from skrd4ad.model_folder.info import ModelInfo
+    from skrd4ad.services.inspection.runtimes import RuntimeRequest
 
 
 def add_model(parser: Parser) -> None:
@@ -48,11 +47,16 @@ def add_data_of_model(parser: Parser, *, help: str) -> None:
 
 
 def _add_layout(parser: Parser) -> None:
+    from skrd4ad.data.layouts.find import LAYOUTS
+
     parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
 
 
-def data_of_model(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass | None:
+def data_of_model(arguments: argparse.Namespace, info: "ModelInfo") -> DatasetClass | None:
     """The class that is named, or the one the model was trained on; None when that is not at hand."""
+    from skrd4ad.data.layouts.find import LAYOUTS
+    from skrd4ad.data.sources import open_dataset
+
     name = arguments.class_name or info.class_name
     if arguments.data is not None:
         return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
@@ -81,6 +85,9 @@ def add_now(parser: Parser) -> None:
 
 def add_runtime(parser: Parser, *, precision: bool = True) -> None:
     """``--runtime``, ``--device`` and, where figures need not be exact, ``--precision``."""
+    from skrd4ad.export.runtimes import PRECISIONS
+    from skrd4ad.services.inspection.runtimes import RuntimeWish
+
     parser.add_argument(
         "--runtime",
         choices=get_args(RuntimeWish),
@@ -96,18 +103,25 @@ def add_runtime(parser: Parser, *, precision: bool = True) -> None:
     )
 
 
-def runtime_request_of(arguments: argparse.Namespace) -> RuntimeRequest:
+def runtime_request_of(arguments: argparse.Namespace) -> "RuntimeRequest":
     """How the model is to be run."""
+    from skrd4ad.services.inspection.runtimes import RuntimeRequest
+
     return RuntimeRequest(
         runtime=arguments.runtime, precision=getattr(arguments, "precision", None), device=arguments.device
     )
 
 
-def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Output) -> Predictor:
-    """The model of ``--model`` on the runtime that was asked for; the runtimes are compared on some of the images.
+def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Output) -> "Predictor":
+    """The model of ``--model`` on the runtime that was asked for, to look at ``images``.
 
     The arguments are those of :func:`add_model`, :func:`add_runtime` and :func:`add_weights`.
     """
+    from skrd4ad.inference.predictions import STREAMS
+    from skrd4ad.model_folder.info import read_info
+    from skrd4ad.services.datasets import class_of_model
+    from skrd4ad.services.inspection.runtimes import open_predictor
+
     data = None
     if arguments.precision == "int8":
         # int8 is made from the class's good images, where they are at hand
@@ -117,9 +131,8 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
         return open_predictor(
             arguments.model,
             runtime_request_of(arguments),
-            images=images,
             data=data,
-            streams=STREAMS,
+            streams=STREAMS if len(images) != 1 else 1,
             weights=arguments.weights,
             task=task,
         )
@@ -127,6 +140,8 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
 
 def chosen_classes(data: str, *, layout: str, class_name: str) -> list[DatasetClass]:
     """Classes of a data set; ``all``, or the one named."""
+    from skrd4ad.data.sources import open_dataset
+
     classes = open_dataset(data, layout=layout)
     chosen = [cls for cls in classes if class_name in ("all", cls.name)]
     if not chosen:

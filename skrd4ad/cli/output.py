@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
 from skrd4ad.errors import ConfigError, SkrdError
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.task import Status, Task
@@ -54,6 +51,9 @@ class Output:
         if not sys.stderr.isatty():
             yield Task(show=_quiet_lines(title))
             return
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
         bar = Progress(
             *(TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:>3.0f}%")),
             TimeElapsedColumn(),

@@ -15,8 +15,8 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.images.archives import ZipEntry, list_zip, read_zip
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.predictions import Inspection
-from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.inference.tiling import LARGER, Tiling
+from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs

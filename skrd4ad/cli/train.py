@@ -9,13 +9,23 @@ from typing import Any, get_args
 from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
+from skrd4ad.config import (
+    NETS,
+    PRESETS,
+    DeviceName,
+    Fusion,
+    Loss,
+    ModelConfig,
+    Schedule,
+    Selection,
+    TrainConfig,
+    TrainPrecision,
+)
 from skrd4ad.data.doctor.examine import examine
 from skrd4ad.errors import DataError
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.models.devices import DeviceName
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class

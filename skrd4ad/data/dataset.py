@@ -1,4 +1,4 @@
-"""From samples to tensors: images and masks of one size, decoded in a few threads, in the order of the samples."""
+"""From samples to arrays: images and masks of one size, decoded in a few threads, in the order of the samples."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -10,7 +10,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image, read_mask, resize_image, resize_mask
@@ -43,9 +42,9 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> torch.Tensor:
-    """(N, 3, size, size) uint8 RGB images of the samples."""
-    images = torch.empty((len(samples), 3, size, size), dtype=torch.uint8)
+def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> NDArray[np.uint8]:
+    """(N, size, size, 3) RGB images of the samples."""
+    images = np.empty((len(samples), size, size, 3), np.uint8)
     with decoding_pool() as pool:
         for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):
             images[done - 1] = image
@@ -53,13 +52,13 @@ def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> 
     return images
 
 
-def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator[tuple[range, torch.Tensor]]:
-    """Images in batches of bounded memory: indices of the samples, and (B, 3, size, size) uint8."""
+def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator[tuple[range, NDArray[np.uint8]]]:
+    """Images in batches of bounded memory: indices of the samples, and (B, size, size, 3) RGB."""
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
             indices = range(start, min(start + batch, len(samples)))
             part = samples[indices.start : indices.stop]
-            yield indices, torch.stack(list(pool.map(partial(_read, size=size), part)))
+            yield indices, np.stack(list(pool.map(partial(_read, size=size), part)))
 
 
 def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
@@ -96,5 +95,10 @@ def vanished_regions(mask: NDArray[np.bool_], small: NDArray[np.bool_]) -> int:
     return lost
 
 
-def _read(sample: Sample, *, size: int) -> torch.Tensor:
-    return torch.from_numpy(resize_image(read_image(sample.path), size)).permute(2, 0, 1)
+def spread(count: int, most: int) -> list[int]:
+    """Up to ``most`` of the indices 0 to ``count`` - 1, evenly spread from the first to the last."""
+    return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def _read(sample: Sample, *, size: int) -> NDArray[np.uint8]:
+    return resize_image(read_image(sample.path), size)

@@ -15,13 +15,13 @@ from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import CheckImages, compare
-from skrd4ad.export.graph import GRAPH_VERSION
-from skrd4ad.export.manifest import ExportLimits
+from skrd4ad.export.manifest import GRAPH_VERSION, ExportLimits
 from skrd4ad.export.runtimes import MaskedModel, RuntimeChoice, by_runtime, runtime_cache
 from skrd4ad.files import write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.installed import version_of
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
@@ -206,7 +206,7 @@ def _milliseconds(opened: dict[RuntimeChoice, Predictor], images: CheckImages) -
 
 
 def _environment() -> dict[str, str]:
-    packages = {name: optional_dependencies.version_of(name) for name in ("torch", "openvino", "onnxruntime")}
+    packages = {name: version_of(name) for name in ("torch", "openvino", "onnxruntime")}
     return {
         "processor": optional_dependencies.processor_name(),
         "cores": str(os.cpu_count()),

@@ -6,20 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from skrd4ad.data.dataset import iter_images
+from skrd4ad.data.dataset import iter_images, spread
 from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate, Tolerance, export_digest, write_certificate
 from skrd4ad.export.manifest import Export, ExportLimits
 from skrd4ad.export.runtimes import ExportedModel, MaskedModel
-from skrd4ad.export.write import spread
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.info import ModelInfo, read_history
+from skrd4ad.models.installed import version_of
 from skrd4ad.regions import ScoringMask, verdict_of
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
@@ -97,7 +96,7 @@ def check_export(
         problems=tuple(problems),
         model_digest=predictor.info.digest,
         export_digest=export_digest(export),
-        environment=_environment(export),
+        environment=compared_by(export),
     )
     write_certificate(export, certificate)
     return certificate
@@ -169,13 +168,14 @@ def _flips(
     return int(flipped.sum()), int((flipped & near).sum())
 
 
-def _environment(export: Export) -> dict[str, str]:
+def compared_by(export: Export) -> dict[str, str]:
+    """Processor and versions that an export is compared with torch on."""
     name, module = (
         ("onnxruntime", optional_dependencies.onnxruntime())
         if export.manifest.settings.format == "onnx"
         else ("openvino", optional_dependencies.openvino())
     )
-    return {"processor": optional_dependencies.processor_name(), "torch": torch.__version__, name: module.__version__}
+    return {"processor": optional_dependencies.processor_name(), "torch": version_of("torch"), name: module.__version__}
 
 
 def _scoring_mask(info: ModelInfo, limits: ExportLimits | None) -> ScoringMask:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
 from skrd4ad.export import optional_dependencies
-from skrd4ad.export.graph import INPUT
+from skrd4ad.export.manifest import INPUT
 
 Read = Callable[[], NDArray[np.uint8]]
 """Reads one image: (1, S, S, 3) RGB."""

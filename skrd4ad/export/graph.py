@@ -11,13 +11,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
+from skrd4ad.export.manifest import SCORING_OUTPUTS, VERDICT_OUTPUTS
 from skrd4ad.models.skrd import SKRD4AD
 
-GRAPH_VERSION = 4
-"""Grows when a graph computes something else than before, so that conversions that were kept are made anew."""
-INPUT = "images"
-VERDICT_OUTPUTS = ("score", "map")
-SCORING_OUTPUTS = ("score", "map", "levels", "embedding")
 MOST_IMAGES = 4096
 """In one call of a graph for any number of images."""
 

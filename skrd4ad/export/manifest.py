@@ -6,15 +6,22 @@ from pathlib import Path
 from typing import Any, Literal
 
 from skrd4ad import documents
-from skrd4ad.digests import file_digest
+from skrd4ad.digests import remembered_digest
 from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError, ConfigError
-from skrd4ad.export.graph import INPUT
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
 
 MANIFEST = "manifest.json"
 FORMAT = 1
+EXPORTS = "exports"
+"""Folder of the exports in a model folder."""
+
+GRAPH_VERSION = 4
+"""Grows when a graph computes something else than before, so that conversions that were kept are made anew."""
+INPUT = "images"
+VERDICT_OUTPUTS = ("score", "map")
+SCORING_OUTPUTS = ("score", "map", "levels", "embedding")
 
 Format = Literal["onnx", "openvino"]
 Precision = Literal["fp32", "fp16", "bf16", "int8"]
@@ -119,6 +126,8 @@ class ExportManifest:
     """Of int8: tool, images, and the digest over their contents."""
     environment: dict[str, str] = field(default_factory=dict)
     made_at: str = field(default_factory=this_moment)
+    graph_version: Count | None = None
+    """:data:`GRAPH_VERSION` of the build that made it; None in exports of before it was noted."""
     files: dict[str, FileEntry] = field(default_factory=dict)
 
     @property
@@ -149,6 +158,7 @@ class ExportManifest:
             "quantisation": self.quantisation,
             "environment": self.environment,
             "made_at": self.made_at,
+            **({} if self.graph_version is None else {"graph_version": self.graph_version}),
             "files": documents.to_plain(self.files),
         }
 
@@ -191,6 +201,12 @@ def read_export(folder: Path) -> Export:
     return Export(folder=folder.absolute(), manifest=manifest)
 
 
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of ``name``, ``name-2``, … that is not in a folder."""
+    names = (name, *(f"{name}-{n}" for n in range(2, 1000)))
+    return next(parent / each for each in names if not (parent / each).exists())
+
+
 def require_intact(export: Export) -> None:
     """Compare the files of an export with its manifest.
 
@@ -201,7 +217,7 @@ def require_intact(export: Export) -> None:
     if export.manifest.settings.main_file not in files:
         raise CheckpointError(f"The manifest of {export.folder} names no model file; export the model again.")
     for name, entry in files.items():
-        if file_digest(export.folder / Path(name).name) != entry.sha256:
+        if remembered_digest(export.folder / Path(name).name) != entry.sha256:
             raise CheckpointError(
                 f"{export.folder / name} was changed or damaged after it was written; export the model again."
             )

@@ -1,7 +1,6 @@
 """The toolkits that exports are made and run with, imported when they are first needed."""
 
 import importlib
-import importlib.metadata
 import platform
 import sys
 from contextlib import suppress
@@ -39,14 +38,6 @@ def onnx() -> Any:
 def computes_bf16() -> bool:
     """Whether this processor computes in bf16; otherwise OpenVINO takes another precision without a word."""
     return "BF16" in openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
-def version_of(package: str) -> str:
-    """Version of an installed package, without importing it; "not installed" where it is not."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def processor_name() -> str:

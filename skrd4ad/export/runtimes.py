@@ -1,5 +1,6 @@
 """One small interface to what looks at images: torch, OpenVINO or ONNX Runtime, and exported models."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,23 +9,34 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 import skrd4ad
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, ConfigError
-from skrd4ad.export import optional_dependencies
-from skrd4ad.export.graph import GRAPH_VERSION, SCORING_OUTPUTS
-from skrd4ad.export.manifest import Export, ExportSettings, Precision, read_export, require_intact
+from skrd4ad.export.carried import GRAPH_SETTINGS, carried_graph
+from skrd4ad.export.certificate import export_digest
+from skrd4ad.export.manifest import (
+    GRAPH_VERSION,
+    SCORING_OUTPUTS,
+    Export,
+    ExportSettings,
+    Precision,
+    read_export,
+    require_intact,
+)
 from skrd4ad.export.sessions import open_session
-from skrd4ad.export.write import convert_scoring
 from skrd4ad.files import locked, require_writable
-from skrd4ad.inference.predict import Maps, Predictor
+from skrd4ad.inference.maps import Maps
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.installed import require_torch, version_of
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask, muted_map, score_under
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
+
+MOST_COMPILED = 32
+"""Models whose compiled graphs are kept, some 20 MB each for EfficientNet-Lite0."""
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
@@ -70,9 +82,9 @@ class ExportedModel:
         self._min_area = export.manifest.min_area
         self.image_size = export.manifest.image_size
 
-    def batch(self, images: Tensor) -> Verdicts:
-        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB."""
-        found = self._run(_pixels(images))
+    def batch(self, images: NDArray[np.uint8]) -> Verdicts:
+        """Maps and scores of images that have the model's size: (B, S, S, 3) RGB."""
+        found = self._run(images)
         if self._min_area <= 1:
             return Verdicts(maps=found["map"], scores=found["score"])
         return _verdicts(found["map"], ScoringMask(min_area=self._min_area))
@@ -85,8 +97,8 @@ class MaskedModel:
         self._predictor, self._mask = predictor, mask
         self.image_size = predictor.image_size
 
-    def batch(self, images: Tensor) -> Verdicts:
-        """Maps and scores of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+    def batch(self, images: NDArray[np.uint8]) -> Verdicts:
+        """Maps and scores of images that have the model's size: (B, S, S, 3) RGB."""
         return _verdicts(self._predictor.batch(images).maps, self._mask)
 
 
@@ -102,11 +114,13 @@ def load_runtime(
 ) -> Predictor:
     """A trained model by a runtime of one's choice; in fp32 all of them give the same maps to about 1e-5.
 
-    The first call for a model converts it, which takes seconds and for int8 needs ``normals``, good images of training;
-    the conversion stays in the workspace. ``threads`` and ``streams``: see
-    :func:`skrd4ad.export.sessions.open_session`.
+    OpenVINO takes the graph that the folder carries. Otherwise the first call for a model converts it, which takes
+    seconds and for int8 needs ``normals``, good images of training; the conversion stays in the workspace. ``threads``
+    and ``streams``: see :func:`skrd4ad.export.sessions.open_session`.
     """
-    predictor = Predictor.load(folder, weights=weights, task=task)
+    if choice.runtime == "torch":
+        return Predictor.load(folder, weights=weights, task=task)
+    predictor = Predictor.lazy(folder, weights=weights)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)
 
 
@@ -118,32 +132,32 @@ def by_runtime(
     threads: int | None = None,
     streams: int = 1,
 ) -> Predictor:
-    """A loaded model by another runtime. Arguments and errors as for :func:`load_runtime`."""
+    """A model by another runtime. Arguments and errors as for :func:`load_runtime`."""
     if choice.runtime == "torch":
         return Predictor(predictor.model, predictor.info)
     settings = _stored_as(choice)
-    cache = runtime_cache()
-    require_writable(cache)
-    target = cache / _key(predictor.info, settings)
-    if not _is_intact(target):
-        # two at a time would convert the same model twice
-        with locked(cache):
-            if not _is_intact(target):
-                shutil.rmtree(target, ignore_errors=True)
-                convert_scoring(predictor, settings, out=target, normals=normals)
-    run = open_session(read_export(target), threads=threads, precision=choice.precision, streams=streams)
+    export = carried_graph(predictor.info) if settings == GRAPH_SETTINGS else None
+    if export is None:
+        export = _converted(predictor, settings, normals)
+    cache = _compiled_models(export) if settings.format == "openvino" else None
+    run = open_session(export, threads=threads, precision=choice.precision, streams=streams, cache=cache)
 
-    def look(images: Tensor) -> Maps:
-        found = run(_pixels(images))
+    def look(images: NDArray[np.uint8]) -> Maps:
+        found = run(images)
         scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
         return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
 
-    return Predictor(predictor.model, predictor.info, look=look, runtime=choice.words)
+    return predictor.computed_by(look, runtime=choice.words)
 
 
 def is_converted(info: ModelInfo, choice: RuntimeChoice) -> bool:
     """Whether a runtime can be had without converting the model first."""
-    return choice.runtime == "torch" or (runtime_cache() / _key(info, _stored_as(choice))).is_dir()
+    if choice.runtime == "torch":
+        return True
+    settings = _stored_as(choice)
+    return (runtime_cache() / _key(info, settings)).is_dir() or (
+        settings == GRAPH_SETTINGS and carried_graph(info) is not None
+    )
 
 
 def runtime_cache() -> Path:
@@ -158,9 +172,37 @@ def _stored_as(choice: RuntimeChoice) -> ExportSettings:
     return ExportSettings(format="openvino", precision="int8" if choice.precision == "int8" else "fp32")
 
 
-def _pixels(images: Tensor) -> NDArray[np.uint8]:
-    """(B, 3, S, S) to (B, S, S, 3)."""
-    return np.ascontiguousarray(images.permute(0, 2, 3, 1).numpy())
+def _converted(predictor: Predictor, settings: ExportSettings, normals: Sequence[Sample]) -> Export:
+    """What the workspace keeps of a model for a runtime, made when it is not there or damaged."""
+    cache = runtime_cache()
+    require_writable(cache)
+    target = cache / _key(predictor.info, settings)
+    if not _is_intact(target):
+        # two at a time would convert the same model twice
+        with locked(cache):
+            if not _is_intact(target):
+                require_torch(f"Converting a model for {settings.format}")
+                from skrd4ad.export.write import convert_scoring
+
+                shutil.rmtree(target, ignore_errors=True)
+                convert_scoring(predictor, settings, out=target, normals=normals)
+    return read_export(target)
+
+
+def _compiled_models(export: Export) -> Path | None:
+    """Folder for what OpenVINO compiles of an export, named by the digest of its manifest and so by the contents of
+    graph and weights; the ones used least lately go. None where the workspace cannot be written."""
+    parent = workspace() / "cache" / "compiled"
+    folder = parent / export_digest(export)[:32]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+        others = sorted((each for each in parent.iterdir() if each != folder), key=lambda each: each.stat().st_mtime)
+    except OSError:
+        return None
+    for old in others[: max(0, len(others) + 1 - MOST_COMPILED)]:
+        shutil.rmtree(old, ignore_errors=True)
+    return folder
 
 
 def _verdicts(maps: NDArray[np.float32], mask: ScoringMask) -> Verdicts:
@@ -179,6 +221,6 @@ def _is_intact(target: Path) -> bool:
 
 def _key(info: ModelInfo, settings: ExportSettings) -> str:
     """Name of a conversion's folder: other weights, another graph or other versions make another one."""
-    version = optional_dependencies.version_of(settings.format)
+    version = version_of(settings.format)
     parts = (GRAPH_VERSION, skrd4ad.__version__, info.digest, info.teacher_digest, info.model, settings, version)
     return content_digest("|".join(map(str, parts)))[:32]

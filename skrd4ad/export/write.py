@@ -13,17 +13,21 @@ import torch
 from numpy.typing import NDArray
 
 import skrd4ad
+from skrd4ad.data.dataset import spread
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.convert import write_onnx, write_openvino
 from skrd4ad.export.graph import ScoringGraph, VerdictGraph, trace
 from skrd4ad.export.manifest import (
+    EXPORTS,
+    GRAPH_VERSION,
     MANIFEST,
     Export,
     ExportLimits,
     ExportManifest,
     ExportSettings,
+    free_folder,
     read_export,
 )
 from skrd4ad.files import FileEntry, new_folder, write_json
@@ -35,7 +39,6 @@ from skrd4ad.regions import ignored_pixels
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
 
-EXPORTS = "exports"
 MOST_NORMALS = 300
 """Good images that int8 takes the ranges of values from."""
 
@@ -77,11 +80,6 @@ def convert_scoring(
     return _write(graph, predictor.info, settings, out, limits=None, normals=normals, task=task)
 
 
-def spread(count: int, most: int) -> list[int]:
-    """Up to ``most`` of the indices 0 to ``count`` - 1, evenly spread from the first to the last."""
-    return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
-
-
 def _write(
     graph: VerdictGraph | ScoringGraph,
     info: ModelInfo,
@@ -115,6 +113,7 @@ def _write(
         limits=limits,
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
+        graph_version=GRAPH_VERSION,
     )
     task.check()
 
@@ -147,12 +146,6 @@ def _write(
         files = {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
         write_json(folder / MANIFEST, replace(manifest, files=files).to_plain())
     return read_export(target)
-
-
-def free_folder(parent: Path, name: str) -> Path:
-    """The first of ``name``, ``name-2``, … that is not in a folder."""
-    names = (name, *(f"{name}-{n}" for n in range(2, 1000)))
-    return next(parent / each for each in names if not (parent / each).exists())
 
 
 def _quantisation(samples: Sequence[Sample]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from skrd4ad.data.dataset import iter_images
+from skrd4ad.inference.network import tensor_of
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
@@ -86,7 +87,8 @@ def cache_features(
         for indices, images in iter_images(samples, image_size, batch=BATCH):
             with torch.inference_mode():
                 # convolutions are faster with channels last, and the features come as they are kept
-                features = teacher(images.to(teacher.mean.device).contiguous(memory_format=torch.channels_last))
+                pixels = tensor_of(images).to(teacher.mean.device)
+                features = teacher(pixels.contiguous(memory_format=torch.channels_last))
             for stored, computed in zip(cache._levels, features, strict=True):
                 stored[indices.start : indices.stop] = computed.permute(0, 2, 3, 1)
             task.report(indices.stop, len(samples))

@@ -1,101 +1,117 @@
-"""Anomaly maps and scores from a trained model."""
+"""A trained model ready to look at images, by whatever runtime."""
 
+import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
-from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.data.images.read import resize_image
-from skrd4ad.inference.reference import pooled
-from skrd4ad.model_folder.folder import load_model
-from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.models.normality import Normality
-from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.inference.maps import Look, Maps
+from skrd4ad.model_folder.info import ModelInfo, read_info, require_own_weights
+from skrd4ad.models.installed import require_torch
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Prediction
 
-
-@dataclass(frozen=True, eq=False)
-class Maps:
-    """Predictions of a batch of B images at the model's image size S."""
-
-    levels: NDArray[np.float32]
-    """(B, L, S, S), finest level first, then that of the nearest good patches where the model has one; not blurred."""
-    maps: NDArray[np.float32]
-    """(B, S, S)."""
-    scores: NDArray[np.float32]
-    """(B,)."""
-    embeddings: NDArray[np.float32]
-    """(B, C): the teacher's coarsest features, averaged over the image; what kind of part it shows."""
-
-    def prediction(self, row: int) -> Prediction:
-        """What is said of one image."""
-        return Prediction(anomaly_map=self.maps[row], level_maps=self.levels[row], score=float(self.scores[row]))
-
-
-def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None) -> Maps:
-    """Maps and scores from teacher and restored features; ``normality`` is the model's."""
-    levels = level_maps(features, restored, size=size, normality=normality)
-    maps = anomaly_map(levels, normality=normality)
-    return Maps(
-        levels=levels.cpu().numpy(),
-        maps=maps.cpu().numpy(),
-        scores=image_score(maps).cpu().numpy(),
-        embeddings=pooled(features[-1]),
-    )
-
-
-Look = Callable[[Tensor], Maps]
-"""Maps of images (B, 3, S, S) uint8 RGB by some runtime."""
-Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
-"""Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
-
-
-def by_network(network: Network, *, size: int, normality: Normality | None) -> Look:
-    """Maps by teacher and student, and by torch in ordinary memory from there on. Arguments as for :func:`maps_of`."""
-
-    def look(images: Tensor) -> Maps:
-        with torch.inference_mode():
-            features, restored = network(images)
-            return maps_of(features, restored, size=size, normality=normality)
-
-    return look
+if TYPE_CHECKING:
+    from skrd4ad.models.skrd import SKRD4AD
 
 
 class Predictor:
     """A trained model ready to look at images. Safe to share between threads: nothing in it changes."""
 
-    def __init__(self, model: SKRD4AD, info: ModelInfo, *, look: Look | None = None, runtime: str = "torch") -> None:
-        """``look`` computes maps and scores, the model itself when it is None; ``runtime`` names what computes."""
-        self.model = model.eval()
+    def __init__(
+        self,
+        model: "SKRD4AD | None",
+        info: ModelInfo,
+        *,
+        look: Look | None = None,
+        runtime: str = "torch",
+        weights: Path | None = None,
+    ) -> None:
+        """``model``: teacher and student in torch; None to read them from the folder when they are asked for, with the
+        teacher's ``weights``. ``look`` computes maps and scores, the model itself when it is None; ``runtime`` names
+        what computes."""
         self.info = info
-        self._look = look or by_network(self.model, size=self.image_size, normality=model.normality)
         self.runtime = runtime
+        self._load: Callable[[], SKRD4AD]
+        if model is None:
+            self._load = cache(lambda: _network_of(info.folder, weights=weights))
+        else:
+            network = model.eval()
+            self._load = lambda: network
+        self._look = look or self._by_torch()
 
     @staticmethod
     def load(folder: Path, *, weights: Path | None = None, task: Task = QUIET) -> "Predictor":
-        """Predictor of a model folder."""
+        """Predictor of a model folder by torch, the reference that other runtimes are compared with."""
+        require_torch("Running a model by torch")
+        from skrd4ad.model_folder.network import load_model
+
         return Predictor(*load_model(folder, weights=weights, task=task))
+
+    @staticmethod
+    def lazy(folder: Path, *, weights: Path | None = None) -> "Predictor":
+        """Predictor of a model folder whose network is read when it is first asked for.
+
+        Raises:
+            CheckpointError: the folder is damaged.
+        """
+        info = read_info(folder)
+        require_own_weights(info)
+        return Predictor(None, info, weights=weights)
 
     def with_info(self, info: ModelInfo) -> "Predictor":
         """The same network with what is known of the model now, its calibration above all."""
-        return Predictor(self.model, info, look=self._look, runtime=self.runtime)
+        other = copy.copy(self)
+        other.info = info
+        return other
+
+    def computed_by(self, look: Look, *, runtime: str) -> "Predictor":
+        """The same model by another runtime; the network stays at hand for what looks inside it."""
+        other = copy.copy(self)
+        other._look, other.runtime = look, runtime
+        return other
+
+    @property
+    def model(self) -> "SKRD4AD":
+        """Teacher and student in torch, for what looks inside them or converts them.
+
+        Raises:
+            ConfigError: torch is not installed.
+        """
+        return self._load()
 
     @property
     def image_size(self) -> int:
         """Side S of the images and maps."""
         return self.info.model.image_size
 
-    def batch(self, images: Tensor) -> Maps:
-        """Maps of images that have the model's size: (B, 3, S, S) uint8 RGB."""
+    def batch(self, images: NDArray[np.uint8]) -> Maps:
+        """Maps of images that have the model's size: (B, S, S, 3) RGB."""
         return self._look(images)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
         """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""
-        pixels = torch.from_numpy(resize_image(image, self.image_size)).permute(2, 0, 1)[None]
-        return self.batch(pixels).prediction(0)
+        return self.batch(resize_image(image, self.image_size)[None]).prediction(0)
+
+    def _by_torch(self) -> Look:
+        load, size = self._load, self.image_size
+        own = cache(lambda: _look_of(load(), size=size))
+        return lambda images: own()(images)
+
+
+def _network_of(folder: Path, *, weights: Path | None) -> "SKRD4AD":
+    require_torch("Looking inside a model")
+    from skrd4ad.model_folder.network import load_model
+
+    return load_model(folder, weights=weights)[0]
+
+
+def _look_of(model: "SKRD4AD", *, size: int) -> Look:
+    from skrd4ad.inference.network import by_network
+
+    return by_network(model, size=size, normality=model.normality)

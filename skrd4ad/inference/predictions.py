@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image, resize_image
@@ -189,7 +188,7 @@ def predict_batch(
     size = predictor.image_size
     resized = [resize_image(image, size) for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
     if resized:
-        maps = predictor.batch(torch.stack([torch.from_numpy(image).permute(2, 0, 1) for image in resized]))
+        maps = predictor.batch(np.stack(resized))
     rows = itertools.count()
     predictions = []
     for image, tiled in zip(images, in_tiles, strict=True):

@@ -13,7 +13,6 @@ from statistics import median
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad import documents
@@ -22,8 +21,8 @@ from skrd4ad.documents import Positive
 from skrd4ad.files import write_json
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.placement import Placement, thumbnail_of
+from skrd4ad.model_folder.info import REFERENCE
 
-REFERENCE = "reference.json"
 FORMAT = 1
 
 CLIPPED = 2
@@ -162,11 +161,6 @@ def seen_by_model(image: NDArray[np.uint8], size: int, resized: NDArray[np.uint8
     return image if image.shape[:2] == (size, size) else resize_image(image, size)
 
 
-def pooled(features: torch.Tensor) -> NDArray[np.float32]:
-    """Embeddings (B, C) of images from the teacher's coarsest features (B, C, h, w): their mean over the image."""
-    return features.float().mean(dim=(2, 3)).cpu().numpy()
-
-
 def refusal_of(
     image: NDArray[np.uint8],
     embedding: NDArray[np.floating] | None,
@@ -244,15 +238,6 @@ def save_reference(folder: Path, reference: Reference) -> None:
     """Write ``reference.json`` into a model folder."""
     rounded = replace(reference, embedding=tuple(round(value, 6) for value in reference.embedding))
     write_json(folder / REFERENCE, rounded, format=FORMAT)
-
-
-GUARDS_OFF = "Guards off: images unlike the training images are judged all the same"
-"""Said of a model without a reference: it was imported, or made before there were guards."""
-
-
-def has_guards(folder: Path) -> bool:
-    """Whether a model folder has a reference, by which images unlike the training images are refused."""
-    return (folder / REFERENCE).is_file()
 
 
 def read_reference(folder: Path) -> Reference | None:

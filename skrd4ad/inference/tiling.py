@@ -10,7 +10,6 @@ from typing import Literal
 
 import cv2
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -110,7 +109,7 @@ def predict_tiled(
     grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
     tiles = _cut(_at_scale(image, grid), grid)
     if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
-        found = predictor.batch(_tensor(tiles))
+        found = predictor.batch(np.stack(tiles))
         task.report(1, 1)
         return replace(found.prediction(0), view=grid.text), found.embeddings, tiles
     blended, levels, embeddings = _blended(predictor, tiles, grid, task=task)
@@ -147,7 +146,7 @@ def _blended(
     embeddings = []
     for begin in range(0, len(tiles), BATCH):
         task.check()
-        found = predictor.batch(_tensor(tiles[begin : begin + BATCH]))
+        found = predictor.batch(np.stack(tiles[begin : begin + BATCH]))
         embeddings.append(found.embeddings)
         if levels is None:
             levels = np.zeros((found.levels.shape[1], padded[0] // step, padded[1] // step), np.float32)
@@ -203,10 +202,6 @@ def _spread(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:
     return [tiles[index].copy() for index in chosen]
 
 
-def _tensor(tiles: list[NDArray[np.uint8]]) -> torch.Tensor:
-    return torch.stack([torch.from_numpy(np.ascontiguousarray(tile)).permute(2, 0, 1) for tile in tiles])
-
-
 def _embeddings(predictor: Predictor, tiles: list[NDArray[np.uint8]]) -> NDArray[np.float32]:
     batches = (tiles[begin : begin + BATCH] for begin in range(0, len(tiles), BATCH))
-    return np.concatenate([predictor.batch(_tensor(batch)).embeddings for batch in batches])
+    return np.concatenate([predictor.batch(np.stack(batch)).embeddings for batch in batches])

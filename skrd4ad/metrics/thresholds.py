@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.ranking import finite_scores
@@ -68,5 +67,7 @@ def false_reject_interval(n: int, rank: int, *, confidence: float = 0.95) -> tup
     if not 0 < confidence < 1:
         raise ConfigError(f"The confidence is {confidence!r}; allowed: above 0, below 1.")
     tail = (1 - confidence) / 2
+    from scipy.special import betaincinv  # SciPy takes as long to import as all that a model's info needs
+
     low, high = (float(betaincinv(n + 1 - rank, rank, share)) for share in (tail, 1 - tail))
     return low, high

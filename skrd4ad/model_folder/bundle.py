@@ -1,7 +1,7 @@
 """A model as one file, for another machine: writing it, and importing it once every part has been checked.
 
-The parts are the files directly in the model folder. Exports are not among them, and neither are the teacher's weights:
-they have a licence and a size of their own; the model names the digest of those it needs, and loading checks it.
+The parts are the files directly in the model folder and those of its converted graph. Exports are not among them, and
+neither is the file of the teacher's weights: the model names the digest of those it needs, and loading checks it.
 Beside the parts stand a manifest with their SHA-256 and sizes, and its seal. Nothing is believed before it is checked:
 names, sizes, the manifest's own digest, then each part while it is unpacked. What is wrong is named.
 """
@@ -15,6 +15,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
 import skrd4ad
 from skrd4ad import documents
 from skrd4ad.data.images.archives import hazard_of, open_zip, read_chunks
@@ -23,10 +27,11 @@ from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.files import FileEntry, locked, new_file, new_folder
 from skrd4ad.model_folder.calibration import this_moment
-from skrd4ad.model_folder.folder import folder_name, read_student
-from skrd4ad.model_folder.info import CONFIG, WEIGHTS, ModelInfo, read_info
+from skrd4ad.model_folder.folder import folder_name
+from skrd4ad.model_folder.info import CONFIG, GRAPH, WEIGHTS, ModelInfo, read_info
 from skrd4ad.model_folder.metadata import ABOUT, read_metadata, write_about
-from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.model_folder.unfinished import state_file
+from skrd4ad.models.installed import is_installed
 from skrd4ad.task import QUIET, Task
 
 SUFFIX = ".skrd4ad.zip"
@@ -38,8 +43,10 @@ MOST_PARTS = 200
 MOST_BYTES = 4 * 2**30
 """Of all parts together, unpacked."""
 MOST_MANIFEST_BYTES = 2**20
-_PLAIN = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
+_PLAIN = re.compile(rf"({GRAPH}/)?[A-Za-z0-9_][A-Za-z0-9_.-]{{0,99}}")
+"""Names of parts; none leads out of the model folder."""
 PART_SUFFIXES = (".safetensors", ".json", ".md", ".png")
+GRAPH_SUFFIXES = (".json", ".xml", ".bin")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +87,7 @@ def write_bundle(folder: Path, target: Path) -> BundleManifest:
     """Pack a model folder into one file, which replaces a file of that name."""
     with locked(folder), new_file(target) as temporary:
         info = read_info(folder)
-        files = [path for path in sorted(folder.iterdir()) if _is_part(path)]
+        files = {_name(path, folder): path for path in _parts_of(folder)}
         manifest = BundleManifest(
             dataset=info.dataset,
             class_name=info.class_name,
@@ -90,7 +97,7 @@ def write_bundle(folder: Path, target: Path) -> BundleManifest:
             teacher_digest=info.teacher_digest,
             made_at=this_moment(),
             made_with=skrd4ad.__version__,
-            parts={path.name: FileEntry.of(path) for path in files},
+            parts={name: FileEntry.of(path) for name, path in files.items()},
         )
         if manifest.parts[WEIGHTS].sha256 != info.digest:
             raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore it.")
@@ -98,9 +105,10 @@ def write_bundle(folder: Path, target: Path) -> BundleManifest:
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED, strict_timestamps=False) as archive:
             archive.writestr(MANIFEST, text)
             archive.writestr(SEAL, seal_of(text))
-            for path in files:
+            for name, path in files.items():
                 # trained weights do not get smaller
-                archive.write(path, path.name, zipfile.ZIP_STORED if path.name == WEIGHTS else zipfile.ZIP_DEFLATED)
+                stored = path.suffix in (".safetensors", ".bin")
+                archive.write(path, name, zipfile.ZIP_STORED if stored else zipfile.ZIP_DEFLATED)
     return manifest
 
 
@@ -139,19 +147,47 @@ def import_bundle(
         with new_folder(target) as temporary:
             for part in manifest.parts:
                 task.check()
+                (temporary / part).parent.mkdir(exist_ok=True)
                 with (temporary / part).open("wb") as file:
                     unpack(archive, part, manifest.parts[part], file, label)
             info = read_info(temporary)
             _require_fitting(info, manifest, label)
-            read_student(info)
+            _require_sound(info)
             validate(temporary)
             came = f"{Path(label).name}, {this_moment()}"
             write_about(temporary, replace(read_metadata(temporary), archived=False, imported=came))
     return ImportedBundle(read_info(target), existed=False)
 
 
-def _is_part(path: Path) -> bool:
-    return is_part_name(path.name) and path.is_file() and not path.is_symlink()
+def _parts_of(folder: Path) -> list[Path]:
+    """Files of a model folder that are parts of the model, those of its graph last."""
+    graph = folder / GRAPH
+    inside = sorted(graph.iterdir()) if graph.is_dir() and not graph.is_symlink() else []
+    files = [*sorted(folder.iterdir()), *inside]
+    return [path for path in files if is_part_name(_name(path, folder)) and path.is_file() and not path.is_symlink()]
+
+
+def _name(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix()
+
+
+def _require_sound(info: ModelInfo) -> None:
+    """Refuse weights that hold no finite numbers, or, where torch is there to tell, do not fit their settings."""
+    if is_installed("torch"):
+        from skrd4ad.model_folder.network import read_student
+
+        read_student(info)
+        return
+    try:
+        tensors = load_file(info.folder / WEIGHTS)
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(f"{info.folder / WEIGHTS} is damaged or cut short ({type(error).__name__}).") from error
+    for name, values in tensors.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise CheckpointError(
+                f"{info.folder / WEIGHTS} holds values that are not finite (NaN or infinity), first in {name}. No "
+                "verdict can come from them: restore the file, or train again."
+            )
 
 
 def _require_fitting(info: ModelInfo, manifest: BundleManifest, label: str) -> None:
@@ -168,7 +204,7 @@ def _same_content(parent: Path, manifest: BundleManifest) -> Path | None:
         folder = config.parent
         if folder.name.startswith("."):
             continue
-        names = {path.name for path in folder.iterdir() if _is_part(path) and path.name != ABOUT}
+        names = {name for path in _parts_of(folder) if (name := _name(path, folder)) != ABOUT}
         if names == set(wanted) and all(file_digest(folder / name) == digest for name, digest in wanted.items()):
             return folder
     return None
@@ -182,6 +218,8 @@ def _free_folder(parent: Path, run: str) -> Path:
 
 def is_part_name(name: str) -> bool:
     """Whether a file of that name in a model folder is a part of the model."""
+    if name.startswith(f"{GRAPH}/"):
+        return _PLAIN.fullmatch(name) is not None and name.endswith(GRAPH_SUFFIXES)
     return _PLAIN.fullmatch(name) is not None and name not in (MANIFEST, SEAL) and name.endswith(PART_SUFFIXES)
 
 

@@ -8,18 +8,23 @@ from typing import Any, TypedDict
 import skrd4ad
 from skrd4ad import documents
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.digests import file_digest
 from skrd4ad.documents import Count
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory, this_moment
+from skrd4ad.models.installed import version_of
 
-WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD = (
+WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD, REFERENCE = (
     "model.safetensors",
     "config.json",
     "calibration.json",
     "metrics.json",
     "model_card.md",
+    "reference.json",
 )
 FORMAT = 1
+GRAPH = "graph"
+"""Folder of the converted graph; see :mod:`skrd4ad.export.carried`."""
 PATCH_IMAGES = "patch_images"
 """Key of the data of a model: SHA-256 of the training images in the order that its patches name them by."""
 
@@ -143,6 +148,18 @@ def read_info(folder: Path) -> ModelInfo:
     )
 
 
+def require_own_weights(info: ModelInfo) -> None:
+    """See that the weights of a model are those it was stored with.
+
+    Raises:
+        CheckpointError: the file was changed.
+    """
+    if file_digest(info.folder / WEIGHTS) != info.digest:
+        raise CheckpointError(
+            f"{info.folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it."
+        )
+
+
 def config_values(info: ModelInfo) -> dict[str, Any]:
     """What ``config.json`` holds of a model."""
     kept = {each.name: getattr(info, each.name) for each in fields(info) if each.name not in _ELSEWHERE}
@@ -151,9 +168,16 @@ def config_values(info: ModelInfo) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Versions of what a model is made with."""
-    import torch  # only where a model is made: what reads models does not need it
+    return {"skrd4ad": skrd4ad.__version__, "torch": version_of("torch"), "python": platform.python_version()}
 
-    return {"skrd4ad": skrd4ad.__version__, "torch": torch.__version__, "python": platform.python_version()}
+
+GUARDS_OFF = "Guards off: images unlike the training images are judged all the same"
+"""Said of a model without a reference: it was imported, or made before there were guards."""
+
+
+def has_guards(folder: Path) -> bool:
+    """Whether a model folder has a reference, by which images unlike the training images are refused."""
+    return (folder / REFERENCE).is_file()
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

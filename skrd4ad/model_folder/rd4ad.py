@@ -8,8 +8,9 @@ from torch import Tensor
 
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.errors import CheckpointError
-from skrd4ad.model_folder.folder import run_folder, save_model
+from skrd4ad.model_folder.folder import run_folder
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.network import save_model
 from skrd4ad.models.skrd import Student, student_design
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.tensor_files import COUNTER, differences, is_state_dict, read_tensor_file

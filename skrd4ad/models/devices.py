@@ -1,16 +1,14 @@
 """Where torch computes: the processor, or a graphics card when there is one."""
 
 import copy
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
-from skrd4ad.config import LITE_NETS, TrainPrecision
+from skrd4ad.config import LITE_NETS, DeviceName, TrainPrecision
 from skrd4ad.errors import ConfigError
 from skrd4ad.models.skrd import SKRD4AD
-
-DeviceName = Literal["auto", "cpu", "cuda"]
 
 
 def choose_device(name: DeviceName) -> torch.device:

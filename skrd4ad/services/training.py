@@ -6,23 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad import documents
-from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.config import DeviceName, ModelConfig, TrainConfig
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.inference.evaluate import unseen_test_images
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.resume_state import finish
-from skrd4ad.models.devices import DeviceName
+from skrd4ad.model_folder.unfinished import finish
+from skrd4ad.models.installed import require_torch
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.access import needs
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.history import record
-from skrd4ad.services.inspection.runtimes import Background
+from skrd4ad.services.inspection.runtimes import Background, give_graph
 from skrd4ad.services.inspection.runtimes import background as shared_background
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.task import QUIET, Task
-from skrd4ad.training.train import train
 from skrd4ad.training.warm_start import WarmStart
 from skrd4ad.types import DatasetClass
 
@@ -60,7 +60,8 @@ def train_class(
     job_id: str | None = None,
     device: DeviceName = "auto",
 ) -> ModelInfo:
-    """Train on one class, evaluate on its test set, and record in the history how it ended.
+    """Train on one class, give the model its converted graph, evaluate it on its test set, and record in the history
+    how it ended.
 
     Args:
         data: the class that the request names.
@@ -83,9 +84,11 @@ def train_class(
             "skrd4ad.services.improve.retrain.start_for."
         )
     learnt_from, begun = (data, None) if start is None else start
+    require_torch("Training")
+    from skrd4ad.training.train import train
+
     asked = _asked(request, job_id=job_id)
     info = None
-    measured = request.evaluate and bool(data.test)
     try:
         info = train(
             learnt_from,
@@ -96,12 +99,11 @@ def train_class(
             weights=_weights(request),
             resume=resume,
             start=begun,
-            complete=not measured,
+            complete=False,
             task=task.part(0, 0.8),
             device=device,
         )
-        if measured:
-            info = _measured(data, request, info, background=background, task=task.part(0.8, 1))
+        info = _completed(data, learnt_from, request, info, background=background, task=task.part(0.8, 1))
     except BaseException as error:
         cancelled = isinstance(error, TrainingCancelled | KeyboardInterrupt)
         reason = str(error) if isinstance(error, SkrdError) else f"{type(error).__name__}: {error}"
@@ -170,16 +172,24 @@ def why_not_measured(info: ModelInfo, data: DatasetClass) -> str:
     return unseen_test_images(info, data)[1] if data.test else ""
 
 
-def _measured(
-    data: DatasetClass, request: TrainingRequest, info: ModelInfo, *, background: Background | None, task: Task
+def _completed(
+    data: DatasetClass,
+    learnt_from: DatasetClass,
+    request: TrainingRequest,
+    info: ModelInfo,
+    *,
+    background: Background | None,
+    task: Task,
 ) -> ModelInfo:
-    """The model with its figures, where there are images to measure it on.
+    """The model with its converted graph and, where there are images to measure it on, its figures.
 
-    The model is listed from here on, also without figures when its evaluation fails. Only a process that dies leaves
-    it unlisted, for a resumed training to measure.
+    The model is listed from here on, also without either when that fails. Only a process that dies leaves it unlisted,
+    for a resumed training to go on with.
     """
     try:
-        if task.beside(partial(why_not_measured, info, data)):
+        converting = task.part(0, 0.2, "converting for inspection without torch")
+        give_graph(Predictor.load(info.folder, weights=_weights(request)), learnt_from, task=converting)
+        if not (request.evaluate and data.test) or task.beside(partial(why_not_measured, info, data)):
             return info
         stored = evaluate_class(
             info.folder,
@@ -188,7 +198,7 @@ def _measured(
             weights=_weights(request),
             save_in_model=False,
             background=background,
-            task=task,
+            task=task.part(0.2, 1),
         )
         return save_metrics(info.folder, stored.summary.document())
     finally:

@@ -137,9 +137,9 @@ def count_files(session: Session, watch_ids: Collection[int]) -> dict[int, tuple
 
 
 def latest_files(
-    session: Session, watch_id: int, *, model_digest: str, limit: int
+    session: Session, watch_id: int, *, model_digest: str, limit: int | None = None, after: datetime | None = None
 ) -> list[tuple[WatchedFile, StoredPrediction | None]]:
-    """Files that were looked at last, the latest first, each with what a model said of it."""
+    """Files that were looked at last, the latest first, each with what a model said of it; ``after``: a moment, UTC."""
     image = StoredPrediction.image_digest == WatchedFile.image_digest
     by_model = and_(image, StoredPrediction.model_digest == model_digest)
     query = (
@@ -149,4 +149,6 @@ def latest_files(
         .order_by(WatchedFile.taken_at.desc(), WatchedFile.id.desc())
         .limit(limit)
     )
+    if after is not None:
+        query = query.where(WatchedFile.taken_at > after)
     return [(file, said) for file, said in session.execute(query)]

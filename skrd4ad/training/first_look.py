@@ -7,8 +7,8 @@ from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.reference import Reference, save_reference
 from skrd4ad.model_folder.calibration import calibrate, this_moment
 from skrd4ad.model_folder.first_look import first_look_folder
-from skrd4ad.model_folder.folder import save_model
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.network import save_model
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import Student
 from skrd4ad.task import QUIET, Task

@@ -15,7 +15,8 @@ from skrd4ad.config import ModelConfig, Schedule, TrainConfig
 from skrd4ad.errors import DataError, TrainingError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.feature_cache import FeatureCache
-from skrd4ad.inference.predict import Predictor, by_network, maps_of
+from skrd4ad.inference.network import by_network, maps_of
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.losses import distillation_loss, total_loss
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import TrainState, save_state

@@ -17,6 +17,7 @@ from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.feature_cache import FeatureCache
+from skrd4ad.inference.network import pooled
 from skrd4ad.inference.placement import RGB, SIDE, thumbnail_of
 from skrd4ad.inference.reference import (
     EXPOSURE,
@@ -25,7 +26,6 @@ from skrd4ad.inference.reference import (
     Reference,
     cosine_distance,
     image_statistics,
-    pooled,
     seen_by_model,
 )
 from skrd4ad.task import QUIET, Task

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.config import DeviceName, ModelConfig, TrainConfig
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
@@ -16,20 +16,13 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.reference import save_reference
 from skrd4ad.model_folder.calibration import calibrate, this_moment
-from skrd4ad.model_folder.folder import run_folder, save_model
+from skrd4ad.model_folder.folder import run_folder
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
-from skrd4ad.model_folder.resume_state import (
-    MARKER,
-    TrainState,
-    finish,
-    is_unfinished,
-    read_record,
-    restore_state,
-    state_file,
-    unfinished_runs,
-)
+from skrd4ad.model_folder.network import save_model
+from skrd4ad.model_folder.resume_state import TrainState, read_record, restore_state
 from skrd4ad.model_folder.seen_images import split_holdout
-from skrd4ad.models.devices import DeviceName, choose_device, training_type
+from skrd4ad.model_folder.unfinished import MARKER, finish, is_unfinished, state_file, unfinished_runs
+from skrd4ad.models.devices import choose_device, training_type
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import build_teacher
 from skrd4ad.models.weights import weights_digest
@@ -68,7 +61,7 @@ def train(
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
         complete: whether the model is complete then. If not, it is listed nowhere before
-            :func:`skrd4ad.model_folder.resume_state.finish`, and a resumed training gives it as it is.
+            :func:`skrd4ad.model_folder.unfinished.finish`, and a resumed training gives it as it is.
         task: its reports have a :class:`TrainProgress`, its points are the epochs.
     """
     if config.selection == "test":

@@ -3,16 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
-from skrd4ad.model_folder.folder import split_tensors
-from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info
-from skrd4ad.models.skrd import Student
-from skrd4ad.models.tensor_files import read_tensor_file
+from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info, require_own_weights
 from skrd4ad.types import Sample
+
+if TYPE_CHECKING:
+    from skrd4ad.models.skrd import Student
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +50,7 @@ class WarmStart:
         return self.learn, self.held_out
 
 
-def read_parent_model(folder: Path, student: Student, *, model: ModelConfig, teacher_digest: str) -> ModelInfo:
+def read_parent_model(folder: Path, student: "Student", *, model: ModelConfig, teacher_digest: str) -> ModelInfo:
     """Give the weights of a trained student to a new one of the same design; returns what is known of the former."""
     info = read_info(folder)
     if info.model != model:
@@ -65,8 +64,10 @@ def read_parent_model(folder: Path, student: Student, *, model: ModelConfig, tea
             f"{folder} was trained with other weights of the teacher {model.net} (digest {info.teacher_digest}, given "
             f"{teacher_digest}); give the file it was trained with by --weights FILE."
         )
-    if file_digest(folder / WEIGHTS) != info.digest:
-        raise CheckpointError(f"{folder / WEIGHTS} was changed or damaged after it was written; restore or retrain it.")
+    require_own_weights(info)
+    from skrd4ad.model_folder.network import split_tensors
+    from skrd4ad.models.tensor_files import read_tensor_file
+
     weights = split_tensors(read_tensor_file(folder / WEIGHTS, error=CheckpointError))[0]
     try:
         student.load_state_dict(weights)

@@ -8,7 +8,7 @@ import streamlit as st
 from skrd4ad.data.doctor.examine import DoctorReport
 from skrd4ad.digests import content_digest
 from skrd4ad.export.manifest import Precision
-from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, by_runtime
+from skrd4ad.export.runtimes import RuntimeChoice, RuntimeName, load_runtime
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model, classes_of, preflight
@@ -22,14 +22,11 @@ KEPT_REPORTS = 64
 def predictor_of(info: ModelInfo) -> Predictor:
     """The model of a folder with what is known of it now, its calibration above all.
 
-    The network is loaded once for all users as long as its file does not change. It runs on torch until the fastest
-    runtime is known, which a process of its own finds out.
+    The network is loaded once for all users as long as its file does not change. It runs by the graph that the model
+    carries, or on torch where it has none, until the fastest runtime is known, which a process of its own finds out.
     """
     choice, _ = runtime_of(info)
-    loaded = _predictor(str(info.folder), info.digest)
-    if choice.runtime != "torch":
-        loaded = _fast_predictor(str(info.folder), info.digest, choice.runtime, choice.precision)
-    return loaded.with_info(info)
+    return _predictor(str(info.folder), info.digest, choice.runtime, choice.precision).with_info(info)
 
 
 def runtime_of(info: ModelInfo) -> tuple[RuntimeChoice, str]:
@@ -38,13 +35,13 @@ def runtime_of(info: ModelInfo) -> tuple[RuntimeChoice, str]:
 
 
 @st.cache_resource(max_entries=4, show_spinner="Loading the model …")
-def _predictor(folder: str, digest: str) -> Predictor:  # noqa: ARG001 - a new digest is a new model
-    return Predictor.load(Path(folder))
-
-
-@st.cache_resource(max_entries=4, show_spinner="Loading the model …")
-def _fast_predictor(folder: str, digest: str, runtime: RuntimeName, precision: Precision) -> Predictor:
-    return by_runtime(_predictor(folder, digest), RuntimeChoice(runtime, precision))
+def _predictor(
+    folder: str,
+    digest: str,  # noqa: ARG001 - a new digest is a new model
+    runtime: RuntimeName,
+    precision: Precision,
+) -> Predictor:
+    return load_runtime(Path(folder), RuntimeChoice(runtime, precision))
 
 
 @st.cache_data(max_entries=32, ttl="2m", show_spinner="Reading the data set …")

@@ -5,8 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from skrd4ad.format import format_number
-from skrd4ad.inference.reference import GUARDS_OFF, has_guards
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo, has_guards
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.frame import choose_model, chosen_model, model_labels, shielded

@@ -8,11 +8,10 @@ from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.export.check import check_export, images_of
-from skrd4ad.export.manifest import read_export
-from skrd4ad.export.write import EXPORTS
+from skrd4ad.export.manifest import EXPORTS, read_export
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import GUARDS_OFF
 from skrd4ad.model_folder.folder import WEIGHTS, read_info, save_metrics
+from skrd4ad.model_folder.info import GUARDS_OFF
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
 from skrd4ad.services.datasets import class_of_model

@@ -83,7 +83,7 @@ def endless_training(monkeypatch: pytest.MonkeyPatch) -> None:
         while True:
             task.check()
 
-    monkeypatch.setattr("skrd4ad.services.training.train", go_on)
+    monkeypatch.setattr("skrd4ad.training.train.train", go_on)
 
 
 def test_an_embedded_data_set_is_ready_to_train_on(visit) -> None:
@@ -267,7 +267,7 @@ def test_a_failed_training_shows_its_reason_and_can_be_tried_again(
         raise TrainingError("The loss became nan in epoch 3.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("skrd4ad.services.training.train", fail)
+        patched.setattr("skrd4ad.training.train.train", fail)
         at = choose_tiny_settings(choose_folder(visit("train"), own_data))
         start_button(at).click().run()
         wait_for_all()

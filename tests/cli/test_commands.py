@@ -16,9 +16,8 @@ from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import GUARDS_OFF
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo
 from skrd4ad.services.evaluation.evaluate import find_evaluation
 from skrd4ad.services.evaluation.store import delete_evaluation
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import CheckpointError, DataError, TrainingCancelled
@@ -41,7 +41,7 @@ class Told:
     scores: list[float]
     image_size: int = 64
 
-    def batch(self, images: Tensor) -> Verdicts:
+    def batch(self, images: NDArray[np.uint8]) -> Verdicts:
         now, self.scores = self.scores[: len(images)], self.scores[len(images) :]
         values = np.array(now, np.float32)
         return Verdicts(maps=np.broadcast_to(values[:, None, None], (len(now), 64, 64)).copy(), scores=values)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from torch import Tensor
+from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
-from skrd4ad.export import optional_dependencies, runtimes
+from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import read_export
 from skrd4ad.export.runtimes import ExportedModel, MaskedModel, RuntimeChoice, RuntimeName, is_converted, load_runtime
 from skrd4ad.inference.evaluate import score_samples
@@ -26,13 +26,13 @@ FIELDS = ("levels", "maps", "scores", "embeddings")
 
 
 @pytest.fixture(scope="module")
-def images(disc: DatasetClass) -> Tensor:
+def images(disc: DatasetClass) -> NDArray[np.uint8]:
     return load_images(disc.test[:5], 64)
 
 
 @pytest.mark.slow
 def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
-    trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path, monkeypatch: pytest.MonkeyPatch
+    trained: ModelInfo, disc: DatasetClass, images: NDArray[np.uint8], home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = load_runtime(trained.folder, RuntimeChoice("torch")).batch(images)
     for name in ("openvino", "onnxruntime"):
@@ -59,7 +59,7 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
         made.append(out)
         shutil.copytree(safe[out], out)
 
-    monkeypatch.setattr(runtimes, "convert_scoring", convert)
+    monkeypatch.setattr("skrd4ad.export.write.convert_scoring", convert)
     load_runtime(trained.folder, RuntimeChoice("onnxruntime"), threads=1)
     load_runtime(trained.folder, RuntimeChoice("openvino"), threads=1)
     assert made == []
@@ -72,7 +72,7 @@ def test_every_runtime_gives_all_that_torch_gives_and_converts_once(
 
 
 def test_a_runtime_is_the_same_alone_in_a_batch_and_from_several_threads(
-    tiny_export: Path, tiny_openvino: Path, images: Tensor
+    tiny_export: Path, tiny_openvino: Path, images: NDArray[np.uint8]
 ) -> None:
     for folder in (tiny_export, tiny_openvino):
         runtime = ExportedModel(read_export(folder), threads=1)
@@ -84,7 +84,7 @@ def test_a_runtime_is_the_same_alone_in_a_batch_and_from_several_threads(
             np.testing.assert_array_equal(maps, alone[place % 5])
 
 
-def test_a_raw_runtime_under_a_surface_mutes_and_scores(trained: ModelInfo, images: Tensor) -> None:
+def test_a_raw_runtime_under_a_surface_mutes_and_scores(trained: ModelInfo, images: NDArray[np.uint8]) -> None:
     ignored = np.zeros((64, 64), bool)
     ignored[:, 32:] = True
     predictor = Predictor.load(trained.folder)
@@ -107,7 +107,7 @@ def test_an_unknown_runtime_or_precision_is_refused_with_those_there_are(runtime
 
 @pytest.mark.slow
 def test_bf16_shares_the_files_of_fp32_and_int8_needs_good_images(
-    trained: ModelInfo, disc: DatasetClass, images: Tensor, home: Path
+    trained: ModelInfo, disc: DatasetClass, images: NDArray[np.uint8], home: Path
 ) -> None:
     expected = load_runtime(trained.folder, RuntimeChoice("torch")).batch(images)
     for precision in ("fp32", "bf16"):
@@ -152,7 +152,9 @@ print(type(sys.modules["openvino.tools.ovc"].telemetry).__module__)
 
 @pytest.mark.parametrize("name", ["openvino", "onnxruntime"])
 @pytest.mark.slow
-def test_streams_give_the_same_from_several_threads(trained: ModelInfo, images: Tensor, name: RuntimeName) -> None:
+def test_streams_give_the_same_from_several_threads(
+    trained: ModelInfo, images: NDArray[np.uint8], name: RuntimeName
+) -> None:
     expected = load_runtime(trained.folder, RuntimeChoice(name), threads=1).batch(images)
     runtime = load_runtime(trained.folder, RuntimeChoice(name), streams=2)
     with ThreadPoolExecutor(2) as pool:

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from skrd4ad.config import ModelConfig
-from skrd4ad.data.dataset import load_images
+from skrd4ad.data.dataset import load_images, spread
 from skrd4ad.errors import CheckpointError, ConfigError, TrainingCancelled
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export import write as exporting
 from skrd4ad.export.convert import write_openvino
-from skrd4ad.export.manifest import ExportSettings, Precision, read_export, require_intact
+from skrd4ad.export.manifest import EXPORTS, ExportSettings, Precision, read_export, require_intact
 from skrd4ad.export.runtimes import ExportedModel, MaskedModel, Verdicts
-from skrd4ad.export.write import EXPORTS, export_model, spread
+from skrd4ad.export.write import export_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.calibration import calibrate
@@ -59,21 +59,21 @@ def predictor(trained: ModelInfo) -> Predictor:
 
 
 @pytest.fixture(scope="module")
-def images(disc: DatasetClass) -> Tensor:
+def images(disc: DatasetClass) -> NDArray[np.uint8]:
     return load_images(disc.test[::3], 64)
 
 
 @pytest.mark.parametrize("format", ["onnx", "openvino"])
 @pytest.mark.slow
 def test_an_export_of_a_resnet_says_what_torch_says(untrained: Predictor, tmp_path: Path, format: Any) -> None:
-    pixels = torch.from_numpy(np.random.default_rng(3).integers(0, 256, (3, 3, 64, 64), dtype=np.uint8))
+    pixels = np.random.default_rng(3).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     expected = untrained.batch(pixels)
     export = export_model(untrained, ExportSettings(format=format, batch=3), out=tmp_path / "out")
     require_same(ExportedModel(export, threads=1).batch(pixels), expected)
 
 
 def test_an_export_of_a_trained_model_says_what_torch_says(
-    predictor: Predictor, images: Tensor, tiny_export: Path, tiny_openvino: Path
+    predictor: Predictor, images: NDArray[np.uint8], tiny_export: Path, tiny_openvino: Path
 ) -> None:
     three = images[:3]  # one of these takes any number of images, the other two at a time
     expected = predictor.batch(three)
@@ -89,7 +89,7 @@ def require_same(found: Verdicts, expected: Verdicts) -> None:
 
 @pytest.mark.slow
 def test_ignored_regions_and_the_smallest_region_are_those_of_the_calibration(
-    trained: ModelInfo, images: Tensor
+    trained: ModelInfo, images: NDArray[np.uint8]
 ) -> None:
     mask = np.zeros((40, 50), bool)
     mask[5:30, 10:35] = True
@@ -138,7 +138,7 @@ def test_openvino_holds_its_limits_and_its_fixed_batch(tiny_openvino: Path) -> N
 
 @pytest.mark.slow
 def test_int8_learns_its_ranges_from_the_normals_alone(
-    predictor: Predictor, disc: DatasetClass, images: Tensor, monkeypatch: pytest.MonkeyPatch
+    predictor: Predictor, disc: DatasetClass, images: NDArray[np.uint8], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: set[Path] = set()
     original = exporting.read_image
@@ -236,7 +236,7 @@ def test_what_a_toolkit_cannot_convert_is_an_error_in_words(
     assert not list((tmp_path / "exports").iterdir())
 
 
-def test_an_export_works_where_it_is_moved_to(tiny_export: Path, tmp_path: Path, images: Tensor) -> None:
+def test_an_export_works_where_it_is_moved_to(tiny_export: Path, tmp_path: Path, images: NDArray[np.uint8]) -> None:
     moved = Path(shutil.copytree(tiny_export, tmp_path / "elsewhere" / "line 3"))
     here, there = (ExportedModel(read_export(folder), threads=1).batch(images) for folder in (tiny_export, moved))
     np.testing.assert_array_equal(here.maps, there.maps)
@@ -321,7 +321,7 @@ def test_a_conversion_that_fails_leaves_the_loggers_as_they_were(tmp_path: Path)
 class Brightness(nn.Module):
     """A graph that is converted in no time."""
 
-    def forward(self, images: Tensor) -> Tensor:
+    def forward(self, images: NDArray[np.uint8]) -> Tensor:
         return images.float().mean(dim=(1, 2, 3))
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError, ImageError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model, score_samples
-from skrd4ad.inference.predict import Maps, Predictor
+from skrd4ad.inference.maps import Maps
+from skrd4ad.inference.predict import Predictor
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.task import Task
 from skrd4ad.types import DatasetClass

@@ -7,6 +7,7 @@ import torch
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError, ImageError, StorageError
 from skrd4ad.inference.feature_cache import cache_features
+from skrd4ad.inference.network import tensor_of
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import memory_budget
 from skrd4ad.task import Status, Task
@@ -21,7 +22,7 @@ def files_below(folder: Path) -> list[Path]:
 def test_the_cache_holds_what_the_teacher_says_of_each_image(lite0: Teacher, disc: DatasetClass, budget: int) -> None:
     samples = disc.test
     with torch.inference_mode():
-        expected = lite0(load_images(samples, 64))
+        expected = lite0(tensor_of(load_images(samples, 64)))
     with cache_features(lite0, samples, image_size=64, budget=budget) as cache:
         assert len(cache) == len(samples)
         places = torch.tensor([3, 0, 11])
@@ -43,7 +44,7 @@ def test_features_on_disk_equal_those_in_memory_bit_for_bit(lite0: Teacher, disc
 
 def test_the_budget_is_taken_to_the_byte(lite0: Teacher, disc: DatasetClass) -> None:
     with torch.inference_mode():
-        needed = sum(4 * f.numel() for f in lite0(load_images(disc.train, 64)))
+        needed = sum(4 * f.numel() for f in lite0(tensor_of(load_images(disc.train, 64))))
     for budget, mapped in ((needed, False), (needed - 1, True)):
         with cache_features(lite0, disc.train, image_size=64, budget=budget) as cache:
             assert cache.mapped is mapped

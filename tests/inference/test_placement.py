@@ -13,7 +13,6 @@ from skrd4ad.data.synthetic.write import render
 from skrd4ad.errors import CheckpointError
 from skrd4ad.inference.placement import SIDE, place_by_layout, place_on_ground, small_grey, thumbnail_of
 from skrd4ad.inference.reference import (
-    REFERENCE,
     Reference,
     image_statistics,
     read_reference,
@@ -21,6 +20,7 @@ from skrd4ad.inference.reference import (
     refusal_of_tiles,
     save_reference,
 )
+from skrd4ad.model_folder.info import REFERENCE
 from skrd4ad.training.placement import FEWEST, drawn, fit_placement
 from skrd4ad.training.reference import make_reference
 from skrd4ad.types import Split

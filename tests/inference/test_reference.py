@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import REFERENCE, ImageStatistics, read_reference, save_reference
+from skrd4ad.inference.reference import ImageStatistics, read_reference, save_reference
+from skrd4ad.model_folder.info import REFERENCE
 from skrd4ad.training.reference import make_reference, measure
 from skrd4ad.types import DatasetClass
 
@@ -47,8 +47,8 @@ def test_what_is_stored_is_read_back(tmp_path: Path) -> None:
 def test_own_parts_are_near_and_others_far(tiny_model: tuple[Path, Path], disc: DatasetClass) -> None:
     predictor, reference = Predictor.load(tiny_model[0]), read_reference(tiny_model[0])
     assert reference is not None
-    image = torch.from_numpy(read_image(disc.test[0].path)).permute(2, 0, 1)[None]
-    noise = torch.randint(0, 256, image.shape, generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    image = read_image(disc.test[0].path)[None]
+    noise = np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
     own, other = (reference.distance(predictor.batch(each).embeddings[0]) for each in (image, noise))
     assert reference.bands["distance"].side(own) == 0
     assert reference.bands["distance"].side(other) == 1

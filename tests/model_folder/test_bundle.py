@@ -19,9 +19,10 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder import bundle
 from skrd4ad.model_folder.bundle import MANIFEST, SEAL, bundle_name, import_bundle, read_bundle, write_bundle
 from skrd4ad.model_folder.calibration import calibrate
-from skrd4ad.model_folder.folder import load_model, read_history, read_info, save_calibration
+from skrd4ad.model_folder.folder import read_history, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import change_metadata, read_metadata
+from skrd4ad.model_folder.network import load_model
 
 PARTS = (
     "about.json",

@@ -5,8 +5,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from torch import Tensor
 
@@ -17,9 +19,10 @@ from skrd4ad.errors import CheckpointError, DocumentError
 from skrd4ad.files import LOCK, new_file, new_folder, write_json
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
-from skrd4ad.model_folder.folder import find_models, folder_name, load_model, run_folder, save_metrics, save_model
+from skrd4ad.model_folder.folder import find_models, folder_name, run_folder, save_metrics
 from skrd4ad.model_folder.info import CALIBRATION, CARD, CONFIG, METRICS, WEIGHTS, ModelInfo, read_info
-from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.model_folder.network import load_model, save_model
+from skrd4ad.model_folder.unfinished import state_file
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import Teacher, build_teacher
 from skrd4ad.models.tensor_files import write_tensors
@@ -65,9 +68,8 @@ def saved(info: ModelInfo, tmp_path: Path) -> ModelInfo:
 
 
 @pytest.fixture
-def images() -> Tensor:
-    generator = torch.Generator().manual_seed(5)
-    return torch.randint(0, 256, (3, 3, 64, 64), dtype=torch.uint8, generator=generator)
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(5).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
 
 
 # round trip
@@ -75,7 +77,7 @@ def images() -> Tensor:
 
 @pytest.mark.parametrize("res", [1, 2, 3])
 def test_maps_after_loading_equal_those_before_saving_bit_for_bit(
-    info: ModelInfo, lite0: Teacher, images: Tensor, tmp_path: Path, res: int
+    info: ModelInfo, lite0: Teacher, images: NDArray[np.uint8], tmp_path: Path, res: int
 ) -> None:
     model = ModelConfig(image_size=64, res=res)
     student = build_student(model)

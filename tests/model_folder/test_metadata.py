@@ -3,9 +3,10 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.errors import CheckpointError, ConfigError
-from skrd4ad.model_folder.folder import load_model, read_info
+from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import ABOUT, ModelMetadata, change_metadata, read_metadata, title_of
+from skrd4ad.model_folder.network import load_model
 
 
 def test_what_is_said_is_kept_and_changes_nothing_of_the_model(trained: ModelInfo) -> None:

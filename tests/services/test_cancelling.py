@@ -13,7 +13,6 @@ import pytest
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.digests import image_digest
-from skrd4ad.export import runtimes as engine_runtimes
 from skrd4ad.export.manifest import ExportSettings
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.services.evaluation import evaluate, run
@@ -174,9 +173,8 @@ def test_files_are_read_one_at_a_time_with_a_check_after_each(world: Path, monke
 
 def test_a_search_for_a_runtime_delays_no_job(world: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SKRD4AD_RUNTIME", "auto")
-    monkeypatch.setattr(runtimes, "WORTH", 1)
     monkeypatch.setattr(runtimes, "measure", lambda *_, **__: pytest.fail("measured in the app's process"))
-    monkeypatch.setattr(engine_runtimes, "convert_scoring", lambda *_, **__: pytest.fail("converted there"))
+    monkeypatch.setattr("skrd4ad.export.write.convert_scoring", lambda *_, **__: pytest.fail("converted there"))
     asked: list[Path] = []
     background = Background(lambda folder: asked.append(folder) or [sys.executable, "-c", ""])
     monkeypatch.setattr(evaluate, "background", lambda: background)

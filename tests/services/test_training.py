@@ -17,7 +17,7 @@ from skrd4ad.errors import ConfigError, DataError, DocumentError, SkrdError, Sto
 from skrd4ad.files import write_json
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.folder import find_models, read_info
-from skrd4ad.model_folder.resume_state import unfinished_runs
+from skrd4ad.model_folder.unfinished import unfinished_runs
 from skrd4ad.services.access import acting_as
 from skrd4ad.services.evaluation.evaluate import evaluate_class, find_evaluation
 from skrd4ad.services.evaluation.store import list_evaluations
@@ -290,7 +290,7 @@ def test_a_job_that_ended_early_goes_on_from_its_last_epoch(
         raise SkrdError("A power cut.")
 
     with monkeypatch.context() as patched:
-        patched.setattr("skrd4ad.services.training.train", fail)
+        patched.setattr("skrd4ad.training.train.train", fail)
         lost = queue().wait(TRAINING.submit(request_), LONG)
     assert lost.state == "failed"
     again = queue().wait(TRAINING.repeat(lost.id), LONG)

@@ -13,12 +13,13 @@ from torch import Tensor
 from skrd4ad.config import ModelConfig
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import TrainingCancelled
+from skrd4ad.inference.network import tensor_of
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import has_guards
 from skrd4ad.model_folder.first_look import first_look_folder, full_model_folder
 from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.resume_state import state_file
+from skrd4ad.model_folder.unfinished import state_file
 from skrd4ad.models.normality import patch_descriptors
 from skrd4ad.services.models.list import default_model, list_models
 from skrd4ad.task import Task
@@ -66,7 +67,7 @@ def test_its_map_is_the_distance_to_the_nearest_good_patch(stopped: ModelInfo, d
     bank = predictor.model.normality
     assert bank is not None and bank.patches is not None and bank.centre is not None and bank.scale is not None
     with torch.inference_mode():
-        described = patch_descriptors(predictor.model.teacher(images)).permute(0, 2, 3, 1).double().numpy()
+        described = patch_descriptors(predictor.model.teacher(tensor_of(images))).permute(0, 2, 3, 1).double().numpy()
     standard = (described - bank.centre.double().numpy()) / bank.scale.double().numpy()
     grid = described.shape[1]
     apart = standard.reshape(-1, 1, standard.shape[-1]) - bank.patches.double().numpy()

@@ -21,8 +21,8 @@ from skrd4ad.export.runtimes import ExportedModel, RuntimeChoice, RuntimeName, l
 from skrd4ad.export.write import export_model
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.folder import load_model
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo
+from skrd4ad.model_folder.network import load_model
 from skrd4ad.models.normality import Normality, patch_descriptors
 from skrd4ad.models.skrd import Student, build_student
 from skrd4ad.models.teachers import Teacher

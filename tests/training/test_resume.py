@@ -17,16 +17,8 @@ from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.errors import CheckpointError, TrainingCancelled
 from skrd4ad.model_folder.folder import CONFIG
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
-from skrd4ad.model_folder.resume_state import (
-    SUFFIX,
-    TrainState,
-    read_record,
-    remove_state,
-    restore_state,
-    save_state,
-    state_file,
-    unfinished_runs,
-)
+from skrd4ad.model_folder.resume_state import TrainState, read_record, restore_state, save_state
+from skrd4ad.model_folder.unfinished import SUFFIX, remove_state, state_file, unfinished_runs
 from skrd4ad.task import Status, Task
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
@@ -209,7 +201,7 @@ def test_a_state_with_other_tensors_is_an_error_that_names_it(train_disc: Train,
 def test_a_process_that_died_before_it_removed_its_state_leaves_a_complete_run(
     train_disc: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("skrd4ad.model_folder.resume_state.remove_state", lambda _: None)
+    monkeypatch.setattr("skrd4ad.model_folder.unfinished.remove_state", lambda _: None)
     first = train_disc(epochs=1)
     assert len(states_below(tmp_path)) == 1
     assert unfinished_runs(first.folder.parent) == []

@@ -14,8 +14,8 @@ from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.model_folder.resume_state import unfinished_runs
 from skrd4ad.model_folder.seen_images import split_holdout, unseen_samples
+from skrd4ad.model_folder.unfinished import unfinished_runs
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.train import train
 from skrd4ad.training.warm_start import WarmStart

@@ -7,7 +7,7 @@ from skrd4ad.cli.arguments import add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
-from skrd4ad.model_folder.rd4ad import import_rd4ad
+from skrd4ad.models.installed import require_torch
 from skrd4ad.services.history import record
 
 
@@ -38,6 +38,9 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Import the checkpoint."""
+    require_torch("Importing a checkpoint")
+    from skrd4ad.model_folder.rd4ad import import_rd4ad
+
     model = ModelConfig(net=arguments.net, res=arguments.res, image_size=arguments.image_size)
     with output.progress("importing") as task:
         info = import_rd4ad(

@@ -6,8 +6,7 @@ from typing import Any
 from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.inference.reference import GUARDS_OFF, has_guards
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo, has_guards
 from skrd4ad.services.models.list import list_models
 
 

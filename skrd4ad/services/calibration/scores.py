@@ -10,13 +10,15 @@ from pathlib import Path
 
 from skrd4ad.digests import image_digest
 from skrd4ad.errors import DataError, ImageError
-from skrd4ad.inference.predict import Predictor
+from skrd4ad.export.runtimes import RuntimeChoice, load_runtime
+from skrd4ad.inference.predictions import STREAMS
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_history, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import learnt_and_held_out
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
+from skrd4ad.services.inspection.runtimes import usual_runtime
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import GOOD, WHOLE, DatasetClass, Sample
 
@@ -174,9 +176,12 @@ def _predictions(
 ) -> list[CachedPrediction]:
     """In the order of the samples."""
     files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
-    load = partial(Predictor.load, info.folder, weights=weights)
     found: list[CachedPrediction] = []
-    for prediction in PredictionStore(info, mask).predictions(files, load, batch=BATCH, task=task):
+    choice = usual_runtime(info.folder, exact=True, weights=weights) if files else RuntimeChoice("torch")
+    load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
+    for prediction in PredictionStore(info, mask, runtime=choice.words).predictions(
+        files, load, batch=BATCH, task=task
+    ):
         if isinstance(prediction, ImageError):
             raise prediction
         found.append(prediction)

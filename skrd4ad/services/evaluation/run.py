@@ -39,7 +39,6 @@ def measure(
         lambda: open_predictor(
             folder,
             wish or RuntimeRequest(),
-            images=[sample.path for sample in data.test],
             exact=True,
             weights=weights,
             background=background,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import read_image, resize_image
@@ -41,13 +40,17 @@ def nearest_patch(
     ``image`` is (H, W, 3) uint8 RGB of any size, seen whole. None when the model compares with no patches, or its
     training image is no longer among the class's.
     """
-    normality = predictor.model.normality
+    normality = predictor.model.normality  # brings torch with it, which nobody needs before
+    import torch
+
+    from skrd4ad.inference.network import tensor_of
+
     names = predictor.info.data.get(PATCH_IMAGES)
     if normality is None or normality.patches is None or not names:
         return None
     assert normality.source is not None and normality.usual is not None
-    pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
     with torch.inference_mode():
+        pixels = tensor_of(resize_image(image, predictor.image_size)[None])
         distances, patches = normality.nearest(predictor.model.teacher(pixels))
     rows, columns = patches.shape[1:]
     row, column = (min(int(share * cells), cells - 1) for share, cells in ((peak[1], rows), (peak[0], columns)))

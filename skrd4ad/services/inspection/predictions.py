@@ -24,9 +24,8 @@ from skrd4ad.errors import ImageError, StorageError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import BATCH, Inspection, predict_images
-from skrd4ad.inference.reference import REFERENCE
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import REFERENCE, ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask
 from skrd4ad.task import QUIET, Task

@@ -1,5 +1,6 @@
 """Opening a model by the runtime that is wanted, or by the fastest one that was found for it."""
 
+import logging
 import os
 import subprocess
 import sys
@@ -10,31 +11,36 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import cv2
 import numpy as np
 
-from skrd4ad.data.images.read import read_image
-from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.config import DeviceName
+from skrd4ad.errors import CheckpointError, ConfigError, DataError, StorageError
 from skrd4ad.export.benchmark import MOST_IMAGES, Measured, measure, remembered
+from skrd4ad.export.carried import why_no_graph
 from skrd4ad.export.check import CheckImages, given_images, images_of
 from skrd4ad.export.manifest import Precision
-from skrd4ad.export.runtimes import RuntimeChoice, by_runtime, is_converted, runtime_cache
-from skrd4ad.export.write import spread
+from skrd4ad.export.runtimes import RuntimeChoice, is_converted, load_runtime, runtime_cache
 from skrd4ad.files import require_writable
-from skrd4ad.inference.predict import Predictor, by_network
-from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.models.devices import CudaNetwork, DeviceName, choose_device
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.info import ModelInfo, read_info
+from skrd4ad.models.installed import is_installed, require_torch
+from skrd4ad.services.datasets import class_of_model
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
+
+if TYPE_CHECKING:
+    import torch
+
+log = logging.getLogger(__name__)
 
 RuntimeWish = Literal["auto", "torch", "openvino", "onnxruntime"]
 VARIABLE = "SKRD4AD_RUNTIME"
 """Runtime of the app: one of :data:`RuntimeWish`."""
-WORTH = 200
-"""Images from which on it pays to find the fastest runtime first."""
-_FEWEST = 8
+_DRIVERS = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/dxg", "/dev/kfd", r"C:\Windows\System32\nvcuda.dll")
+"""Files of which one is there where torch may find a graphics card: Linux, Jetson, WSL, ROCm, Windows."""
 _GENERATED = 8
 
 
@@ -63,7 +69,6 @@ def open_predictor(
     folder: Path,
     wish: RuntimeRequest,
     *,
-    images: Sequence[Path] = (),
     data: DatasetClass | None = None,
     exact: bool = False,
     streams: int = 1,
@@ -73,33 +78,110 @@ def open_predictor(
 ) -> Predictor:
     """A model by the runtime that is wanted.
 
-    Auto is a graphics card if there is one; otherwise the fastest runtime that was found to say the same as torch. When
-    nobody has looked for it yet and there are ``WORTH`` images, that is done here, or by ``background`` while torch is
-    used.
+    Auto is a graphics card if there is one; otherwise what :data:`VARIABLE` says, or the fastest runtime that was found
+    to say the same as torch, or OpenVINO by the graph that the model folder carries, which needs no torch. A model
+    without a graph is given one first, where torch is installed.
 
     Args:
-        images: that the model will look at.
         data: of the model, for int8.
         exact: auto takes only runtimes in fp32, for figures and limits.
         streams: threads that will ask for batches at the same time.
+        background: looks for a faster runtime meanwhile.
+
+    Raises:
+        ConfigError: there is neither a graph nor torch.
     """
-    device = choose_device(wish.device)
-    predictor = Predictor.load(folder, weights=weights, task=task)
-    if device.type == "cuda" and wish.runtime in ("auto", "torch"):
-        model = predictor.model
-        network = CudaNetwork(model, device)
-        look = by_network(network, size=predictor.image_size, normality=model.normality)
-        return Predictor(model, predictor.info, look=look, runtime="torch on the graphics card")
+    device = torch_device(wish)
+    if device is not None and device.type == "cuda":
+        return _on_card(folder, device, weights=weights, task=task)
     if wish.runtime != "auto":
         choice = RuntimeChoice(wish.runtime, wish.precision or "fp32")
-        return by_runtime(predictor, choice, normals=() if data is None else data.train, streams=streams)
-    if background is not None:
-        choice, _ = background.choice_for(predictor.info, exact=exact, search=len(images) >= WORTH)
-        return by_runtime(predictor, choice, streams=streams)
-    measured = remembered(predictor.info)
-    if measured is None and len(images) >= WORTH:
-        measured = _measured_on(predictor, images, task)
-    return predictor if measured is None else by_runtime(predictor, measured.fastest(exact=exact), streams=streams)
+    elif background is not None:
+        choice, _ = background.choice_for(read_info(folder), exact=exact)
+    else:
+        choice = usual_runtime(folder, exact=exact, weights=weights, task=task)
+    return load_runtime(
+        folder, choice, normals=() if data is None else data.train, streams=streams, weights=weights, task=task
+    )
+
+
+def usual_runtime(
+    folder: Path, *, exact: bool = False, weights: Path | None = None, task: Task = QUIET
+) -> RuntimeChoice:
+    """The runtime that auto stands for on a processor. Arguments and errors as for :func:`open_predictor`."""
+    info = read_info(folder)
+    if (known := known_runtime(info, exact=exact)) is not None:
+        return known
+    why = why_no_graph(info)
+    if why and not is_installed("torch"):
+        raise ConfigError(
+            f"{folder} has no converted graph to be run without torch: {why}. Open it once where torch is installed, "
+            "by `skrd4ad runtimes --model DIR`, or install torch here."
+        )
+    if why:
+        # for models of earlier builds, once
+        why = give_graph(Predictor.load(folder, weights=weights, task=task), task=task)
+    return RuntimeChoice("torch") if why else RuntimeChoice("openvino")
+
+
+def known_runtime(info: ModelInfo, *, exact: bool = False) -> RuntimeChoice | None:
+    """The runtime that can be used at once: as :data:`VARIABLE` says, as it was measured, or by the model's own graph;
+    None when there is none but torch."""
+    wanted = os.environ.get(VARIABLE, "auto")
+    if wanted != "auto":
+        return RuntimeChoice(RuntimeRequest(runtime=wanted).runtime)  # type: ignore[arg-type]
+    measured = remembered(info)
+    if measured is not None and is_converted(info, fastest := measured.fastest(exact=exact)):
+        return fastest
+    return None if why_no_graph(info) else RuntimeChoice("openvino")
+
+
+def give_graph(predictor: Predictor, data: DatasetClass | None = None, *, task: Task = QUIET) -> str:
+    """Give a model the converted graph that it carries; see :func:`skrd4ad.export.keep.keep_graph`.
+
+    Returns why it has none, in words; empty when it has one. The images to compare on are those of ``data``, or of the
+    class the model was trained on where it is at hand, or generated ones.
+    """
+    from skrd4ad.export.keep import MOST_IMAGES as MOST_COMPARED
+    from skrd4ad.export.keep import keep_graph
+
+    try:
+        with tempfile.TemporaryDirectory() as scratch:
+            images = _comparable(data, predictor, Path(scratch), most=MOST_COMPARED)
+            why = keep_graph(predictor, images, task=task)
+    except (ConfigError, CheckpointError, StorageError) as error:
+        why = str(error)
+    if why:
+        log.warning("%s has no converted graph and runs on torch: %s", predictor.info.folder, why)
+    return why
+
+
+def _comparable(data: DatasetClass | None, predictor: Predictor, scratch: Path, *, most: int) -> CheckImages:
+    with suppress(DataError):
+        return images_of(data or class_of_model(predictor.info), most=most)
+    return _made_up(scratch, predictor.image_size)
+
+
+def torch_device(wish: RuntimeRequest) -> "torch.device | None":
+    """Where torch computes, where that was asked for or there may be a graphics card; None when it is not asked.
+    Importing torch takes seconds, so the driver is looked for first."""
+    maybe = wish.runtime in ("auto", "torch") and any(Path(name).exists() for name in _DRIVERS)
+    if wish.device != "cuda" and not (wish.device == "auto" and maybe and is_installed("torch")):
+        return None
+    require_torch("The device 'cuda'")
+    from skrd4ad.models.devices import choose_device
+
+    return choose_device(wish.device)
+
+
+def _on_card(folder: Path, device: "torch.device", *, weights: Path | None, task: Task) -> Predictor:
+    from skrd4ad.inference.network import by_network
+    from skrd4ad.models.devices import CudaNetwork
+
+    predictor = Predictor.load(folder, weights=weights, task=task)
+    model = predictor.model
+    look = by_network(CudaNetwork(model, device), size=predictor.image_size, normality=model.normality)
+    return predictor.computed_by(look, runtime="torch on the graphics card")
 
 
 def measure_model(
@@ -113,22 +195,13 @@ def measure_model(
     if int8 and data is None:
         raise ConfigError("int8 needs the good training images of the model, which are not at hand; name their data.")
     require_writable(runtime_cache())
+    give_graph(predictor, data, task=task)
     if data is None:
         with tempfile.TemporaryDirectory() as folder:
             return measure(predictor, _made_up(Path(folder), predictor.image_size), precisions=(), task=task)
     precisions = ("fp32", "bf16", "int8") if int8 else ("fp32", "bf16")
     images = images_of(data, most=MOST_IMAGES)
     return measure(predictor, images, precisions=precisions, normals=data.train if int8 else (), task=task)
-
-
-def _measured_on(predictor: Predictor, images: Sequence[Path], task: Task) -> Measured | None:
-    """On some of the images that are waiting; None when too few of those can be read."""
-    readable = []
-    for index in spread(len(images), MOST_IMAGES):
-        with suppress(ImageError):
-            read_image(images[index])
-            readable.append(images[index])
-    return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), task=task)
 
 
 def _made_up(folder: Path, size: int) -> CheckImages:
@@ -166,16 +239,17 @@ class Background:
 
         ``exact`` takes only runtimes in fp32; ``search`` begins to measure when nobody has measured yet.
         """
-        wanted = os.environ.get(VARIABLE, "auto")
-        if wanted != "auto":
-            choice = RuntimeChoice(RuntimeRequest(runtime=wanted).runtime)  # type: ignore[arg-type]
+        if os.environ.get(VARIABLE, "auto") != "auto":
+            choice = known_runtime(info)
+            assert choice is not None
             return choice, f"Runs on {choice.words}, as {VARIABLE} says."
-        measured = remembered(info)
-        if measured is not None and is_converted(info, measured.fastest(exact=exact)):
-            return measured.fastest(exact=exact), words_of(measured)
-        begun = search and self._begin(info)
+        measured, known = remembered(info), known_runtime(info, exact=exact)
+        if measured is not None and known == measured.fastest(exact=exact):
+            return known, words_of(measured)
+        begun = search and is_installed("torch") and self._begin(info)
         doing = "; looking for a faster runtime in the background" if begun else ""
-        return RuntimeChoice("torch"), f"Runs on torch{doing}."
+        choice = known or RuntimeChoice("torch")
+        return choice, f"Runs on {choice.words}{doing}."
 
     def _begin(self, info: ModelInfo) -> bool:
         """Whether the model is being measured; each is tried once."""

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from skrd4ad.data.dataset import iter_images
 from skrd4ad.data.images.read import resize_image
 from skrd4ad.digests import content_digest, image_digest
-from skrd4ad.errors import CheckpointError, ConfigError, DataError
+from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import pooled
-from skrd4ad.models.tensor_files import read_tensor_file, write_tensors
 from skrd4ad.paths import workspace
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
@@ -72,9 +71,18 @@ def similar_images(
 def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArray[np.floating]:
     if image_or_embedding.ndim == 1:
         return image_or_embedding
-    pixels = torch.from_numpy(resize_image(image_or_embedding, predictor.image_size)).permute(2, 0, 1)[None]
+    return _pooled(predictor, resize_image(image_or_embedding, predictor.image_size)[None])[0]
+
+
+def _pooled(predictor: Predictor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Embeddings (B, C) of images (B, S, S, 3); the teacher alone is run."""
+    teacher = predictor.model.teacher  # brings torch with it, which nobody needs before
+    import torch
+
+    from skrd4ad.inference.network import pooled, tensor_of
+
     with torch.inference_mode():
-        return pooled(predictor.model.teacher(pixels)[-1])[0]
+        return pooled(teacher(tensor_of(images))[-1])
 
 
 def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> NDArray[np.floating]:
@@ -85,12 +93,11 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
         return kept
     found: list[NDArray[np.float32]] = []
     for indices, images in iter_images(samples, predictor.image_size, batch=BATCH):
-        with torch.inference_mode():
-            found.append(pooled(predictor.model.teacher(images)[-1]))
+        found.append(_pooled(predictor, images))
         task.report(indices.stop, len(samples))
     embeddings = np.concatenate(found)
     with new_file(path) as temporary:
-        write_tensors(temporary, {_EMBEDDINGS: torch.from_numpy(embeddings)})
+        save_file({_EMBEDDINGS: embeddings}, temporary)
     return embeddings
 
 
@@ -104,13 +111,10 @@ def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
 def _read(path: Path, *, n: int) -> NDArray[np.floating] | None:
     """What is kept, or None where nothing of use is: a damaged file is computed again."""
     try:
-        kept = read_tensor_file(path, error=CheckpointError).get(_EMBEDDINGS) if path.is_file() else None
-    except CheckpointError:
+        kept = load_file(path)[_EMBEDDINGS]
+    except (OSError, SafetensorError, KeyError):
         return None
-    if kept is None or kept.ndim != 2 or len(kept) != n or not kept.isfinite().all():
-        return None
-    embeddings: NDArray[np.floating] = kept.numpy()
-    return embeddings
+    return kept if kept.ndim == 2 and len(kept) == n and np.isfinite(kept).all() else None
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

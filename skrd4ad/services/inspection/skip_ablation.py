@@ -1,14 +1,16 @@
 """What the skip connections add: anomaly maps of the same student with some of them cut."""
 
 import copy
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.read import resize_image
-from skrd4ad.inference.predict import Predictor, maps_of
-from skrd4ad.models.skrd import Decoder
+from skrd4ad.inference.predict import Predictor
+
+if TYPE_CHECKING:
+    from skrd4ad.models.skrd import Decoder
 
 CUT_NOTE = "the same student with its skips cut; a model trained without skips is RD4AD and is trained separately"
 """To be shown beside the maps: a student that has learnt with skips is at a disadvantage without them."""
@@ -25,8 +27,12 @@ def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, N
     The image is seen whole, and teacher and bottleneck run once. Each map is (S, S) in the unit of the model's own,
     which is the one with all skips. The predictor is left as it is, so that other threads may use it meanwhile.
     """
-    pixels = torch.from_numpy(resize_image(image, predictor.image_size)).permute(2, 0, 1)[None]
-    student = predictor.model.student
+    student = predictor.model.student  # brings torch with it, which nobody needs before
+    import torch
+
+    from skrd4ad.inference.network import maps_of, tensor_of
+
+    pixels = tensor_of(resize_image(image, predictor.image_size)[None])
     with torch.inference_mode():
         features = predictor.model.teacher(pixels)
         embedding = student.bn(features)
@@ -39,7 +45,7 @@ def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, N
         }
 
 
-def _cut(decoder: Decoder, skips: int) -> Decoder:
+def _cut(decoder: "Decoder", skips: int) -> "Decoder":
     """The decoder with fewer skips; a shallow copy shares the weights, but not the number of skips."""
     shortened = copy.copy(decoder)
     shortened.skips = skips

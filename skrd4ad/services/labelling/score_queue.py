@@ -16,13 +16,15 @@ from sqlalchemy import Select
 from sqlalchemy.orm import Session
 
 from skrd4ad.errors import ImageError
+from skrd4ad.export.runtimes import RuntimeChoice, load_runtime
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.predictions import Limits, limits_of
+from skrd4ad.inference.predictions import STREAMS, Limits, limits_of
 from skrd4ad.inference.scoring import comparable_versions
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
+from skrd4ad.services.inspection.runtimes import usual_runtime
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.view import JobView
@@ -116,8 +118,9 @@ def score_labelled(
 
     When ``task`` ends the work, what was scored before is stored.
     """
-    load = partial(Predictor.load, info.folder, weights=weights)
-    scores = _score(PredictionStore(info), images, load, keep_maps=True, task=task)
+    choice = usual_runtime(info.folder, weights=weights) if images else RuntimeChoice("torch")
+    load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
+    scores = _score(PredictionStore(info, runtime=choice.words), images, load, keep_maps=True, task=task)
     return {each.digest: each.note for each in scores if each.note is not None}
 
 
@@ -162,7 +165,7 @@ def _score(
 
 def _run(request: ScoringRequest, job: JobHandle) -> Mapping[str, Any]:
     task = job.task
-    predictor = task.beside(lambda: Predictor.load(Path(request.model), task=task.part(0, 0)))
+    predictor = task.beside(lambda: open_model(Path(request.model), task=task.part(0, 0)))
     begun = time.monotonic()
     done = unreadable = 0
     while True:  # new images and another calibration may come meanwhile
@@ -196,7 +199,12 @@ SCORING = JobKind(name="score", lane="short", request=ScoringRequest, title=_tit
 def up_to_date(predictor: Predictor) -> Predictor:
     """A model with its calibration as it is now; loaded anew when its folder holds another one."""
     now = read_info(predictor.info.folder)
-    return predictor.with_info(now) if now.digest == predictor.info.digest else Predictor.load(now.folder)
+    return predictor.with_info(now) if now.digest == predictor.info.digest else open_model(now.folder)
+
+
+def open_model(folder: Path, *, task: Task = QUIET) -> Predictor:
+    """A model by its usual runtime, for the two threads that score."""
+    return load_runtime(folder, usual_runtime(folder, task=task), streams=STREAMS, task=task)
 
 
 def _unseen(info: ModelInfo) -> Select[StoredImage]:

@@ -11,10 +11,10 @@ from skrd4ad.data.images.read import image_header
 from skrd4ad.errors import DataError
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.check import check_export, given_images, images_of
-from skrd4ad.export.manifest import Export, ExportSettings
-from skrd4ad.export.write import EXPORTS, export_model, free_folder
+from skrd4ad.export.manifest import EXPORTS, Export, ExportSettings, free_folder
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.models.installed import require_torch
 from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.history import record
@@ -61,6 +61,9 @@ def make_export(
         max_flips: share of verdicts that may differ; None for what the precision is allowed.
         threads: for the export while it is compared; None leaves it to its runtime.
     """
+    require_torch("Exporting a model")
+    from skrd4ad.export.write import export_model
+
     for path in images:
         image_header(path)  # a file that is no image is better known before minutes of converting
     chosen = given_images(images) if images else None if data is None else images_of(data)

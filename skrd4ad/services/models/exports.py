@@ -9,8 +9,7 @@ from typing import Literal
 
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.certificate import Certificate, read_certificate
-from skrd4ad.export.manifest import ExportManifest, read_export, require_intact
-from skrd4ad.export.write import EXPORTS
+from skrd4ad.export.manifest import EXPORTS, ExportManifest, read_export, require_intact
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import needs

@@ -8,7 +8,8 @@ from typing import Any
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.errors import CheckpointError
-from skrd4ad.export.write import EXPORTS
+from skrd4ad.export.carried import require_sound_graph
+from skrd4ad.export.manifest import EXPORTS
 from skrd4ad.files import temporary_folder, temporary_name
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
@@ -16,7 +17,7 @@ from skrd4ad.model_folder.card import model_card
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import ModelMetadata, change_metadata, read_metadata, title_of
-from skrd4ad.model_folder.rd4ad import import_rd4ad
+from skrd4ad.models.installed import require_torch
 from skrd4ad.paths import checkpoints, workspace
 from skrd4ad.services.access import needs
 from skrd4ad.services.history import record
@@ -188,7 +189,7 @@ def bundle_of(folder: Path) -> tuple[str, bytes]:
 def import_model_bundle(source: Path | bytes, *, name: str | None = None, out: Path | None = None) -> ImportedBundle:
     """A model folder from a bundle or its bytes, or the one that is there already with the same content. ``name``: of
     the file; needed with bytes. ``out``: folder of the model folders; None for the usual one."""
-    found = import_bundle(source, out=out or checkpoints(), name=name, validate=read_reference)
+    found = import_bundle(source, out=out or checkpoints(), name=name, validate=_require_sound)
     if not found.existed:
         record("imported", found.info, details={"file": name or str(Path(str(source)).absolute())})
     return found
@@ -210,6 +211,9 @@ def import_uploaded_checkpoint(
     ``model`` says what the checkpoint is of: the file tells neither ``res`` nor the image size. The class is called as
     the file without suffix when ``class_name`` is None.
     """
+    require_torch("Importing a checkpoint")
+    from skrd4ad.model_folder.rd4ad import import_rd4ad
+
     with temporary_folder(workspace()) as scratch:
         file = scratch / (Path(name).name or "checkpoint.pth")
         file.write_bytes(content)
@@ -224,6 +228,12 @@ def import_uploaded_checkpoint(
         )
     record("imported", info, details={"file": name})
     return info
+
+
+def _require_sound(folder: Path) -> None:
+    """What a bundle brings besides its weights, checked before it is a model."""
+    read_reference(folder)
+    require_sound_graph(folder)
 
 
 def _own(folder: Path) -> Path:

@@ -23,7 +23,7 @@ from skrd4ad.paths import inside_data_roots, read_regular
 from skrd4ad.services.access import SYSTEM, acting_as
 from skrd4ad.services.jobs.process import is_alive, this_process
 from skrd4ad.services.labelling.add_images import add_files
-from skrd4ad.services.labelling.score_queue import score_images, up_to_date
+from skrd4ad.services.labelling.score_queue import open_model, score_images, up_to_date
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_exchange import known_images
@@ -233,7 +233,7 @@ class FolderWatcher:
     def _model_of(self, watched: _FolderState) -> Predictor:
         """The model, with its calibration as it is now."""
         kept = self._models.get(watched.model_folder)
-        model = Predictor.load(watched.model_folder) if kept is None else up_to_date(kept)
+        model = open_model(watched.model_folder) if kept is None else up_to_date(kept)
         self._models[watched.model_folder] = model
         return model
 

@@ -5,6 +5,8 @@ with.
 """
 
 import threading
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +22,8 @@ from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.tables import StoredPrediction, WatchedFile, utc_now
 from skrd4ad.storage.watched_folders import SeenFile
 
+FOLLOW_SECONDS = 0.2
+"""How often somebody who waits for files looks for new ones."""
 ARRIVALS = 10
 """Files that are shown of those that came last."""
 
@@ -123,6 +127,45 @@ def arrivals_of(watch_id: int, info: ModelInfo) -> list[tuple[WatchedFile, Store
     """What came in last from a watched folder, the latest first, with what a model says of it."""
     with workspace_database().read() as session:
         return watched_folders.latest_files(session, watch_id, model_digest=info.digest, limit=ARRIVALS)
+
+
+def follow(
+    watch_id: int, info: ModelInfo, *, once: bool = False, note: Callable[[str], None] = lambda _: None
+) -> Iterator[tuple[WatchedFile, StoredPrediction | None]]:
+    """Files of a watched folder as they are looked at from now on, with what a model says of each, for ever.
+
+    Args:
+        watch_id: of the folder.
+        info: of the model.
+        once: end when all files that are there were looked at.
+        note: told what is wrong with the folder when that changes.
+
+    Raises:
+        DataError: with ``once``, what is wrong with the folder.
+    """
+    database = workspace_database()
+    with database.read() as session:
+        watch = watched_folders.find_watch(session, watch_id)
+        folder, noted = Path(watch.folder), watch.note
+    latest = utc_now()
+    while True:
+        # before the files that were seen, so that one that comes between the two is waited for
+        there = list_files(folder) if once else {}
+        with database.read() as session:
+            fresh = watched_folders.latest_files(session, watch_id, model_digest=info.digest, after=latest)
+            problem = watched_folders.find_watch(session, watch_id).note
+            seen = watched_folders.seen_files(session, watch_id) if once else {}
+        for file, said in reversed(fresh):
+            latest = max(latest, file.taken_at)
+            yield file, said
+        if problem and problem != noted:
+            if once:
+                raise DataError(problem)
+            note(problem)
+        noted = problem
+        if once and all(seen.get(name) == file.state for name, file in there.items()):
+            return
+        time.sleep(FOLLOW_SECONDS)
 
 
 # Like the job queue, the watcher outlives the reruns of a page, and all tabs share it.

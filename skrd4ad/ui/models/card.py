@@ -7,8 +7,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number, format_rate, minute, plural
-from skrd4ad.inference.reference import GUARDS_OFF, has_guards
 from skrd4ad.model_folder.card import map_text
+from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.services.models.library import LibraryModel, card_of
 from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
 from skrd4ad.ui.charts import loss_chart, show_chart

@@ -15,10 +15,9 @@ from skrd4ad.digests import image_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import REFERENCE
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.folder import read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import REFERENCE, ModelInfo
 from skrd4ad.regions import ScoringMask, score_under
 from skrd4ad.services.calibration.scores import score_distributions
 from skrd4ad.services.inspection import predictions

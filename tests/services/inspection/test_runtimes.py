@@ -13,9 +13,10 @@ import pytest
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export.benchmark import remembered
+from skrd4ad.export.carried import why_no_graph
 from skrd4ad.export.runtimes import RuntimeChoice
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import GRAPH, ModelInfo
 from skrd4ad.services.inspection import runtimes
 from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, measure_model, open_predictor, words_of
 from skrd4ad.types import DatasetClass
@@ -43,11 +44,13 @@ def test_what_does_not_go_together_is_refused(wish: dict[str, str], words: str) 
 
 
 @pytest.mark.slow
-def test_auto_is_torch_until_measured_and_then_the_fastest(
+def test_auto_is_openvino_until_measured_and_then_the_fastest(
     model: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert open_predictor(model.folder, RuntimeRequest()).runtime == "torch"
-    assert remembered(model) is None
+    assert open_predictor(model.folder, RuntimeRequest()).runtime == "torch"  # as the variable says
+    monkeypatch.delenv("SKRD4AD_RUNTIME")
+    assert open_predictor(model.folder, RuntimeRequest()).runtime == "openvino fp32"
+    assert remembered(model) is None and why_no_graph(model) == ""
     measured = measure_model(Predictor.load(model.folder), disc)
     fastest = measured.fastest()
     opened = open_predictor(model.folder, RuntimeRequest())
@@ -56,23 +59,6 @@ def test_auto_is_torch_until_measured_and_then_the_fastest(
     assert open_predictor(model.folder, RuntimeRequest(runtime="torch")).runtime == "torch"
     images = load_images(disc.test[:3], 64)
     np.testing.assert_allclose(opened.batch(images).scores, Predictor.load(model.folder).batch(images).scores, rtol=0.1)
-
-
-@pytest.mark.slow
-def test_many_images_are_worth_measuring_first(
-    model: ModelInfo, disc: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    damaged = tmp_path / "damaged.png"
-    damaged.write_bytes(b"no image")
-    images = [*(sample.path for sample in disc.test[:9]), damaged]
-    monkeypatch.setattr(runtimes, "WORTH", len(images) + 1)
-    open_predictor(model.folder, RuntimeRequest(), images=images)
-    assert remembered(model) is None
-    monkeypatch.setattr(runtimes, "WORTH", len(images))
-    opened = open_predictor(model.folder, RuntimeRequest(), images=images)
-    found = remembered(model)
-    assert found is not None and found.images == "9 images given"
-    assert opened.runtime == found.fastest().words
 
 
 @pytest.mark.slow
@@ -116,8 +102,10 @@ def test_the_app_runs_on_torch_until_another_process_has_measured(
     assert started.read_text() == "x"
     measured = measure_model(Predictor.load(model.folder), disc)
     assert background.choice_for(model) == (measured.fastest(), words_of(measured))
-    # a conversion that was thrown away is no reason to wait
+    # a conversion that was thrown away is no reason to wait: the model was given a graph of its own
     shutil.rmtree(runtimes.runtime_cache())
+    assert background.choice_for(model) == (RuntimeChoice("openvino"), "Runs on openvino fp32.")
+    shutil.rmtree(model.folder / GRAPH)
     assert background.choice_for(model)[0] == RuntimeChoice("torch")
 
 

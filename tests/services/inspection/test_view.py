@@ -9,7 +9,7 @@ from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import Inspection
-from skrd4ad.inference.reference import REFERENCE
+from skrd4ad.model_folder.info import REFERENCE
 from skrd4ad.services.inspection.inspect import inspect_images, mask_of, overlay_of, png_bytes, to_record
 
 RGB = NDArray[np.uint8]

@@ -13,8 +13,7 @@ from skrd4ad.errors import CheckpointError, ConfigError, DocumentError, ImageErr
 from skrd4ad.export import write as engine_export
 from skrd4ad.export.certificate import CERTIFICATE
 from skrd4ad.export.check import check_export, images_of
-from skrd4ad.export.manifest import ExportSettings
-from skrd4ad.export.write import EXPORTS
+from skrd4ad.export.manifest import EXPORTS, ExportSettings
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.calibration import calibrate
 from skrd4ad.model_folder.folder import read_info, save_calibration

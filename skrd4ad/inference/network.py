@@ -1,0 +1,48 @@
+"""Maps and scores by torch, from arrays to arrays."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
+from skrd4ad.inference.maps import Look, Maps
+from skrd4ad.models.normality import Normality
+
+Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
+"""Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
+
+
+def tensor_of(images: NDArray[np.uint8]) -> Tensor:
+    """Images (B, S, S, 3) as a tensor (B, 3, S, S)."""
+    return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
+
+
+def pooled(features: Tensor) -> NDArray[np.float32]:
+    """Embeddings (B, C) of images from the teacher's coarsest features (B, C, h, w): their mean over the image."""
+    return features.float().mean(dim=(2, 3)).cpu().numpy()
+
+
+def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None) -> Maps:
+    """Maps and scores from teacher and restored features; ``normality`` is the model's."""
+    levels = level_maps(features, restored, size=size, normality=normality)
+    maps = anomaly_map(levels, normality=normality)
+    return Maps(
+        levels=levels.cpu().numpy(),
+        maps=maps.cpu().numpy(),
+        scores=image_score(maps).cpu().numpy(),
+        embeddings=pooled(features[-1]),
+    )
+
+
+def by_network(network: Network, *, size: int, normality: Normality | None) -> Look:
+    """Maps by teacher and student, and by torch in ordinary memory from there on. Arguments as for :func:`maps_of`."""
+
+    def look(images: NDArray[np.uint8]) -> Maps:
+        with torch.inference_mode():
+            features, restored = network(tensor_of(images))
+            return maps_of(features, restored, size=size, normality=normality)
+
+    return look

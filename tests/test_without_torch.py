@@ -1,0 +1,212 @@
+"""Inspection where torch cannot be imported says and writes what it does where it can."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from skrd4ad.digests import file_digest
+from skrd4ad.errors import CheckpointError
+from skrd4ad.export.carried import require_sound_graph, why_no_graph
+from skrd4ad.export.manifest import MANIFEST, read_export
+from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.bundle import import_bundle, write_bundle
+from skrd4ad.model_folder.info import GRAPH, ModelInfo, read_info
+from skrd4ad.services.inspection.runtimes import RuntimeRequest, open_predictor
+from skrd4ad.services.models.library import import_model_bundle
+from tests.limits import LONG
+
+ROOT = Path(__file__).parents[1]
+BLOCKER = """
+import sys
+
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "torchvision"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Blocker())
+"""
+MODULES = (
+    *("cli.predict", "cli.report", "cli.calibrate", "cli.line.watch", "cli.history", "cli.roles", "cli.doctor"),
+    *("cli.evaluate", "cli.compare", "cli.labels", "cli.models.list", "cli.models.pack", "cli.models.import_bundle"),
+    *("services.inspection.inspect", "services.inspection.runtimes", "services.watching.watcher", "services.training"),
+    *("services.reports.collect", "services.calibration.calibrate", "services.improve.retrain"),
+    *("ui.job_cards", "ui.sidebar", "ui.inspect.page", "ui.label.page", "ui.evaluate.page", "ui.models.page"),
+)
+
+
+@pytest.fixture(autouse=True)
+def by_its_own_choice(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("SKRD4AD_RUNTIME")
+    monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path))
+
+
+@pytest.fixture
+def images(tiny_data: Path, tmp_path: Path) -> Path:
+    """Good and defective parts, one out of focus, one three times as large, and a file that is no image."""
+    folder = Path(shutil.copytree(tiny_data / "machined_disc" / "test", tmp_path / "images"))
+    image = cv2.imread(str(folder / "good" / "000.png"))
+    cv2.imwrite(str(folder / "blurred.png"), cv2.GaussianBlur(image, (0, 0), 4))
+    cv2.imwrite(str(folder / "large.png"), np.tile(image, (3, 3, 1)))
+    (folder / "broken.png").write_bytes(b"no")
+    return folder
+
+
+def called(tmp_path: Path, *argv: object, torch: bool = False) -> tuple[int, Any, str]:
+    """Exit code, JSON document and standard error of a command in a process of its own."""
+    (tmp_path / "path").mkdir(exist_ok=True)
+    (tmp_path / "path" / "sitecustomize.py").write_text("" if torch else BLOCKER)
+    done = subprocess.run(
+        [sys.executable, "-m", "skrd4ad", *map(str, argv), "--json"],
+        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'path'}{os.pathsep}{ROOT}"},
+        capture_output=True,
+        text=True,
+        timeout=LONG,
+    )
+    return done.returncode, json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.slow
+def test_predict_says_and_writes_what_torch_does(with_graph: ModelInfo, images: Path, tmp_path: Path) -> None:
+    look = ["predict", images, "--model", with_graph.folder]
+    code, found, _ = called(tmp_path, *look, "--out", tmp_path / "without")
+    expected_code, expected, _ = called(tmp_path, *look, "--out", tmp_path / "with", "--runtime", "torch", torch=True)
+    assert (found["runtime"], expected["runtime"]) == ("openvino fp32", "torch")
+    assert code == expected_code == 1 and found["counts"] == expected["counts"]
+    assert found["counts"]["CANNOT JUDGE"] and found["counts"]["UNREADABLE"] and found["counts"]["NG"]
+    for one, other in zip(found["images"], expected["images"], strict=True):
+        for name in ("path", "verdict", "view", "refusal", "error", "threshold"):
+            assert one[name] == other[name]
+        assert (one["score"] or 0) == pytest.approx(other["score"] or 0, rel=1e-4)
+        assert one["files"].keys() == other["files"].keys()
+        if one["files"]:
+            maps = [np.load(each["files"]["map"]) for each in (one, other)]
+            np.testing.assert_allclose(*maps, rtol=1e-3, atol=1e-4)
+    assert any(each["view"].startswith("tiled") for each in found["images"])
+
+
+@pytest.mark.slow
+def test_report_and_watch_count_what_predict_counts(with_graph: ModelInfo, images: Path, tmp_path: Path) -> None:
+    page = tmp_path / "batch.html"
+    model = ["--model", with_graph.folder]
+    _, expected, _ = called(tmp_path, "predict", images, *model, "--out", tmp_path / "out")
+    counts = {name: count for name, count in expected["counts"].items() if count}
+    code, found, problem = called(tmp_path, "report", images, *model, "--out", tmp_path / "batch.pdf", "--html", page)
+    assert code == 0, problem
+    assert {name: count for name, count in found["counts"].items() if count} == counts and page.stat().st_size > 1000
+    code, watched, problem = called(tmp_path, "watch", images, *model, "--once")
+    assert (code, watched["counts"]) == (1, counts), problem
+    scores = {Path(each["path"]).name: each["score"] for each in expected["images"] if "good" not in each["path"]}
+    assert {
+        Path(each["path"]).name: each["score"] for each in watched["images"] if "good" not in each["path"]
+    } == scores
+
+
+@pytest.mark.slow
+def test_limits_are_chosen_and_a_model_without_a_graph_says_what_to_do(
+    with_graph: ModelInfo, images: Path, tmp_path: Path
+) -> None:
+    model = ["--model", with_graph.folder]
+    assert called(tmp_path, "calibrate", *model, "--normals", images / "good", "--who", "W")[0] == 0
+    assert read_info(with_graph.folder).calibration_versions == 2
+    shutil.rmtree(with_graph.folder / GRAPH)
+    code, document, _ = called(tmp_path, "predict", images, *model, "--out", tmp_path / "out")
+    assert code == 2 and "no converted graph" in document["error"] and "skrd4ad runtimes" in document["error"]
+    train = ["train", "--data", "synthetic", "--class", "machined_disc", "--out", tmp_path]
+    code, document, _ = called(tmp_path, *train)
+    assert code == 2 and "Training needs the Python package torch" in document["error"]
+
+
+def test_no_module_that_inspects_needs_torch(tmp_path: Path) -> None:
+    script = f"{BLOCKER}\nimport importlib\nfor name in {MODULES}: importlib.import_module('skrd4ad.' + name)"
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_start_imports_nothing_that_is_slow(tmp_path: Path) -> None:
+    slow = ("torch", "torchvision", "openvino", "onnxruntime", "pandas", "scipy", "sklearn", "streamlit", "plotly")
+    commands = (["--help"], ["--version"], ["models"], ["history"], ["roles"])
+    script = (
+        f"import sys; from skrd4ad.cli import main; [main(each) for each in {commands}]; "
+        f"sys.exit(' '.join(name for name in {slow} if name in sys.modules) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=LONG)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_graph_that_is_damaged_or_of_another_model_is_none(with_graph: ModelInfo) -> None:
+    folder = with_graph.folder / GRAPH
+    assert why_no_graph(with_graph) == ""
+    manifest = (folder / MANIFEST).read_text()
+    for old, new, words in (
+        (with_graph.digest, "0" * 64, "certificate of another export"),
+        ('"graph_version": 4', '"graph_version": 3', "certificate of another export"),
+    ):
+        (folder / MANIFEST).write_text(manifest.replace(old, new))
+        assert words in why_no_graph(with_graph)
+    (folder / MANIFEST).write_text(manifest)
+    (folder / "certificate.json").unlink()
+    assert "not found to say the same" in why_no_graph(with_graph)
+    (folder / "model.bin").write_bytes(b"damaged")
+    assert "changed or damaged" in why_no_graph(with_graph)
+
+
+@pytest.mark.slow
+def test_a_model_of_before_is_converted_once_and_keeps_it(
+    with_graph: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Path(shutil.move(with_graph.folder / GRAPH, tmp_path / GRAPH))
+    made: list[Path] = []
+
+    def convert(predictor: Predictor, *_: object, out: Path, **__: object) -> object:
+        made.append(out)
+        return read_export(shutil.copytree(kept, out))
+
+    monkeypatch.setattr("skrd4ad.export.keep.convert_scoring", convert)
+    for _ in range(2):
+        assert open_predictor(with_graph.folder, RuntimeRequest()).runtime == "openvino fp32"
+    assert len(made) == 1 and why_no_graph(with_graph) == ""
+
+
+def test_what_was_compiled_is_not_used_for_other_weights(with_graph: ModelInfo, home: Path) -> None:
+    image = np.zeros((64, 64, 3), np.uint8)
+    first = open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score
+    (compiled,) = (home / "cache" / "compiled").iterdir()
+    assert any(compiled.iterdir())
+    assert open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score == first
+    # what is kept is damaged: it is compiled again
+    for file in compiled.iterdir():
+        file.write_bytes(file.read_bytes()[:100])
+    assert open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score == first
+
+
+def test_a_bundle_carries_the_graph_and_refuses_one_with_values_that_are_no_numbers(
+    with_graph: ModelInfo, tmp_path: Path
+) -> None:
+    bundle = tmp_path / "disc.skrd4ad.zip"
+    assert f"{GRAPH}/model.bin" in write_bundle(with_graph.folder, bundle).parts
+    found = import_model_bundle(bundle, out=tmp_path / "into").info
+    assert why_no_graph(found) == ""
+    assert import_bundle(bundle, out=tmp_path / "into").existed
+
+    weights = bytearray((with_graph.folder / GRAPH / "model.bin").read_bytes())
+    weights[-4000:] = np.full(1000, np.nan, np.float32).tobytes()
+    (with_graph.folder / GRAPH / "model.bin").write_bytes(weights)
+    manifest = json.loads((with_graph.folder / GRAPH / MANIFEST).read_text())
+    manifest["files"]["model.bin"]["sha256"] = file_digest(with_graph.folder / GRAPH / "model.bin")
+    (with_graph.folder / GRAPH / MANIFEST).write_text(json.dumps(manifest))
+    (with_graph.folder / GRAPH / "certificate.json").unlink()
+    with pytest.raises(CheckpointError, match="not finite"):
+        require_sound_graph(with_graph.folder)
+    write_bundle(with_graph.folder, bundle)
+    with pytest.raises(CheckpointError, match="not finite"):
+        import_model_bundle(bundle, out=tmp_path / "other")
+    assert not [*(tmp_path / "other").rglob("model.bin")]
