@@ -15,10 +15,9 @@ from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import TrainingCancelled
 from skrd4ad.inference.network import tensor_of
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.reference import has_guards
 from skrd4ad.model_folder.first_look import first_look_folder, full_model_folder
 from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo, has_guards
 from skrd4ad.model_folder.unfinished import state_file
 from skrd4ad.models.normality import patch_descriptors
 from skrd4ad.services.models.list import default_model, list_models
