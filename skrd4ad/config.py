@@ -16,7 +16,8 @@ Selection = Literal["last", "holdout", "test"]
 Schedule = Literal["constant", "cosine"]
 Fusion = Literal["sum", "normal", "agreement"]
 TrainPrecision = Literal["auto", "fp32", "bf16"]
-DeviceName = Literal["auto", "cpu", "cuda"]
+DEVICES = "auto, cpu, cuda, cuda:N (the Nth card, from 0), mps, xpu, xpu:N"
+"""Where torch may compute; auto is the first CUDA card, or the processor without one."""
 """Where torch computes; auto is a graphics card when torch can use one."""
 LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, get_args
 
 from skrd4ad.cli.output import Output
 from skrd4ad.cli.parser import Parser
-from skrd4ad.config import DeviceName
+from skrd4ad.config import DEVICES
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.paths import checkpoints
 from skrd4ad.types import DatasetClass
@@ -96,10 +96,12 @@ def add_runtime(parser: Parser, *, precision: bool = True) -> None:
     )
     if precision:
         parser.add_argument(
-            "--precision", choices=PRECISIONS["openvino"], help="what the named runtime computes in (default: fp32)"
+            "--precision",
+            choices=sorted({each for precisions in PRECISIONS.values() for each in precisions}),
+            help="what the named runtime or device computes in (default: fp32)",
         )
     parser.add_argument(
-        "--device", choices=get_args(DeviceName), default="auto", help="where torch computes (default: auto)"
+        "--device", default="auto", metavar="DEVICE", help=f"where torch computes: {DEVICES} (default: auto)"
     )
 
 

@@ -10,9 +10,9 @@ from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chose
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import (
+    DEVICES,
     NETS,
     PRESETS,
-    DeviceName,
     Fusion,
     Loss,
     ModelConfig,
@@ -97,7 +97,7 @@ def add_options(parser: Parser) -> None:
         help="what the student is trained in: auto is bf16 for the ResNets where the machine computes in it, else fp32",
     )
     parser.add_argument(
-        "--device", choices=get_args(DeviceName), default="auto", help="where it is trained (default: auto)"
+        "--device", default="auto", metavar="DEVICE", help=f"where it is trained: {DEVICES} (default: auto)"
     )
     add_weights(parser)
     add_out(parser)

@@ -122,23 +122,14 @@ def measure(
     int8 is measured when it is asked for and used when it is named; it is never chosen by itself.
     """
     reference = Predictor(predictor.model, predictor.info)
-    calibration, mask = predictor.info.calibration, scoring_mask_of(predictor.info)
-    limits = None if calibration is None else ExportLimits.of(calibration, ignored_pixels=0)
+    calibration = predictor.info.calibration
     opened: dict[RuntimeChoice, Predictor] = {RuntimeChoice("torch"): reference}
     found = {RuntimeChoice("torch"): Candidate(choice=RuntimeChoice("torch"), milliseconds=None, certificate=None)}
     for choice in _candidates(precisions):
         task.report(0, 0, f"preparing {choice.words}")
         try:
             opened[choice] = by_runtime(reference, choice, normals=normals)
-            certificate = compare(
-                MaskedModel(reference, mask),
-                MaskedModel(opened[choice], mask),
-                images,
-                limits=limits,
-                tolerance=TOLERANCES[choice.precision],
-                task=task,
-            )
-            problem = _problem(choice, certificate, limits)
+            certificate, problem = judged(reference, opened[choice], choice, images, task=task)
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=certificate, problem=problem)
         except (ConfigError, CheckpointError) as error:
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=None, problem=str(error))
@@ -152,6 +143,24 @@ def measure(
     )
     write_json(_file(predictor.info), measured.to_plain())
     return measured
+
+
+def judged(
+    reference: Predictor, other: Predictor, choice: RuntimeChoice, images: CheckImages, *, task: Task = QUIET
+) -> tuple[Certificate, str]:
+    """What a model says by a runtime against torch in fp32, and why verdicts may not come from it unasked; empty when
+    they may."""
+    calibration, mask = reference.info.calibration, scoring_mask_of(reference.info)
+    limits = None if calibration is None else ExportLimits.of(calibration, ignored_pixels=0)
+    certificate = compare(
+        MaskedModel(reference, mask),
+        MaskedModel(other, mask),
+        images,
+        limits=limits,
+        tolerance=TOLERANCES[choice.precision],
+        task=task,
+    )
+    return certificate, _problem(choice, certificate, limits)
 
 
 def remembered(info: ModelInfo) -> Measured | None:

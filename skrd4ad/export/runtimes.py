@@ -40,7 +40,7 @@ MOST_COMPILED = 32
 
 RuntimeName = Literal["torch", "openvino", "onnxruntime"]
 PRECISIONS: dict[RuntimeName, tuple[Precision, ...]] = {
-    "torch": ("fp32",),
+    "torch": ("fp32", "bf16", "fp16"),
     "openvino": ("fp32", "bf16", "int8"),
     "onnxruntime": ("fp32",),
 }
@@ -60,8 +60,8 @@ class RuntimeChoice:
 
     @property
     def words(self) -> str:
-        """Such as "openvino bf16"; torch alone computes in fp32 only."""
-        return self.runtime if self.runtime == "torch" else f"{self.runtime} {self.precision}"
+        """Such as "openvino bf16"; torch in fp32 is the reference."""
+        return self.runtime if self == RuntimeChoice("torch") else f"{self.runtime} {self.precision}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,6 +119,11 @@ def load_runtime(
     and ``streams``: see :func:`skrd4ad.export.sessions.open_session`.
     """
     if choice.runtime == "torch":
+        if choice.precision != "fp32":
+            raise ConfigError(
+                f"The precision is {choice.precision!r}, and torch computes in fp32 on the processor; name another "
+                "device, such as cuda, or the runtime openvino."
+            )
         return Predictor.load(folder, weights=weights, task=task)
     predictor = Predictor.lazy(folder, weights=weights)
     return by_runtime(predictor, choice, normals=normals, threads=threads, streams=streams)

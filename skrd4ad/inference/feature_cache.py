@@ -9,6 +9,7 @@ from torch import Tensor
 
 from skrd4ad.data.dataset import iter_images
 from skrd4ad.inference.network import tensor_of
+from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
@@ -22,9 +23,11 @@ class FeatureCache:
     """Features of N images: a list over levels, each (N, h, w, C), in memory or in memory-mapped files. Use it as a
     context manager, so that memory and disk are free again afterwards."""
 
-    def __init__(self, levels: list[Tensor], *, mapped: bool) -> None:
+    def __init__(self, levels: list[Tensor], *, mapped: bool, device: torch.device) -> None:
+        """``device``: where batches are given to."""
         self._levels = levels
         self.mapped = mapped
+        self.device = device
 
     def __len__(self) -> int:
         return len(self._levels[0])
@@ -36,7 +39,8 @@ class FeatureCache:
         self._levels = []
 
     def batch(self, indices: Tensor) -> list[Tensor]:
-        """Features of the images at ``indices``, (B,) int64: [(B, C, h, w), …] float32, finest level first."""
+        """Features of the images at ``indices``, (B,) int64 in ordinary memory: [(B, C, h, w), …] float32 where the
+        teacher is, finest level first."""
         return [level.float() for level in self._as_kept(indices)]
 
     def batches(self, order: Iterable[Tensor]) -> Iterator[list[Tensor]]:
@@ -53,7 +57,7 @@ class FeatureCache:
 
     def _as_kept(self, indices: Tensor) -> list[Tensor]:
         """(B, C, h, w) each, with channels last in memory."""
-        return [level[indices].permute(0, 3, 1, 2) for level in self._levels]
+        return [ahead_on(level[indices].permute(0, 3, 1, 2), self.device) for level in self._levels]
 
 
 def cache_features(
@@ -82,7 +86,7 @@ def cache_features(
         levels = [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]
     else:
         levels = [torch.empty(size, dtype=dtype) for size in sizes]
-    cache = FeatureCache(levels, mapped=mapped)
+    cache = FeatureCache(levels, mapped=mapped, device=teacher.mean.device)
     try:
         for indices, images in iter_images(samples, image_size, batch=BATCH):
             with torch.inference_mode():

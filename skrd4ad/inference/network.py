@@ -1,5 +1,6 @@
 """Maps and scores by torch, from arrays to arrays."""
 
+import copy
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +10,9 @@ from torch import Tensor
 
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.inference.maps import Look, Maps
+from skrd4ad.models.devices import TYPES, DevicePrecision, ahead_on
 from skrd4ad.models.normality import Normality
+from skrd4ad.models.skrd import SKRD4AD
 
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 """Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
@@ -44,5 +47,23 @@ def by_network(network: Network, *, size: int, normality: Normality | None) -> L
         with torch.inference_mode():
             features, restored = network(tensor_of(images))
             return maps_of(features, restored, size=size, normality=normality)
+
+    return look
+
+
+def on_device(model: SKRD4AD, device: torch.device, *, size: int, precision: DevicePrecision = "fp32") -> Look:
+    """Maps and scores by a model on an accelerator; only they come back. The convolutions compute in ``precision``, all
+    behind the features in float32; fp32 is IEEE single precision, not a card's TF32."""
+    # a copy: what looks inside the model goes on doing so in ordinary memory
+    there = copy.deepcopy(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def look(images: NDArray[np.uint8]) -> Maps:
+        ahead = ahead_on(tensor_of(images), device)
+        reduced = torch.autocast(device.type, TYPES[precision], enabled=precision != "fp32")
+        with torch.inference_mode(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False), reduced:
+            features, restored = there(ahead)
+        with torch.inference_mode():
+            wide = [[level.float() for level in levels] for levels in (features, restored)]
+            return maps_of(*wide, size=size, normality=there.normality)
 
     return look

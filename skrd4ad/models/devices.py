@@ -1,33 +1,44 @@
-"""Where torch computes: the processor, or a graphics card when there is one."""
+"""Where torch computes: the processor, or an accelerator such as a graphics card."""
 
-import copy
-from typing import get_args
+import re
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from skrd4ad.config import LITE_NETS, DeviceName, TrainPrecision
+from skrd4ad.config import DEVICES, LITE_NETS, TrainPrecision
 from skrd4ad.errors import ConfigError
-from skrd4ad.models.skrd import SKRD4AD
+
+DevicePrecision = Literal["fp32", "bf16", "fp16"]
+TYPES: dict[DevicePrecision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose_device(name: DeviceName) -> torch.device:
-    """The device of a name; auto is the graphics card when torch can use one."""
-    if name not in get_args(DeviceName):
-        raise ConfigError(f"The device is {name!r}; allowed: {', '.join(get_args(DeviceName))}.")
-    found = torch.cuda.is_available()
-    if name == "cuda" and not found:
+def choose_device(name: str) -> torch.device:
+    """The device of a name out of :data:`skrd4ad.config.DEVICES`.
+
+    Raises:
+        ConfigError: there is no such device, or torch cannot use it here.
+    """
+    if not re.fullmatch(r"auto|cpu|mps|(cuda|xpu)(:\d+)?", name):
+        raise ConfigError(f"The device is {name!r}; allowed: {DEVICES}.")
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = torch.device(name)
+    if (device.index or 0) >= (count := _device_count(device.type)):
+        there = f"only {count} of them" if count else "none that it can use"
         raise ConfigError(
-            "The device is 'cuda', but torch finds no graphics card it can use here. Choose cpu or auto, or install "
-            "the card's driver and a torch that was built for it."
+            f"The device is {name!r}, but torch finds {there} here. Choose cpu or auto, or install the device's driver "
+            "and a torch that was built for it."
         )
-    return torch.device("cuda" if found and name != "cpu" else "cpu")
+    return device
 
 
-def mixed_precision(device: torch.device) -> torch.autocast:
-    """Context in which a graphics card computes in bf16, if it can, and the processor as ever."""
-    enabled = device.type == "cuda" and torch.cuda.is_bf16_supported()
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+def _device_count(kind: str) -> int:
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "xpu":
+        return torch.xpu.device_count() if torch.xpu.is_available() else 0
+    return 1 if kind == "cpu" or torch.backends.mps.is_available() else 0
 
 
 def training_type(precision: TrainPrecision, *, net: str, device: torch.device) -> torch.dtype:
@@ -44,21 +55,14 @@ def training_type(precision: TrainPrecision, *, net: str, device: torch.device) 
 def _computes_bf16(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported()
+    if device.type != "cpu":
+        return False
     able = torch.cpu.get_capabilities()
     return any(able.get(name, False) for name in ("avx512_bf16", "amx_bf16"))
 
 
-class CudaNetwork:
-    """Teacher and student on a graphics card, from images in ordinary memory."""
-
-    def __init__(self, model: SKRD4AD, device: torch.device) -> None:
-        # a copy: what looks inside the model goes on doing so in ordinary memory
-        self._model = copy.deepcopy(model).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self._device = device
-
-    def __call__(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Both sets of features in ordinary memory, float32, of images (B, 3, S, S) uint8 RGB."""
-        ahead = images.pin_memory().to(self._device, non_blocking=True)
-        with mixed_precision(self._device):
-            features, restored = self._model(ahead)
-        return [f.float().cpu() for f in features], [g.float().cpu() for g in restored]
+def ahead_on(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device; to a CUDA card it goes by way of memory that the card reads by itself."""
+    if device.type == tensor.device.type:
+        return tensor
+    return (tensor.pin_memory() if device.type == "cuda" else tensor).to(device, non_blocking=device.type == "cuda")

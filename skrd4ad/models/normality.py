@@ -121,7 +121,8 @@ class Normality(nn.Module):
         order = torch.addmm((self.patches * self.patches).sum(1), rows, self.patches.T, alpha=-2)
         # the first of the smallest; argmin gives the same, and is many times as slow in OpenVINO
         count = len(self.patches)
-        index = torch.where(order == order.amin(1, keepdim=True), torch.arange(count), count - 1).amin(1)
+        numbers = torch.arange(count, device=order.device)
+        index = torch.where(order == order.amin(1, keepdim=True), numbers, count - 1).amin(1)
         nearest = (rows - self.patches[index]).square().sum(dim=1).sqrt()
         return nearest.reshape(batch, 1, height, width), index.reshape(batch, height, width)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skrd4ad import documents
-from skrd4ad.config import DeviceName, ModelConfig, TrainConfig
+from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import ConfigError, SkrdError, TrainingCancelled
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.inference.predict import Predictor
@@ -58,7 +58,7 @@ def train_class(
     background: Background | None = None,
     task: Task = QUIET,
     job_id: str | None = None,
-    device: DeviceName = "auto",
+    device: str = "auto",
 ) -> ModelInfo:
     """Train on one class, give the model its converted graph, evaluate it on its test set, and record in the history
     how it ended.

@@ -20,6 +20,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.losses import distillation_loss, total_loss
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import TrainState, save_state
+from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
@@ -127,6 +128,7 @@ class Loop:
     def _epoch(self, epoch: int, begun: float) -> float:
         self.student.train()
         config, losses, seen = self.config, 0.0, 0
+        pending: list[tuple[Tensor, int]] = []
         batches = epoch_batches(len(self.learning), batch_size=config.batch_size, seed=config.seed, epoch=epoch)
         ahead = self.learning.batches(batches)
         for step, (indices, cached) in enumerate(zip(batches, ahead, strict=True), start=1):
@@ -138,19 +140,23 @@ class Loop:
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
-            self._require_finite(loss.item(), epoch)
-            losses += loss.item() * len(indices)
-            seen += len(indices)
-            self._report(epoch, step, len(batches), seen, losses / seen, begun)
+            pending.append((loss.detach(), len(indices)))
+            # an accelerator that is asked for a number does all that it was given before
+            if self.learning.device.type == "cpu" or step == len(batches):
+                for value, count in pending:
+                    self._require_finite(number := value.item(), epoch)
+                    losses, seen = losses + number * count, seen + count
+                pending.clear()
+            shown = seen + sum(count for _, count in pending)
+            self._report(epoch, step, len(batches), shown, losses / seen if seen else None, begun)
         return losses / seen
 
     def _loss(self, cached: list[Tensor]) -> Tensor:
-        features = on_device(cached, self.student)
-        with torch.autocast(features[0].device.type, torch.bfloat16, enabled=features[0].dtype == torch.bfloat16):
-            restored = self.student(features)
-        return total_loss(features, restored, config=self.config)
+        with torch.autocast(cached[0].device.type, torch.bfloat16, enabled=cached[0].dtype == torch.bfloat16):
+            restored = self.student(cached)
+        return total_loss(cached, restored, config=self.config)
 
-    def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float, begun: float) -> None:
+    def _report(self, epoch: int, step: int, steps: int, seen: int, loss: float | None, begun: float) -> None:
         self.task.check()  # a pause is not to count as time of work
         epochs = epoch - 1 - self._first + step / steps
         elapsed = max(self._elapsed(begun), 1e-9)
@@ -192,7 +198,7 @@ class Loop:
         )
         model = SKRD4AD(self.teacher, self.student)
         look = by_network(
-            lambda images: model(*on_device([images], self.student)), size=self.model.image_size, normality=None
+            lambda images: model(ahead_on(images, self.learning.device)), size=self.model.image_size, normality=None
         )
         predictor = Predictor(model, info, look=look)
         metrics = evaluate_model(predictor, self.data, task=Task(check=self._check)).metrics
@@ -228,25 +234,17 @@ def require_both_classes(data: DatasetClass) -> None:
         )
 
 
-def on_device(tensors: list[Tensor], student: Student) -> list[Tensor]:
-    """Tensors where the student is; to a graphics card they go by way of memory that it reads by itself."""
-    device = next(student.parameters()).device
-    if device.type == "cpu":
-        return tensors
-    return [tensor.pin_memory().to(device, non_blocking=True) for tensor in tensors]
-
-
-def _batches(cache: FeatureCache, student: Student, task: Task) -> Iterator[list[Tensor]]:
+def _batches(cache: FeatureCache, task: Task) -> Iterator[list[Tensor]]:
     for features in cache.batches(torch.arange(len(cache)).split(EVALUATION_BATCH)):
         task.check()
-        yield on_device(features, student)
+        yield features
 
 
 def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig, task: Task) -> float:
     student.eval()
     total = 0.0
     with torch.inference_mode():
-        for features in _batches(holding, student, task):
+        for features in _batches(holding, task):
             total += distillation_loss(features, student(features), kind=config.loss).item() * len(features[0])
     return total / len(holding)
 
@@ -259,6 +257,6 @@ def holdout_scores(
     with torch.inference_mode():
         found = [
             maps_of(features, student(features), size=size, normality=normality).scores
-            for features in _batches(holding, student, task)
+            for features in _batches(holding, task)
         ]
     return [float(score) for score in np.concatenate(found)]

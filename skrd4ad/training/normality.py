@@ -50,7 +50,8 @@ def fit_normality(
         images = _evenly(len(learning), IMAGES)
         if not model.retrieval:
             spread = _spread(_distances(student, learning, images, task=task))
-            return Normality(weights=(torch.tensor(SHARES["normal"][: len(spread)]) / spread).clone())
+            shares = torch.tensor(SHARES["normal"][: len(spread)], device=spread.device)
+            return Normality(weights=(shares / spread).clone())
         bank = bank or memory_bank(learning, seed=seed, task=task)
         distances = _distances(student, learning, images, task=task)
         described, nearest, index = _compared(bank, learning, images, task=task)
@@ -66,7 +67,7 @@ def fit_first_look(bank: Normality, learning: FeatureCache, *, fusion: Fusion, t
         images = _evenly(len(learning), IMAGES)
         _, nearest, index = _compared(bank, learning, images, task=task)
         assert bank.patches is not None
-        usual, silent = torch.zeros(len(bank.patches), 3), [torch.zeros_like(nearest)] * 3
+        usual, silent = nearest.new_zeros(len(bank.patches), 3), [torch.zeros_like(nearest)] * 3
         return _weighted(bank, usual, silent, nearest, index, shares=(0.0, 0.0, 0.0, 1.0), fusion=fusion)
 
 
@@ -85,7 +86,7 @@ def memory_bank(learning: FeatureCache, *, seed: int, task: Task = QUIET) -> Nor
             patches=pool[chosen],
             usual=torch.zeros(len(chosen), 4),
             source=origin[chosen],
-        )
+        ).to(learning.device)
 
 
 def _compared(bank: Normality, learning: FeatureCache, images: Tensor, *, task: Task) -> tuple[Tensor, Tensor, Tensor]:
@@ -120,7 +121,7 @@ def _weighted(
     spread = _spread(centred_distances(expected, [*distances, nearest]))
     fitted = {
         **bank.state_dict(),
-        "weights": torch.tensor(shares) / spread,
+        "weights": torch.tensor(shares, device=spread.device) / spread,
         "usual": usual,
         **({"floor": FLOOR * spread} if fusion == "agreement" else {}),
     }
@@ -133,10 +134,10 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, t
 
     The greedy k-centre selection of PatchCore (arXiv 2106.08265); on a random projection of long points, as there.
     """
-    directions = torch.randn(points.shape[1], _PROJECTED, generator=generator)
+    directions = torch.randn(points.shape[1], _PROJECTED, generator=generator).to(points.device)
     low = points @ directions if points.shape[1] > _PROJECTED else points
     squares = (low * low).sum(1)
-    least = torch.full((len(low),), float("inf"))
+    least = torch.full((len(low),), float("inf"), device=low.device)
     chosen = [0]
     for _ in range(min(len(low), count) - 1):
         task.check()
@@ -179,11 +180,11 @@ def _nearest_of_others(described: Tensor, patches: Tensor, source: Tensor, image
     """Distance (B, 1, h, w) and index (B, h, w) of the nearest patch that another image has given. An image to come has
     given none either."""
     grid = described.shape[-2:]
-    own = images.repeat_interleave(grid.numel())[:, None] == source[:, 0]
+    own = images.to(source.device).repeat_interleave(grid.numel())[:, None] == source[:, 0]
     squared = squared_distances(_rows(described), patches).masked_fill(own, float("inf"))
     least, index = squared.min(dim=1)
     # all patches may be of the one image there is
-    least = torch.where(least.isfinite(), least, torch.zeros(()))
+    least = torch.where(least.isfinite(), least, 0.0)
     return least.clamp(min=0).sqrt().reshape(len(images), 1, *grid), index.reshape(len(images), *grid)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from skrd4ad.config import DeviceName, ModelConfig, TrainConfig
+from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.documents import to_plain
 from skrd4ad.errors import DataError
@@ -47,7 +47,7 @@ def train(
     start: WarmStart | None = None,
     complete: bool = True,
     task: Task = QUIET,
-    device: DeviceName = "auto",
+    device: str = "auto",
 ) -> ModelInfo:
     """Train a student on the good images of a class and write its model folder.
 
@@ -186,14 +186,16 @@ def train(
         finishing = task.part(0.9, 1, "finishing")
         done = TrainProgress(phase="finishing", epoch=config.epochs, epochs=config.epochs)
         finishing.report(0, 1, eta_seconds=0.0, record=done)
-        # what is fitted and stored now is in ordinary memory
-        teacher.to("cpu"), student.to("cpu")
         if loop.best:
             student.load_state_dict(loop.best)
         normality = fit_normality(student, learning, model=model, seed=config.seed, bank=bank, task=finishing)
         scores = []
         if holding is not None:
             scores = holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
+    # the teacher may be shared, and what is stored comes from ordinary memory
+    for part in (teacher, student, normality):
+        if part is not None:
+            part.to("cpu")
 
     info = replace(
         info,

@@ -59,7 +59,7 @@ def test_a_device_that_is_not_there_is_said(
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     code, document = as_json("train", "--data", tiny_data, "--class", "machined_disc", *TINY, "--device", "cuda")
     assert code == 2
-    assert "torch finds no graphics card" in document["error"]
+    assert "torch finds none that it can use" in document["error"]
     assert not list(tmp_path.rglob("model.safetensors"))
 
 

@@ -2,7 +2,6 @@ import pytest
 import torch
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.models import devices
 from skrd4ad.models.devices import choose_device, training_type
 
 
@@ -14,29 +13,36 @@ from skrd4ad.models.devices import choose_device, training_type
         ("cpu", True, "cpu"),
         ("cpu", False, "cpu"),
         ("cuda", True, "cuda"),
+        ("cuda:1", True, "cuda:1"),
     ],
 )
 def test_the_card_is_used_where_there_is_one(
     name: str, card: bool, expected: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: card)
-    assert choose_device(name).type == expected  # type: ignore[arg-type]
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert choose_device(name) == torch.device(expected)
 
 
-def test_a_card_that_is_not_there_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(ConfigError, match=r"'cuda', but torch finds no graphics card.*Choose cpu or auto"):
-        choose_device("cuda")
+@pytest.mark.parametrize("name", ["cuda", "cuda:0", "xpu", "xpu:1", "mps"])
+def test_a_device_that_is_not_there_is_refused_with_what_to_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (torch.cuda, torch.xpu, torch.backends.mps):
+        monkeypatch.setattr(kind, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=rf"'{name}', but torch finds none that it can use.*Choose cpu or auto"):
+        choose_device(name)
 
 
-def test_an_unknown_device_is_refused_with_those_there_are() -> None:
-    with pytest.raises(ConfigError, match="'tpu'; allowed: auto, cpu, cuda"):
-        choose_device("tpu")  # type: ignore[arg-type]
+def test_a_card_beyond_the_last_is_refused_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ConfigError, match="'cuda:2', but torch finds only 2 of them"):
+        choose_device("cuda:2")
 
 
-def test_the_processor_computes_in_fp32_as_ever() -> None:
-    with devices.mixed_precision(torch.device("cpu")):
-        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == torch.float32
+@pytest.mark.parametrize("name", ["tpu", "cuda:", "cuda:-1", "mps:0", ""])
+def test_an_unknown_device_is_refused_with_those_there_are(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"'{name}'; allowed: auto, cpu, cuda, cuda:N"):
+        choose_device(name)
 
 
 @pytest.mark.parametrize("able", [True, False])

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 import cv2
 import numpy as np
 
-from skrd4ad.config import DeviceName
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, StorageError
-from skrd4ad.export.benchmark import MOST_IMAGES, Measured, measure, remembered
+from skrd4ad.export.benchmark import MOST_IMAGES, Measured, judged, measure, remembered
 from skrd4ad.export.carried import why_no_graph
 from skrd4ad.export.check import CheckImages, given_images, images_of
 from skrd4ad.export.manifest import Precision
@@ -51,18 +50,22 @@ class RuntimeRequest:
     runtime: RuntimeWish = "auto"
     precision: Precision | None = None
     """None for fp32, or with auto for what was measured."""
-    device: DeviceName = "auto"
+    device: str = "auto"
+    """One of :data:`skrd4ad.config.DEVICES`."""
 
     def __post_init__(self) -> None:
         if self.runtime not in get_args(RuntimeWish):
             raise ConfigError(f"The runtime is {self.runtime!r}; allowed: {', '.join(get_args(RuntimeWish))}.")
-        if self.precision is not None and self.runtime == "auto":
+        on_processor = self.device in ("auto", "cpu")
+        if self.precision is not None and self.runtime == "auto" and on_processor:
             raise ConfigError(
                 f"The precision is {self.precision!r} for the runtime auto, which chooses the precision itself; name a "
                 "runtime, such as openvino, or leave the precision out."
             )
-        if self.device == "cuda" and self.runtime not in ("auto", "torch"):
-            raise ConfigError(f"The device is 'cuda' and the runtime {self.runtime!r}; only torch computes there.")
+        if not on_processor and self.runtime not in ("auto", "torch"):
+            raise ConfigError(
+                f"The device is {self.device!r} and the runtime {self.runtime!r}; only torch computes there."
+            )
 
 
 def open_predictor(
@@ -92,8 +95,8 @@ def open_predictor(
         ConfigError: there is neither a graph nor torch.
     """
     device = torch_device(wish)
-    if device is not None and device.type == "cuda":
-        return _on_card(folder, device, weights=weights, task=task)
+    if device is not None and device.type != "cpu":
+        return _on_accelerator(folder, device, wish.precision or "fp32", data=data, weights=weights, task=task)
     if wish.runtime != "auto":
         choice = RuntimeChoice(wish.runtime, wish.precision or "fp32")
     elif background is not None:
@@ -166,22 +169,44 @@ def torch_device(wish: RuntimeRequest) -> "torch.device | None":
     """Where torch computes, where that was asked for or there may be a graphics card; None when it is not asked.
     Importing torch takes seconds, so the driver is looked for first."""
     maybe = wish.runtime in ("auto", "torch") and any(Path(name).exists() for name in _DRIVERS)
-    if wish.device != "cuda" and not (wish.device == "auto" and maybe and is_installed("torch")):
+    if wish.device == "cpu" or (wish.device == "auto" and not (maybe and is_installed("torch"))):
         return None
-    require_torch("The device 'cuda'")
+    require_torch(f"The device {wish.device!r}")
     from skrd4ad.models.devices import choose_device
 
     return choose_device(wish.device)
 
 
-def _on_card(folder: Path, device: "torch.device", *, weights: Path | None, task: Task) -> Predictor:
-    from skrd4ad.inference.network import by_network
-    from skrd4ad.models.devices import CudaNetwork
+def _on_accelerator(
+    folder: Path,
+    device: "torch.device",
+    precision: Precision,
+    *,
+    data: DatasetClass | None,
+    weights: Path | None,
+    task: Task,
+) -> Predictor:
+    """A model by torch on an accelerator: in fp32, or in a smaller type that changes no verdict there.
 
+    Raises:
+        ConfigError: verdicts differ, or the model has no limits, so nobody can tell.
+    """
+    from skrd4ad.inference.network import on_device
+
+    choice = RuntimeChoice("torch", precision)
     predictor = Predictor.load(folder, weights=weights, task=task)
-    model = predictor.model
-    look = by_network(CudaNetwork(model, device), size=predictor.image_size, normality=model.normality)
-    return predictor.computed_by(look, runtime="torch on the graphics card")
+    look = on_device(predictor.model, device, size=predictor.image_size, precision=precision)  # type: ignore[arg-type]
+    found = predictor.computed_by(look, runtime=f"torch {precision} on {device}")
+    if precision != "fp32":
+        with tempfile.TemporaryDirectory() as scratch:
+            images = _comparable(data, predictor, Path(scratch), most=MOST_IMAGES)
+            _, problem = judged(predictor, found, choice, images, task=task)
+        if problem:
+            raise ConfigError(
+                f"The precision is {precision!r} on {device}, and there {problem}. Leave the precision out: fp32 says "
+                "the same as the processor."
+            )
+    return found
 
 
 def measure_model(

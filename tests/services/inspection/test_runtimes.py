@@ -9,16 +9,27 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 
 from skrd4ad.data.dataset import load_images
 from skrd4ad.errors import ConfigError
 from skrd4ad.export.benchmark import remembered
 from skrd4ad.export.carried import why_no_graph
+from skrd4ad.export.certificate import TOLERANCES, Tolerance
+from skrd4ad.export.manifest import Precision
 from skrd4ad.export.runtimes import RuntimeChoice
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.info import GRAPH, ModelInfo
+from skrd4ad.model_folder.info import CALIBRATION, GRAPH, ModelInfo
 from skrd4ad.services.inspection import runtimes
-from skrd4ad.services.inspection.runtimes import Background, RuntimeRequest, measure_model, open_predictor, words_of
+from skrd4ad.services.inspection.runtimes import (
+    Background,
+    RuntimeRequest,
+    _on_accelerator,
+    measure_model,
+    open_predictor,
+    words_of,
+)
+from skrd4ad.task import QUIET
 from skrd4ad.types import DatasetClass
 from tests.limits import LONG
 
@@ -122,8 +133,26 @@ def test_a_server_can_be_told_what_to_use(model: ModelInfo, monkeypatch: pytest.
 
 def test_the_graphics_card_that_is_not_there_is_named(model: ModelInfo, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    with pytest.raises(ConfigError, match="finds no graphics card"):
+    with pytest.raises(ConfigError, match="finds none that it can use"):
         open_predictor(model.folder, RuntimeRequest(device="cuda"))
+
+
+def test_a_smaller_type_on_a_device_must_change_no_verdict(
+    model: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The processor stands in for the accelerator."""
+
+    def opened(precision: Precision) -> Predictor:
+        return _on_accelerator(model.folder, torch.device("cpu"), precision, data=disc, weights=None, task=QUIET)
+
+    assert opened("fp32").runtime == "torch fp32 on cpu"
+    assert opened("bf16").runtime == "torch bf16 on cpu"
+    monkeypatch.setitem(TOLERANCES, "bf16", Tolerance(flips=0.0, score=0.0, auroc=0.0))
+    with pytest.raises(ConfigError, match=r"'bf16' on cpu, and there .*Leave the precision out"):
+        opened("bf16")
+    (model.folder / CALIBRATION).unlink()
+    with pytest.raises(ConfigError, match="no limits, so nobody knows"):
+        opened("fp16")
 
 
 SEARCHING = """
