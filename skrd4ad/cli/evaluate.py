@@ -12,6 +12,7 @@ from skrd4ad.cli.arguments import (
     add_runtime,
     add_weights,
     chosen_classes,
+    layout_of,
     runtime_request_of,
 )
 from skrd4ad.cli.output import DONE, Output, metrics_text
@@ -54,7 +55,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         model=str(arguments.model.absolute()),
         source=arguments.data,
         class_name=data.name,
-        layout=arguments.layout,
+        layout=layout_of(arguments),
         weights=None if arguments.weights is None else str(arguments.weights),
         again=arguments.fresh,
     )
@@ -108,7 +109,7 @@ def _figure(found: Mapping[str, Any], name: str, title: str) -> str:
 
 def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
     """The class that ``--data``, ``--layout`` and ``--class`` name; by default the only one, or the model's."""
-    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name or "all")
+    classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name or "all")
     if len(classes) > 1:
         classes = [cls for cls in classes if arguments.class_name is None and cls.name == info.class_name] or classes
     if len(classes) > 1:

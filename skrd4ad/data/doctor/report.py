@@ -1,12 +1,14 @@
 """What the preflight found, as values, JSON-ready form and text."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
+from skrd4ad.types import Remark
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -26,6 +28,23 @@ class Finding:
     paths: tuple[Path, ...] = ()
     """At most ``MAX_EXAMPLES`` of the files concerned."""
     count: int = 0
+    asks: bool = False
+    """An error that an option settles, or ``--yes``."""
+
+
+def counted(
+    severity: Severity,
+    code: str,
+    noun: str,
+    message: str,
+    paths: Sequence[Path],
+    *,
+    count: int | None = None,
+    asks: bool = False,
+) -> Iterator[Remark]:
+    """A remark that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
+    if paths:
+        yield Remark(severity, code, f"{plural(count or len(paths), noun)} {message}", tuple(paths), asks)
 
 
 @dataclass(frozen=True)
@@ -57,6 +76,11 @@ class DoctorReport:
         """Whether nothing speaks against training."""
         return not any(f.severity == "error" for f in self.findings)
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether all that speaks against training are questions, which a user may insist on."""
+        return all(f.asks for f in self.findings if f.severity == "error")
+
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {"ok": self.ok, **to_plain(self)}
@@ -73,6 +97,15 @@ class DoctorReport:
         total = ", ".join(plural(counts[s], s) for s in SEVERITIES if counts[s]) or "nothing found"
         verdict = "Ready to train" if self.ok else "Not ready: training or its figures would be wrong"
         return "\n".join([*lines, "", f"{verdict} ({total})."])
+
+
+def insisted_note(note: str, report: DoctorReport, class_name: str) -> str:
+    """The note of a class that is trained on although the doctor asks, with what it asks."""
+    asked = [f.message for f in report.findings if f.asks and f.class_name == class_name]
+    if not asked:
+        return note
+    told = f"Trained although the doctor asks: {' '.join(asked)}"
+    return f"{note.rstrip('.')}. {told}" if note else told
 
 
 def _class_line(summary: ClassSummary) -> str:
