@@ -18,6 +18,7 @@ from skrd4ad.cli.arguments import (
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
+from skrd4ad.format import format_figure
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
@@ -89,6 +90,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     for defect_type, found in metrics["by_defect"].items():
         figures = [_figure(found, name, title) for name, title in (("image_auroc", "image"), ("pixel_auroc", "pixel"))]
         output.say(f"  {defect_type} ({found['n_defect']}): {', '.join(filter(None, figures))}")
+    for mask_class, of_class in summary.by_mask_class.items():
+        values = f"pixel AUROC {format_figure(of_class.pixel_auroc)}, AUPRO {format_figure(of_class.aupro)}"
+        output.say(f"  mask class {mask_class} ({of_class.n_masks}): {values}")
+    for name, value in summary.authors.items():
+        output.say(f"  by the authors of the data set: {name} {value:.4f}")
     if summary.left_out:
         output.note(f"{summary.left_out} images that the model was trained or calibrated with are left out.")
     if summary.vanished_regions:

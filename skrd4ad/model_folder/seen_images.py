@@ -94,10 +94,14 @@ def split_holdout(
     samples: Sequence[Sample], *, share: float, seed: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Good images to learn from and to hold out (one or more unless the share is 0), drawn with the seed, in order.
+    Those that the data set itself holds out are taken where there are any.
 
     Raises:
         DataError: fewer than two images would be left to learn from.
     """
+    named = tuple(s for s in samples if s.held_out)
+    if named and share > 0 and len(samples) - len(named) >= 2:
+        return tuple(s for s in samples if not s.held_out), named
     n_out = max(1, round(share * len(samples))) if share > 0 else 0
     if len(samples) - n_out < 2:
         raise DataError(

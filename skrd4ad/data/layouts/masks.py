@@ -78,7 +78,8 @@ def with_masks(
     shared = {mask: images for mask, images in users.items() if len(images) > 1}
     used = {image: [mask for mask in own if mask not in shared] for image, own in found.items()}
     paired = [
-        replace(s, mask_path=chosen[0], more_masks=tuple(chosen[1:])) if (chosen := used.get(s.path)) else s for s in samples
+        replace(s, mask_path=chosen[0], more_masks=tuple(chosen[1:])) if (chosen := used.get(s.path)) else s
+        for s in samples
     ]
     return paired, [_shared_remark(shared)] if shared else []
 
