@@ -28,7 +28,7 @@ from skrd4ad.model_folder.resume_state import (
     state_file,
     unfinished_runs,
 )
-from skrd4ad.model_folder.seen_images import split_holdout
+from skrd4ad.model_folder.seen_images import record_of_images, split_holdout
 from skrd4ad.models.devices import DeviceName, choose_device, training_type
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.teachers import build_teacher
@@ -185,7 +185,11 @@ def train(
         }
         # what the patches' indices mean, so that the good part that a position was compared with can be shown
         | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
-        | ({} if start is None or parent is None else record_of_start(start, parent, learnt=learn, contents=contents)),
+        | (
+            record_of_images(learn, held_out, contents)
+            if start is None or parent is None
+            else record_of_start(start, parent, learnt=learn, contents=contents)
+        ),
         history=tuple(record.history),
         selected_epoch=record.best_epoch if loop.best else config.epochs,
         test_selected=config.selection == "test",
