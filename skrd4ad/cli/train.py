@@ -11,7 +11,7 @@ from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
-from skrd4ad.data.doctor.report import insisted_note
+from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.data.layouts.folders import GUESSED
 from skrd4ad.errors import DataError
 from skrd4ad.files import sweep
@@ -108,8 +108,9 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     model, config = _settings(arguments)
     sweep(arguments.out)
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
+    asked: dict[str, str] = {}
     if not arguments.skip_doctor:
-        classes = _examine(classes, output, image_size=model.image_size, insist=arguments.yes)
+        asked = _examine(classes, output, image_size=model.image_size, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
         request = TrainingRequest(
@@ -121,6 +122,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             weights=None if arguments.weights is None else str(arguments.weights),
             evaluate=not arguments.no_evaluate,
             start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
+            insisted=asked.get(data.name, ""),
         )
         with (
             output.progress(f"training {data.name}") as task,
@@ -164,8 +166,8 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     return model, replace(base_train, **changes)
 
 
-def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int, insist: bool) -> list[DatasetClass]:
-    """The classes, after the doctor has looked at them; what was insisted on stands in their notes."""
+def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int, insist: bool) -> dict[str, str]:
+    """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:
         report = examine(classes, image_size=image_size, task=task)
     for finding in report.findings:
@@ -184,7 +186,7 @@ def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int
             ),
         ]
         raise DataError("\n".join(lines))
-    return [replace(cls, note=insisted_note(cls.note, report, cls.name)) for cls in classes]
+    return {cls.name: asked_of(report, cls.name) for cls in classes}
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

@@ -207,6 +207,7 @@ def _real_iad(root: Path) -> None:
     for part, kind, number in (
         ("train", "OK", 1),
         ("train", "OK", 2),
+        ("train", "OK", 5),
         ("test", "OK", 3),
         ("test", "HS", 1),
         ("test", "HS", 2),
@@ -248,8 +249,8 @@ TREES = (
     Tree("kolektor-sdd", _kolektor_sdd, {"KolektorSDD": (8, 0, 2, 5, 5)}, "KolektorSDD"),
     Tree("kolektor-sdd2", _kolektor_sdd2, {"KolektorSDD2": (6, 0, 3, 2, 2)}, "KolektorSDD2"),
     Tree("dagm", _dagm, dict.fromkeys(("Class1", "Class2"), (4, 0, 4, 2, 2)), "DAGM2007"),
-    Tree("real-iad", _real_iad, {"audiojack": (4, 0, 2, 4, 4)}, "Real-IAD"),
+    Tree("real-iad", _real_iad, {"audiojack": (6, 0, 2, 4, 4)}, "Real-IAD"),
     Tree(
-        "real-iad-sv", _real_iad, {"audiojack": (2, 0, 1, 2, 2)}, "Real-IAD", found=False, warnings=("unused-images",)
+        "real-iad-sv", _real_iad, {"audiojack": (3, 0, 1, 2, 2)}, "Real-IAD", found=False, warnings=("unused-images",)
     ),
 )

@@ -99,13 +99,10 @@ class DoctorReport:
         return "\n".join([*lines, "", f"{verdict} ({total})."])
 
 
-def insisted_note(note: str, report: DoctorReport, class_name: str) -> str:
-    """The note of a class that is trained on although the doctor asks, with what it asks."""
+def asked_of(report: DoctorReport, class_name: str) -> str:
+    """What the doctor asks of a class, for the record of a training that is insisted on; empty when it asks nothing."""
     asked = [f.message for f in report.findings if f.asks and f.class_name == class_name]
-    if not asked:
-        return note
-    told = f"Trained although the doctor asks: {' '.join(asked)}"
-    return f"{note.rstrip('.')}. {told}" if note else told
+    return f"Trained although the doctor asks: {' '.join(asked)}" if asked else ""
 
 
 def _class_line(summary: ClassSummary) -> str:

@@ -32,7 +32,7 @@ DEFECTS_CONFIG = "defects_config.json"
 _MPDD = frozenset({"bracket_black", "bracket_brown", "bracket_white", "connector", "metal_plate", "tubes"})
 _NAMED_GOOD = ("btad",)
 """Data sets that name their good parts otherwise than MVTec AD; nothing is guessed there."""
-_PRIVATE = ("test_private", "test_private_mixed")
+PRIVATE = ("test_private", "test_private_mixed")
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _remarks(folder: Path, train: Path, test: Path, hints: Hints, layout: str) -
         )
         message = f"{plural(len(defects), 'image')} in train/{names}: {reason}"
         remarks.append(Remark("note" if allowed else "error", "train-defects", message, tuple(defects)))
-    private = [image for name in _PRIVATE for image in all_images(child(folder, name))]
+    private = [image for name in PRIVATE for image in all_images(child(folder, name))]
     if private:
         message = (
             f"{len(private)} images of the private test sets have no labels here: `skrd4ad predict --ad2-submission` "
