@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import unquote_plus
 
 from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes, layout_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
@@ -108,6 +109,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     model, config = _settings(arguments)
     sweep(arguments.out)
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
+    for layout in sorted({data.layout for data in classes} - {layout_of(arguments)}):
+        output.note(f"{arguments.data} is read in the layout {unquote_plus(layout)}; --layout NAME says it otherwise.")
     asked: dict[str, str] = {}
     if not arguments.skip_doctor:
         asked = _examine(classes, output, image_size=model.image_size, insist=arguments.yes)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote_plus
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
@@ -107,7 +108,7 @@ def asked_of(report: DoctorReport, class_name: str) -> str:
 
 def _class_line(summary: ClassSummary) -> str:
     defects = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.test_defects.items()))
-    title = f"{summary.dataset}/{summary.name} (layout {summary.layout})"
+    title = f"{summary.dataset}/{summary.name} (layout {unquote_plus(summary.layout)})"
     parts = [
         f"{title}: {plural(summary.train_good, 'good image')} to train on",
         f"test: {summary.test_good} good, {plural(sum(summary.test_defects.values()), 'defect')}"

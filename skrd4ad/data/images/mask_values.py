@@ -67,7 +67,7 @@ def read_values(pixels: NDArray[Any], given: str = "", *, lossy: bool = False) -
         DataError: what a user says has not the form that is allowed.
     """
     codes, strength, coloured = _codes(pixels)
-    values, counts = np.unique(codes, return_counts=True)
+    values, counts = _counted(codes)
     positive = [(value, int(count)) for value, count in zip(values.tolist(), counts.tolist(), strict=True) if value > 0]
     names = {value: f"#{int(value):06x}" if coloured else f"{value:g}" for value, _ in positive[:MOST_CLASSES]}
     shown = {names[value]: count for value, count in positive[:MOST_CLASSES]}
@@ -106,6 +106,15 @@ def _codes(pixels: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any], bool]:
         return strength, strength, False
     red, green, blue = (pixels[..., channel].astype(np.int64) for channel in range(3))
     return red << 16 | green << 8 | blue, strength, True
+
+
+def _counted(codes: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """The values there are, ascending, and how many pixels have each."""
+    if codes.dtype not in (np.uint8, np.uint16):
+        return np.unique(codes, return_counts=True)
+    counts = np.bincount(codes.ravel())
+    values = np.flatnonzero(counts)
+    return values, counts[values]
 
 
 def _are_numbers(values: list[Any]) -> bool:
