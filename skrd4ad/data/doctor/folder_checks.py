@@ -47,6 +47,8 @@ def check_folders(cls: DatasetClass) -> Iterator[Remark]:
 
 def _unused(left: list[Path], cls: DatasetClass) -> Iterator[Remark]:
     output = _below(left, cls.root, is_own_output)
+    message = "that this program wrote: results, models or a workspace; left out."
+    yield from counted("note", "own-output", "image", message, sorted(output))
     left = [path for path in left if path not in output]
     channels = _below(left, cls.root, _beside_rgb)
     message = f"of other channels beside a folder {RGB}; only that is read."

@@ -10,7 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from skrd4ad.data.images.read import list_images, read_mask_values
-from skrd4ad.data.layouts.folders import child, images_below, mask_files, subfolders
+from skrd4ad.data.layouts.folders import all_images, child, is_mask_folder, subfolders
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.data.layouts.hold_out import split_good, split_note
 from skrd4ad.data.layouts.masks import masks_beside, with_masks
@@ -21,12 +21,6 @@ from skrd4ad.types import GOOD, DatasetClass, Remark, Sample, Split
 DEFECT = "defect"
 """Type of a defect that only a mask tells of."""
 _KEPT = 100_000
-
-
-def has_masks_beside(folder: Path) -> bool:
-    """Whether images directly in a folder come with their masks, beside them or in a folder of masks."""
-    images = list_images(folder)
-    return bool(images) and (bool(masks_beside(images)) or bool(mask_files(folder, Hints())))
 
 
 def fits_kolektor_sdd(root: Path) -> bool:
@@ -52,14 +46,16 @@ def dagm_roots(root: Path) -> list[Path]:
 
 def read_kolektor_sdd(root: Path, hints: Hints) -> DatasetClass:
     """One class. No split was published with the images: that of own folders is taken, with no item on both sides."""
-    samples, remarks = told_by_masks(root, root=root, split="train", hints=hints)
+    images = [image for item in subfolders(root) for image in list_images(item)]
+    samples, remarks = told_by_masks(images, root=root, split="train", hints=hints)
     split = split_good(samples, by=lambda image: image.parent.name)
     return _class(root, "kolektor-sdd", hints, split, remarks, note=split_note(split))
 
 
 def read_flat(root: Path, hints: Hints) -> DatasetClass:
-    """Own pictures directly in a folder, with masks that tell the defects among them; without masks all are good."""
-    samples, remarks = told_by_masks(root, root=root, split="train", hints=hints)
+    """Own pictures directly in a folder, with masks that tell the defects among them; without masks all are good. What
+    folders in it show is not known."""
+    samples, remarks = told_by_masks(list_images(root), root=root, split="train", hints=hints)
     split = split_good(samples)
     return _class(root, "folder", hints, split, remarks, note=split_note(split))
 
@@ -69,7 +65,9 @@ def read_split_class(root: Path, *, dataset: str, layout: str, hints: Hints) -> 
     samples: list[Sample] = []
     remarks: list[Remark] = []
     for split in ("train", "test"):
-        found, more = told_by_masks(child(root, split), root=root, split=split, hints=hints)
+        folder = child(root, split)
+        images = list_images(folder) if folder.is_dir() else []
+        found, more = told_by_masks(images, root=root, split=split, hints=hints)
         samples, remarks = samples + found, remarks + more
     unused = [s for s in samples if s.split == "train" and s.label == 1]
     if unused:
@@ -78,16 +76,20 @@ def read_split_class(root: Path, *, dataset: str, layout: str, hints: Hints) -> 
     return _class(root, layout, hints, [s for s in samples if s not in unused], remarks, dataset=dataset)
 
 
-def told_by_masks(folder: Path, *, root: Path, split: Split, hints: Hints) -> tuple[list[Sample], list[Remark]]:
-    """Samples of the pictures in a folder: those of whose masks a pixel is defect are defects, all others good."""
-    images = images_below(folder, hints) if folder.is_dir() else []
+def told_by_masks(
+    images: Sequence[Path], *, root: Path, split: Split, hints: Hints
+) -> tuple[list[Sample], list[Remark]]:
+    """Samples of the pictures among images: those of whose masks a pixel is defect are defects, all others good. Masks
+    lie beside the pictures, or in a folder of masks there."""
     beside = masks_beside(images)
     pictures = [
         Sample(path=image, split=split, label=1, defect_type=DEFECT, mask_values=hints.mask_values)
         for image in images
         if image not in beside
     ]
-    paired, remarks = with_masks(pictures, [*mask_files(folder, hints), *beside], root=root, hints=hints)
+    folders = [p for folder in {image.parent for image in images} for p in subfolders(folder)]
+    truth = [mask for folder in folders if is_mask_folder(folder, hints) for mask in all_images(folder)]
+    paired, remarks = with_masks(pictures, [*truth, *beside], root=root, hints=hints)
     with ThreadPoolExecutor(4) as pool:
         marked = list(pool.map(_is_marked, paired))
     return [s if is_defect else _good(s) for s, is_defect in zip(paired, marked, strict=True)], remarks

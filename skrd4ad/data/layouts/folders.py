@@ -5,7 +5,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from skrd4ad.data.images.read import is_hidden, is_image, list_images, natural_key
+from skrd4ad.data.images.read import is_hidden, list_images, natural_key
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.errors import DataError
 from skrd4ad.types import GOOD, Remark, Sample, Split
@@ -115,15 +115,6 @@ def mask_files(folder: Path, hints: Hints) -> list[Path]:
         if not is_own_output(inner):
             found += all_images(inner) if is_mask_folder(inner, hints) else mask_files(inner, hints)
     return found
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Every visible file below a folder that is no image."""
-    for path in sorted(folder.iterdir()):
-        if path.is_file() and not is_image(path) and not is_hidden(path):
-            yield path
-    for inner in subfolders(folder):
-        yield from files_below(inner)
 
 
 def images_by_stem(folders: Iterable[Path]) -> dict[str, Path]:

@@ -10,7 +10,6 @@ from skrd4ad.data.layouts.folders import (
     images_below,
     is_good,
     is_mask_folder,
-    is_own_output,
     kinds_in,
     mask_files,
     samples_in,
@@ -19,7 +18,6 @@ from skrd4ad.data.layouts.folders import (
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.data.layouts.hold_out import split_good, split_note
 from skrd4ad.data.layouts.masks import masks_beside, with_masks
-from skrd4ad.format import plural
 from skrd4ad.types import GOOD, DatasetClass, Remark, Sample
 
 
@@ -57,9 +55,4 @@ def _guesses(root: Path, kinds: list[Path], hints: Hints) -> list[Remark]:
     good = {p.name for p in kinds if is_good(p, hints)}
     defects = {p.name for p in kinds if not is_good(p, hints) and images_below(p, hints)}
     masks = {p.name for p in subfolders(root) if is_mask_folder(p, hints)}
-    found = [] if not defects and good == {GOOD} else [guess_remark(good=good, defects=defects, masks=masks)]
-    if output := [p for p in subfolders(root) if is_own_output(p)]:
-        names = ", ".join(p.name for p in output)
-        message = f"{plural(len(output), 'folder')} left out, written by this program: {names}."
-        found.append(Remark("note", "own-output", message, tuple(output)))
-    return found
+    return [] if not defects and good == {GOOD} else [guess_remark(good=good, defects=defects, masks=masks)]

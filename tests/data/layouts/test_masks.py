@@ -130,7 +130,18 @@ def test_names_that_begin_with_a_good_word_are_good_and_own_output_is_left_out(t
     assert numbers(cls) == (20, 3, 0) and cls.defect_types == ("hole",)
     messages = " ".join(r.message for r in cls.remarks)
     assert "as good parts: good_2, normal, normal_test; as types of defect: hole" in messages
-    assert "1 folder left out, written by this program: results." in messages
+    (finding,) = [f for f in examine([cls], image_size=12).findings if f.code == "own-output"]
+    assert finding.severity == "note" and finding.message.startswith("3 images that this program wrote")
+
+
+def test_folders_beside_pictures_of_a_flat_folder_are_not_read_but_counted(tmp_path, write_picture):
+    for number in range(4):
+        write_picture(f"flat/{number}.png")
+        write_picture(f"flat/scratched/{number}.png")
+    (cls,) = find_classes(tmp_path / "flat")
+    assert numbers(cls) == (4, 0, 0)
+    (finding,) = [f for f in examine([cls], image_size=12).findings if f.code == "unused-images"]
+    assert "4 images not used: 4 in scratched" in finding.message
 
 
 def test_good_names_that_a_user_says_are_the_only_ones(tmp_path, write_picture):
