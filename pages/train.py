@@ -22,7 +22,7 @@ def choose_and_start() -> None:
     if not chosen:
         st.info("Choose at least one class.")
         return
-    ready = show_report(chosen, image_size=model.image_size)
+    ready, insisted = show_report(chosen, image_size=model.image_size)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if st.button(
         f"Start {count}",
@@ -34,7 +34,14 @@ def choose_and_start() -> None:
     ):
         for data in chosen:
             TRAINING.submit(
-                TrainingRequest(source=source, layout=layout, class_name=data.name, model=model, train=train)
+                TrainingRequest(
+                    source=source,
+                    layout=layout,
+                    class_name=data.name,
+                    model=model,
+                    train=train,
+                    insisted=insisted.get(data.name, ""),
+                )
             )
         st.rerun()
 

@@ -34,6 +34,29 @@ class Sample:
     defect_type: str
     """``good``, or the name of the defect's folder."""
     mask_path: Path | None = None
+    more_masks: tuple[Path, ...] = ()
+    """Further masks of the same picture; they are united with the first."""
+    mask_values: str = ""
+    """What the values of its masks mean, as :mod:`skrd4ad.data.images.mask_values` reads it; empty for its rule."""
+    held_out: bool = False
+    """A training image that the data set itself sets aside for validation: limits are taken from it."""
+
+    @property
+    def masks(self) -> tuple[Path, ...]:
+        """All files with masks of this picture."""
+        return () if self.mask_path is None else (self.mask_path, *self.more_masks)
+
+
+@dataclass(frozen=True)
+class Remark:
+    """What the reader of a layout guessed, left out, or could not settle."""
+
+    severity: Literal["error", "warning", "note"]
+    code: str
+    message: str
+    paths: tuple[Path, ...] = ()
+    asks: bool = False
+    """An error that an option settles, or ``--yes``."""
 
 
 @dataclass(frozen=True)
@@ -45,10 +68,12 @@ class DatasetClass:
     name: str
     root: Path
     layout: str
+    """Name of the layout, with the hints that it was read by: what opens the class again."""
     samples: tuple[Sample, ...]
     licence: str = ""
     note: str = ""
     """What a reader of results must know, such as "synthetic images"."""
+    remarks: tuple[Remark, ...] = ()
 
     @property
     def train(self) -> tuple[Sample, ...]:
@@ -122,4 +147,8 @@ class EvaluationSet:
     has_mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     """(N,): whether the pixels of the image are labelled: good images, and defects with a mask."""
     ignored: NDArray[np.bool_] | None = None
-    """(S, S): pixels that the model's calibration ignores; they enter no pixel metric."""
+    """(S, S) or (N, S, S): pixels that the model's calibration or the masks ignore; they enter no pixel metric."""
+    mask_classes: tuple[str, ...] = ()
+    """Names of the classes of defect that the masks tell apart; empty where they do not."""
+    class_of: NDArray[np.uint8] | None = None
+    """(N, S, S): 1 + index in ``mask_classes`` of the class of a pixel, 0 outside of masks; None without classes."""

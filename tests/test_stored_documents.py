@@ -211,6 +211,13 @@ def mutant(values: Any, chance: random.Random) -> Any:
     return values
 
 
+LATER: dict[str, dict[str, Any]] = {
+    "evaluation.json": {"by_mask_class": {}, "authors": {}},
+    "request_training.json": {"insisted": ""},
+}
+"""What earlier builds did not write, and what it means that it is not there."""
+
+
 @each_document
 def test_what_an_earlier_build_wrote_is_read_and_written_alike(stored: Stored, tmp_path: Path) -> None:
     values = golden(stored.golden)
@@ -221,7 +228,7 @@ def test_what_an_earlier_build_wrote_is_read_and_written_alike(stored: Stored, t
         assert again.pop("best_score") is None
     if stored.golden == "evaluation.json":
         assert again.pop("size_bytes") > values.pop("size_bytes") == 0
-    assert again == values
+    assert again == LATER.get(stored.golden, {}) | values
 
 
 @each_document

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, get_args
 from skrd4ad.cli.output import Output
 from skrd4ad.cli.parser import Parser
 from skrd4ad.config import DEVICES
+from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.paths import checkpoints
 from skrd4ad.types import DatasetClass
@@ -49,20 +50,41 @@ def add_data_of_model(parser: Parser, *, help: str) -> None:
 def _add_layout(parser: Parser) -> None:
     from skrd4ad.data.layouts.find import LAYOUTS
 
-    parser.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
+    add = parser.add_argument_group("how the folder is read").add_argument
+    add("--layout", choices=LAYOUTS, default="auto", metavar="NAME", help=f"{', '.join(LAYOUTS)} (default: found out)")
+    add("--good", action="append", default=[], metavar="NAME", help="a folder of this name holds good parts")
+    add("--masks", action="append", default=[], metavar="NAME", help="a folder of this name holds masks")
+    add(
+        "--mask-values",
+        default="",
+        metavar="RULE",
+        help="what values in masks mean: such as 85=good,170=scratch,255=ignore; or levels, or half (see docs/data.md)",
+    )
+
+
+def layout_of(arguments: argparse.Namespace) -> str:
+    """The layout and what else was said of how to read the folder, as text; see :mod:`skrd4ad.data.layouts.hints`."""
+    return str(
+        Hints(
+            layout=arguments.layout,
+            good=tuple(arguments.good),
+            masks=tuple(arguments.masks),
+            mask_values=arguments.mask_values,
+        )
+    )
 
 
 def data_of_model(arguments: argparse.Namespace, info: "ModelInfo") -> DatasetClass | None:
     """The class that is named, or the one the model was trained on; None when that is not at hand."""
-    from skrd4ad.data.layouts.find import LAYOUTS
+    from skrd4ad.data.layouts.find import known_layout
     from skrd4ad.data.sources import open_dataset
 
     name = arguments.class_name or info.class_name
     if arguments.data is not None:
-        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
-    source, layout = str(info.data.get("source", "")), str(info.data.get("layout", "auto"))
+        return open_dataset(arguments.data, layout=layout_of(arguments), class_name=name)[0]
+    source, layout = str(info.data.get("source", "")), known_layout(str(info.data.get("layout", "auto")))
     with suppress(DataError):
-        return open_dataset(source, layout=layout if layout in LAYOUTS else "auto", class_name=name)[0]
+        return open_dataset(source, layout=layout, class_name=name)[0]
     return None
 
 

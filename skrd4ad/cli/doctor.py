@@ -2,7 +2,7 @@
 
 import argparse
 
-from skrd4ad.cli.arguments import add_data, chosen_classes
+from skrd4ad.cli.arguments import add_data, chosen_classes, layout_of
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.doctor.examine import examine
@@ -29,7 +29,7 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Report what is wrong with the data."""
-    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
+    classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
     with output.progress("examining images") as task:
         report = examine(classes, image_size=arguments.image_size, task=task)
     output.say(report.to_text())

@@ -12,11 +12,13 @@ from skrd4ad.cli.arguments import (
     add_runtime,
     add_weights,
     chosen_classes,
+    layout_of,
     runtime_request_of,
 )
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
+from skrd4ad.format import format_figure
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
@@ -54,7 +56,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         model=str(arguments.model.absolute()),
         source=arguments.data,
         class_name=data.name,
-        layout=arguments.layout,
+        layout=layout_of(arguments),
         weights=None if arguments.weights is None else str(arguments.weights),
         again=arguments.fresh,
     )
@@ -88,6 +90,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     for defect_type, found in metrics["by_defect"].items():
         figures = [_figure(found, name, title) for name, title in (("image_auroc", "image"), ("pixel_auroc", "pixel"))]
         output.say(f"  {defect_type} ({found['n_defect']}): {', '.join(filter(None, figures))}")
+    for mask_class, of_class in summary.by_mask_class.items():
+        values = f"pixel AUROC {format_figure(of_class.pixel_auroc)}, AUPRO {format_figure(of_class.aupro)}"
+        output.say(f"  mask class {mask_class} ({of_class.n_masks}): {values}")
+    for name, value in summary.authors.items():
+        output.say(f"  by the authors of the data set: {name} {value:.4f}")
     if summary.left_out:
         output.note(f"{summary.left_out} images that the model was trained or calibrated with are left out.")
     if summary.vanished_regions:
@@ -108,7 +115,7 @@ def _figure(found: Mapping[str, Any], name: str, title: str) -> str:
 
 def the_class(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClass:
     """The class that ``--data``, ``--layout`` and ``--class`` name; by default the only one, or the model's."""
-    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name or "all")
+    classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name or "all")
     if len(classes) > 1:
         classes = [cls for cls in classes if arguments.class_name is None and cls.name == info.class_name] or classes
     if len(classes) > 1:

@@ -18,6 +18,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.inference.tiling import LARGER, Tiling
 from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.parallel import ordered_map
+from skrd4ad.services.inspection.ad2_submission import private_images, write_submission
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs
 from skrd4ad.types import OUTCOMES, Outcome
@@ -55,6 +56,12 @@ def add_options(parser: Parser) -> None:
         metavar="X",
         help="scale of the images: regions get area_mm2, box_mm, centroid_mm",
     )
+    parser.add_argument(
+        "--ad2-submission",
+        type=Path,
+        metavar="DIR",
+        help="folder of a class of MVTec AD 2: write its private test sets as the benchmark server takes them, alone",
+    )
     parser.add_argument("--threshold", type=float, metavar="T", help="NG above this score (default: the model's)")
     add_runtime(parser)
     add_weights(parser)
@@ -62,6 +69,8 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Inspect the images."""
+    if arguments.ad2_submission is not None:
+        return _submit(arguments, output)
     paths = expand_inputs(arguments.inputs, leave_out=arguments.out)
     zips = [(file, list_zip(file)) for file in arguments.zips]
     if not paths and not any(entries for _, entries in zips):
@@ -91,6 +100,24 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if len(names) > 1:
         output.note(", ".join(f"{count} {name}" for name in OUTCOMES if (count := counts[name])) + ".")
     return NO if counts["CANNOT JUDGE"] or counts["UNREADABLE"] else DONE
+
+
+def _submit(arguments: argparse.Namespace, output: Output) -> int:
+    """Write what the benchmark server of MVTec AD 2 takes."""
+    if arguments.inputs or arguments.zips:
+        raise ConfigError("With --ad2-submission DIR there are no other images; leave them out.")
+    folder = arguments.ad2_submission.absolute()
+    images = private_images(folder)
+    predictor = open_model(arguments, images, output)
+    with output.progress("inspecting") as task:
+        found = inspect_images(
+            predictor, _sources(images, ()), threshold=arguments.threshold, tiling=arguments.tiled, task=task
+        )
+        for image, inspection in zip(images, found, strict=True):
+            write_submission(inspection, arguments.out, image=image, class_folder=folder)
+    output.say(f"{len(images)} maps and thresholded maps in {arguments.out}")
+    output.document({"model": str(arguments.model), "folder": str(arguments.out.absolute()), "images": len(images)})
+    return DONE
 
 
 def _writer(arguments: argparse.Namespace) -> Callable[[tuple[Inspection, str]], tuple[Outcome, dict[str, Any]]]:

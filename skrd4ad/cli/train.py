@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+from urllib.parse import unquote_plus
 
-from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes
+from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes, layout_of
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import (
@@ -22,6 +23,8 @@ from skrd4ad.config import (
     TrainPrecision,
 )
 from skrd4ad.data.doctor.examine import examine
+from skrd4ad.data.doctor.report import asked_of
+from skrd4ad.data.layouts.folders import GUESSED
 from skrd4ad.errors import DataError
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
@@ -32,6 +35,7 @@ from skrd4ad.services.training import TrainingRequest, result_of, train_class
 from skrd4ad.types import DatasetClass
 
 DEFAULT_PRESET = "fast"
+INSIST = "--yes insists, and the model card says so"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
 _TRAIN_OPTIONS = (
     *("epochs", "most_steps", "batch_size", "learning_rate", "schedule"),
@@ -106,6 +110,7 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--no-evaluate", action="store_true", help="do not evaluate on the test images")
     add_now(parser)
+    parser.add_argument("--yes", action="store_true", help="train although the doctor asks; the model card says so")
     parser.add_argument("--skip-doctor", action="store_true", help="train even when the doctor finds errors")
 
 
@@ -113,9 +118,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     """Train each class."""
     model, config = _settings(arguments)
     sweep(arguments.out)
-    classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
+    classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
+    for layout in sorted({data.layout for data in classes} - {layout_of(arguments)}):
+        output.note(f"{arguments.data} is read in the layout {unquote_plus(layout)}; --layout NAME says it otherwise.")
+    asked: dict[str, str] = {}
     if not arguments.skip_doctor:
-        _examine(classes, output, image_size=model.image_size)
+        asked = _examine(classes, output, image_size=model.image_size, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
         request = TrainingRequest(
@@ -123,10 +131,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             class_name=data.name,
             model=model,
             train=config,
-            layout=arguments.layout,
+            layout=layout_of(arguments),
             weights=None if arguments.weights is None else str(arguments.weights),
             evaluate=not arguments.no_evaluate,
             start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
+            insisted=asked.get(data.name, ""),
         )
         with (
             output.progress(f"training {data.name}") as task,
@@ -170,20 +179,27 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     return model, replace(base_train, **changes)
 
 
-def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:
+def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int, insist: bool) -> dict[str, str]:
+    """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:
         report = examine(classes, image_size=image_size, task=task)
     for finding in report.findings:
-        if finding.severity == "warning":
-            output.note(f"warning: {finding.class_name}: {finding.message}")
-    if not report.ok:
-        errors = [f for f in report.findings if f.severity == "error"]
+        if finding.severity == "warning" or finding.code == GUESSED:
+            output.note(f"{finding.severity}: {finding.class_name}: {finding.message}")
+    errors = [f for f in report.findings if f.severity == "error"]
+    if errors and not (insist and report.only_asks):
         lines = [
             "Training or its figures would be wrong:",
             *(f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors),
-            "`skrd4ad doctor` says more; --skip-doctor trains all the same.",
+            "`skrd4ad doctor` says more; "
+            + (
+                "--yes insists, and the model card says so."
+                if report.only_asks
+                else "--skip-doctor trains all the same."
+            ),
         ]
         raise DataError("\n".join(lines))
+    return {cls.name: asked_of(report, cls.name) for cls in classes}
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

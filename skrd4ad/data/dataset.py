@@ -12,7 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import read_image, read_mask, resize_image, resize_mask
+from skrd4ad.data.images.mask_values import MaskReading
+from skrd4ad.data.images.read import read_image, resize_image, resize_mask
+from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Sample
@@ -30,6 +32,12 @@ class MaskSet:
     """Images whose mask has pixels at its full size and none at size S."""
     vanished_regions: int = 0
     """Connected regions, of all masks, of which nothing is left at size S; those of ``vanished`` included."""
+    ignored: NDArray[np.bool_] | None = None
+    """(N, S, S): pixels of which the masks say nothing; None when there are none."""
+    classes: tuple[str, ...] = ()
+    """Names of the classes of defect that the masks tell apart; empty with one class or none."""
+    class_of: NDArray[np.uint8] | None = None
+    """(N, S, S): 1 + index in ``classes``, 0 outside of masks; None without classes."""
 
 
 @contextmanager
@@ -63,24 +71,61 @@ def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator
 
 def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
     """Masks of the samples at the size of the maps."""
-    masks = scratch_array((len(samples), size, size), np.bool_, what="The masks of the test images")
+    shape = (len(samples), size, size)
+    masks = scratch_array(shape, np.bool_, what="The masks of the test images")
     has_mask = np.array([s.label == 0 or s.mask_path is not None for s in samples], bool)
     vanished: list[Path] = []
     lost = 0
+    ignored: NDArray[np.bool_] | None = None
+    class_of: NDArray[np.uint8] | None = None
+    names: list[str] = []
 
-    def read(path: Path) -> tuple[NDArray[np.bool_], bool, int]:
-        mask = read_mask(path)
-        small = resize_mask(mask, size)
-        return small, bool(mask.any()), vanished_regions(mask, small)
+    def read(sample: Sample) -> tuple[MaskReading, NDArray[np.bool_], int]:
+        reading = read_sample_mask(sample)
+        small = resize_mask(reading.defect, size)
+        return reading, small, vanished_regions(reading.defect, small)
 
-    paths = {i: s.mask_path for i, s in enumerate(samples) if s.label == 1 and s.mask_path is not None}
+    masked = {i: s for i, s in enumerate(samples) if s.label == 1 and s.mask_path is not None}
     with decoding_pool() as pool:
-        for i, (small, had_pixels, n_lost) in zip(paths, pool.map(read, paths.values()), strict=True):
+        for i, (reading, small, n_lost) in zip(masked, pool.map(read, masked.values()), strict=True):
             masks[i] = small
             lost += n_lost
-            if had_pixels and not small.any():
+            if reading.defect.any() and not small.any():
                 vanished.append(samples[i].path)
-    return MaskSet(masks=masks, has_mask=has_mask, vanished=tuple(vanished), vanished_regions=lost)
+            if reading.ignored is not None:
+                if ignored is None:
+                    ignored = scratch_array(shape, np.bool_, what="The ignored pixels of the test images")
+                ignored[i] = resize_mask(reading.ignored, size) & ~small
+            if reading.classes:
+                if class_of is None:
+                    class_of = scratch_array(shape, np.uint8, what="The classes of the masks")
+                names += [name for name in reading.classes if name not in names]
+                class_of[i] = _classes_at(reading, small, names)
+    told_apart = len(names) > 1
+    return MaskSet(
+        masks=masks,
+        has_mask=has_mask,
+        vanished=tuple(vanished),
+        vanished_regions=lost,
+        ignored=ignored,
+        classes=tuple(names) if told_apart else (),
+        class_of=class_of if told_apart else None,
+    )
+
+
+def _classes_at(reading: MaskReading, small: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.uint8]:
+    """(S, S): 1 + index of the class that covers most of each pixel of the small mask, 0 where none covers any."""
+    side = (small.shape[1], small.shape[0])
+    covered = np.stack(
+        [np.full(small.shape, 1e-6, np.float32)]
+        + [
+            cv2.resize(reading.classes[name].astype(np.float32), side, interpolation=cv2.INTER_AREA)
+            if name in reading.classes
+            else np.zeros(small.shape, np.float32)
+            for name in names
+        ]
+    )
+    return np.where(small, covered.argmax(axis=0), 0).astype(np.uint8)
 
 
 def vanished_regions(mask: NDArray[np.bool_], small: NDArray[np.bool_]) -> int:

@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import load_masks
 from skrd4ad.errors import DataError, ImageError
+from skrd4ad.inference.authors import authors_metrics
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import Inspection, predict_images
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import Tiling
-from skrd4ad.metrics.evaluation import Metrics, by_defect_type, evaluate
+from skrd4ad.metrics.evaluation import Metrics, by_defect_type, by_mask_class, evaluate
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import unseen_samples
 from skrd4ad.regions import ScoringMask, ignored_pixels
@@ -33,6 +34,10 @@ class Evaluation:
     class_name: str
     metrics: Metrics
     by_defect: dict[str, Metrics]
+    by_mask_class: dict[str, Metrics]
+    """Of each class of defect that the masks tell apart; empty where they do not."""
+    authors: dict[str, float]
+    """Metrics that the authors of the data set use, by their names."""
     samples: tuple[Sample, ...]
     data: EvaluationSet
     verdict_scores: NDArray[np.float64]
@@ -47,6 +52,8 @@ class Evaluation:
     """Version of the model's calibration; it changes figures only where it ignores pixels."""
     ignores_pixels: bool = False
     """Pixels that the calibration ignores were left out of scores, maps and pixel metrics."""
+    masks_ignore: bool = False
+    """Pixels that the masks ignore were left out of pixel metrics."""
     in_tiles: int = 0
     left_out: int = 0
     """Test images that the model has learnt from or takes its limits from: people had labelled them good."""
@@ -63,6 +70,8 @@ class Evaluation:
             "aupro_paper: the original code's per-image, 200-threshold form.",
             "Epoch selected on this test set." if self.test_selected else "Nothing was fitted on test images.",
         ]
+        if self.masks_ignore:
+            parts.append("Pixels that the masks ignore are left out of pixel metrics.")
         if self.in_tiles:
             parts.append(f"{self.in_tiles} images were seen in tiles, as Inspect sees them.")
         if self.left_out:
@@ -99,15 +108,21 @@ def evaluate_model(
         maps=scored.maps,
         masks=masks.masks if masks else None,
         has_mask=masks.has_mask if masks else np.zeros(len(samples), bool),
-        ignored=ignored,
+        ignored=_all_ignored(ignored, None if masks is None else masks.ignored),
+        mask_classes=masks.classes if masks else (),
+        class_of=masks.class_of if masks else None,
     )
+    metrics = measuring.beside(lambda: evaluate(collected))
     root = data.root  # a split file may name images elsewhere
     vanished = [p.relative_to(root) if p.is_relative_to(root) else p for p in (masks.vanished if masks else ())]
     return Evaluation(
         dataset=data.dataset,
         class_name=data.name,
-        metrics=measuring.beside(lambda: evaluate(collected)),
+        metrics=metrics,
         by_defect=measuring.beside(lambda: by_defect_type(collected)),
+        by_mask_class=measuring.beside(lambda: by_mask_class(collected)),
+        authors=measuring.beside(lambda: authors_metrics(data, samples, collected, metrics, calibration=calibration)),
+        masks_ignore=masks is not None and masks.ignored is not None,
         samples=samples,
         data=collected,
         verdict_scores=scored.verdict_scores,
@@ -120,6 +135,13 @@ def evaluate_model(
         ignores_pixels=ignored is not None,
         left_out=len(data.test) - len(samples),
     )
+
+
+def _all_ignored(everywhere: NDArray[np.bool_] | None, of_images: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
+    """(S, S) or (N, S, S): what the calibration ignores and what the masks do."""
+    if everywhere is None or of_images is None:
+        return everywhere if of_images is None else of_images
+    return of_images | everywhere
 
 
 def unseen_test_images(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> tuple[tuple[Sample, ...], str]:

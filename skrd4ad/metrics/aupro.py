@@ -1,6 +1,7 @@
 """The pixels of a test set, pooled and ranked, and AUPRO over them, exact: every distinct score is a threshold."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -33,25 +34,28 @@ def pool_pixels(
 
     ``maps``: (N, H, W) float32, finite. ``masks``: (N, H, W) bool, true inside defects, all false for good images.
     ``labelled``: (N,) bool, whether the pixels of an image are labelled; images where it is false are left out, all
-    are used when it is None. ``ignored``: (H, W) bool, pixels that are left out of all images; what is left of a region
-    counts as the region, or as several. Needs 4 bytes for every pixel outside masks, in a file when that is above the
-    budget of :mod:`skrd4ad.scratch`, and about 30 for every one inside.
+    are used when it is None. ``ignored``: (H, W) bool, pixels that are left out of all images, or (N, H, W), those of
+    each; what is left of a region counts as the region, or as several. Needs 4 bytes for every pixel outside masks, in
+    a file when that is above the budget of :mod:`skrd4ad.scratch`, and about 30 for every one inside.
     """
     chosen = _chosen_images(maps, masks, labelled)
-    if ignored is not None and ignored.shape != maps.shape[1:]:
-        raise DataError(f"The ignored pixels have shape {ignored.shape}; allowed: {maps.shape[1:]}, that of a map.")
-    kept = None if ignored is None else ~ignored
-    n_kept = math.prod(maps.shape[1:]) if kept is None else int(np.count_nonzero(kept))
-    pixels = scratch_array((len(chosen) * n_kept,), np.float32, what="The pixels of the test set")
+    if ignored is not None and ignored.shape not in (maps.shape[1:], maps.shape):
+        raise DataError(
+            f"The ignored pixels have shape {ignored.shape}; allowed: {maps.shape[1:]}, that of a map, or {maps.shape}."
+        )
+    n_kept = [_n_kept(kept_pixels(ignored, i), maps.shape[1:]) for i in chosen]
+    pixels = scratch_array((sum(n_kept),), np.float32, what="The pixels of the test set")
+    ends = np.cumsum(n_kept, dtype=np.int64)
     inside, weights, n_regions = [np.empty(0, np.float32)], [np.empty(0)], 0
     for row, i in enumerate(chosen):
+        kept = kept_pixels(ignored, i)
         scores, mask = maps[i], masks[i] if kept is None else masks[i] & kept
         if not np.isfinite(scores).all():
             raise DataError(
                 f"The anomaly map of image {i} holds numbers that are not finite (NaN or infinite). "
                 "Leave the image out, or train the model again if it gives such maps for readable images."
             )
-        own = pixels[row * n_kept : (row + 1) * n_kept]
+        own = pixels[ends[row] - n_kept[row] : ends[row]]
         own[:] = scores.ravel() if kept is None else scores[kept]
         if mask.any():
             in_mask = np.flatnonzero(mask if kept is None else mask[kept])
@@ -70,6 +74,20 @@ def pool_pixels(
         weights=np.concatenate(weights)[order] / max(n_regions, 1),
         n_regions=n_regions,
     )
+
+
+def kept_pixels(ignored: NDArray[np.bool_] | None, index: int | np.integer) -> NDArray[np.bool_] | None:
+    """(H, W): pixels of an image that count, of those that all images or each one ignores; None for all of them."""
+    if ignored is None:
+        return None
+    return ~(ignored if ignored.ndim == 2 else ignored[index])
+
+
+def ignored_of(
+    ignored: NDArray[np.bool_] | None, indices: Sequence[int | np.integer] | NDArray[np.integer]
+) -> NDArray[np.bool_] | None:
+    """What chosen images ignore, in their order."""
+    return ignored if ignored is None or ignored.ndim == 2 else ignored[np.asarray(indices)]
 
 
 def aupro(pool: PooledPixels, *, fpr_limit: float = 0.3) -> float | None:
@@ -155,6 +173,10 @@ def share_of_region(mask: NDArray[np.bool_]) -> tuple[NDArray[np.float64], int]:
     n_labels, labels = cv2.connectedComponents(np.ascontiguousarray(mask).view(np.uint8), connectivity=8)
     region = labels[mask]
     return 1 / np.bincount(region)[region], n_labels - 1
+
+
+def _n_kept(kept: NDArray[np.bool_] | None, shape: tuple[int, ...]) -> int:
+    return math.prod(shape) if kept is None else int(np.count_nonzero(kept))
 
 
 def _area_of_step(start: NDArray[np.float64], end: NDArray[np.float64], *, limit: float) -> NDArray[np.float64]:

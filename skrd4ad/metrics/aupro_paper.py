@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.metrics.aupro import PooledPixels, pool_pixels, rates_above
+from skrd4ad.metrics.aupro import PooledPixels, ignored_of, pool_pixels, rates_above
 
 _STEPS = 200
 _FPR_LIMIT = 0.3
@@ -43,7 +43,7 @@ def paper_figures(
     figures = np.full(len(maps), np.nan)
     for i in np.flatnonzero(used):
         if masks[i].any():
-            figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1], ignored=ignored))
+            figure = _image_figure(pool_pixels(maps[i : i + 1], masks[i : i + 1], ignored=ignored_of(ignored, [i])))
             figures[i] = np.nan if figure is None else figure
     return figures
 

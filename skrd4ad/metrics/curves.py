@@ -14,6 +14,7 @@ from skrd4ad.metrics.aupro import (
     PooledPixels,
     aupro,
     chosen_thresholds,
+    kept_pixels,
     overlap_at,
     pool_pixels,
     rates_above,
@@ -140,10 +141,12 @@ def pixel_point(data: EvaluationSet, *, threshold: float) -> OperatingPoint | No
     """What a threshold on the maps does to labelled pixels; None without maps or without masks."""
     if data.maps is None or data.masks is None:
         return None
-    kept = np.ones(data.maps.shape[1:], bool) if data.ignored is None else ~data.ignored
+    everything = np.ones(data.maps.shape[1:], bool)
     hits = false = n_inside = n_free = n_regions = 0
     overlap = 0.0
     for i in np.flatnonzero(data.has_mask):
+        found_kept = kept_pixels(data.ignored, i)
+        kept = everything if found_kept is None else found_kept
         mask, above = data.masks[i] & kept, (data.maps[i] > np.float64(threshold)) & kept
         found, inside = int(np.count_nonzero(above & mask)), int(np.count_nonzero(mask))
         hits, n_inside = hits + found, n_inside + inside

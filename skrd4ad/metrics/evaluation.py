@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import DataError
-from skrd4ad.metrics.aupro import aupro, pool_pixels
+from skrd4ad.metrics.aupro import aupro, ignored_of, pool_pixels
 from skrd4ad.metrics.aupro_paper import aupro_paper_protocol
 from skrd4ad.metrics.ranking import rank
 from skrd4ad.types import EvaluationSet
@@ -48,6 +48,33 @@ def by_defect_type(data: EvaluationSet) -> dict[str, Metrics]:
     require_consistent(data)
     good, types = data.labels == 0, np.array(data.defect_types)
     return {str(name): _metrics_of(data, good | (types == name)) for name in np.unique(types[~good])}
+
+
+def by_mask_class(data: EvaluationSet) -> dict[str, Metrics]:
+    """All metrics of each class of defect that the masks tell apart, keyed by class: its pixels in the images that have
+    some, against those of good images; pixels of other classes are left out."""
+    require_consistent(data)
+    if data.masks is None or data.maps is None or data.class_of is None:
+        return {}
+    found = {}
+    for number, name in enumerate(data.mask_classes, start=1):
+        shows = (data.class_of == number).any(axis=(1, 2)) & (data.labels == 1)
+        chosen = np.flatnonzero((data.labels == 0) | shows)
+        masks, own = data.masks[chosen], data.class_of[chosen] == number
+        others = masks & ~own
+        ignored = ignored_of(data.ignored, chosen)
+        part = replace(
+            data,
+            labels=data.labels[chosen],
+            scores=data.scores[chosen],
+            defect_types=tuple(data.defect_types[i] for i in chosen),
+            maps=data.maps[chosen],
+            masks=masks & own,
+            has_mask=data.has_mask[chosen],
+            ignored=others if ignored is None else others | ignored,
+        )
+        found[name] = _metrics_of(part, np.ones(len(chosen), bool))
+    return found
 
 
 def _metrics_of(data: EvaluationSet, chosen: NDArray[np.bool_]) -> Metrics:

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from skrd4ad.metrics.aupro import chosen_thresholds, pool_pixels, share_of_region, with_just_below
+from skrd4ad.metrics.aupro import (
+    chosen_thresholds,
+    ignored_of,
+    kept_pixels,
+    pool_pixels,
+    share_of_region,
+    with_just_below,
+)
 from skrd4ad.metrics.aupro_paper import paper_figures
 from skrd4ad.metrics.ranking import finite_scores
 from skrd4ad.types import EvaluationSet
@@ -59,7 +66,7 @@ def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None
     exact = 2 * inside_scores.size <= bins
     edges = with_just_below(inside_scores) if exact else chosen_thresholds(pool, count=bins)
     del pool
-    kept = np.ones(data.maps.shape[1:], bool) if data.ignored is None else ~data.ignored
+    everything = np.ones(data.maps.shape[1:], bool)
     rows = np.flatnonzero(data.has_mask)
     n_bins = edges.size + 1
     free = np.empty((len(rows), n_bins))
@@ -67,6 +74,8 @@ def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None
     for row, index in enumerate(rows):
         # how many thresholds lie below a score, counted from the highest: bin 0 is above all of them
         bin_of = edges.size - np.searchsorted(edges, data.maps[index])
+        found = kept_pixels(data.ignored, index)
+        kept = everything if found is None else found
         mask = data.masks[index] & kept
         free[row] = np.bincount(bin_of[kept & ~mask], minlength=n_bins)
         if mask.any():
@@ -82,7 +91,7 @@ def count_pixels(data: EvaluationSet, *, bins: int = BINS) -> PixelTables | None
         inside=np.array(inside),
         share=np.array(share),
         regions=np.array(regions, np.float64),
-        paper=paper_figures(data.maps[masked], data.masks[masked], ignored=data.ignored),
+        paper=paper_figures(data.maps[masked], data.masks[masked], ignored=ignored_of(data.ignored, masked)),
         exact=exact,
     )
 

@@ -62,6 +62,8 @@ class StoredMetrics(TypedDict, total=False):
     n_regions: Count
     intervals: dict[str, tuple[float, float] | None]
     by_defect: dict[str, dict[str, Any]]
+    by_mask_class: dict[str, dict[str, Any]]
+    authors: dict[str, float]
     dataset: str
     class_name: str
     image_size: int

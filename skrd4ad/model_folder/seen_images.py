@@ -1,7 +1,8 @@
 """Which images a model has learnt from, which were held out, and which are test images of its data set, by content."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -10,6 +11,19 @@ from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
+
+STARTED_FROM = "started_from"
+"""Key of the data of a model: which one it went on from."""
+
+
+def record_of_images(
+    learn: Iterable[Sample], held_out: Iterable[Sample], contents: Mapping[Path, str]
+) -> dict[str, list[str]]:
+    """What a model records of the images that it learns from and holds out: SHA-256 of their files."""
+    return {
+        "learnt": sorted({contents[sample.path] for sample in learn}),
+        "held_out": sorted({contents[sample.path] for sample in held_out}),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +58,14 @@ def seen_images_of(info: ModelInfo, data: DatasetClass | None) -> SeenImages:
 
 
 def learnt_and_held_out(info: ModelInfo, data: DatasetClass | None) -> tuple[set[str], list[Sample]]:
-    """Contents of the images learnt from, and the held-out images; when the data has changed since, all training images
-    count as learnt from, and none as held out."""
+    """Contents of the images learnt from, and the held-out images that are still there, found by their contents. Of a
+    model that has recorded neither, all training images count as learnt from, and none as held out, when the data has
+    changed since."""
     if "learnt" in info.data:
         held_out_before = set(info.data.get("held_out", ()))
-        at_hand = () if data is None else data.train
-        return set(info.data["learnt"]), [s for s in at_hand if image_digest(s.path) in held_out_before]
+        at_hand = [] if data is None else [s for s in data.samples if s.label == 0 and s.path.is_file()]
+        found = {digest: s for s in at_hand if (digest := image_digest(s.path)) in held_out_before}
+        return set(info.data["learnt"]), list(found.values())
     if data is None:
         return set(), []
     everything = {image_digest(sample.path) for sample in data.train}
@@ -74,7 +90,7 @@ def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIE
     """Samples without those that a model is known to have learnt from, or to have been held out for its limits. Only a
     model that went on from another one can have learnt from test images of its data set: a person may have labelled
     some of them good. All others lose nothing."""
-    seen = recorded_images(info)
+    seen = recorded_images(info) if STARTED_FROM in info.data else frozenset()
     if not seen:
         return tuple(samples)
     unseen = []
@@ -86,7 +102,8 @@ def unseen_samples(info: ModelInfo, samples: Sequence[Sample], task: Task = QUIE
 
 
 def recorded_images(info: ModelInfo) -> frozenset[str]:
-    """Contents of the images that a model records as learnt from or held out; empty for one trained from scratch."""
+    """Contents of the images that a model records as learnt from or held out; empty for one of an earlier version that
+    was trained from scratch."""
     return frozenset(info.data.get("learnt", ())) | frozenset(info.data.get("held_out", ()))
 
 
@@ -94,10 +111,14 @@ def split_holdout(
     samples: Sequence[Sample], *, share: float, seed: int
 ) -> tuple[tuple[Sample, ...], tuple[Sample, ...]]:
     """Good images to learn from and to hold out (one or more unless the share is 0), drawn with the seed, in order.
+    Those that the data set itself holds out are taken where there are any.
 
     Raises:
         DataError: fewer than two images would be left to learn from.
     """
+    named = tuple(s for s in samples if s.held_out)
+    if named and share > 0 and len(samples) - len(named) >= 2:
+        return tuple(s for s in samples if not s.held_out), named
     n_out = max(1, round(share * len(samples))) if share > 0 else 0
     if len(samples) - n_out < 2:
         raise DataError(

@@ -151,13 +151,7 @@ def _is_inside(path: Path) -> bool:
 
 
 def _require_inside(classes: Sequence[DatasetClass]) -> None:
-    files = {
-        path
-        for data in classes
-        for sample in data.samples
-        for path in (sample.path, sample.mask_path)
-        if path is not None
-    }
+    files = {path for data in classes for sample in data.samples for path in (sample.path, *sample.masks)}
     # few folders and links stand for many files
     for path in sorted({file.parent for file in files} | {file for file in files if file.is_symlink()}):
         if not _is_inside(path):

@@ -1,6 +1,6 @@
 """Training as a user asks for it: check the data, train, evaluate, record what came out; here or in the background."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ class TrainingRequest:
     """Model folder whose student the training goes on from; None begins anew."""
     confirmed: str | None = None
     """Labels to learn from besides, as ``retraining_data.keep_confirmed`` named them; only with ``start_from``."""
+    insisted: str = ""
+    """What the doctor asks and the user insisted on, for the note of the model's data."""
 
 
 @needs("engineer", "train a model")
@@ -87,6 +89,9 @@ def train_class(
     require_torch("Training")
     from skrd4ad.training.train import train
 
+    if request.insisted:
+        note = f"{learnt_from.note.rstrip('. ')}. {request.insisted}" if learnt_from.note else request.insisted
+        learnt_from = replace(learnt_from, note=note)
     asked = _asked(request, job_id=job_id)
     info = None
     try:

@@ -20,7 +20,7 @@ from skrd4ad.model_folder.folder import run_folder
 from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
 from skrd4ad.model_folder.network import save_model
 from skrd4ad.model_folder.resume_state import TrainState, read_record, restore_state
-from skrd4ad.model_folder.seen_images import split_holdout
+from skrd4ad.model_folder.seen_images import record_of_images, split_holdout
 from skrd4ad.model_folder.unfinished import MARKER, finish, is_unfinished, state_file, unfinished_runs
 from skrd4ad.models.devices import choose_device, training_type
 from skrd4ad.models.skrd import build_student
@@ -154,7 +154,7 @@ def train(
             # what the patches' indices mean, so that the good part that a position was compared with can be shown
             | ({PATCH_IMAGES: [contents[s.path] for s in learn]} if model.retrieval else {})
             | (
-                {}
+                record_of_images(learn, held_out, contents)
                 if start is None or parent is None
                 else record_of_start(start, parent, learnt=learn, contents=contents)
             ),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info, require_own_weights
+from skrd4ad.model_folder.seen_images import STARTED_FROM, record_of_images
 from skrd4ad.types import Sample
 
 if TYPE_CHECKING:
@@ -80,11 +81,11 @@ def record_of_start(
     start: WarmStart, parent: ModelInfo, *, learnt: Sequence[Sample], contents: Mapping[Path, str]
 ) -> dict[str, Any]:
     """What the new model records of its start: its parent, and each image that the two learnt from or held out."""
-    held_out = {contents[sample.path] for sample in start.held_out}
+    record = record_of_images(learnt, start.held_out, contents)
     return {
-        "started_from": {"run": start.folder.name, "digest": parent.digest},
-        "learnt": sorted(({contents[sample.path] for sample in learnt} | start.already) - held_out),
-        "held_out": sorted(held_out),
+        STARTED_FROM: {"run": start.folder.name, "digest": parent.digest},
+        **record,
+        "learnt": sorted(({*record["learnt"]} | start.already) - {*record["held_out"]}),
     }
 
 

@@ -88,7 +88,7 @@ def _state_of_files(data: Sequence[DatasetClass]) -> str:
     parts = []
     for each in data:
         parts.append(f"{each.dataset}/{each.name}/{each.layout}")
-        for path in filter(None, (path for sample in each.samples for path in (sample.path, sample.mask_path))):
+        for path in (path for sample in each.samples for path in (sample.path, *sample.masks)):
             state = path.stat() if path.exists() else None
             parts.append(f"{path}:{state and (state.st_mtime_ns, state.st_size)}")
     return content_digest(*(part.encode("utf-8", "surrogateescape") for part in parts))

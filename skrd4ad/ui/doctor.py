@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import streamlit as st
 
 from skrd4ad.data.doctor.examine import Finding
+from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.format import plural
 from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import doctor_report
@@ -14,8 +15,9 @@ from skrd4ad.ui.text import plain
 _SHOWN_PATHS = 5
 
 
-def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
-    """Examine classes with progress, show what was found, and tell whether training may start."""
+def show_report(data: Sequence[DatasetClass], *, image_size: int) -> tuple[bool, dict[str, str]]:
+    """Examine classes with progress, show what was found, and tell whether training may start, and what the user
+    insists on, by class."""
     with progress_bar("files checked") as task:
         report = doctor_report(data, image_size=image_size, task=task)
     for summary in report.classes:
@@ -38,7 +40,15 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int) -> bool:
                 st.markdown(_text(finding))
     if report.ok and not any(finding.severity == "warning" for finding in report.findings):
         st.success("The data is ready to train on.", icon=":material/check_circle:")
-    return report.ok
+    if report.ok or not report.only_asks:
+        return report.ok, {}
+    insisted = st.checkbox(
+        "Train all the same; the model card will say so",
+        key="doctor-insist",
+        help="The questions above are settled on the command line or below the choice of the layout: --good, --masks, "
+        "--mask-values.",
+    )
+    return insisted, {cls.name: asked_of(report, cls.name) for cls in data}
 
 
 def _text(finding: Finding) -> str:

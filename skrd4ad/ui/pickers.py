@@ -20,6 +20,7 @@ from skrd4ad.config import (
     TrainPrecision,
 )
 from skrd4ad.data.layouts.find import LAYOUTS
+from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.paths import data_roots
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
@@ -74,10 +75,24 @@ def pick_source(key: str = "train", *, label: str = "Data set", default: str = "
         LAYOUTS,
         format_func=lambda name: "found automatically" if name == "auto" else name,
         key=f"{key}-layout",
-        help="MVTec AD, VisA, VAD, or a plain folder of good images with or without defects.",
+        help="A published data set, or a plain folder of good images with or without defects.",
         persist_state="session",
     )
-    return (None if folder is None else str(folder)), str(layout)
+    return (None if folder is None else str(folder)), _hints(str(layout), key=key)
+
+
+def _hints(layout: str, *, key: str) -> str:
+    """The layout with what the user says of names and values, as text."""
+    with st.expander("Names of folders, values of masks", key=f"{key}-hints"):
+        good = st.text_input(
+            "Folders of good parts", key=f"{key}-good", placeholder="found by their names; commas between"
+        )
+        masks = st.text_input("Folders of masks", key=f"{key}-masks", placeholder="besides mask, ground_truth, label …")
+        values = st.text_input(
+            "Values of masks", key=f"{key}-mask-values", placeholder="85=good,170=scratch,255=ignore"
+        )
+    names = [tuple(name.strip() for name in given.split(",") if name.strip()) for given in (good, masks)]
+    return str(Hints(layout=layout, good=names[0], masks=names[1], mask_values=values.strip()))
 
 
 def choose_made(name: str) -> None:

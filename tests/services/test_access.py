@@ -21,6 +21,7 @@ from tests.test_architecture import ROOT, modules, pages
 NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
     "inspector": {
         "datasets": ("folders_in", "images_in"),
+        "inspection.ad2_submission": ("write_submission",),
         "inspection.inspect": ("inspect_images", "write_outputs"),
         "labelling.add_images": ("add_class", "add_files"),
         "labelling.annotate": ("decide", "draw", "undo"),

@@ -8,7 +8,7 @@ import torch
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.digests import file_digest
+from skrd4ad.digests import file_digest, image_digest
 from skrd4ad.errors import CheckpointError, ConfigError, DataError, TrainingCancelled
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
@@ -89,9 +89,13 @@ def test_a_trained_student_begins_where_it_stood(
     assert onward.history[0]["holdout_score"] < scratch.history[0]["holdout_score"]
 
 
-def test_without_a_start_nothing_is_recorded_of_one(go_on: GoOn, disc: DatasetClass, tmp_path: Path) -> None:
+def test_without_a_start_its_images_are_recorded_and_no_test_image_is_lost(
+    go_on: GoOn, disc: DatasetClass, tmp_path: Path
+) -> None:
     info = go_on(disc, None, tmp_path / "out", epochs=1)
-    assert not {"started_from", "learnt", "held_out"} & set(info.data)
+    assert "started_from" not in info.data
+    assert {*info.data["learnt"], *info.data["held_out"]} == {image_digest(s.path) for s in disc.train}
+    assert not {*info.data["learnt"]} & {*info.data["held_out"]}
     assert unseen_samples(info, disc.test) == disc.test
 
 

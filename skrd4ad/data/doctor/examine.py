@@ -4,7 +4,8 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
-from skrd4ad.data.doctor.checks import ImageFacts, check_class, read_facts
+from skrd4ad.data.doctor.checks import check_class
+from skrd4ad.data.doctor.facts import ImageFacts, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, Finding
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass

@@ -1,12 +1,15 @@
 """What the preflight found, as values, JSON-ready form and text."""
 
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import unquote_plus
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
+from skrd4ad.types import Remark
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -26,6 +29,23 @@ class Finding:
     paths: tuple[Path, ...] = ()
     """At most ``MAX_EXAMPLES`` of the files concerned."""
     count: int = 0
+    asks: bool = False
+    """An error that an option settles, or ``--yes``."""
+
+
+def counted(
+    severity: Severity,
+    code: str,
+    noun: str,
+    message: str,
+    paths: Sequence[Path],
+    *,
+    count: int | None = None,
+    asks: bool = False,
+) -> Iterator[Remark]:
+    """A remark that begins with how many there are, of paths unless ``count`` says otherwise; none without paths."""
+    if paths:
+        yield Remark(severity, code, f"{plural(count or len(paths), noun)} {message}", tuple(paths), asks)
 
 
 @dataclass(frozen=True)
@@ -57,6 +77,11 @@ class DoctorReport:
         """Whether nothing speaks against training."""
         return not any(f.severity == "error" for f in self.findings)
 
+    @property
+    def only_asks(self) -> bool:
+        """Whether all that speaks against training are questions, which a user may insist on."""
+        return all(f.asks for f in self.findings if f.severity == "error")
+
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form."""
         return {"ok": self.ok, **to_plain(self)}
@@ -75,9 +100,15 @@ class DoctorReport:
         return "\n".join([*lines, "", f"{verdict} ({total})."])
 
 
+def asked_of(report: DoctorReport, class_name: str) -> str:
+    """What the doctor asks of a class, for the record of a training that is insisted on; empty when it asks nothing."""
+    asked = [f.message for f in report.findings if f.asks and f.class_name == class_name]
+    return f"Trained although the doctor asks: {' '.join(asked)}" if asked else ""
+
+
 def _class_line(summary: ClassSummary) -> str:
     defects = ", ".join(f"{kind} {count}" for kind, count in sorted(summary.test_defects.items()))
-    title = f"{summary.dataset}/{summary.name} (layout {summary.layout})"
+    title = f"{summary.dataset}/{summary.name} (layout {unquote_plus(summary.layout)})"
     parts = [
         f"{title}: {plural(summary.train_good, 'good image')} to train on",
         f"test: {summary.test_good} good, {plural(sum(summary.test_defects.values()), 'defect')}"

@@ -15,8 +15,10 @@ from PIL import Image
 from skrd4ad.data.images.decode import MAX_PIXELS as MAX_PIXELS
 from skrd4ad.data.images.decode import Pixels, name_of, read_pixels, refusal
 from skrd4ad.data.images.decode import image_header as image_header
+from skrd4ad.data.images.mask_values import MaskReading, read_values
 from skrd4ad.errors import DataError
 
+LOSSY_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
 
 
@@ -63,20 +65,15 @@ def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.u
 
 
 def read_mask(source: Path | bytes, *, name: str | None = None) -> NDArray[np.bool_]:
-    """(H, W) mask of a defect, true where the defect is. Above half of the full range is defect (> 127 of 8 bit). If no
-    value reaches that far, the mask holds class numbers (0 and 1; VisA: 0 to n) and every value but 0 is defect. Of
-    colours the strongest channel counts; transparent pixels are not defect."""
-    pixels = read_pixels(source, name_of(source, name))
-    if pixels.ndim == 3:
-        pixels = pixels.max(axis=2)
-    if pixels.dtype == np.uint8:
-        half = 127.0
-    elif pixels.dtype == np.uint16:
-        half = 32767.0
-    else:
-        # no full range is given with 32-bit numbers: 0..1 and 0..255 are what tools write
-        half = 0.5 if pixels.max() <= 1 else 127.0
-    return pixels > (half if pixels.max() > half else 0)
+    """(H, W) mask of a defect, true where the defect is; see :mod:`skrd4ad.data.images.mask_values` for the rule."""
+    return read_mask_values(source, name=name).defect
+
+
+def read_mask_values(source: Path | bytes, given: str = "", *, name: str | None = None) -> MaskReading:
+    """What a mask says of its pixels. ``given``: what a user says of its values."""
+    name = name_of(source, name)
+    lossy = Path(name).suffix.lower() in LOSSY_SUFFIXES
+    return read_values(read_pixels(source, name), given, lossy=lossy)
 
 
 def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:

@@ -1,24 +1,34 @@
-"""VisA as published: ``CLASS/Data/{Images,Masks}`` with the split in ``split_csv/1cls.csv``."""
+"""VisA as published: ``CLASS/Data/{Images,Masks}`` with the splits in ``split_csv/*.csv``."""
 
 import csv
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path, PurePosixPath
 
-from skrd4ad.data.layouts.folders import ClassFolders, child, images_by_stem, mask_of, subfolders
+from skrd4ad.data.layouts.folders import images_by_stem, subfolders
+from skrd4ad.data.layouts.hints import Hints
+from skrd4ad.data.layouts.masks import mask_of
 from skrd4ad.errors import LayoutError
-from skrd4ad.types import GOOD, DatasetClass, Sample, Split
+from skrd4ad.format import plural
+from skrd4ad.types import GOOD, DatasetClass, Remark, Sample, Split
 
 COLUMNS = ("object", "split", "label", "image", "mask")
+SPLIT_FILES = {
+    "visa": "1cls.csv",
+    "visa-2cls-highshot": "2cls_highshot.csv",
+    "visa-2cls-fewshot": "2cls_fewshot.csv",
+}
+"""The split file that each layout reads, as the repository of the data set names them."""
 Row = dict[str, str]
 _Lookup = Callable[[Path], dict[str, Path]]
 """Images of a folder by stem in lower case; each folder is listed once."""
 
 
-def split_file(root: Path) -> Path:
+def split_file(root: Path, layout: str = "visa") -> Path:
     """The file that says which image is for what."""
-    return root / "split_csv" / "1cls.csv"
+    return root / "split_csv" / SPLIT_FILES[layout]
 
 
 def is_class(folder: Path) -> bool:
@@ -31,45 +41,42 @@ def fits(root: Path) -> bool:
     return split_file(root).is_file() or is_class(root) or any(is_class(p) for p in subfolders(root))
 
 
-def read_classes(root: Path) -> list[DatasetClass]:
+def read_classes(root: Path, layout: str, hints: Hints) -> list[DatasetClass]:
     """All classes that have a folder, with the samples that the split file lists for them. An image that is listed and
-    missing stays a sample, so that it is reported and not lost. A mask that is not listed is looked for by its stem."""
-    rows = _rows_by_class(root)
+    missing stays a sample, so that it is reported and not lost. A mask that is not listed is looked for by its stem.
+    Defects that a split with two classes gives for training are left out."""
+    path = split_file(root, layout)
+    rows = _rows_by_class(root, path)
     names = {p.name for p in subfolders(root) if is_class(p)}
     if unlisted := sorted(names - set(rows)):
         raise LayoutError(
-            f"{split_file(root)} lists no images of {', '.join(unlisted)}; it lists {', '.join(sorted(rows))}. "
+            f"{path} lists no images of {', '.join(unlisted)}; it lists {', '.join(sorted(rows))}. "
             "Add rows for them, or move their folders away."
         )
     lookup = cache(lambda folder: images_by_stem([folder]))
-    return [
-        DatasetClass(
-            dataset=root.name,
-            name=name,
-            root=root / name,
-            layout="visa",
-            samples=tuple(_sample(root, row, lookup) for row in rows[name]),
+    classes = []
+    for name in sorted(names):
+        samples = [_sample(root, row, lookup, hints) for row in rows[name]]
+        unused = [s.path for s in samples if s.split == "train" and s.label == 1]
+        message = f"{plural(len(unused), 'defect')} in train: not used; training takes good parts only."
+        classes.append(
+            DatasetClass(
+                dataset=root.name,
+                name=name,
+                root=root / name,
+                layout=str(replace(hints, layout=layout)),
+                samples=tuple(s for s in samples if s.split == "test" or s.label == 0),
+                remarks=(Remark("note", "train-defects", message, tuple(unused)),) if unused else (),
+            )
         )
-        for name in sorted(names)
-    ]
+    return classes
 
 
-def class_folders(cls: DatasetClass) -> ClassFolders:
-    """Folders of a class."""
-    images, masks = child(cls.root / "Data", "Images"), child(cls.root / "Data", "Masks")
-    return ClassFolders(
-        images=tuple(subfolders(images)),
-        masks=tuple((folder, (child(images, folder.name),)) for folder in subfolders(masks)),
-        containers=tuple(p for p in (images, masks) if p.is_dir()),
-    )
-
-
-def _rows_by_class(root: Path) -> dict[str, list[Row]]:
-    path = split_file(root)
+def _rows_by_class(root: Path, path: Path) -> dict[str, list[Row]]:
     if not path.is_file():
         whole = root.parent if is_class(root) else root
         raise LayoutError(
-            f"{root}: VisA needs the file split_csv/1cls.csv in the data set's root, beside the class folders. "
+            f"{root}: VisA needs the file split_csv/{path.name} in the data set's root, beside the class folders. "
             f"Give the root (perhaps {whole}) and put the file from the VisA download there."
         )
     try:
@@ -102,7 +109,7 @@ def _checked(row: dict[str, str | None], path: Path, line: int) -> Row:
     return values
 
 
-def _sample(root: Path, row: Row, lookup: _Lookup) -> Sample:
+def _sample(root: Path, row: Row, lookup: _Lookup, hints: Hints) -> Sample:
     path = _existing(root / row["image"], lookup)
     split: Split = "train" if row["split"] == "train" else "test"
     if row["label"] == "normal":
@@ -111,7 +118,7 @@ def _sample(root: Path, row: Row, lookup: _Lookup) -> Sample:
     mask = _existing(root / row["mask"], lookup) if row["mask"] else None
     if mask is None or not mask.is_file():
         mask = mask_of(path, lookup(root / row["object"] / "Data" / "Masks" / kind))
-    return Sample(path=path, split=split, label=1, defect_type=kind, mask_path=mask)
+    return Sample(path=path, split=split, label=1, defect_type=kind, mask_path=mask, mask_values=hints.mask_values)
 
 
 def _existing(path: Path, lookup: _Lookup) -> Path:

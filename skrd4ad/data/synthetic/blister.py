@@ -21,12 +21,12 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     """The pack with a defect of a type, or "good"; ``part`` draws the same pack whatever the defect."""
     x, y = draw.coordinates(side)
     x, y = draw.rotated(
-        x - np.float32(part.normal(0, 0.010)), y - np.float32(part.normal(0, 0.010)), part.normal(0, 0.03)
+        x - np.float64(part.normal(0, 0.010)), y - np.float64(part.normal(0, 0.010)), part.normal(0, 0.03)
     )
     # of each tablet, one a cavity: its place there, direction of the score line in radians, and tone
-    dx, dy = (part.normal(0, SLACK, ROWS**2).astype(np.float32) for _ in "xy")
-    turn = part.uniform(0, np.pi, ROWS**2).astype(np.float32)
-    tone = part.normal(1, 0.02, ROWS**2).astype(np.float32)
+    dx, dy = (part.normal(0, SLACK, ROWS**2).astype(np.float64) for _ in "xy")
+    turn = part.uniform(0, np.pi, ROWS**2).astype(np.float64)
+    tone = part.normal(1, 0.02, ROWS**2).astype(np.float64)
     edge = 1.5 / side
     speckle = draw.grain(part, side)
     picture = _table(part, x, y, side)
@@ -37,7 +37,7 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
 
     cell, lx, ly = _nearest_cavity(x, y)
     r = np.hypot(lx, ly)
-    facing = (lx * np.float32(np.cos(LIGHT)) + ly * np.float32(np.sin(LIGHT))) / np.maximum(r, 1e-4)
+    facing = (lx * np.float64(np.cos(LIGHT)) + ly * np.float64(np.sin(LIGHT))) / np.maximum(r, 1e-4)
     picture = _cavity(picture, r, facing, edge)
     on_target = cell == flaw.integers(ROWS**2)
 
@@ -45,7 +45,7 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     distance = np.hypot(tx, ty) - TABLET
     fracture = np.zeros_like(distance)
     if defect_type == "missing_tablet":
-        distance = np.where(on_target, np.float32(1), distance)
+        distance = np.where(on_target, np.float64(1), distance)
     elif defect_type == "broken_tablet":
         distance, fracture = _broken(flaw, distance, tx, ty, on_target)
     top = _tablet(turn[cell], tone[cell], tx, ty, speckle)
@@ -69,11 +69,11 @@ def _table(part: Generator, x: Field, y: Field, side: int) -> Picture:
 
 def _foil(part: Generator, x: Field, y: Field, speckle: Field) -> Picture:
     side = x.shape[0]
-    waves = np.float32(2 * np.pi * 42)
+    waves = np.float64(2 * np.pi * 42)
     emboss = np.sin((x + y) * waves) * np.sin((x - y) * waves)
     crinkle = draw.clouds(part, side, 5)
     direction = part.normal(0.8, 0.3)
-    sheen = np.sin((x * np.float32(np.cos(direction)) + y * np.float32(np.sin(direction))) * 5 + 0.5 * crinkle)
+    sheen = np.sin((x * np.float64(np.cos(direction)) + y * np.float64(np.sin(direction))) * 5 + 0.5 * crinkle)
     lum = 0.66 + 0.07 * emboss + 0.06 * sheen + 0.03 * crinkle + 0.015 * speckle
     return draw.coloured(lum, (0.985, 1.0, 1.02))
 
@@ -82,13 +82,13 @@ def _nearest_cavity(x: Field, y: Field) -> tuple[np.ndarray, Field, Field]:
     column = np.clip(np.rint(x / PITCH), -1, 1)
     row = np.clip(np.rint(y / PITCH), -1, 1)
     cell = ((row + 1) * ROWS + column + 1).astype(np.int32)
-    return cell, x - column * np.float32(PITCH), y - row * np.float32(PITCH)
+    return cell, x - column * np.float64(PITCH), y - row * np.float64(PITCH)
 
 
 def _cavity(picture: Picture, r: Field, facing: Field, edge: float) -> Picture:
     inside = draw.coverage(r - CAVITY, edge * 2)
     # the clear wall dims the foil behind it, most where it is steep
-    steep = draw.bump(r - np.float32(CAVITY - 0.008), 0.010)
+    steep = draw.bump(r - np.float64(CAVITY - 0.008), 0.010)
     picture = draw.tint(picture, (0.86, 0.87, 0.90), inside)
     picture = draw.tint(picture, (0.52, 0.53, 0.56), steep * np.clip(0.55 + 0.45 * facing, 0, 1))
     return draw.blend(picture, (0.95, 0.97, 1.0), 0.5 * steep * np.clip(-facing, 0, 1))
@@ -96,11 +96,11 @@ def _cavity(picture: Picture, r: Field, facing: Field, edge: float) -> Picture:
 
 def _tablet(turn: Field, tone: Field, tx: Field, ty: Field, speckle: Field) -> Picture:
     r = np.hypot(tx, ty)
-    toward = tx * np.float32(np.cos(LIGHT)) + ty * np.float32(np.sin(LIGHT))
-    bevel = draw.coverage(np.float32(TABLET - 0.018) - r, 0.03)
+    toward = tx * np.float64(np.cos(LIGHT)) + ty * np.float64(np.sin(LIGHT))
+    bevel = draw.coverage(np.float64(TABLET - 0.018) - r, 0.03)
     lum = 0.93 + 0.9 * toward + bevel * (2.6 * toward - 0.05)
     across = -tx * np.sin(turn) + ty * np.cos(turn)
-    lit = np.sin(turn - np.float32(LIGHT))
+    lit = np.sin(turn - np.float64(LIGHT))
     lum = lum - 0.20 * draw.bump(across, 0.0045) + 0.10 * lit * across / 0.0045 * draw.bump(across, 0.0045)
     lum = lum * tone * (1 + 0.011 * speckle)
     return draw.coloured(lum, COLOUR)
@@ -110,13 +110,13 @@ def _broken(flaw: Generator, distance: Field, tx: Field, ty: Field, on_target: n
     """Signed distance of the tablets with a piece of one gone, and coverage of the bright fracture face."""
     heading, left = flaw.uniform(0, 2 * np.pi), flaw.uniform(-0.2, 0.80) * TABLET
     along, across = draw.rotated(tx, ty, heading)
-    phases = flaw.uniform(0, 6.3, 3).astype(np.float32)
-    waves = [np.float32(0.0035 / k) * np.sin(across * (95 * k) + phases[k - 1]) for k in (1, 2, 3)]
+    phases = flaw.uniform(0, 6.3, 3).astype(np.float64)
+    waves = [np.float64(0.0035 / k) * np.sin(across * (95 * k) + phases[k - 1]) for k in (1, 2, 3)]
     jagged = waves[0] + waves[1] + waves[2]
-    cut = along - np.float32(left) + jagged
+    cut = along - np.float64(left) + jagged
     broken = np.where(on_target, np.maximum(distance, cut), distance)
-    face = on_target * draw.coverage(np.abs(cut + np.float32(0.007)) - 0.006, 0.006)
-    return broken.astype(np.float32), face.astype(np.float32)
+    face = on_target * draw.coverage(np.abs(cut + np.float64(0.007)) - 0.006, 0.006)
+    return broken.astype(np.float64), face.astype(np.float64)
 
 
 def _cracked(flaw: Generator, top: Picture, ox: Field, oy: Field, on_target: np.ndarray) -> Picture:
@@ -131,7 +131,7 @@ def _cracked(flaw: Generator, top: Picture, ox: Field, oy: Field, on_target: np.
     points = draw.curve(flaw, start, length=length, heading=heading, bend=flaw.normal(0, 0.3))
     points += np.repeat(flaw.normal(0, 0.0025, (16, 2)), 3, axis=0)
     crack = draw.stroke(points, side, width=flaw.uniform(0.002, 0.007)) * on_target
-    strength = np.float32(flaw.uniform(0.3, 0.85))
+    strength = np.float64(flaw.uniform(0.3, 0.85))
     light_side = np.roll(crack, (1, 1), (0, 1)) * (1 - crack)
     return draw.blend(
         draw.tint(top, (0.35, 0.28, 0.26), strength * crack), (1.0, 0.85, 0.78), 0.5 * strength * light_side
@@ -141,7 +141,7 @@ def _cracked(flaw: Generator, top: Picture, ox: Field, oy: Field, on_target: np.
 def _contaminated(flaw: Generator, picture: Picture, x: Field, y: Field) -> Picture:
     side = x.shape[0]
     centre = flaw.uniform(-0.38, 0.38, 2)
-    strength = np.float32(flaw.uniform(0.4, 0.95))
+    strength = np.float64(flaw.uniform(0.4, 0.95))
     if flaw.random() < 0.45:
         points = draw.curve(
             flaw, centre, length=flaw.uniform(0.06, 0.2), heading=flaw.uniform(0, 6.3), bend=flaw.normal(0, 2.5)
@@ -150,16 +150,16 @@ def _contaminated(flaw: Generator, picture: Picture, x: Field, y: Field) -> Pict
             picture, (0.10, 0.07, 0.06), strength * draw.stroke(points, side, width=flaw.uniform(0.002, 0.004))
         )
     radius = flaw.uniform(0.007, 0.028)
-    shape = draw.blot(flaw, x - np.float32(centre[0]), y - np.float32(centre[1]), radius=radius, softness=0.010)
+    shape = draw.blot(flaw, x - np.float64(centre[0]), y - np.float64(centre[1]), radius=radius, softness=0.010)
     colours = ((0.10, 0.08, 0.08), (0.35, 0.22, 0.10), (0.16, 0.20, 0.14))
     return draw.blend(picture, colours[int(flaw.integers(len(colours)))], strength * shape)
 
 
 def _dome(picture: Picture, lx: Field, ly: Field, r: Field, facing: Field, part: Generator) -> Picture:
     drift = part.normal(0, 0.006, 2)
-    hx, hy = draw.rotated(lx + np.float32(0.052 + drift[0]), ly + np.float32(0.060 + drift[1]), LIGHT + np.pi / 2)
+    hx, hy = draw.rotated(lx + np.float64(0.052 + drift[0]), ly + np.float64(0.060 + drift[1]), LIGHT + np.pi / 2)
     window = draw.coverage(np.hypot(hx / 2.4, hy) - 0.0075, 0.008)
-    crescent = draw.bump(r - np.float32(CAVITY - 0.016), 0.005) * np.clip(-facing - 0.72, 0, 1) * 2.2
-    rim = draw.bump(r - np.float32(CAVITY + 0.004), 0.0035) * np.clip(facing, 0, 1)
+    crescent = draw.bump(r - np.float64(CAVITY - 0.016), 0.005) * np.clip(-facing - 0.72, 0, 1) * 2.2
+    rim = draw.bump(r - np.float64(CAVITY + 0.004), 0.0035) * np.clip(facing, 0, 1)
     glare = np.clip(0.8 * window + 0.55 * crescent + 0.35 * rim, 0, 0.9)
     return draw.blend(picture, (1.02, 1.02, 1.02), glare)

@@ -1,9 +1,14 @@
 """What the synthetic parts are drawn with: seeds, coordinates, noise, anti-aliased shapes, and the camera.
 
-A picture is float32, 0 black to 1 white. Lengths are shares of its side. Edges are soft over a pixel or more, which is
+A picture is float64, 0 black to 1 white. Lengths are shares of its side. Edges are soft over a pixel or more, which is
 what keeps them free of steps.
+
+The same picture must come out on every machine, though vector units and libraries round the last bits differently. So
+everything is in double precision, and noise is cut where its generator calls on the mathematics library: what is left
+of such differences is far below what rounding to 8 bit could meet.
 """
 
+from functools import lru_cache
 from typing import Any
 
 import cv2
@@ -14,9 +19,13 @@ from numpy.typing import NDArray
 from skrd4ad.digests import content_digest
 
 Field = NDArray[np.floating[Any]]
-"""(side, side) float32: one value a pixel."""
+"""(side, side) float64: one value a pixel."""
 Picture = NDArray[np.floating[Any]]
-"""(3, side, side) float32: red, green, blue planes."""
+"""(3, side, side) float64: red, green, blue planes."""
+
+_TAIL = 3.65
+"""Below the 3.6541 from which on the generator of normal numbers takes logarithms."""
+_CUBIC = -0.75
 
 Colour = tuple[float, float, float]
 
@@ -29,43 +38,61 @@ def generator(*key: object) -> Generator:
 
 def coordinates(side: int) -> tuple[Field, Field]:
     """x and y of every pixel's centre, 0 in the middle of the picture, -0.5 and 0.5 at its borders."""
-    axis = ((np.arange(side, dtype=np.float32) + 0.5) / side - 0.5).astype(np.float32)
+    axis = ((np.arange(side, dtype=np.float64) + 0.5) / side - 0.5).astype(np.float64)
     return np.broadcast_to(axis[None, :], (side, side)).copy(), np.broadcast_to(axis[:, None], (side, side)).copy()
 
 
 def rotated(x: Field, y: Field, angle: float) -> tuple[Field, Field]:
     """Coordinates in a frame turned by an angle in radians."""
-    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    cos, sin = np.float64(np.cos(angle)), np.float64(np.sin(angle))
     return cos * x + sin * y, cos * y - sin * x
 
 
 def grain(rng: Generator, side: int) -> Field:
     """White noise, standard normal."""
-    return rng.standard_normal((side, side), dtype=np.float32)
+    return noise(rng, (side, side))
+
+
+def noise(rng: Generator, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Standard normal numbers of single precision, cut at the tails."""
+    return np.clip(rng.standard_normal(shape, dtype=np.float32), -_TAIL, _TAIL).astype(np.float64)
 
 
 def clouds(rng: Generator, side: int, cells: int) -> Field:
     """Smooth noise with about ``cells`` bumps along a side, of standard deviation about 0.7."""
     spare = 2  # cells around the picture, so that it may begin anywhere within one
-    coarse = rng.standard_normal((cells + spare, cells + spare), dtype=np.float32)
+    coarse = noise(rng, (cells + spare, cells + spare))
     cell = -(-side // cells)
-    drawn = cv2.resize(coarse, None, fx=cell, fy=cell, interpolation=cv2.INTER_CUBIC)
+    spread = _cubic(cells + spare, cell)
     row, column = rng.integers(0, spare * cell, 2)
-    drawn = drawn[row : row + side, column : column + side]
-    return np.asarray(drawn, np.float32)
+    return spread[row : row + side] @ coarse @ spread[column : column + side].T
+
+
+@lru_cache(maxsize=16)
+def _cubic(count: int, factor: int) -> NDArray[np.float64]:
+    """(count x factor, count): weights of cubic convolution that enlarge a row of values, the ends repeated."""
+    place = (np.arange(count * factor) + 0.5) / factor - 0.5
+    first = np.floor(place).astype(int)
+    weights = np.zeros((count * factor, count))
+    for offset in (-1, 0, 1, 2):
+        d = np.abs(place - first - offset)
+        near = ((_CUBIC + 2) * d - (_CUBIC + 3)) * d * d + 1
+        far = ((_CUBIC * d - 5 * _CUBIC) * d + 8 * _CUBIC) * d - 4 * _CUBIC
+        np.add.at(weights, (np.arange(place.size), np.clip(first + offset, 0, count - 1)), np.where(d <= 1, near, far))
+    return weights
 
 
 def coverage(distance: Field, softness: float) -> Field:
     """1 inside a shape, 0 outside, from its signed distance (negative inside), over an edge ``softness`` wide."""
-    t = distance * np.float32(-1 / softness)
-    t += np.float32(0.5)
+    t = distance * np.float64(-1 / softness)
+    t += np.float64(0.5)
     np.clip(t, 0, 1, out=t)
     return t * t * (3 - 2 * t)
 
 
 def bump(distance: Field, width: float) -> Field:
     """Gaussian of a distance: 1 at 0."""
-    return np.exp(np.float32(-0.5 / width**2) * np.square(distance))
+    return np.exp(np.float64(-0.5 / width**2) * np.square(distance))
 
 
 def blot(rng: Generator, x: Field, y: Field, *, radius: float, softness: float) -> Field:
@@ -73,8 +100,8 @@ def blot(rng: Generator, x: Field, y: Field, *, radius: float, softness: float) 
     angle, r = np.arctan2(y, x), np.hypot(x, y)
     outline = np.ones_like(r)
     for waves in (2, 3, 5, 8):
-        outline += rng.normal(0, 0.22 / waves**0.7) * np.cos(waves * angle + np.float32(rng.uniform(0, 6.3)))
-    return coverage(r - np.float32(radius) * np.maximum(outline, 0.45), softness)
+        outline += rng.normal(0, 0.22 / waves**0.7) * np.cos(waves * angle + np.float64(rng.uniform(0, 6.3)))
+    return coverage(r - np.float64(radius) * np.maximum(outline, 0.45), softness)
 
 
 def stroke(points: NDArray[np.floating[Any]], side: int, *, width: float) -> Field:
@@ -84,7 +111,7 @@ def stroke(points: NDArray[np.floating[Any]], side: int, *, width: float) -> Fie
     thickness = max(1, round(width * side))
     canvas = np.zeros((side, side), np.uint8)
     cv2.polylines(canvas, [pixels.reshape(-1, 1, 2)], False, 255, thickness, cv2.LINE_AA, bits)
-    return cv2.GaussianBlur(canvas, (0, 0), 0.6).astype(np.float32) / 255
+    return cv2.GaussianBlur(canvas.astype(np.float64), (5, 5), 0.6) / 255
 
 
 def curve(
@@ -122,14 +149,14 @@ def photograph(picture: Picture, rng: Generator) -> NDArray[np.uint8]:
     x, y = coordinates(side)
     along, _ = rotated(x, y, direction)
     falloff = 1 + (2 * slope) * along - vignette * (x * x + y * y)
-    noise = rng.standard_normal((side, side, 3), dtype=np.float32)
+    sensor = noise(rng, (side, side, 3))
 
     image = np.ascontiguousarray(np.clip(picture, 0, 1.2).transpose(1, 2, 0))
-    image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.float32)
-    image *= falloff[..., None] * balance.astype(np.float32)
-    image += noise * np.sqrt(np.float32(0.004**2) + np.float32(0.00007) * image)
+    image = np.asarray(cv2.GaussianBlur(image, (0, 0), blur), np.float64)
+    image *= falloff[..., None] * balance.astype(np.float64)
+    image += sensor * np.sqrt(np.float64(0.004**2) + np.float64(0.00007) * image)
     return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
 
 
 def _planes(colour: Colour) -> Picture:
-    return np.array(colour, np.float32)[:, None, None]
+    return np.array(colour, np.float64)[:, None, None]

@@ -42,7 +42,7 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     hole = None
     if defect_type == "hole":
         centre, radius = flaw.uniform(-0.36, 0.36, 2), flaw.uniform(0.022, 0.065)
-        hx, hy = x - np.float32(centre[0]), y - np.float32(centre[1])
+        hx, hy = x - np.float64(centre[0]), y - np.float64(centre[1])
         hole = draw.blot(flaw, hx, hy, radius=radius, softness=0.022)
         weave = _around_hole(weave, hx, hy, radius=radius, hole=hole)
     picture = _shade(weave, warp_tone=warp_tone, weft_tone=weft_tone, light=light, fuzz=fuzz, mottle=mottle)
@@ -57,11 +57,11 @@ def _loom(part: Generator, side: int) -> tuple[_Weave, Field, Field]:
     x, y = draw.rotated(*draw.coordinates(side), part.normal(0, 0.025))
     pitch = YARNS * part.normal(1, 0.012)
     phase = part.uniform(0, 2, 2)
-    u = x * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[0]) + 0.16 * draw.clouds(part, side, 4)
-    v = y * np.float32(pitch) + np.float32(YARNS / 2 + MARGIN + phase[1]) + 0.16 * draw.clouds(part, side, 4)
+    u = x * np.float64(pitch) + np.float64(YARNS / 2 + MARGIN + phase[0]) + 0.16 * draw.clouds(part, side, 4)
+    v = y * np.float64(pitch) + np.float64(YARNS / 2 + MARGIN + phase[1]) + 0.16 * draw.clouds(part, side, 4)
     lanes = YARNS + 2 * MARGIN + 4
-    widths = part.normal(0.90, 0.035, (2, lanes)).astype(np.float32)
-    tones = part.normal(1, 0.045, (2, lanes)).astype(np.float32)
+    widths = part.normal(0.90, 0.035, (2, lanes)).astype(np.float64)
+    tones = part.normal(1, 0.045, (2, lanes)).astype(np.float64)
     i, j = _lane(u), _lane(v)
     weave = _Weave(
         u=u,
@@ -84,8 +84,8 @@ def _yarn(across: Field, along: Field, width: Field, sign: int) -> tuple[Field, 
     flip = 1 - 2 * np.mod(lane, 2)
     wave = sign * flip * np.cos(np.pi * (along - 0.5))
     round_ = np.sqrt(np.clip(1 - f * f, 0, 1))
-    height = np.where(np.abs(f) < 1, 0.8 * round_ + CROWN * wave, -1.6).astype(np.float32)
-    fibres = np.sin(np.float32(2 * np.pi) * (along * 2.1 + f * 0.75 + lane * 0.37))
+    height = np.where(np.abs(f) < 1, 0.8 * round_ + CROWN * wave, -1.6).astype(np.float64)
+    fibres = np.sin(np.float64(2 * np.pi) * (along * 2.1 + f * 0.75 + lane * 0.37))
     return height, f, fibres
 
 
@@ -95,7 +95,7 @@ def _shade(weave: _Weave, *, warp_tone: Field, weft_tone: Field, light: float, f
     # one crossing is over where the other is under; a thin smooth step between them keeps edges anti-aliased
     over = draw.coverage(weft_h - warp_h, 0.12)
     height = np.maximum(warp_h, weft_h) + weave.lift
-    cos, sin = np.float32(np.cos(light)), np.float32(np.sin(light))
+    cos, sin = np.float64(np.cos(light)), np.float64(np.sin(light))
     side_light = over * (-warp_f * cos) + (1 - over) * (-weft_f * sin)
     fibres = over * warp_fibres + (1 - over) * weft_fibres
     tone = over * warp_tone + (1 - over) * weft_tone
@@ -105,7 +105,7 @@ def _shade(weave: _Weave, *, warp_tone: Field, weft_tone: Field, light: float, f
 
 
 def _broken_yarn(flaw: Generator, weave: _Weave) -> _Weave:
-    length, thinning = np.float32(flaw.uniform(2.5, 11)), np.float32(flaw.uniform(0.45, 1.0))
+    length, thinning = np.float64(flaw.uniform(2.5, 11)), np.float64(flaw.uniform(0.45, 1.0))
     lane, middle = _somewhere(flaw)
     weft = flaw.random() < 0.5
     across, along = (weave.v, weave.u) if weft else (weave.u, weave.v)
@@ -124,17 +124,17 @@ def _broken_yarn(flaw: Generator, weave: _Weave) -> _Weave:
 
 def _slub(flaw: Generator, weave: _Weave) -> _Weave:
     lane, middle = _somewhere(flaw)
-    length, swell = np.float32(flaw.uniform(1.2, 4.0)), np.float32(flaw.uniform(0.3, 0.62))
+    length, swell = np.float64(flaw.uniform(1.2, 4.0)), np.float64(flaw.uniform(0.3, 0.62))
     across, along = weave.v - lane, weave.u - middle
     # stretching the lane pushes its neighbours together, as a thick place in a yarn does
-    thick = swell * _dome(across / np.float32(1.5)) * _dome(along / length)
+    thick = swell * _dome(across / np.float64(1.5)) * _dome(along / length)
     return replace(weave, v=lane + across * (1 - thick), lift=0.5 * thick)
 
 
-def _somewhere(flaw: Generator) -> tuple[np.float32, np.float32]:
+def _somewhere(flaw: Generator) -> tuple[np.float64, np.float64]:
     """Middle of a lane, and a place along it, both well inside the picture."""
     low, high = MARGIN + 5, MARGIN + YARNS - 4
-    return np.float32(flaw.integers(low, high) + 0.5), np.float32(flaw.uniform(low, high))
+    return np.float64(flaw.integers(low, high) + 0.5), np.float64(flaw.uniform(low, high))
 
 
 def _dome(distance: Field) -> Field:
@@ -144,8 +144,8 @@ def _dome(distance: Field) -> Field:
 
 def _around_hole(weave: _Weave, x: Field, y: Field, *, radius: float, hole: Field) -> _Weave:
     r = np.hypot(x, y)
-    rim = _dome((r - np.float32(radius)) / np.float32(0.7 * radius))
-    push = np.float32(0.3 * YARNS * radius) * rim / np.maximum(r, 1e-3)
+    rim = _dome((r - np.float64(radius)) / np.float64(0.7 * radius))
+    push = np.float64(0.3 * YARNS * radius) * rim / np.maximum(r, 1e-3)
     thin = 1 - 0.55 * hole
     return replace(
         weave,
@@ -174,8 +174,8 @@ def _oil_spot(flaw: Generator, picture: Picture, x: Field, y: Field) -> Picture:
     centre, radius = flaw.uniform(-0.38, 0.38, 2), flaw.uniform(0.025, 0.10)
     side = x.shape[0]
     spread = 0.012 * draw.clouds(flaw, side, 30)
-    hx, hy = x - np.float32(centre[0]) + spread, y - np.float32(centre[1]) + spread
+    hx, hy = x - np.float64(centre[0]) + spread, y - np.float64(centre[1]) + spread
     shape = draw.blot(flaw, hx, hy, radius=radius, softness=0.5 * radius)
-    strength = np.float32(flaw.uniform(0.3, 0.9))
+    strength = np.float64(flaw.uniform(0.3, 0.9))
     alpha = np.clip(strength * (shape + 0.7 * shape * (1 - shape)), 0, 1)
     return draw.tint(picture, (0.52, 0.47, 0.36), alpha)

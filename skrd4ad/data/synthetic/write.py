@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import struct
 import tempfile
 import threading
+import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,9 +29,11 @@ than this in some channel."""
 SMALLEST_REGION = 6
 """Changed regions of fewer pixels are put back to the defect-free rendering: each counts as a region in AUPRO,
 and no one could see them."""
-VERSION = 1
+VERSION = 2
 """Of the drawings; folders written by another version are drawn again."""
 MARKER = ".skrd4ad-synthetic.json"
+_BLOCK = 0xFFFF
+"""Bytes in a stored block of deflate (RFC 1951), at most."""
 _DRAWING_DEFAULT = threading.Lock()
 """Held while the default set is drawn: others who ask for it meanwhile wait and read."""
 NOTE = "synthetic images with exact masks"
@@ -99,7 +103,7 @@ def write_synthetic(
             fresh = Path(temporary) / "fresh"
             for done, (name, split, defect_type, number, index) in enumerate(jobs, start=1):
                 image, mask = render(name, index=index, split=split, defect_type=defect_type, seed=seed, size=size)
-                _write_png(fresh / name / split / defect_type / f"{number:03d}.png", image[..., ::-1])
+                _write_png(fresh / name / split / defect_type / f"{number:03d}.png", image)
                 if defect_type != GOOD:
                     mask_file = fresh / name / "ground_truth" / defect_type / f"{number:03d}_mask.png"
                     _write_png(mask_file, mask.astype(np.uint8) * 255)
@@ -158,9 +162,27 @@ def _plan(name: str, train: int, test_good: int, per_defect: int) -> list[tuple[
 
 
 def _write_png(path: Path, image: NDArray[np.uint8]) -> None:
+    """Write (H, W) grey or (H, W, 3) RGB pixels, without compression: compressors differ, and the bytes must not."""
+    height, width = image.shape[:2]
+    colour = 0 if image.ndim == 2 else 2
+    rows = image.reshape(height, -1)
+    content = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1).tobytes()  # 0: no filter
+    blocks = [content[start : start + _BLOCK] for start in range(0, len(content), _BLOCK)]
+    stored = b"".join(
+        struct.pack("<BHH", index == len(blocks) - 1, len(block), len(block) ^ 0xFFFF) + block
+        for index, block in enumerate(blocks)
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
-    _, encoded = cv2.imencode(".png", image, [cv2.IMWRITE_PNG_COMPRESSION, 1])
-    path.write_bytes(encoded.tobytes())
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, colour, 0, 0, 0))
+        + _chunk(b"IDAT", b"\x78\x01" + stored + struct.pack(">I", zlib.adler32(content)))
+        + _chunk(b"IEND", b"")
+    )
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
 
 
 def _version_of(root: Path) -> int | None:

@@ -117,13 +117,20 @@ def score_distributions(
     predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, task=task)
     of_good, of_labelled = predictions[: len(good)], predictions[len(good) :]
     if kept is None:
-        what = "good images given" if normals else "held-out good images of training"
-        kept = tuple(sorted(each.score for each in of_good)), f"{len(good)} {what}", _any_of(good, tests)
+        what = f"{len(good)} good images given" if normals else _held_out_words(info, len(good))
+        kept = tuple(sorted(each.score for each in of_good)), what, _any_of(good, tests)
     normal_scores, normals_data, normals_are_tests = kept
     warnings += _tile_warning(of_good, "good images") + _tile_warning(of_labelled, "labelled images")
-    if not normal_scores:
+    n_held_out = len(info.data.get("held_out", ()))
+    if not normals and normal_scores and 0 < len(good) < n_held_out:
         warnings.append(
-            "No held-out good images are at hand"
+            f"{n_held_out - len(good)} of the {n_held_out} images that were held out of training are not in the data "
+            "any more; the limits rest on the others."
+        )
+    if not normal_scores:
+        gone = f"None of the {n_held_out} held-out good images is in the data any more"
+        warnings.append(
+            (gone if n_held_out else "No held-out good images are at hand")
             + ("" if same else ", and their scores must be taken again as other pixels count now")
             + ": a false-reject rate can be promised only with good images the model has not seen. Give some."
         )
@@ -142,6 +149,13 @@ def score_distributions(
         labelled_are_tests=_any_of(labelled_samples, tests),
         warnings=tuple(warnings),
     )
+
+
+def _held_out_words(info: ModelInfo, found: int) -> str:
+    """How many of the images that were held out of training are left."""
+    recorded = len(info.data.get("held_out", ()))
+    count = f"{found} of {recorded}" if found < recorded else str(found)
+    return f"{count} held-out good images of training"
 
 
 def _not_learnt(samples: list[Sample], learnt: set[str], warnings: list[str], *, what: str) -> list[Sample]:

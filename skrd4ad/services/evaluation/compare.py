@@ -9,6 +9,7 @@ from skrd4ad import documents
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import CheckpointError, StorageError
 from skrd4ad.files import write_json
+from skrd4ad.metrics.aupro import ignored_of
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, REPLICATES, SEED, PairedDifference, paired_differences
 from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.paths import workspace
@@ -160,7 +161,7 @@ def _part(measured: MeasuredImages, indices: Sequence[int], task: Task) -> tuple
         maps=data.maps[indices],
         masks=None if data.masks is None else data.masks[indices],
         has_mask=data.has_mask[indices],
-        ignored=data.ignored,
+        ignored=ignored_of(data.ignored, list(indices)),
     )
     return chosen, task.beside(lambda: evaluate(chosen))
 

@@ -14,7 +14,7 @@ from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass, Sample
 
-FORMAT = 2
+FORMAT = 3
 """Of everything an evaluation computes: another number makes all that was measured before count as unknown."""
 
 
@@ -39,13 +39,19 @@ def contents_of(info: ModelInfo, data: DatasetClass, task: Task = QUIET) -> Cont
     for sample in samples:
         images.append(image_digest(sample.path))
         # a mask beside a good image is not looked at by any metric
-        masks.append(image_digest(sample.mask_path) if sample.label == 1 and sample.mask_path is not None else None)
+        masks.append(_mask_digest(sample) if sample.label == 1 and sample.masks else None)
         task.check()
     lines = [
-        "|".join((image, str(sample.label), sample.defect_type, mask or "-"))
+        "|".join((image, str(sample.label), sample.defect_type, mask or "-", sample.mask_values))
         for image, mask, sample in zip(images, masks, samples, strict=True)
     ]
     return Contents(samples, tuple(images), tuple(masks), digest_of(sorted(lines)))
+
+
+def _mask_digest(sample: Sample) -> str:
+    """Of a mask's file, or of those of several files."""
+    first, *others = map(image_digest, sample.masks)
+    return content_digest(first, *others) if others else first
 
 
 def evaluation_key(info: ModelInfo, contents: Contents) -> str:

@@ -5,7 +5,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, NotRequired, TypedDict
@@ -28,7 +28,7 @@ from skrd4ad.services.datasets import is_embedded
 from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet
 
-MAPS, MASKS, IGNORED = "maps.npy", "masks.npy", "ignored.npy"
+MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
 """What is kept of what a model records of its training data."""
 
@@ -112,6 +112,10 @@ class EvaluationSummary(MeasuredModel):
     """Test images that the model has learnt from, or takes its limits from, and was not measured on."""
     n_images: Count
     size_bytes: Count
+    by_mask_class: dict[str, Metrics] = field(default_factory=dict)
+    """Of each class of defect that the masks tell apart."""
+    authors: dict[str, float] = field(default_factory=dict)
+    """Metrics that the authors of the data set use, by their names."""
 
     def document(self) -> dict[str, Any]:
         """The figures as a model folder and ``skrd4ad evaluate`` give them: at the top, with 95 % intervals as
@@ -124,6 +128,8 @@ class EvaluationSummary(MeasuredModel):
                 name: {**asdict(metrics), "intervals": _pairs(drawn.by_type.get(name, {}))}
                 for name, metrics in self.by_defect.items()
             },
+            "by_mask_class": {name: asdict(metrics) for name, metrics in self.by_mask_class.items()},
+            "authors": self.authors,
             "dataset": self.dataset,
             "class_name": self.class_name,
             "image_size": self.image_size,
@@ -277,7 +283,6 @@ class StoredEvaluation(MeasuredImages):
     def evaluation_set(self) -> EvaluationSet:
         """Everything a metric needs, masks unpacked."""
         size = self.summary.image_size
-        ignored = self.folder / IGNORED
         labelled = [image.label == 0 or image.mask_area is not None for image in self.images]
         return EvaluationSet(
             labels=self.labels,
@@ -286,8 +291,17 @@ class StoredEvaluation(MeasuredImages):
             maps=np.asarray(self.maps()),
             masks=_unpacked(self.packed_masks(), size) if self.has_masks else None,
             has_mask=np.array(labelled, bool) & self.has_masks,
-            ignored=np.array(_mapped(ignored, shape=(size, size), dtype=np.bool_)) if ignored.is_file() else None,
+            ignored=self._ignored(),
         )
+
+    def _ignored(self) -> NDArray[np.bool_] | None:
+        """(S, S), or (N, S, S) where masks ignore pixels."""
+        size = self.summary.image_size
+        everywhere, by_masks = self.folder / IGNORED, self.folder / IGNORED_BY_MASKS
+        if by_masks.is_file():
+            packed = _mapped(by_masks, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
+            return _unpacked(packed, size)
+        return np.array(_mapped(everywhere, shape=(size, size), dtype=np.bool_)) if everywhere.is_file() else None
 
     def packed_masks(self) -> NDArray[np.uint8]:
         """(N, ceil(S x S / 8)) masks with eight pixels a byte, mapped from disk."""

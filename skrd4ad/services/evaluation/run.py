@@ -95,6 +95,8 @@ def _summary(
         min_area=mask.min_area,
         metrics=evaluation.metrics,
         by_defect=evaluation.by_defect,
+        by_mask_class=evaluation.by_mask_class,
+        authors=evaluation.authors,
         intervals=intervals,
         protocol=evaluation.protocol,
         vanished=evaluation.vanished,

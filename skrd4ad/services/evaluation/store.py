@@ -1,7 +1,8 @@
 """Evaluations on disk: one folder each under ``<workspace>/evaluations``, written in one go, quick to read back.
 
 ``evaluation.json`` holds the summary, ``images.json`` the images and curves, ``maps.npy`` the maps as float32,
-``masks.npy`` the masks with eight pixels a byte, and ``ignored.npy`` the pixels that do not count.
+``masks.npy`` the masks with eight pixels a byte, ``ignored.npy`` the pixels that do not count, and
+``ignored_by_masks.npy`` those of each image where masks ignore some, packed like the masks.
 """
 
 import logging
@@ -19,7 +20,15 @@ from skrd4ad.files import locked, new_folder, write_json
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.paths import workspace
 from skrd4ad.services.access import needs
-from skrd4ad.services.evaluation.result import IGNORED, MAPS, MASKS, EvaluatedImage, EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.result import (
+    IGNORED,
+    IGNORED_BY_MASKS,
+    MAPS,
+    MASKS,
+    EvaluatedImage,
+    EvaluationSummary,
+    StoredEvaluation,
+)
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import EvaluationSet
 
@@ -64,8 +73,11 @@ def write_evaluation(
                 if data.masks is not None:
                     packed = np.packbits(data.masks.reshape(len(images), -1), axis=1)
                     np.save(temporary / MASKS, packed, allow_pickle=False)
-                if data.ignored is not None:
+                if data.ignored is not None and data.ignored.ndim == 2:
                     np.save(temporary / IGNORED, data.ignored, allow_pickle=False)
+                elif data.ignored is not None:
+                    packed = np.packbits(data.ignored.reshape(len(images), -1), axis=1)
+                    np.save(temporary / IGNORED_BY_MASKS, packed, allow_pickle=False)
                 task.check()
                 write_json(temporary / IMAGES, _Details(images, tuple(curves.values())), indent=None)
                 write_json(temporary / SUMMARY, summary, format=FORMAT, indent=None)

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from skrd4ad.data.images.read import image_size, read_image, read_mask
+from skrd4ad.data.images.read import image_size, read_image
+from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import ConfigError, ImageError
 from skrd4ad.format import plural
@@ -152,7 +153,7 @@ def _of_sample(sample: Sample, *, take_labels: bool) -> _Prepared:
 def _mask_of(sample: Sample, image: NewImage) -> str | None:
     if sample.mask_path is None:
         return None
-    mask = read_mask(sample.mask_path)
+    mask = read_sample_mask(sample).defect
     if mask.shape != (image.height, image.width):
         raise ImageError(
             f"The mask {sample.mask_path} has {mask.shape[1]} x {mask.shape[0]} pixels, the image {image.width} x "

@@ -44,6 +44,7 @@ def show_classes(evaluations: Mapping[str, StoredEvaluation], labels: Mapping[st
     _published_text(summaries)
     show_table(summaries, labels)
     show_types(evaluations[chosen].summary, labels[chosen])
+    show_mask_classes(evaluations[chosen].summary, labels[chosen])
 
 
 def show_table(summaries: Sequence[EvaluationSummary], labels: Mapping[str, str]) -> None:
@@ -94,6 +95,20 @@ def show_types(summary: EvaluationSummary, label: str) -> None:
             "Each type against all good images, with 95 % intervals in brackets, drawn as above. A type with a single "
             "image has none."
         )
+
+
+def show_mask_classes(summary: EvaluationSummary, label: str) -> None:
+    """Pixel figures of each class of defect that the masks tell apart, folded away."""
+    if not summary.by_mask_class:
+        return
+    with st.expander(f"By class in the masks: {plain(label)}", key=f"evaluate-mask-classes-{summary.key}"):
+        rows = [
+            {"Class": name, "Images": f"{metrics.n_masks} with masks"}
+            | {METRIC_TITLES[each]: figure_text(getattr(metrics, each)) for each in COLUMNS}
+            for name, metrics in summary.by_mask_class.items()
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="evaluate-mask-class-table", column_config=_columns())
+        st.caption("Pixels of each class against those of good images; pixels of other classes are left out.")
 
 
 def _columns() -> dict[str, Any]:

@@ -67,6 +67,7 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     with right:
         _about(stored.summary)
     _headlines(stored.summary)
+    _authors(stored.summary)
     for reason in stored.stale:
         st.warning(plain(reason), icon=":material/update:")
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
@@ -150,6 +151,21 @@ def _headlines(summary: EvaluationSummary) -> None:
                 delta_color="off",
                 delta_arrow="off",
                 help=f"{HOW_TO_READ[name]} Below it its 95 % interval.",
+                width="content",
+            )
+
+
+def _authors(summary: EvaluationSummary) -> None:
+    """What the authors of the data set measure by, beside the figures above."""
+    if not summary.authors:
+        return
+    with st.container(horizontal=True, gap="medium", key="evaluate-authors"):
+        for name, value in summary.authors.items():
+            st.metric(
+                name,
+                figure_text(value),
+                help="As the authors of this data set measure, at the size of the maps. Their own tools measure at the "
+                "size of the images.",
                 width="content",
             )
 

@@ -6,7 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import read_mask
+from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
@@ -168,10 +168,10 @@ def _inspected(state: str, item_id: str, limit: float | None, _info: ModelInfo, 
 
 
 def _truth_mask(item: Item) -> NDArray[np.bool_] | None:
-    if item.mask is None:
+    if item.sample is None or not item.sample.masks:
         return None
     try:
-        return read_mask(item.mask)
+        return read_sample_mask(item.sample).defect
     except ImageError as error:
         st.caption(f"The mask of this sample cannot be shown: {plain(str(error))}")
         return None

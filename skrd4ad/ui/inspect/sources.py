@@ -45,7 +45,7 @@ class Item:
     """File or bytes, or why it cannot be had."""
     truth: str | None = None
     """``good`` or the type of defect, where the data set tells."""
-    mask: Path | None = None
+    sample: Sample | None = None
 
 
 def pick_items(info: ModelInfo) -> list[Item]:
@@ -84,7 +84,7 @@ def _samples(info: ModelInfo) -> list[Item]:
     )
     shown = mixed(data, SAMPLES) if chosen == _MIXED else [sample for sample in data if sample.defect_type == chosen]
     return [
-        Item(id=_id_of(each.path), name=each.path.name, source=each.path, truth=each.defect_type, mask=each.mask_path)
+        Item(id=_id_of(each.path), name=each.path.name, source=each.path, truth=each.defect_type, sample=each)
         for each in shown
     ]
 

@@ -152,11 +152,13 @@ def test_files_that_no_sample_stands_for_are_named(mvtec, write_picture):
     (good / "._000.png").touch()
     write_picture("mvtec/bottle/train/good/day2/x.png")
     write_picture("mvtec/bottle/test/loose.png")
-    findings = found(doctor(mvtec))
+    report = doctor(mvtec)
+    findings = found(report)
+    assert report.classes[0].train_good == 21  # what lies in a folder of a folder of good parts is good
+    assert "1 image not used: 1 in test, such as test/loose.png" in findings["unused-images"].message
     assert {code: names(f) for code, f in findings.items()} == {
         "unknown-suffix": ["raw.dng"],
-        "nested-images": ["x.png"],
-        "loose-images": ["loose.png"],
+        "unused-images": ["loose.png"],
     }
 
 
@@ -182,7 +184,11 @@ def test_own_folder_with_masks_in_place_is_clean(tmp_path, write_picture, write_
     write_mask("own/dent/a_mask.png")
     write_mask("own/masks/dent/b.png")
     write_mask("own/masks/c_mask.png")
-    assert doctor(tmp_path / "own").findings == ()
+    (guessed,) = doctor(tmp_path / "own").findings
+    assert guessed.severity == "note"
+    assert guessed.message.startswith(
+        "read by their names as good parts: good; as types of defect: dent; as masks: masks"
+    )
 
 
 def test_mixed_sizes_and_modes_are_notes(mvtec, write_picture):

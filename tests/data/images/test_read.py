@@ -286,11 +286,11 @@ def test_header_tells_the_stored_mode():
         ([0, 0, 1, 1], [0, 0, 1, 1]),
         ([0, 1, 2, 7], [0, 1, 1, 1]),
         ([0, 0, 0, 0], [0, 0, 0, 0]),
-        ([0, 3, 0, 200], [0, 0, 0, 1]),
+        ([0, 3, 0, 200], [0, 1, 0, 1]),
     ],
 )
 @pytest.mark.parametrize("mode", ["L", "RGB", "I", "F"])
-def test_mask_counts_above_half_or_class_numbers(values, expected, mode):
+def test_mask_is_cut_at_half_or_holds_levels_and_class_numbers(values, expected, mode):
     grey = np.array([values], np.uint8)
     image = Image.fromarray(grey).convert(mode)
     assert read_mask(packed(image, "TIFF"))[0].tolist() == [bool(v) for v in expected]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.data.layouts.find import LAYOUTS, class_folders, find_classes
+from skrd4ad.data.layouts.find import LAYOUTS, find_classes
 from skrd4ad.errors import LayoutError
 from skrd4ad.types import DatasetClass
 
@@ -29,7 +29,8 @@ BOTTLE = {("train", 0, "good"): 20, ("test", 0, "good"): 2, ("test", 1, "broken"
 def test_mvtec_classes_samples_and_masks(mvtec, layout):
     shutil.copytree(mvtec / "bottle", mvtec / "Cable")
     bottle, cable = sorted(find_classes(mvtec, layout=layout), key=lambda c: c.name.lower())
-    assert (bottle.dataset, bottle.name, bottle.layout, cable.name) == ("mvtec", "bottle", "mvtec", "Cable")
+    read_as = "mvtec" if layout == "auto" else layout
+    assert (bottle.dataset, bottle.name, bottle.layout, cable.name) == ("mvtec", "bottle", read_as, "Cable")
     assert counts(bottle) == counts(cable) == BOTTLE
     assert masks(bottle) == {
         "test/broken/000.png": "ground_truth/broken/000_mask.png",
@@ -81,7 +82,7 @@ def test_visa_conversion_with_upper_case_jpg_and_no_mask_ending(tmp_path, write_
     assert masks(cls) == {"test/bad/0000.JPG": None, "test/bad/0001.JPG": "ground_truth/bad/0001.png"}
 
 
-def test_every_suffix_and_letter_case_is_found_and_odd_files_are_not(mvtec, write_picture):
+def test_every_suffix_letter_case_and_nested_folder_is_found_and_odd_files_are_not(mvtec, write_picture):
     good = mvtec / "bottle" / "train" / "good"
     for name in ("a.JPG", "b.Jpeg", "c.TIFF", "d.bmp", "e.webp"):
         write_picture(f"mvtec/bottle/train/good/{name}")
@@ -90,7 +91,7 @@ def test_every_suffix_and_letter_case_is_found_and_odd_files_are_not(mvtec, writ
     write_picture("mvtec/bottle/train/good/nested/x.png")
     write_picture("mvtec/__MACOSX/train/good/x.png")
     (cls,) = find_classes(mvtec)
-    assert len(cls.train) == 25
+    assert len(cls.train) == 26
 
 
 def test_mvtec_class_without_masks(mvtec):
@@ -169,7 +170,7 @@ def test_vad_is_one_class_and_never_learns_from_bad(vad, layout):
     (cls,) = find_classes(vad, layout=layout)
     assert (cls.dataset, cls.name, cls.layout) == ("vad", "vad", "vad")
     assert counts(cls) == {("train", 0, "good"): 4, ("test", 0, "good"): 2, ("test", 1, "bad"): 3}
-    assert [p.name for p in class_folders(cls).train_defects] == ["bad"]
+    assert [(r.severity, r.code, len(r.paths)) for r in cls.remarks] == [("note", "train-defects", 2)]
 
 
 def test_train_with_bad_beside_masks_is_mvtec_and_not_vad(mvtec, write_picture):
@@ -244,7 +245,10 @@ def test_folders_that_fit_nothing_say_what_was_found_and_what_is_needed(tmp_path
     with pytest.raises(LayoutError) as error:
         find_classes(tmp_path / "odd")
     message = str(error.value)
-    assert "Found: 0 images directly in it; sub-folders: left, right" in message
+    assert "Found: 0 images directly in it; sub-folders: left, right; 2 images further down, such as left/a.png" in (
+        message
+    )
+    assert "--good NAME" in message
     assert all(f"  {name}: " in message for name in LAYOUTS if name != "auto")
 
 

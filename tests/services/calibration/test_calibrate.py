@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from skrd4ad.digests import image_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.metrics.consequences import Costs
@@ -93,9 +94,20 @@ def test_another_surface_scores_the_held_out_images_again(folder: Path, disc: Da
     assert "taken again" in without.warnings[0]
 
 
-def test_held_out_images_are_not_guessed_when_the_data_has_changed(folder: Path, disc: DatasetClass) -> None:
-    changed = replace(disc, samples=disc.samples[1:])
-    assert score_distributions(folder, changed, mask=ScoringMask(min_area=30)).normals == ()
+def test_held_out_images_are_found_again_and_counted_when_the_data_has_changed(
+    folder: Path, disc: DatasetClass
+) -> None:
+    held_out = set(read_info(folder).data["held_out"])
+    first = next(s for s in disc.train if image_digest(s.path) in held_out)
+    mask = ScoringMask(min_area=30)
+    whole = score_distributions(folder, disc, mask=mask)
+    others = replace(disc, samples=tuple(s for s in disc.samples if s in disc.test or image_digest(s.path) in held_out))
+    assert score_distributions(folder, others, mask=mask).normals == whole.normals
+    fewer = score_distributions(folder, replace(disc, samples=tuple(s for s in disc.samples if s != first)), mask=mask)
+    assert len(fewer.normals) == 2 and fewer.normals_data == "2 of 3 held-out good images of training"
+    assert any(w.startswith("1 of the 3 images that were held out") for w in fewer.warnings)
+    none = score_distributions(folder, replace(disc, samples=disc.test), mask=mask)
+    assert none.normals == () and none.warnings[-1].startswith("None of the 3 held-out good images is in the data")
 
 
 def test_images_learnt_from_are_left_out_with_a_warning(folder: Path, disc: DatasetClass, new_good: list[Path]) -> None:

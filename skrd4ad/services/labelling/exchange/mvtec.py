@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from skrd4ad.data.images.read import is_image
-from skrd4ad.data.layouts.folders import GOOD_NAMES, mask_of
+from skrd4ad.data.layouts.folders import is_good, is_mask_folder
+from skrd4ad.data.layouts.masks import mask_of
 from skrd4ad.errors import DataError
 from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
@@ -26,11 +27,11 @@ _Spot = tuple[str, Split, str]
 
 
 def type_folder(defect_type: str | None) -> str:
-    """Folder of a defect type: a name that does not read as good parts, and that every system can have."""
+    """Folder of a defect type: a name that reads neither as good parts nor as masks, and that every system can have."""
     if defect_type is None:
         return UNTYPED
     name = defect_type.rstrip(". ")
-    return f"{UNTYPED}_{name}" if name.casefold() in GOOD_NAMES else name
+    return f"{UNTYPED}_{name}" if is_good(Path(name)) or is_mask_folder(Path(name)) else name
 
 
 def export_paths(image: ExportImage, *, class_folder: str) -> tuple[str, str | None]:
@@ -97,7 +98,7 @@ def read_mvtec(bundle: Bundle, *, class_name: str) -> ParsedLabels:
 
 def _new_entry(name: str, location: Location, split: Split, kind: str) -> ImportEntry:
     """An image that no table tells of."""
-    good = kind.casefold() in GOOD_NAMES
+    good = is_good(Path(kind))
     return ImportEntry(
         where=name,
         named=name,
@@ -112,7 +113,7 @@ def _new_entry(name: str, location: Location, split: Split, kind: str) -> Import
 
 def _decision(told: Revision, kind: str, mask: Location | None) -> Revision:
     """What the folder says of an image, with what its row tells besides."""
-    if kind.casefold() in GOOD_NAMES:
+    if is_good(Path(kind)):
         return replace(told, label="good", defect_type=None, mask_file=None)
     same = type_folder(told.defect_type).casefold() == kind.casefold()
     defect_type = told.defect_type if same else fields.type_of(kind)

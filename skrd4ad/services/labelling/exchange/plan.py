@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import cast
 
 from skrd4ad.data.images.read import is_image
-from skrd4ad.data.layouts.folders import MASK_ENDINGS
+from skrd4ad.data.layouts.masks import split_ending
 from skrd4ad.errors import ConfigError
 from skrd4ad.paths import open_regular
 from skrd4ad.services.inspection.input_files import distinct
@@ -153,7 +153,7 @@ def _split_name(item: QueueItem) -> tuple[str, str]:
     suffix = path.suffix if known else _suffix_by_content(stored_path(item.file))
     stem = _UNSAFE.sub("_", path.stem if known else path.name).strip(". ")[:_LONGEST_STEM] or "image"
     # a stem that ends like that of a mask would be taken for the mask of another image
-    return (f"{stem}-image" if stem.casefold().endswith(MASK_ENDINGS[:-1]) else stem), suffix
+    return (f"{stem}-image" if split_ending(stem)[1] else stem), suffix
 
 
 def _suffix_by_content(path: Path) -> str:
