@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
-from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes
+from skrd4ad.cli.arguments import add_data, add_levels, add_now, add_out, add_weights, chosen_classes, levels_given
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
@@ -19,7 +19,7 @@ from skrd4ad.models.devices import DeviceName
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 DEFAULT_PRESET = "fast"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
@@ -89,6 +89,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--device", choices=get_args(DeviceName), default="auto", help="where it is trained (default: auto)"
     )
+    add_levels(parser)
     add_weights(parser)
     add_out(parser)
     parser.add_argument(
@@ -102,10 +103,11 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Train each class."""
     model, config = _settings(arguments)
+    levels = levels_given(arguments)
     sweep(arguments.out)
     classes = chosen_classes(arguments.data, layout=arguments.layout, class_name=arguments.class_name)
     if not arguments.skip_doctor:
-        _examine(classes, output, image_size=model.image_size)
+        _examine(classes, output, image_size=model.image_size, levels=levels)
     entries: list[dict[str, Any]] = []
     for data in classes:
         request = TrainingRequest(
@@ -113,6 +115,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             class_name=data.name,
             model=model,
             train=config,
+            levels=levels,
             layout=arguments.layout,
             weights=None if arguments.weights is None else str(arguments.weights),
             evaluate=not arguments.no_evaluate,
@@ -160,9 +163,9 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     return model, replace(base_train, **changes)
 
 
-def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int) -> None:
+def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int, levels: Levels | None) -> None:
     with output.progress("examining images") as task:
-        report = examine(classes, image_size=image_size, task=task)
+        report = examine(classes, image_size=image_size, levels=levels, task=task)
     for finding in report.findings:
         if finding.severity == "warning":
             output.note(f"warning: {finding.class_name}: {finding.message}")

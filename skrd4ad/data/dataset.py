@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from skrd4ad.data.images.read import read_image, read_mask, resize_image, resize_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
+from skrd4ad.types import Levels, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,23 +43,27 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> torch.Tensor:
-    """(N, 3, size, size) uint8 RGB images of the samples."""
+def load_images(
+    samples: Sequence[Sample], size: int, *, levels: Levels | None = None, task: Task = QUIET
+) -> torch.Tensor:
+    """(N, 3, size, size) uint8 RGB images of the samples; ``levels``: see :func:`read_image`."""
     images = torch.empty((len(samples), 3, size, size), dtype=torch.uint8)
     with decoding_pool() as pool:
-        for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):
+        for done, image in enumerate(pool.map(partial(_read, size=size, levels=levels), samples), start=1):
             images[done - 1] = image
             task.report(done, len(samples))
     return images
 
 
-def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator[tuple[range, torch.Tensor]]:
+def iter_images(
+    samples: Sequence[Sample], size: int, *, batch: int, levels: Levels | None = None
+) -> Iterator[tuple[range, torch.Tensor]]:
     """Images in batches of bounded memory: indices of the samples, and (B, 3, size, size) uint8."""
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
             indices = range(start, min(start + batch, len(samples)))
             part = samples[indices.start : indices.stop]
-            yield indices, torch.stack(list(pool.map(partial(_read, size=size), part)))
+            yield indices, torch.stack(list(pool.map(partial(_read, size=size, levels=levels), part)))
 
 
 def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
@@ -96,5 +100,5 @@ def vanished_regions(mask: NDArray[np.bool_], small: NDArray[np.bool_]) -> int:
     return lost
 
 
-def _read(sample: Sample, *, size: int) -> torch.Tensor:
-    return torch.from_numpy(resize_image(read_image(sample.path), size)).permute(2, 0, 1)
+def _read(sample: Sample, *, size: int, levels: Levels | None) -> torch.Tensor:
+    return torch.from_numpy(resize_image(read_image(sample.path, levels=levels), size)).permute(2, 0, 1)

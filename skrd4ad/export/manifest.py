@@ -12,6 +12,7 @@ from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export.graph import INPUT
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
+from skrd4ad.types import Levels
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -115,6 +116,8 @@ class ExportManifest:
     """Where it came from: dataset, class, run, net, res, digest, teacher_digest."""
     limits: ExportLimits | None
     """None when the model has no calibration: scores without verdicts."""
+    levels: Levels | None = None
+    """Black and white of images above 8 bit; None for their full range."""
     quantisation: dict[str, Any] | None = None
     """Of int8: tool, images, and the digest over their contents."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -146,6 +149,7 @@ class ExportManifest:
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": documents.to_plain(self.limits),
+            **({} if self.levels is None else {"levels": documents.to_plain(self.levels)}),
             "quantisation": self.quantisation,
             "environment": self.environment,
             "made_at": self.made_at,

@@ -7,13 +7,13 @@ from itertools import chain
 from pathlib import Path
 
 from skrd4ad.data.dataset import decoding_pool, vanished_regions
+from skrd4ad.data.doctor.depth import Depth, check_depth, read_with_depth
 from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity
 from skrd4ad.data.images.read import (
     image_header,
     is_hidden,
     is_image,
     list_images,
-    read_image,
     read_mask,
     resize_mask,
 )
@@ -22,7 +22,7 @@ from skrd4ad.data.layouts.folders import image_stems_of, images_by_stem, subfold
 from skrd4ad.digests import array_digest
 from skrd4ad.errors import ImageError
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, Sample
+from skrd4ad.types import DatasetClass, Levels, Sample
 
 FEW_TRAIN = 20
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
@@ -55,28 +55,31 @@ class ImageFacts:
     """Of the pixels, so that one picture in two formats counts as the same."""
     error: str = ""
     mask: MaskFacts | None = None
+    depth: Depth | None = None
 
 
-def read_facts(samples: Sequence[Sample], *, image_size: int, advance: Callable[[], None]) -> list[ImageFacts]:
+def read_facts(
+    samples: Sequence[Sample], *, image_size: int, levels: Levels | None, advance: Callable[[], None]
+) -> list[ImageFacts]:
     """Facts of every sample, in order; a file that cannot be read gives facts with an error. ``advance`` is called
     after each."""
     facts: list[ImageFacts] = []
     with decoding_pool() as pool:
-        for fact in pool.map(lambda sample: _facts(sample, image_size), samples):
+        for fact in pool.map(lambda sample: _facts(sample, image_size, levels), samples):
             facts.append(fact)
             advance()
     return facts
 
 
-def _facts(sample: Sample, image_size: int) -> ImageFacts:
+def _facts(sample: Sample, image_size: int, levels: Levels | None) -> ImageFacts:
     mask = _mask_facts(sample.mask_path, image_size) if sample.mask_path is not None else None
     try:
         mode = image_header(sample.path).mode
-        pixels = read_image(sample.path)
+        pixels, depth = read_with_depth(sample.path, sample.split, levels)
     except ImageError as error:
         return ImageFacts(sample, error=str(error), mask=mask)
     height, width = pixels.shape[:2]
-    return ImageFacts(sample, size=(width, height), mode=mode, digest=array_digest(pixels), mask=mask)
+    return ImageFacts(sample, size=(width, height), mode=mode, digest=array_digest(pixels), mask=mask, depth=depth)
 
 
 def _mask_facts(path: Path, image_size: int) -> MaskFacts:
@@ -94,11 +97,14 @@ def _mask_facts(path: Path, image_size: int) -> MaskFacts:
     )
 
 
-def check_class(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Finding]:
-    """All findings of a class."""
+def check_class(
+    cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int, levels: Levels | None, given: bool
+) -> Iterator[Finding]:
+    """All findings of a class; for ``levels`` and ``given`` see :func:`check_depth`."""
     checks = (
         _check_numbers(cls),
         _check_images(facts),
+        check_depth([fact.depth for fact in facts if fact.depth is not None], levels, given=given),
         _check_duplicates(facts),
         _check_masks(cls, facts, image_size=image_size),
         _check_folders(cls),

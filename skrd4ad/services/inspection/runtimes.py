@@ -126,7 +126,7 @@ def _measured_on(predictor: Predictor, images: Sequence[Path], task: Task) -> Me
     readable = []
     for index in spread(len(images), MOST_IMAGES):
         with suppress(ImageError):
-            read_image(images[index])
+            read_image(images[index], levels=predictor.info.levels)
             readable.append(images[index])
     return None if len(readable) < _FEWEST else measure(predictor, given_images(readable), task=task)
 
