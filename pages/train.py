@@ -18,11 +18,11 @@ def choose_and_start() -> None:
     if source is None:
         return
     chosen = pick_classes(source, layout)
-    model, train = pick_settings()
+    model, train, levels = pick_settings()
     if not chosen:
         st.info("Choose at least one class.")
         return
-    ready = show_report(chosen, image_size=model.image_size)
+    ready = show_report(chosen, image_size=model.image_size, levels=levels)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if st.button(
         f"Start {count}",
@@ -34,7 +34,9 @@ def choose_and_start() -> None:
     ):
         for data in chosen:
             TRAINING.submit(
-                TrainingRequest(source=source, layout=layout, class_name=data.name, model=model, train=train)
+                TrainingRequest(
+                    source=source, layout=layout, class_name=data.name, model=model, train=train, levels=levels
+                )
             )
         st.rerun()
 

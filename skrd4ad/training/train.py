@@ -157,6 +157,7 @@ def train(
             record=record,
             best=best,
             task=task.part(0.1, 0.9),
+            levels=levels,
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")

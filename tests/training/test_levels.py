@@ -97,6 +97,21 @@ def test_without_levels_given_they_are_those_of_the_training_images(camera: Data
     assert 0 <= found.levels.black < 400 and 700 < found.levels.white < 1200
 
 
+def test_an_epoch_that_is_chosen_on_the_test_set_is_measured_with_the_levels(
+    camera: DatasetClass, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def measured(predictor: Predictor, data: DatasetClass, **options):
+        seen.append(predictor.info.levels)
+        return evaluate_model(predictor, data, **options)
+
+    monkeypatch.setattr("skrd4ad.training.loop.evaluate_model", measured)
+    config = TrainConfig(epochs=1, batch_size=4, holdout=0.25, selection="test", evaluate_every=1)
+    train(camera, model=SMALL, config=config, out=tmp_path, source="", levels=OF_CAMERA)
+    assert seen == [OF_CAMERA]
+
+
 def test_a_model_of_8_bit_says_nothing_of_levels(tiny_model: tuple[Path, Path]) -> None:
     assert read_info(tiny_model[0]).levels is None
     assert '"levels"' not in (tiny_model[0] / CONFIG).read_text()
