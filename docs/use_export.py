@@ -1,14 +1,19 @@
 """Verdicts from an exported model, without its program: python use_export.py model.onnx part.png [more images]
 
-Needs onnxruntime, numpy, and Pillow to read the files. The image is resized as the model's own program does it.
+Needs onnxruntime, numpy, Pillow, and read_pixels.py, which lies beside the model and reads files as the model's own
+program does (TIFF by tifffile and imagecodecs, DICOM by pydicom). The image is resized as there, too.
 """
 
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import onnxruntime
-from PIL import Image, ImageOps
+from PIL import Image
+
+sys.path.insert(0, str(Path(sys.argv[1]).parent))
+from read_pixels import read_pixels
 
 
 def has_region(mask, pixels):
@@ -24,9 +29,9 @@ def has_region(mask, pixels):
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 about = json.loads(session.get_modelmeta().custom_metadata_map["skrd4ad"])
 size, batch, limits = about["image_size"], about["batch"] or 1, about["limits"]
+levels = (about["levels"]["black"], about["levels"]["white"]) if about.get("levels") else None
 for path in sys.argv[2:]:
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((size, size), Image.Resampling.BILINEAR))
     scores, maps = session.run(["score", "map"], {"images": np.repeat(pixels[None], batch, axis=0)})
     score, plane, verdict = float(scores[0]), maps[0], "no limits, so no verdict"
     if not np.isfinite(plane).all():

@@ -1,6 +1,7 @@
 """Verdicts from an export for OpenVINO, without its program: python use_export_openvino.py FOLDER part.png [more …]
 
-Needs openvino, numpy, and Pillow to read the files. The image is resized as the model's own program does it.
+Needs openvino, numpy, Pillow, and read_pixels.py, which lies in the folder and reads files as the model's own
+program does (TIFF by tifffile and imagecodecs, DICOM by pydicom). The image is resized as there, too.
 """
 
 import json
@@ -9,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import openvino
-from PIL import Image, ImageOps
+from PIL import Image
+
+sys.path.insert(0, sys.argv[1])
+from read_pixels import read_pixels
 
 
 def has_region(mask, pixels):
@@ -26,9 +30,9 @@ folder = Path(sys.argv[1])
 about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 model = openvino.compile_model(folder / "model.xml", "CPU", about["compile"])  # left alone, it may compute in bf16
 size, batch, limits = about["image_size"], about["batch"] or 1, about["limits"]
+levels = (about["levels"]["black"], about["levels"]["white"]) if about.get("levels") else None
 for path in sys.argv[2:]:
-    image = ImageOps.exif_transpose(Image.open(path)).convert("RGB")
-    pixels = np.asarray(image.resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((size, size), Image.Resampling.BILINEAR))
     found = model(np.repeat(pixels[None], batch, axis=0))
     score, plane, verdict = float(found["score"][0]), found["map"][0], "no limits, so no verdict"
     if not np.isfinite(plane).all():

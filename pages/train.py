@@ -18,11 +18,11 @@ def choose_and_start() -> None:
     if source is None:
         return
     chosen = pick_classes(source, layout)
-    model, train = pick_settings()
+    model, train, levels = pick_settings()
     if not chosen:
         st.info("Choose at least one class.")
         return
-    ready, insisted = show_report(chosen, image_size=model.image_size)
+    ready, insisted = show_report(chosen, image_size=model.image_size, levels=levels)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if st.button(
         f"Start {count}",
@@ -40,6 +40,7 @@ def choose_and_start() -> None:
                     class_name=data.name,
                     model=model,
                     train=train,
+                    levels=levels,
                     insisted=insisted.get(data.name, ""),
                 )
             )

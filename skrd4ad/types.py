@@ -1,11 +1,14 @@
 """The values that travel between the layers: plain and frozen."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from skrd4ad.errors import ConfigError
 
 GOOD = "good"
 """Defect type of a part without a defect; also the folder name of such parts in the MVTec layout."""
@@ -21,6 +24,25 @@ OUTCOMES: tuple[Outcome, ...] = ("NG", "REVIEW", "OK", "CANNOT JUDGE", "NO LIMIT
 
 Role = Literal["viewer", "inspector", "engineer", "admin"]
 """What somebody may do in a workspace; each role may do what the ones before it may."""
+
+
+@dataclass(frozen=True)
+class Levels:
+    """Values of images above 8 bit that are shown as black and as white, in the unit of their files; the same for all
+    images of a class, and for all that its model reads."""
+
+    black: float
+    white: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.black) and math.isfinite(self.white) and self.black < self.white):
+            raise ConfigError(
+                f"The black and white levels are {self.black:g} and {self.white:g}; allowed: finite numbers, black "
+                "below white."
+            )
+
+    def __str__(self) -> str:
+        return f"{self.black:g} (black) to {self.white:g} (white)"
 
 
 @dataclass(frozen=True)

@@ -258,8 +258,8 @@ def test_a_damaged_document_is_read_to_valid_values_or_refused_by_name(stored: S
     [
         ("about.json", ABOUT, read_metadata, ("imported", "adopted")),
         ("reference.json", REFERENCE, read_reference, ("placement",)),
-        ("request_training.json", "request.json", request_of(TrainingRequest), ("start_from", "confirmed")),
-        ("request_labels.json", "request.json", request_of(ImportRequest), ("agreed",)),
+        ("request_training.json", "request.json", request_of(TrainingRequest), ("start_from", "confirmed", "levels")),
+        ("request_labels.json", "request.json", request_of(ImportRequest), ("agreed", "pixel_centres")),
     ],
 )
 def test_a_document_of_before_a_field_was_there_gets_its_default(

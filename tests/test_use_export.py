@@ -11,10 +11,14 @@ import cv2
 import numpy as np
 import onnx
 import pytest
+import tifffile
 
+from skrd4ad.data.images import read_pixels as reader
 from skrd4ad.data.images.read import read_image
+from skrd4ad.documents import to_plain
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.regions import ScoringMask, score_under
+from skrd4ad.types import Levels
 from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_export.py"
@@ -47,13 +51,13 @@ def images(tiny_data: Path, tmp_path: Path) -> list[Path]:
     return paths
 
 
-def test_it_is_forty_lines_of_onnxruntime_and_numpy() -> None:
+def test_it_is_a_screen_of_onnxruntime_and_numpy() -> None:
     source = EXAMPLE.read_text(encoding="utf-8")
-    assert len(source.splitlines()) <= 40
+    assert len(source.splitlines()) <= 45
     nodes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Import | ast.ImportFrom)]
     names = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     names |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
-    assert names == {"json", "sys", "numpy", "onnxruntime", "PIL"}
+    assert names == {"json", "sys", "numpy", "onnxruntime", "pathlib", "PIL", "read_pixels"}
 
 
 def test_its_scores_and_verdicts_are_those_of_the_program(
@@ -88,13 +92,42 @@ def test_small_regions_review_and_a_fixed_batch_count_as_in_the_program(
     facts["limits"].update(min_area=40, review_threshold=float(low), image_threshold=float(high))
     entry.value = json.dumps({**facts, "batch": 2})
     onnx.save(model, tmp_path / "changed.onnx")
+    shutil.copy(tiny_export / "read_pixels.py", tmp_path)
     assert {name: verdict for name, (_, verdict) in run(tmp_path / "changed.onnx", images).items()} == expected
 
 
 def test_without_limits_there_is_no_verdict(tiny_export: Path, images: list[Path], tmp_path: Path) -> None:
     shutil.copy(tiny_export / "model.onnx", tmp_path)
+    shutil.copy(tiny_export / "read_pixels.py", tmp_path)
     model = onnx.load(tmp_path / "model.onnx")
     (entry,) = model.metadata_props
     entry.value = json.dumps({**json.loads(entry.value), "limits": None})
     onnx.save(model, tmp_path / "model.onnx")
     assert {verdict for _, verdict in run(tmp_path / "model.onnx", images[:1]).values()} == {"no limits"}
+
+
+def test_images_above_8_bit_are_read_with_the_levels_of_the_model(
+    tiny_export: Path, tiny_model: tuple[Path, Path], tmp_path: Path
+) -> None:
+    levels = Levels(300, 1199)
+    model = onnx.load(tiny_export / "model.onnx")
+    (entry,) = model.metadata_props
+    entry.value = json.dumps({**json.loads(entry.value), "levels": to_plain(levels)})
+    onnx.save(model, tmp_path / "model.onnx")
+    shutil.copy(tiny_export / "read_pixels.py", tmp_path)
+    camera = np.random.default_rng(3).integers(300, 1200, (80, 70)).astype(np.uint16)
+    images = [tmp_path / name for name in ("grey.png", "planes.tif", "thermal.tif")]
+    cv2.imwrite(str(images[0]), camera)
+    tifffile.imwrite(images[1], np.stack([camera, camera // 2, camera]), photometric="rgb", planarconfig="separate")
+    tifffile.imwrite(images[2], camera.astype(np.float32))
+    found = run(tmp_path / "model.onnx", images)
+    predictor = Predictor.load(tiny_model[0])
+    for path in images:
+        score = predictor.predict(read_image(path, levels=levels)).score
+        assert found[path.name][0] == pytest.approx(score, abs=1e-4)
+    assert abs(found["grey.png"][0] - predictor.predict(read_image(images[0])).score) > 1e-3, "the levels tell"
+
+
+def test_an_export_carries_the_reader_of_the_program(tiny_export: Path, tiny_openvino: Path) -> None:
+    for folder in (tiny_export, tiny_openvino):
+        assert (folder / "read_pixels.py").read_bytes() == Path(reader.__file__).read_bytes()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, get_args
 from skrd4ad.cli.output import Output
 from skrd4ad.cli.parser import Parser
 from skrd4ad.config import DEVICES
+from skrd4ad.data.images.levels import given_levels
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.paths import checkpoints
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 if TYPE_CHECKING:
     from skrd4ad.inference.predict import Predictor
@@ -86,6 +87,19 @@ def data_of_model(arguments: argparse.Namespace, info: "ModelInfo") -> DatasetCl
     with suppress(DataError):
         return open_dataset(source, layout=layout, class_name=name)[0]
     return None
+
+
+def add_levels(parser: Parser) -> None:
+    """``--black``, ``--white`` and ``--bits``; see :func:`levels_given`."""
+    group = parser.add_argument_group("images above 8 bit (default: from the good training images)")
+    group.add_argument("--black", type=float, metavar="V", help="value of the files that is black")
+    group.add_argument("--white", type=float, metavar="V", help="value of the files that is white")
+    group.add_argument("--bits", type=int, metavar="N", help="bits that the camera fills, such as 12: 0 to 4095")
+
+
+def levels_given(arguments: argparse.Namespace) -> Levels | None:
+    """What the options of :func:`add_levels` say."""
+    return given_levels(black=arguments.black, white=arguments.white, bits=arguments.bits)
 
 
 def add_weights(parser: Parser) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from skrd4ad.cli.arguments import add_data, chosen_classes, layout_of
+from skrd4ad.cli.arguments import add_data, add_levels, chosen_classes, layout_of, levels_given
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
 from skrd4ad.data.doctor.examine import examine
@@ -25,13 +25,15 @@ def add_options(parser: Parser) -> None:
         metavar="N",
         help="side in pixels that training would resize to (default: %(default)s)",
     )
+    add_levels(parser)
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Report what is wrong with the data."""
+    levels = levels_given(arguments)
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
     with output.progress("examining images") as task:
-        report = examine(classes, image_size=arguments.image_size, task=task)
+        report = examine(classes, image_size=arguments.image_size, levels=levels, task=task)
     output.say(report.to_text())
     output.document(report.to_plain())
     return DONE if report.ok else NO

@@ -10,7 +10,7 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS
 from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
-from skrd4ad.services.labelling.exchange.records import FORMATS
+from skrd4ad.services.labelling.exchange.records import FORMATS, WRITTEN
 from skrd4ad.services.labelling.exchange.store import run_import
 from skrd4ad.services.labelling.exchange.transfer import (
     export_folder,
@@ -29,8 +29,8 @@ from skrd4ad.storage.label_queue import QueueFilter
 
 ABOUT = {
     "export": "Export the labels of a class, with all that was decided before, so that an import changes nothing",
-    "import": "Import labels into a class: an export, MVTec folders, a COCO file, or a table with the columns file "
-    "and label",
+    "import": "Import labels into a class: an export, MVTec folders, a table with the columns file and label, or what "
+    "COCO, CVAT, Label Studio, YOLO, labelme, VIA, Pascal VOC or Datumaro hold",
     "dataset": "Make a data set of the labels of a class, for train and evaluate",
 }
 _CLASS = "class of the labels, as data set and class"
@@ -51,7 +51,9 @@ def _add_export(parser: Parser) -> None:
         run=run_export,
     )
     parser.add_argument("target", metavar="DATASET/CLASS", help=_CLASS)
-    parser.add_argument("--format", choices=tuple(FORMATS), required=True, help="MVTec folders, COCO or CSV")
+    parser.add_argument(
+        "--format", choices=WRITTEN, required=True, help="MVTec folders, COCO, CSV, or the others with CSV beside"
+    )
     parser.add_argument("--out", type=Path, metavar="PATH", help="new folder, or a file that ends in .zip")
     parser.add_argument("--polygons", action="store_true", help="polygons instead of run lengths, for COCO")
     parser.add_argument("--labels-only", action="store_true", help="do not copy the images")
@@ -69,14 +71,20 @@ def _add_import(parser: Parser) -> None:
         example="labels import bottle.zip parts/bottle --reviewer 'A. Weber'",
         run=run_labels_import,
     )
-    parser.add_argument("source", type=Path, metavar="PATH", help="folder, .zip, .json or .csv")
+    parser.add_argument("source", type=Path, metavar="PATH", help="folder, .zip, .json, .csv or .xml")
     parser.add_argument("target", metavar="DATASET/CLASS", help="class to import into, as data set and class")
     parser.add_argument("--reviewer", required=True, metavar="NAME", help="who imports and answers for it")
     parser.add_argument("--format", choices=tuple(FORMATS), help="format (default: found out)")
     parser.add_argument("--take", choices=CONFLICTS, default="keep", help="where labels differ (default: keep yours)")
     parser.add_argument("--skip-bad", action="store_true", help="leave wrong entries out instead of stopping")
     parser.add_argument(
-        "--empty-good", action="store_true", help="COCO images without annotations are good parts (default: left out)"
+        "--empty-good", action="store_true", help="images without annotations are good parts (default: left out)"
+    )
+    parser.add_argument(
+        "--pixel-centres",
+        action="store_true",
+        help="polygons run through the middles of the outermost pixels, as OpenCV and supervision trace them (default: "
+        "along their edges)",
     )
     parser.add_argument("--dry-run", action="store_true", help="say what would be stored, and store nothing")
 
@@ -138,6 +146,7 @@ def run_labels_import(arguments: argparse.Namespace, output: Output) -> int:
             class_name=class_name,
             format=arguments.format,
             empty_is_good=arguments.empty_good,
+            pixel_centres=arguments.pixel_centres,
             only_data_roots=False,
             task=task,
         )

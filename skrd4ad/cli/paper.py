@@ -20,7 +20,7 @@ from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.improve.retrain import TRAINING
 from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import png_bytes
@@ -161,7 +161,7 @@ def _train(data: DatasetClass, seed: int, title: str, arguments: argparse.Namesp
                 output.say(f"{score:.4f}  {sample.defect_type}  {sample.path}")
         if arguments.vis:
             folder = (arguments.img_path or arguments.save_path / "overlays") / title
-            _write_overlays(data, scored.maps, calibration=info.calibration, folder=folder)
+            _write_overlays(data, scored.maps, info=info, folder=folder)
             output.say(f"overlays: {folder}")
     return info.metrics or {}
 
@@ -202,14 +202,12 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
     return "\n".join(lines)
 
 
-def _write_overlays(
-    data: DatasetClass, maps: NDArray[np.float32], *, calibration: Calibration | None, folder: Path
-) -> None:
+def _write_overlays(data: DatasetClass, maps: NDArray[np.float32], *, info: ModelInfo, folder: Path) -> None:
     """An overlay for each test image, of the maps (N, S, S), all on one scale: the model's.
 
     Without a calibration the heat shows the upper half of all scores, and there are no outlines.
     """
-    top = float(maps.max())
+    calibration, top = info.calibration, float(maps.max())
     threshold = top / 2
     if calibration is not None:
         threshold, top = calibration.image_threshold, calibration.heat_top
@@ -218,7 +216,8 @@ def _write_overlays(
         for path, name, plane in zip(paths, output_names(paths), maps, strict=True):
             target = folder / f"{name}.png"
             target.parent.mkdir(parents=True, exist_ok=True)
-            picture = overlay(read_image(path), plane, threshold=threshold, top=top, outlines=calibration is not None)
+            image = read_image(path, levels=info.levels)
+            picture = overlay(image, plane, threshold=threshold, top=top, outlines=calibration is not None)
             target.write_bytes(png_bytes(picture))
     except OSError as error:
         raise DataError(f"Overlays cannot be written to {folder}: {error}. Choose another --img_path.") from error

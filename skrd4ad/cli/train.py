@@ -7,7 +7,16 @@ from pathlib import Path
 from typing import Any, get_args
 from urllib.parse import unquote_plus
 
-from skrd4ad.cli.arguments import add_data, add_now, add_out, add_weights, chosen_classes, layout_of
+from skrd4ad.cli.arguments import (
+    add_data,
+    add_levels,
+    add_now,
+    add_out,
+    add_weights,
+    chosen_classes,
+    layout_of,
+    levels_given,
+)
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import (
@@ -32,7 +41,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 DEFAULT_PRESET = "fast"
 INSIST = "--yes insists, and the model card says so"
@@ -103,6 +112,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help=f"where it is trained: {DEVICES} (default: auto)"
     )
+    add_levels(parser)
     add_weights(parser)
     add_out(parser)
     parser.add_argument(
@@ -117,13 +127,14 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Train each class."""
     model, config = _settings(arguments)
+    levels = levels_given(arguments)
     sweep(arguments.out)
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
     for layout in sorted({data.layout for data in classes} - {layout_of(arguments)}):
         output.note(f"{arguments.data} is read in the layout {unquote_plus(layout)}; --layout NAME says it otherwise.")
     asked: dict[str, str] = {}
     if not arguments.skip_doctor:
-        asked = _examine(classes, output, image_size=model.image_size, insist=arguments.yes)
+        asked = _examine(classes, output, image_size=model.image_size, levels=levels, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
         request = TrainingRequest(
@@ -131,6 +142,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             class_name=data.name,
             model=model,
             train=config,
+            levels=levels,
             layout=layout_of(arguments),
             weights=None if arguments.weights is None else str(arguments.weights),
             evaluate=not arguments.no_evaluate,
@@ -179,10 +191,12 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
     return model, replace(base_train, **changes)
 
 
-def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int, insist: bool) -> dict[str, str]:
+def _examine(
+    classes: Sequence[DatasetClass], output: Output, *, image_size: int, levels: Levels | None, insist: bool
+) -> dict[str, str]:
     """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:
-        report = examine(classes, image_size=image_size, task=task)
+        report = examine(classes, image_size=image_size, levels=levels, task=task)
     for finding in report.findings:
         if finding.severity == "warning" or finding.code == GUESSED:
             output.note(f"{finding.severity}: {finding.class_name}: {finding.message}")

@@ -17,7 +17,7 @@ from skrd4ad.data.images.read import read_image, resize_image, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
+from skrd4ad.types import Levels, Sample
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,23 +50,27 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def load_images(samples: Sequence[Sample], size: int, *, task: Task = QUIET) -> NDArray[np.uint8]:
-    """(N, size, size, 3) RGB images of the samples."""
+def load_images(
+    samples: Sequence[Sample], size: int, *, levels: Levels | None = None, task: Task = QUIET
+) -> NDArray[np.uint8]:
+    """(N, size, size, 3) RGB images of the samples; ``levels``: see :func:`read_image`."""
     images = np.empty((len(samples), size, size, 3), np.uint8)
     with decoding_pool() as pool:
-        for done, image in enumerate(pool.map(partial(_read, size=size), samples), start=1):
+        for done, image in enumerate(pool.map(partial(_read, size=size, levels=levels), samples), start=1):
             images[done - 1] = image
             task.report(done, len(samples))
     return images
 
 
-def iter_images(samples: Sequence[Sample], size: int, *, batch: int) -> Iterator[tuple[range, NDArray[np.uint8]]]:
+def iter_images(
+    samples: Sequence[Sample], size: int, *, batch: int, levels: Levels | None = None
+) -> Iterator[tuple[range, NDArray[np.uint8]]]:
     """Images in batches of bounded memory: indices of the samples, and (B, size, size, 3) RGB."""
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
             indices = range(start, min(start + batch, len(samples)))
             part = samples[indices.start : indices.stop]
-            yield indices, np.stack(list(pool.map(partial(_read, size=size), part)))
+            yield indices, np.stack(list(pool.map(partial(_read, size=size, levels=levels), part)))
 
 
 def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
@@ -145,5 +149,5 @@ def spread(count: int, most: int) -> list[int]:
     return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
-def _read(sample: Sample, *, size: int) -> NDArray[np.uint8]:
-    return resize_image(read_image(sample.path), size)
+def _read(sample: Sample, *, size: int, levels: Levels | None) -> NDArray[np.uint8]:
+    return resize_image(read_image(sample.path, levels=levels), size)

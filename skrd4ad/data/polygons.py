@@ -49,6 +49,14 @@ def fill(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.boo
     return mask
 
 
+def fill_centres(polygon: NDArray[np.float64], shape: tuple[int, int]) -> NDArray[np.bool_]:
+    """Mask (H, W) of a polygon through the middles of the outermost pixels, as ``cv2.findContours`` traces it: those
+    pixels and all within. ``polygon``: (N, 2) middles x, y, counted from 0 at the middle of the first pixel."""
+    drawn = np.zeros(shape, np.uint8)
+    cv2.fillPoly(drawn, [np.rint(polygon).astype(np.int32)], 1)
+    return drawn.astype(bool)
+
+
 def _cross(turns: NDArray[np.bool_], starts: NDArray[np.float64], ends: NDArray[np.float64]) -> None:
     height, width = turns.shape[0], turns.shape[1] - 1
     low, high = np.minimum(starts[:, 1], ends[:, 1]), np.maximum(starts[:, 1], ends[:, 1])

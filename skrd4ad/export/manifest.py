@@ -11,6 +11,7 @@ from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
+from skrd4ad.types import Levels
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -122,6 +123,8 @@ class ExportManifest:
     """Where it came from: dataset, class, run, net, res, digest, teacher_digest."""
     limits: ExportLimits | None
     """None when the model has no calibration: scores without verdicts."""
+    levels: Levels | None = None
+    """Black and white of images above 8 bit; None for their full range."""
     quantisation: dict[str, Any] | None = None
     """Of int8: tool, images, and the digest over their contents."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -155,6 +158,7 @@ class ExportManifest:
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": documents.to_plain(self.limits),
+            **({} if self.levels is None else {"levels": documents.to_plain(self.levels)}),
             "quantisation": self.quantisation,
             "environment": self.environment,
             "made_at": self.made_at,

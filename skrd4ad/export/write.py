@@ -1,6 +1,7 @@
 """A trained model as ONNX or OpenVINO IR, self-contained from raw pixels to the anomaly map and the score."""
 
 import platform
+import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,6 +15,7 @@ from numpy.typing import NDArray
 
 import skrd4ad
 from skrd4ad.data.dataset import spread
+from skrd4ad.data.images import read_pixels
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
@@ -111,6 +113,7 @@ def _write(
             "teacher_digest": info.teacher_digest,
         },
         limits=limits,
+        levels=info.levels,
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
         graph_version=GRAPH_VERSION,
@@ -119,7 +122,7 @@ def _write(
 
     def read(index: int) -> NDArray[np.uint8]:
         task.report(index + 1, len(chosen), f"quantising with good image {index + 1} of {len(chosen)}")
-        return resize_image(read_image(chosen[index].path), size)[None]
+        return resize_image(read_image(chosen[index].path, levels=info.levels), size)[None]
 
     with new_folder(target) as folder, _CONVERTING:
         file, halve = folder / settings.main_file, settings.precision == "fp16"
@@ -142,6 +145,7 @@ def _write(
                 )
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
+        shutil.copyfile(read_pixels.__file__, folder / "read_pixels.py")
         task.check()
         files = {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
         write_json(folder / MANIFEST, replace(manifest, files=files).to_plain())

@@ -13,7 +13,7 @@ from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
+from skrd4ad.types import Levels, Sample
 
 BATCH = 16
 WHAT = "The teacher's features of the training images"
@@ -65,6 +65,7 @@ def cache_features(
     samples: Sequence[Sample],
     *,
     image_size: int,
+    levels: Levels | None = None,
     task: Task = QUIET,
     budget: int | None = None,
     dtype: torch.dtype = torch.float32,
@@ -83,12 +84,12 @@ def cache_features(
     if mapped:
         # numpy has no bfloat16: the bytes are mapped and then read as what they are
         held = in_files([dtype.itemsize * math.prod(size) for size in sizes], what=WHAT)
-        levels = [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]
+        kept = [torch.from_numpy(each).view(dtype).view(size) for each, size in zip(held, sizes, strict=True)]
     else:
-        levels = [torch.empty(size, dtype=dtype) for size in sizes]
-    cache = FeatureCache(levels, mapped=mapped, device=teacher.mean.device)
+        kept = [torch.empty(size, dtype=dtype) for size in sizes]
+    cache = FeatureCache(kept, mapped=mapped, device=teacher.mean.device)
     try:
-        for indices, images in iter_images(samples, image_size, batch=BATCH):
+        for indices, images in iter_images(samples, image_size, batch=BATCH, levels=levels):
             with torch.inference_mode():
                 # convolutions are faster with channels last, and the features come as they are kept
                 pixels = tensor_of(images).to(teacher.mean.device)

@@ -9,6 +9,7 @@ import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -26,7 +27,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Outcome, Prediction, Region, Verdict
+from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
@@ -157,6 +158,7 @@ def predict_images(
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
     mask = mask or (ScoringMask() if limits is None else limits.mask)
     reference = read_reference(predictor.info.folder)
+    decode = partial(_decode, levels=predictor.info.levels)
 
     def inspect(decoded: list[Inspection]) -> list[Inspection]:
         images = [each.image for each in decoded if each.image is not None]
@@ -164,7 +166,7 @@ def predict_images(
         return [each if each.image is None else _scored(each, next(predictions), limits, mask) for each in decoded]
 
     def inspections() -> Iterator[Inspection]:
-        decoded = ordered_map(_decode, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE)
+        decoded = ordered_map(decode, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE)
         batches = grouped(decoded, most=batch, size=_bytes, room=3 * PIXELS_AT_ONCE)
         for inspected in ordered_map(inspect, batches, workers=STREAMS, ahead=STREAMS):
             for inspection in inspected:
@@ -226,13 +228,13 @@ def wants_tiles(
     return is_larger and tiles_look_better(predictor, image, reference)
 
 
-def _decode(source: Source) -> Inspection:
+def _decode(source: Source, *, levels: Levels | None) -> Inspection:
     name, given = source
     try:
         if isinstance(given, ImageError):
             raise given
         content = content_digest(given) if isinstance(given, bytes) else file_digest(given, error=ImageError)
-        return Inspection(name=name, content=content, image=read_image(given, name=name))
+        return Inspection(name=name, content=content, image=read_image(given, name=name, levels=levels))
     except ImageError as error:
         return Inspection(name=name, error=str(error))
 

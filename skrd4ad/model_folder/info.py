@@ -13,6 +13,7 @@ from skrd4ad.documents import Count
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory, this_moment
 from skrd4ad.models.installed import version_of
+from skrd4ad.types import Levels
 
 WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD, REFERENCE = (
     "model.safetensors",
@@ -87,6 +88,9 @@ class ModelInfo:
     train: TrainConfig | None
     """None for an imported model."""
     teacher_digest: str
+    levels: Levels | None = None
+    """Black and white level of images above 8 bit; None where it learnt from none, and for models of earlier builds:
+    then the full range counts."""
     data: dict[str, Any] = field(default_factory=dict)
     """Where the training images came from, how many, their digest, licence and note."""
     history: tuple[EpochEntry, ...] = ()
@@ -165,6 +169,8 @@ def require_own_weights(info: ModelInfo) -> None:
 def config_values(info: ModelInfo) -> dict[str, Any]:
     """What ``config.json`` holds of a model."""
     kept = {each.name: getattr(info, each.name) for each in fields(info) if each.name not in _ELSEWHERE}
+    if info.levels is None:
+        del kept["levels"]  # builds before know no such key
     return {"format": FORMAT, **documents.to_plain(kept)}
 
 

@@ -13,7 +13,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, workspace
 from skrd4ad.services.access import needs
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 
 @dataclass(frozen=True)
@@ -127,13 +127,15 @@ def class_of_model(info: ModelInfo) -> DatasetClass:
     return class_of(str(source), layout=str(info.data.get("layout", "auto")), class_name=info.class_name)
 
 
-def preflight(data: Sequence[DatasetClass], *, image_size: int, task: Task = QUIET) -> DoctorReport:
+def preflight(
+    data: Sequence[DatasetClass], *, image_size: int, levels: Levels | None = None, task: Task = QUIET
+) -> DoctorReport:
     """The doctor's report on classes, before training.
 
     Raises:
         DataError: there is nothing to examine.
     """
-    return examine(data, image_size=image_size, task=task)
+    return examine(data, image_size=image_size, levels=levels, task=task)
 
 
 def _readable(path: Path) -> Path:

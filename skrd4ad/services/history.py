@@ -10,7 +10,7 @@ from typing import Any
 from skrd4ad.errors import DocumentError, StorageError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import acting_user, signed
-from skrd4ad.services.labelling.exchange.csv_format import table_bytes
+from skrd4ad.services.labelling.exchange.formats.csv_format import table_bytes
 from skrd4ad.storage import history
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.history import HistoryFilter, Verification, What

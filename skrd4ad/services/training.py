@@ -24,7 +24,7 @@ from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.storage.tables import utc_now
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.warm_start import WarmStart
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +36,8 @@ class TrainingRequest:
     class_name: str
     model: ModelConfig
     train: TrainConfig
+    levels: Levels | None = None
+    """Black and white of images above 8 bit; None takes them from the training images."""
     layout: str = "auto"
     weights: str | None = None
     """Weights file of the teacher, instead of the usual places."""
@@ -104,6 +106,7 @@ def train_class(
             weights=_weights(request),
             resume=resume,
             start=begun,
+            levels=request.levels,
             complete=False,
             task=task.part(0, 0.8),
             device=device,

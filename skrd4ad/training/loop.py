@@ -25,7 +25,7 @@ from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 EVALUATION_BATCH = 32
 WARM_UP = 0.05
@@ -99,6 +99,8 @@ class Loop:
     task: Task
     first_look: str | None = None
     """As in :class:`TrainProgress`."""
+    levels: Levels | None = None
+    """Of images above 8 bit."""
 
     def __post_init__(self) -> None:
         self._asked = self.task.check
@@ -194,7 +196,12 @@ class Loop:
     def _test_score(self) -> float:
         """The original code's criterion: mean of pixel AUROC and AUPRO, or image AUROC without masks."""
         info = ModelInfo(
-            dataset=self.data.dataset, class_name=self.data.name, model=self.model, train=self.config, teacher_digest=""
+            dataset=self.data.dataset,
+            class_name=self.data.name,
+            model=self.model,
+            train=self.config,
+            teacher_digest="",
+            levels=self.levels,
         )
         model = SKRD4AD(self.teacher, self.student)
         look = by_network(

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.data.images.levels import levels_of
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.documents import to_plain
-from skrd4ad.errors import DataError
+from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import require_writable
 from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.reference import save_reference
@@ -32,7 +33,7 @@ from skrd4ad.training.loop import Loop, TrainProgress, holdout_scores, require_b
 from skrd4ad.training.normality import fit_normality, memory_bank
 from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
-from skrd4ad.types import DatasetClass, Sample
+from skrd4ad.types import DatasetClass, Levels, Sample
 
 
 def train(
@@ -45,6 +46,7 @@ def train(
     weights: Path | None = None,
     resume: bool = False,
     start: WarmStart | None = None,
+    levels: Levels | None = None,
     complete: bool = True,
     task: Task = QUIET,
     device: str = "auto",
@@ -60,6 +62,8 @@ def train(
         resume: go on with the newest unfinished training of the same class, data and settings, if there is one.
         start: a trained student to go on from, and the images it may learn from and hold out now, in place of those of
             ``data``; None begins anew.
+        levels: black and white of images above 8 bit; None takes them from the training images. A training that goes on
+            keeps those of its start.
         complete: whether the model is complete then. If not, it is listed nowhere before
             :func:`skrd4ad.model_folder.unfinished.finish`, and a resumed training gives it as it is.
         task: its reports have a :class:`TrainProgress`, its points are the epochs.
@@ -76,6 +80,7 @@ def train(
         contents[sample.path] = image_digest(sample.path)
     learn = _without_copies(learn, held_out, contents)
     config = replace(config, epochs=config.epochs_for(len(learn)))
+    levels = _levels(levels, start, learn + held_out)
     fetching = _recorded(task.part(0, 0.02), TrainProgress(phase="weights"))
     teacher = build_teacher(model.net, weights=weights, task=fetching)
     teacher_digest = weights_digest(teacher)
@@ -95,6 +100,7 @@ def train(
             "teacher_digest": teacher_digest,
         }
         | ({} if parent is None else {"parent_digest": parent.digest})
+        | ({} if levels is None else {"levels": to_plain(levels)})
     )
     run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
     require_writable(run.parent)
@@ -119,14 +125,14 @@ def train(
     def cached(samples: Sequence[Sample], first: int, dtype: torch.dtype) -> FeatureCache:
         total = len(learn) + len(held_out)
         shown = Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
-        return cache_features(teacher, samples, image_size=model.image_size, task=shown, dtype=dtype)
+        return cache_features(teacher, samples, image_size=model.image_size, levels=levels, task=shown, dtype=dtype)
 
     with (
         cached(learn, 0, dtype) as learning,
         cached(held_out, len(learn), torch.float32) if held_out else nullcontext() as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
-        statistics, thumbnails = measure(learn + held_out, image_size=model.image_size, task=task)
+        statistics, thumbnails = measure(learn + held_out, image_size=model.image_size, levels=levels, task=task)
         reference = make_reference(
             statistics,
             task.beside(lambda: cached_embeddings((learning, holding))),
@@ -140,6 +146,7 @@ def train(
             model=model,
             train=config,
             teacher_digest=teacher_digest,
+            levels=levels,
             data={
                 "source": source,
                 "layout": data.layout,
@@ -181,6 +188,7 @@ def train(
             best=best,
             task=task.part(0.1, 0.9),
             first_look=first_look,
+            levels=levels,
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")
@@ -215,6 +223,18 @@ def train(
     if complete:
         finish(run)
     return saved
+
+
+def _levels(given: Levels | None, start: WarmStart | None, samples: Sequence[Sample]) -> Levels | None:
+    if start is None:
+        return given or levels_of(sample.path for sample in samples)
+    kept = read_info(start.folder).levels
+    if given not in (None, kept):
+        raise ConfigError(
+            f"The levels are {given}, and {start.folder.name} has {kept or 'the full range of its files'}; a training "
+            "that goes on keeps them. Leave them out, or train anew."
+        )
+    return kept
 
 
 def _without_copies(

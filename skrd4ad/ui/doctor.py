@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.data.doctor.examine import Finding
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 from skrd4ad.ui.cache import doctor_report
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
@@ -15,11 +15,11 @@ from skrd4ad.ui.text import plain
 _SHOWN_PATHS = 5
 
 
-def show_report(data: Sequence[DatasetClass], *, image_size: int) -> tuple[bool, dict[str, str]]:
+def show_report(data: Sequence[DatasetClass], *, image_size: int, levels: Levels | None) -> tuple[bool, dict[str, str]]:
     """Examine classes with progress, show what was found, and tell whether training may start, and what the user
     insists on, by class."""
     with progress_bar("files checked") as task:
-        report = doctor_report(data, image_size=image_size, task=task)
+        report = doctor_report(data, image_size=image_size, levels=levels, task=task)
     for summary in report.classes:
         defects = sum(summary.test_defects.values())
         st.caption(

@@ -19,16 +19,22 @@ from skrd4ad.config import (
     TrainConfig,
     TrainPrecision,
 )
+from skrd4ad.data.images.levels import given_levels
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.paths import data_roots
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
 
+_LEVELS = {
+    "found": "As the good training images are",
+    **{str(bits): f"{bits} bit: 0 to {2**bits - 1}" for bits in (10, 12, 14, 16)},
+    "given": "Given",
+}
 T = TypeVar("T")
 _FOLDER, _MADE = "folder", "made"
 _HERE = "(use this folder)"
@@ -150,8 +156,8 @@ def pick_classes(source: str, layout: str) -> list[DatasetClass]:
     return [classes[name] for name in names]
 
 
-def pick_settings() -> tuple[ModelConfig, TrainConfig]:
-    """Settings from a preset, each of which can be changed."""
+def pick_settings() -> tuple[ModelConfig, TrainConfig, Levels | None]:
+    """Settings from a preset, each of which can be changed, and the levels of images above 8 bit."""
     titles = {name: preset.title for name, preset in PRESETS.items()}
     name = choose("Preset", titles, default="fast", key="train-preset")
     preset = PRESETS[name]
@@ -160,8 +166,31 @@ def pick_settings() -> tuple[ModelConfig, TrainConfig]:
         # keys carry the preset's name, so that another preset starts from its own values
         values = _model_values(preset.model, name)
         train = _train_settings(preset.train, name)
+        levels = _levels_given()
     # judged once every widget is drawn: Streamlit forgets what was entered in one that a run leaves out
-    return preset.model.changed(**values), train
+    return preset.model.changed(**values), train, given_levels(**levels)
+
+
+def _levels_given() -> dict[str, Any]:
+    """What the user says of images above 8 bit, by the names of :func:`given_levels`."""
+    given: dict[str, Any] = {"black": None, "white": None, "bits": None}
+    chosen = _select(
+        "Images above 8 bit",
+        _LEVELS,
+        "found",
+        key="levels",
+        help="Which values are shown as black and as white; the same for all images of the class. Images of 8 bit stay "
+        "as they are.",
+    )
+    if chosen == "given":
+        left, right = st.columns(2)
+        with left:
+            given["black"] = st.number_input("Black", value=0.0, key="levels-black", persist_state="session")
+        with right:
+            given["white"] = st.number_input("White", value=4095.0, key="levels-white", persist_state="session")
+    elif chosen != "found":
+        given["bits"] = int(chosen)
+    return given
 
 
 def _model_values(base: ModelConfig, preset: str) -> dict[str, Any]:

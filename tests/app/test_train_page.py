@@ -5,7 +5,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.config import ModelConfig, TrainConfig
@@ -334,3 +336,29 @@ def test_a_model_that_is_gone_is_not_offered(visit, own_data: Path, app_world: P
     assert not at.exception
     assert "Inspect with it" not in labels(at)
     assert any("not there any more" in text.value for text in at.caption)
+
+
+def test_levels_of_a_camera_go_into_the_request_and_the_report(visit, own_data: Path) -> None:
+    train = own_data / "machined_disc" / "train" / "good"
+    for path in train.iterdir():
+        deep = np.random.default_rng(1).integers(100, 140, (64, 64)).astype(np.uint16)
+        deep[0, 0] = int(path.stem) + 100  # no two are copies
+        path.unlink()
+        tifffile.imwrite(path.with_suffix(".tif"), deep)
+    at = choose_tiny_settings(choose_folder(visit("train"), own_data))
+    assert "shown from 96 (black) to 143 (white), as the good training images are" in shown(at)
+    at.selectbox(key="levels").set_value("12").run()
+    assert "only 4 of 256 grey levels are used of the images above 8 bit, shown from 0 (black) to 4095" in shown(at)
+    at.selectbox(key="levels").set_value("given").run()
+    at.number_input(key="levels-black").set_value(5000.0).run()
+    assert "black below white" in errors(at)
+    at.number_input(key="levels-black").set_value(90.0).run()
+    at.number_input(key="levels-white").set_value(150.0).run()
+    start_button(at).click().run()
+    (job,) = queue().list()
+    assert job.request["levels"] == {"black": 90.0, "white": 150.0}
+    wait_for_all()
+
+
+def shown(at: AppTest) -> str:
+    return "\n".join(each.value for each in (*at.markdown, *at.warning, *at.caption))

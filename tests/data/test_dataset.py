@@ -40,7 +40,8 @@ def test_progress_counts_up_in_the_callers_thread(samples):
 
 def test_progress_that_raises_stops_the_loading(samples, monkeypatch):
     started = []
-    monkeypatch.setattr("skrd4ad.data.dataset.read_image", lambda p: started.append(p) or np.zeros((4, 4, 3), np.uint8))
+    blank = np.zeros((4, 4, 3), np.uint8)
+    monkeypatch.setattr("skrd4ad.data.dataset.read_image", lambda p, levels: started.append(p) or blank)
 
     def stop() -> None:
         raise KeyboardInterrupt

@@ -143,7 +143,7 @@ def test_int8_learns_its_ranges_from_the_normals_alone(
     read: set[Path] = set()
     original = exporting.read_image
 
-    def spy(path: Path) -> NDArray[np.uint8]:
+    def spy(path: Path, *, levels: None) -> NDArray[np.uint8]:
         read.add(path)
         return original(path)
 

@@ -18,7 +18,7 @@ def test_fp32_on_a_device_says_the_same(loaded: Predictor, disc: DatasetClass) -
     expected = by_network(loaded.model, size=64, normality=loaded.model.normality)(images)
     found = on_device(loaded.model, CPU, size=64)(images)
     assert np.allclose(found.maps, expected.maps, atol=1e-5) and np.allclose(found.levels, expected.levels, atol=1e-5)
-    assert np.allclose(found.embeddings, expected.embeddings, atol=1e-5)
+    assert np.allclose(found.embeddings, expected.embeddings, atol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])

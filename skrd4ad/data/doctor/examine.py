@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from skrd4ad.data.doctor.checks import check_class
 from skrd4ad.data.doctor.facts import ImageFacts, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, Finding
+from skrd4ad.data.images.levels import levels_of
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, Levels
 
 __all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 
 
-def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Task = QUIET) -> DoctorReport:
+def examine(
+    classes: Sequence[DatasetClass], *, image_size: int = 256, levels: Levels | None = None, task: Task = QUIET
+) -> DoctorReport:
     """Read every image and mask of the classes once, and report. ``image_size`` is the side that training would resize
-    to."""
+    to, ``levels`` what it is given for images above 8 bit."""
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
 
@@ -25,9 +28,10 @@ def examine(classes: Sequence[DatasetClass], *, image_size: int = 256, task: Tas
     summaries: list[ClassSummary] = []
     findings: list[Finding] = []
     for cls in classes:
-        facts = read_facts(cls.samples, image_size=image_size, advance=advance)
+        shown = levels or levels_of(sample.path for sample in cls.train)
+        facts = read_facts(cls.samples, image_size=image_size, levels=shown, advance=advance)
         summaries.append(_summary(cls, facts))
-        findings += check_class(cls, facts, image_size=image_size)
+        findings += check_class(cls, facts, image_size=image_size, levels=shown, given=levels is not None)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
     return DoctorReport(tuple(summaries), tuple(findings))
 

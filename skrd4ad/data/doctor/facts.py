@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import decoding_pool, vanished_regions
-from skrd4ad.data.images.read import image_header, read_image, resize_mask
+from skrd4ad.data.doctor.depth import Depth, read_with_depth
+from skrd4ad.data.images.read import image_header, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import array_digest
 from skrd4ad.errors import ImageError
-from skrd4ad.types import Sample
+from skrd4ad.types import Levels, Sample
 
 FEW_LEVELS = 3
 """Pictures with so few values look like masks."""
@@ -53,24 +54,27 @@ class ImageFacts:
     """Has no more than ``FEW_LEVELS`` different pixels."""
     error: str = ""
     mask: MaskFacts | None = None
+    depth: Depth | None = None
 
 
-def read_facts(samples: Sequence[Sample], *, image_size: int, advance: Callable[[], None]) -> list[ImageFacts]:
+def read_facts(
+    samples: Sequence[Sample], *, image_size: int, levels: Levels | None, advance: Callable[[], None]
+) -> list[ImageFacts]:
     """Facts of every sample, in order; a file that cannot be read gives facts with an error. ``advance`` is called
     after each."""
     facts: list[ImageFacts] = []
     with decoding_pool() as pool:
-        for fact in pool.map(lambda sample: _facts(sample, image_size), samples):
+        for fact in pool.map(lambda sample: _facts(sample, image_size, levels), samples):
             facts.append(fact)
             advance()
     return facts
 
 
-def _facts(sample: Sample, image_size: int) -> ImageFacts:
+def _facts(sample: Sample, image_size: int, levels: Levels | None) -> ImageFacts:
     mask = _mask_facts(sample, sample.mask_path, image_size) if sample.mask_path is not None else None
     try:
         mode = image_header(sample.path).mode
-        pixels = read_image(sample.path)
+        pixels, depth = read_with_depth(sample.path, sample.split, levels)
     except ImageError as error:
         return ImageFacts(sample, error=str(error), mask=mask)
     height, width = pixels.shape[:2]
@@ -81,6 +85,7 @@ def _facts(sample: Sample, image_size: int) -> ImageFacts:
         digest=array_digest(pixels),
         few_levels=_has_few_levels(pixels),
         mask=mask,
+        depth=depth,
     )
 
 

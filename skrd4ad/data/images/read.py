@@ -1,8 +1,8 @@
 """Reading images and masks: the one decoder that everything in this package uses.
 
-Every image comes out as 8-bit RGB, the same for the same file everywhere: 16 bit is divided by 257, never stretched
-to the range of the single image, so that a dark part stays dark. Transparent pixels are laid over black. The rotation
-that EXIF asks for is applied. Of several frames the first counts.
+Every image comes out as 8-bit RGB, the same for the same file everywhere. Images above 8 bit are brought there by the
+black and white level of their class, or else by the full range of their kind, never by the range of the single image,
+so that a dark part stays dark. Transparent pixels are laid over black. The rotation that EXIF asks for is applied.
 """
 
 import re
@@ -12,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from skrd4ad.data.images.decode import MAX_PIXELS as MAX_PIXELS
-from skrd4ad.data.images.decode import Pixels, name_of, read_pixels, refusal
 from skrd4ad.data.images.decode import image_header as image_header
+from skrd4ad.data.images.decode import name_of, read_pixels, stored_pixels, translated
 from skrd4ad.data.images.mask_values import MaskReading, read_values
+from skrd4ad.data.images.read_pixels import MAX_PIXELS as MAX_PIXELS
+from skrd4ad.data.images.read_pixels import StoredPixels
 from skrd4ad.errors import DataError
+from skrd4ad.types import Levels
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
 
 
 def is_image(path: Path) -> bool:
@@ -53,14 +55,23 @@ def image_size(source: Path | bytes) -> tuple[int, int]:
     return header.width, header.height
 
 
-def read_image(source: Path | bytes, *, name: str | None = None) -> NDArray[np.uint8]:
+def read_image(source: Path | bytes, *, name: str | None = None, levels: Levels | None = None) -> NDArray[np.uint8]:
     """(H, W, 3) RGB pixels of a file or of its bytes, upright; see the module for how other modes are brought here.
 
+    ``levels``: of the class or the model, for images above 8 bit; None for their full range.
+
     Raises:
-        ImageError: not an image, damaged, over ``MAX_PIXELS``, or with values outside of 0..1 (float) or 0..65535.
+        ImageError: not an image, damaged, over ``MAX_PIXELS``, or without levels with values outside of 0..1 (float) or
+            0..65535.
     """
     name = name_of(source, name)
-    pixels = _eight_bit(read_pixels(source, name), name)
+    return eight_bit_rgb(stored_pixels(source, name), name, levels)
+
+
+def eight_bit_rgb(stored: StoredPixels, name: str, levels: Levels | None) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of stored pixels; see :func:`read_image`."""
+    with translated(name):
+        pixels = stored.eight_bit(None if levels is None else (levels.black, levels.white))
     return np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels
 
 
@@ -85,17 +96,3 @@ def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
     """(size, size): bilinear with antialiasing, then above one half, as published."""
     grey = Image.fromarray(mask.astype(np.uint8) * 255)
     return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127
-
-
-def _eight_bit(pixels: Pixels, name: str) -> NDArray[np.uint8]:
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype.kind == "f":
-        low, high = float(pixels.min()), float(pixels.max())
-        if not (low >= 0 and high <= 1):  # also refuses NaN
-            raise refusal(name, f"floating-point values from {low:g} to {high:g}, of which only 0 to 1 are taken")
-        return np.rint(pixels * 255).astype(np.uint8)
-    low, high = int(pixels.min()), int(pixels.max())
-    if low < 0 or high > 65535:
-        raise refusal(name, f"integer values from {low} to {high}, of which only 0 to 65535 are taken")
-    return ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)

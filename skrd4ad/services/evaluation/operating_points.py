@@ -85,7 +85,7 @@ def open_image(measured: MeasuredImages, index: int) -> OpenedImage:
     changed = changed_since(measured.images[index])
     return OpenedImage(
         about=measured.images[index],
-        image=read_image(path),
+        image=read_image(path, levels=measured.summary.settings.get("levels")),
         anomaly_map=measured.map_of(index),
         mask=measured.mask_of(index),
         warning="This file has changed since it was measured: map, mask and score are those of the earlier image."

@@ -26,7 +26,7 @@ from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.task import Task
-from skrd4ad.types import EvaluationSet
+from skrd4ad.types import EvaluationSet, Levels
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
@@ -41,17 +41,19 @@ class EvaluatedSettings(TypedDict):
     data: dict[str, Any]
     origin: NotRequired[str]
     selected_epoch: NotRequired[int | None]
+    levels: NotRequired[Levels]
 
 
 def settings_of(info: ModelInfo) -> EvaluatedSettings:
     """How a model was made, as far as comparisons tell."""
-    return {
+    settings: EvaluatedSettings = {
         "model": info.model,
         "train": info.train,
         "data": {name: info.data.get(name) for name in DATA_SETTINGS},
         "origin": info.origin,
         "selected_epoch": info.selected_epoch,
     }
+    return settings if info.levels is None else {**settings, "levels": info.levels}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -59,7 +59,7 @@ def nearest_patch(
     path = next((sample.path for sample in data.train if image_digest(sample.path) == names[source]), None)
     if path is None:
         return None
-    good = read_image(path)
+    good = read_image(path, levels=predictor.info.levels)
     return NearestPatch(
         box=_around(row, column, grid=(rows, columns), size=image.shape[:2]),
         path=path,

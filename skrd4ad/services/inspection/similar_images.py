@@ -92,7 +92,7 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
     if kept is not None:
         return kept
     found: list[NDArray[np.float32]] = []
-    for indices, images in iter_images(samples, predictor.image_size, batch=BATCH):
+    for indices, images in iter_images(samples, predictor.image_size, batch=BATCH, levels=predictor.info.levels):
         found.append(_pooled(predictor, images))
         task.report(indices.stop, len(samples))
     embeddings = np.concatenate(found)
@@ -105,6 +105,8 @@ def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
     contents = "".join(image_digest(sample.path) for sample in samples)
     info = predictor.info
     parts = f"{CACHE_FORMAT}|{info.model.net}|{info.teacher_digest}|{predictor.image_size}|{contents}"
+    if info.levels is not None:
+        parts += f"|{info.levels}"
     return workspace() / "cache" / "embeddings" / f"{content_digest(parts)}.safetensors"
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from skrd4ad.data.images.read import image_size, read_image
+from skrd4ad.data.images.decode import read_pixels
+from skrd4ad.data.images.read import image_size
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import ConfigError, ImageError
@@ -170,7 +171,8 @@ def _of_source(name: str, source: Source) -> _Prepared:
 
 
 def _of_bytes(name: str, content: bytes) -> NewImage:
-    height, width, _ = read_image(content, name=name).shape
+    # decoded, as nobody could label what turns out to be damaged; which levels apply is for the model to say
+    height, width = read_pixels(content, name).shape[:2]
     file = str(keep_upload(content, name=name).relative_to(workspace()))
     return NewImage(digest=content_digest(content), name=name, file=file, width=width, height=height)
 

@@ -14,6 +14,7 @@ from skrd4ad.files import new_file
 from skrd4ad.paths import workspace
 from skrd4ad.services.access import needs
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.types import Levels
 
 MASKS = "masks"
 
@@ -42,13 +43,13 @@ def checked_path(file: str, *, digest: str, name: str) -> Path:
     return path
 
 
-def labelled_image(item: QueueItem) -> NDArray[np.uint8]:
-    """The picture of an image: (H, W, 3) RGB.
+def labelled_image(item: QueueItem, *, levels: Levels | None = None) -> NDArray[np.uint8]:
+    """The picture of an image: (H, W, 3) RGB. ``levels``: of the model that is looked at.
 
     Raises:
         ImageError: its file is gone, was changed since it was put into the queue, or cannot be read.
     """
-    return read_image(checked_path(item.file, digest=item.digest, name=item.name), name=item.name)
+    return read_image(checked_path(item.file, digest=item.digest, name=item.name), name=item.name, levels=levels)
 
 
 @needs("inspector", "keep a mask")

@@ -120,6 +120,7 @@ def model_facts(report: BatchReport) -> Facts:
     return (
         ("Class", f"{model.class_name} ({model.dataset})"),
         ("Network", f"{model.model.net}, {skips}, {model.model.image_size} px"),
+        *((("Images above 8 bit", str(model.levels)),) if model.levels else ()),
         ("Folder", model.folder.name),
         ("Made", f"{minute(model.created_at)} ({model.origin})"),
         ("Learnt from", learnt),

@@ -13,6 +13,7 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import scoring_mask_with
+from skrd4ad.types import Levels
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
@@ -32,7 +33,7 @@ def applied_mask(info: ModelInfo) -> ScoringMask:
 def pick_scoring_mask(info: ModelInfo, typical: Path | None) -> None:
     """Let the user choose what counts; it takes effect when it is applied, as all images are scored again then."""
     now = applied_mask(info)
-    image = None if typical is None else _drawn_on(str(typical), typical.stat().st_mtime_ns)
+    image = None if typical is None else _drawn_on(str(typical), typical.stat().st_mtime_ns, info.levels)
     with st.expander("What counts: smallest region, ignored regions", key="calibrate-scoring"):
         st.caption(_text(now))
         left, right = halves("calibrate-counts", 1, 2)
@@ -136,8 +137,8 @@ def _same(one: ScoringMask, other: ScoringMask) -> bool:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _drawn_on(path: str, changed: int) -> NDArray[np.uint8]:  # noqa: ARG001 - a changed file is another image
-    return read_image(Path(path))
+def _drawn_on(path: str, changed: int, levels: Levels | None) -> NDArray[np.uint8]:  # noqa: ARG001 - a changed file is another image
+    return read_image(Path(path), levels=levels)
 
 
 def _applied(info: ModelInfo) -> str:

@@ -83,7 +83,7 @@ def _uploaded() -> tuple[Path, ...]:
         type=[suffix.lstrip(".") for suffix in IMAGE_SUFFIXES],
         accept_multiple_files=True,
         key="calibrate-upload",
-        help="PNG, JPEG, BMP, TIFF or WebP, of good parts only. They stay on the machine this app runs on.",
+        help="PNG, JPEG, BMP, TIFF, WebP or DICOM, of good parts only. They stay on the machine this app runs on.",
     )
     if not files:
         st.caption("Nothing chosen yet. Drop photographs of good parts here; scoring them takes seconds.")

@@ -70,7 +70,7 @@ def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
     assert inspection.image is not None
     own, good = st.columns(2)
     own.image(_crop(inspection.image, shown.box), caption="this part, worst place", width="stretch")
-    patch = _crop(read_image(shown.path), shown.good_box)
+    patch = _crop(read_image(shown.path, levels=info.levels), shown.good_box)
     good.image(patch, caption=f"nearest good: {shown.path.name}", width="stretch")
     st.caption(
         f"Distance {format_number(shown.distance)} in the teacher's features; on good parts it is "
@@ -99,5 +99,8 @@ def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
         return
     columns = st.columns(NEIGHBOURS)
     for column, neighbour in zip(columns, found[state], strict=False):
-        column.image(thumbnail(read_image(neighbour.path)), caption=f"distance {format_number(neighbour.distance)}")
+        column.image(
+            thumbnail(read_image(neighbour.path, levels=info.levels)),
+            caption=f"distance {format_number(neighbour.distance)}",
+        )
     st.caption("Training images, by the distance of the teacher's features of the whole picture; 0 is the same.")

@@ -151,6 +151,8 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         inspection = _inspection(info, item, trial)
     with beside:
         show_verdict(inspection, item, trial=trial is not None)
+        if info.levels is not None:
+            st.caption(plain(f"Images above 8 bit are shown from {info.levels}, the levels of the model."))
         show_regions(inspection, mm_per_pixel=mm_per_pixel)
         show_files(inspection, item)
         offer_explanations(info, inspection, state=f"{_state(info)}:{item.id}")

@@ -104,7 +104,7 @@ def _uploads(*, directory: bool) -> list[Item]:
         type=[suffix.lstrip(".") for suffix in (*IMAGE_SUFFIXES, ".zip")],
         accept_multiple_files="directory" if directory else True,
         key=f"inspect-upload-{directory}",
-        help="PNG, JPEG, BMP, TIFF or WebP, or a ZIP of them. They stay on the machine this app runs on.",
+        help="PNG, JPEG, BMP, TIFF, WebP or DICOM, or a ZIP of them. They stay on the machine this app runs on.",
     )
     if not files:
         st.caption("Nothing chosen yet. Drop photographs of parts here.")

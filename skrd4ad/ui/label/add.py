@@ -91,7 +91,7 @@ def _uploads(info: ModelInfo) -> None:
         type=[suffix.lstrip(".") for suffix in IMAGE_SUFFIXES],
         accept_multiple_files=True,
         key=f"label-upload-{turn}",
-        help="PNG, JPEG, BMP, TIFF or WebP. They are kept in the workspace.",
+        help="PNG, JPEG, BMP, TIFF, WebP or DICOM. They are kept in the workspace.",
     )
     count = plural(len(files), "image") if files else "images"
     if st.button(

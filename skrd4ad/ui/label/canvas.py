@@ -35,7 +35,7 @@ def show_stage(session: LabelSession, info: ModelInfo, limits: Limits | None, *,
     if item.refusal is not None:
         st.caption(f":material/info: {plain(item.refusal)}")
     try:
-        picture = pictures().picture(item)
+        picture = pictures().picture(item, info.levels)
     except ImageError as error:
         st.error(plain_lines(str(error)), icon=":material/broken_image:")
         st.caption("The other images of the queue are not affected: go on with N.")

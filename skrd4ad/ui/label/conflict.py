@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import SkrdError
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.types import Levels
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import calling
 from skrd4ad.ui.label.history import clock
@@ -21,7 +22,7 @@ SIDE = 240
 """Pixels of the longer side of the small pictures, which are shown at half that size: sharp on every screen."""
 
 
-def show_conflict(session: LabelSession, *, reviewer: str) -> None:
+def show_conflict(session: LabelSession, *, levels: Levels | None, reviewer: str) -> None:
     """What somebody else changed on the image in hand, or why a step is not stored; nothing when all is well."""
     theirs, mine = session.changed(), session.pending.get(session.item.digest)
     if theirs is None and mine is None:
@@ -38,7 +39,7 @@ def show_conflict(session: LabelSession, *, reviewer: str) -> None:
         st.markdown(f"**{mine_text(mine)}**")
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if mine.mask is not None:
-                _compare(session, mine.mask, theirs)
+                _compare(session, mine.mask, theirs, levels)
             with st.container(width="content", gap="small"):
                 st.button(
                     "Try again" if theirs is None else "Store mine after theirs",
@@ -71,9 +72,9 @@ def mine_text(mine: PendingChange) -> str:
     return f"Not stored yet: {'; '.join(parts)}."
 
 
-def _compare(session: LabelSession, mine: NDArray[np.bool_], theirs: QueueItem | None) -> None:
+def _compare(session: LabelSession, mine: NDArray[np.bool_], theirs: QueueItem | None, levels: Levels | None) -> None:
     try:
-        image = pictures().picture(session.item).image
+        image = pictures().picture(session.item, levels).image
         other = None if theirs is None or theirs.mask_file is None else kept_mask(theirs.mask_file)
     except SkrdError:
         return  # the stage tells why it cannot be shown

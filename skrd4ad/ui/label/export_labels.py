@@ -9,9 +9,9 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import made_folder
-from skrd4ad.services.labelling.exchange.coco import Segmentation
+from skrd4ad.services.labelling.exchange.formats.coco import Segmentation
 from skrd4ad.services.labelling.exchange.plan import TEST_SHARE, ExportOptions, ExportPlan, plan_export
-from skrd4ad.services.labelling.exchange.records import FORMATS, Format
+from skrd4ad.services.labelling.exchange.records import FORMATS, WRITTEN, Format
 from skrd4ad.services.labelling.exchange.transfer import (
     LARGEST_DOWNLOAD,
     export_folder,
@@ -38,6 +38,9 @@ _ABOUT: dict[Format, str] = {
     "and so does every tool for MVTec AD.",
     "coco": "One JSON file with an annotation for each region, for tools that detect and segment.",
     "csv": "One row an image, one row a decision, masks as PNG. Opens in a spreadsheet.",
+    "cvat": "An XML file for images 1.1 with a mask for each region, exact; a CSV table with all decisions beside it.",
+    "label-studio": "Tasks as JSON with brushes, exact; a CSV table with all decisions beside it.",
+    "yolo": "A text with polygons for each image, for training; exact masks as PNG and a CSV table beside it.",
 }
 
 
@@ -59,7 +62,7 @@ def show_export(info: ModelInfo) -> None:
 
 
 def _pick_options() -> ExportOptions:
-    kind: Format = choose("Format", FORMATS, default="mvtec", key="exchange-format")
+    kind: Format = choose("Format", {each: FORMATS[each] for each in WRITTEN}, default="mvtec", key="exchange-format")
     st.caption(_ABOUT[kind])
     options = ExportOptions(format=kind)
     if kind == "coco":

@@ -19,6 +19,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import StartMap, start_map
 from skrd4ad.services.labelling.files import labelled_image, load_mask_file
 from skrd4ad.storage.label_queue import QueueItem
+from skrd4ad.types import Levels
 from skrd4ad.ui.components.gallery import thumbnail
 from skrd4ad.ui.components.pictures import jpeg
 
@@ -93,23 +94,23 @@ class ImageCache:
         self._asked: dict[str, Future[None]] = {}
         self._model: tuple[str, Predictor | None] = ("", None)
 
-    def picture(self, item: QueueItem) -> Picture:
-        """The picture of an image."""
-        return self._pictures.get(item.digest, lambda: _read_picture(item))
+    def picture(self, item: QueueItem, levels: Levels | None = None) -> Picture:
+        """The picture of an image; ``levels``: of the model that is looked at."""
+        return self._pictures.get(_key(item, levels), lambda: _read_picture(item, levels))
 
-    def thumbnails(self, items: Sequence[QueueItem]) -> list[bytes]:
+    def thumbnails(self, items: Sequence[QueueItem], levels: Levels | None = None) -> list[bytes]:
         """Thumbnails, empty where there is none yet: those are made in the background.
 
         It waits a moment for the first ones, when there is none at all.
         """
         asked = [
-            self._later(self._small, f"thumbnail {item.digest}", partial(self._make_thumbnail, item))
+            self._later(self._small, f"thumbnail {_key(item, levels)}", partial(self._make_thumbnail, item, levels))
             for item in items
-            if self._thumbnails.ready(item.digest) is None
+            if self._thumbnails.ready(_key(item, levels)) is None
         ]
         if len(asked) == len(items):
             wait(asked, timeout=PATIENCE)
-        return [self._thumbnails.ready(item.digest) or b"" for item in items]
+        return [self._thumbnails.ready(_key(item, levels)) or b"" for item in items]
 
     def start_map(
         self, item: QueueItem, info: ModelInfo, limits: Limits | None, load: Callable[[], Predictor]
@@ -126,8 +127,9 @@ class ImageCache:
             return predictor
 
         for item in items:
-            if self._pictures.ready(item.digest) is None:
-                self._later(self._ahead, f"picture {item.digest}", partial(self.picture, item))
+            if self._pictures.ready(_key(item, info.levels)) is None:
+                name = f"picture {_key(item, info.levels)}"
+                self._later(self._ahead, name, partial(self.picture, item, info.levels))
             name = f"{map_key(info)} {item.digest}"
             if predictor is not None and digest == info.digest and self._maps.ready(name) is None:
                 make = partial(self.start_map, item, info, limits, loaded)
@@ -136,15 +138,15 @@ class ImageCache:
     def _start_map(
         self, item: QueueItem, info: ModelInfo, limits: Limits | None, load: Callable[[], Predictor]
     ) -> StartMap:
-        image = self.picture(item).image
+        image = self.picture(item, info.levels).image
         predictor = load()
         self._model = (info.digest, predictor)
         return start_map(predictor, image, limits)
 
-    def _make_thumbnail(self, item: QueueItem) -> None:
-        kept = self._pictures.ready(item.digest)
-        image = labelled_image(item) if kept is None else kept.image
-        self._thumbnails.get(item.digest, lambda: thumbnail(image))
+    def _make_thumbnail(self, item: QueueItem, levels: Levels | None) -> None:
+        kept = self._pictures.ready(_key(item, levels))
+        image = labelled_image(item, levels=levels) if kept is None else kept.image
+        self._thumbnails.get(_key(item, levels), lambda: thumbnail(image))
 
     def _later(self, pool: ThreadPoolExecutor, name: str, make: Callable[[], object]) -> Future[None]:
         """Ask for something once, however often it is wanted meanwhile."""
@@ -164,8 +166,12 @@ class ImageCache:
         return future
 
 
-def _read_picture(item: QueueItem) -> Picture:
-    image = labelled_image(item)
+def _key(item: QueueItem, levels: Levels | None) -> str:
+    return item.digest if levels is None else f"{item.digest} {levels}"
+
+
+def _read_picture(item: QueueItem, levels: Levels | None) -> Picture:
+    image = labelled_image(item, levels=levels)
     return Picture(image, jpeg(image))
 
 

@@ -52,11 +52,17 @@ def show_import(info: ModelInfo) -> None:
     closed = job is None or old or st.session_state.get(_CLOSED) == job.id
     source = _pick_source()
     empty_is_good = st.toggle(
-        "COCO: images without an annotation are good parts",
+        "Images without an annotation are good parts",
         key="exchange-empty",
         persist_state="session",
-        help="A COCO file of another tool does not say whether such images are good, or were not looked at. Files "
+        help="A file of another tool does not say whether such images are good, or were not looked at. Files "
         "that were exported here say it.",
+    )
+    pixel_centres = st.toggle(
+        "Polygons run through the middles of pixels",
+        key="exchange-centres",
+        persist_state="session",
+        help="OpenCV and supervision trace contours so; read along the edges of pixels, thin defects would lose half.",
     )
     kind: Literal["primary", "secondary"] = "primary" if closed else "secondary"
     if source is not None and st.button(
@@ -67,7 +73,7 @@ def show_import(info: ModelInfo) -> None:
         **permitted(why_not(submit_preview)),
     ):
         content, name = source
-        submit_preview(info, content, name=name, empty_is_good=empty_is_good)
+        submit_preview(info, content, name=name, empty_is_good=empty_is_good, pixel_centres=pixel_centres)
         st.rerun()
     if job is not None and not closed:
         _show_ended(job)
@@ -81,13 +87,16 @@ def _pick_source() -> tuple[Path | bytes, str | None] | None:
         return None if folder is None else (folder, None)
     file = st.file_uploader(
         "Labels",
-        type=["zip", "json", "csv"],
+        type=["zip", "json", "csv", "xml"],
         key="exchange-upload",
-        help="A ZIP of MVTec folders, of a COCO file or of a table with its images; or a COCO file or table alone, "
-        "when the images are in the workspace already.",
+        help="A ZIP of MVTec folders, or of what COCO, CVAT, Label Studio, YOLO, labelme, VIA, Pascal VOC or Datumaro "
+        "hold, or of a table, with its images; or the file of labels alone, when the images are in the workspace "
+        "already.",
     )
     if file is None:
-        st.caption("A ZIP, a COCO file or a CSV table. Nothing is stored before you have seen what it would change.")
+        st.caption(
+            "A ZIP, or a file of labels: JSON, XML or CSV. Nothing is stored before you have seen what it would change."
+        )
         return None
     return file.getvalue(), file.name
 

@@ -40,7 +40,7 @@ def _list(session: LabelSession, info: ModelInfo) -> None:
     _progress(session, info)
     queue_list(
         items,
-        pictures().thumbnails(items),
+        pictures().thumbnails(items, info.levels),
         session.queue.wanted,
         selected=session.current,
         before=session.queue.first,

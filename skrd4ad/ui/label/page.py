@@ -79,7 +79,7 @@ def _decide(info: ModelInfo) -> None:
             _nothing_found()
         return
     with middle:
-        show_conflict(session, reviewer=reviewer)
+        show_conflict(session, levels=info.levels, reviewer=reviewer)
         decidable = show_stage(session, info, limits, reviewer=reviewer)
     with left:
         show_list(session, info)

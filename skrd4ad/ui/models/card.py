@@ -52,6 +52,7 @@ def _overview(model: LibraryModel) -> None:
             ("Network", f"{info.model.net}, {plural(info.model.skips, 'skip connection')}"),
             ("Map", map_text(info.model)),
             ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
+            *([("Images above 8 bit", f"{info.levels}")] if info.levels else []),
             ("Limits", limits),
             ("Guards", "on" if has_guards(info.folder) else "off"),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),

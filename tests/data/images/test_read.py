@@ -7,11 +7,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image, ImageOps
 from torchvision import transforms
 
-from skrd4ad.data.images import decode
 from skrd4ad.data.images import read as images
+from skrd4ad.data.images import read_pixels as reader
 from skrd4ad.data.images.read import (
     image_header,
     image_size,
@@ -171,9 +172,11 @@ def test_exif_rotation_is_applied_to_16_bit_colour(orientation):
     assert image_size(data) == turned.shape[1::-1]
 
 
-def test_first_frame_counts():
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_first_frame_of_an_animation_counts(kind):
     first, second = Image.fromarray(RGB), Image.fromarray(255 - RGB)
-    data = packed(first, "TIFF", save_all=True, append_images=[second])
+    options = {"lossless": True} if kind == "WEBP" else {}
+    data = packed(first, kind, save_all=True, append_images=[second], **options)
     assert np.array_equal(read_image(data), RGB)
 
 
@@ -205,16 +208,16 @@ def test_size_limit_is_judged_from_the_header(width, height, allowed):
 @pytest.mark.parametrize("lossless", [True, False])
 def test_size_limit_holds_for_webp_before_its_plugin_makes_room(monkeypatch, lossless):
     data = packed(Image.fromarray(RGB), "WEBP", lossless=lossless)
-    monkeypatch.setattr(decode, "MAX_PIXELS", 17 * 11 - 1)
-    monkeypatch.setattr(decode, "WebPImageFile", lambda stream: pytest.fail("opened"))
+    monkeypatch.setattr(reader, "MAX_PIXELS", 17 * 11 - 1)
+    monkeypatch.setattr(reader, "WebPImageFile", lambda stream: pytest.fail("opened"))
     with pytest.raises(ImageError, match="17 x 11 = 187 pixels"):
         read_image(data)
 
 
 def test_size_limit_holds_for_tiff_that_pillow_does_not_know(monkeypatch):
     data = encoded(RNG.random((5, 6, 3)).astype(np.float32), ".tif")
-    monkeypatch.setattr(decode, "MAX_PIXELS", 29)
-    monkeypatch.setattr(decode.cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(reader, "MAX_PIXELS", 29)
+    monkeypatch.setattr(tifffile.TiffPage, "asarray", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ImageError, match="6 x 5 = 30 pixels"):
         read_image(data)
 
@@ -226,7 +229,7 @@ def test_truncated_file_is_refused_by_name(tmp_path, kind, share):
     data = packed(noise, kind)
     path = tmp_path / "cut.img"
     path.write_bytes(data[: int(len(data) * share)])
-    with pytest.raises(ImageError, match=r"cut\.img.*Allowed: PNG, JPEG, BMP, TIFF or WebP"):
+    with pytest.raises(ImageError, match=r"cut\.img.*Allowed: PNG, JPEG, BMP, TIFF, WebP or DICOM"):
         read_image(path)
 
 

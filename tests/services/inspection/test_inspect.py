@@ -83,7 +83,7 @@ def test_large_images_make_smaller_batches(predictor: Predictor, part: Path, mon
     monkeypatch.setattr("skrd4ad.inference.predictions.PIXELS_AT_ONCE", 2 * 64 * 64)
     decoded = []
 
-    def reading(source: Path, *, name: str) -> NDArray[np.uint8]:
+    def reading(source: Path, *, name: str, levels: None) -> NDArray[np.uint8]:
         decoded.append(name)
         return read_image(source, name=name)
 

@@ -26,7 +26,7 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     """Training images that were decoded so far."""
     seen: list[Path] = []
 
-    def read(path: Path) -> np.ndarray:
+    def read(path: Path, *, levels: None) -> np.ndarray:
         seen.append(path)
         return read_image(path)
 

@@ -1,1 +1,1 @@
-"""Export and import of labels: MVTec layout, COCO, CSV."""
+"""Export and import of labels in the formats of many tools."""

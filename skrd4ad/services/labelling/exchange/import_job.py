@@ -55,6 +55,7 @@ class ImportRequest:
     name: str | None
     """Name of the uploaded file; None for a folder."""
     empty_is_good: bool
+    pixel_centres: bool = False
     agreed: Agreed | None = None
     """None while it is only looked at."""
 
@@ -96,7 +97,12 @@ def preview_of(result: Mapping[str, Any]) -> ImportPreview:
 
 @needs("engineer", "import labels")
 def submit_preview(
-    info: ModelInfo, source: Path | bytes, *, name: str | None = None, empty_is_good: bool = False
+    info: ModelInfo,
+    source: Path | bytes,
+    *,
+    name: str | None = None,
+    empty_is_good: bool = False,
+    pixel_centres: bool = False,
 ) -> str:
     """Look at labels for the class of a model, in the background; returns the id of the job.
 
@@ -115,6 +121,7 @@ def submit_preview(
             source=str(source),
             name=name,
             empty_is_good=empty_is_good,
+            pixel_centres=pixel_centres,
         )
     )
 
@@ -163,6 +170,7 @@ def _run(request: ImportRequest, job: JobHandle) -> Mapping[str, Any]:
             dataset=request.dataset,
             class_name=request.class_name,
             empty_is_good=request.empty_is_good,
+            pixel_centres=request.pixel_centres,
             task=checking,
         )
     )

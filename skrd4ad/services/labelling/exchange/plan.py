@@ -12,8 +12,8 @@ from skrd4ad.data.layouts.masks import split_ending
 from skrd4ad.errors import ConfigError
 from skrd4ad.paths import open_regular
 from skrd4ad.services.inspection.input_files import distinct
-from skrd4ad.services.labelling.exchange.coco import Segmentation
-from skrd4ad.services.labelling.exchange.records import FORMATS, ExportImage, Format
+from skrd4ad.services.labelling.exchange.formats.coco import Segmentation
+from skrd4ad.services.labelling.exchange.records import WRITTEN, ExportImage, Format
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.annotations import Label
 from skrd4ad.storage.database import workspace_database
@@ -42,8 +42,8 @@ class ExportOptions:
 
     def __post_init__(self) -> None:
         problems = []
-        if self.format not in FORMATS:
-            problems.append(f"The format is {self.format!r}; allowed: {', '.join(FORMATS)}.")
+        if self.format not in WRITTEN:
+            problems.append(f"The format is {self.format!r}; allowed: {', '.join(WRITTEN)}.")
         if self.segmentation not in ("rle", "polygons"):
             problems.append(f"The segmentation is {self.segmentation!r}; allowed: rle, polygons.")
         if not 0 <= self.test_share < 1:

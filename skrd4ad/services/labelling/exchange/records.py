@@ -8,39 +8,59 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data import rle
-from skrd4ad.data.polygons import fill
+from skrd4ad.data.polygons import fill, fill_centres
 from skrd4ad.storage.annotations import Revision
 from skrd4ad.storage.label_queue import QueueItem
 from skrd4ad.types import Split
 
-Format = Literal["mvtec", "coco", "csv"]
-FORMATS: dict[Format, str] = {"mvtec": "MVTec folders", "coco": "COCO", "csv": "CSV"}
+Format = Literal["mvtec", "coco", "csv", "cvat", "label-studio", "yolo", "labelme", "via", "voc", "datumaro"]
+FORMATS: dict[Format, str] = {
+    "mvtec": "MVTec folders",
+    "coco": "COCO",
+    "csv": "CSV",
+    "cvat": "CVAT",
+    "label-studio": "Label Studio",
+    "yolo": "YOLO polygons",
+    "labelme": "labelme",
+    "via": "VGG VIA",
+    "voc": "Pascal VOC masks",
+    "datumaro": "Datumaro",
+}
+WRITTEN: tuple[Format, ...] = ("mvtec", "coco", "csv", "cvat", "label-studio", "yolo")
+"""Those of exports; all are read."""
 Location = str | Path
 """Where a file of an import is: its name in a ZIP file, or its path on the disk, where it stays."""
 Shape = tuple[int, int]
 """Height and width."""
 
 
-@dataclass(frozen=True, eq=False)
-class CocoMask:
-    """A mask as a COCO file holds it: the union of run lengths (see ``data.rle``) and polygons."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class DrawnMask:
+    """A mask as a file of labels holds it: the union of run lengths (see ``data.rle``) and polygons."""
 
-    shape: Shape
-    runs: tuple[NDArray[np.int64], ...]
-    polygons: tuple[NDArray[np.float64], ...]
-    """Each (N, 2): x, y."""
+    shape: Shape | None
+    """None where the file does not tell: then it is that of the image."""
+    runs: tuple[NDArray[np.int64], ...] = ()
+    polygons: tuple[NDArray[np.float64], ...] = ()
+    """Each (N, 2): x, y in pixels, (0, 0) the corner of the image."""
+    relative: bool = False
+    """Polygons are in shares of width and height."""
+    through_centres: bool = False
+    """Polygons run through the middles of the outermost pixels, which count, as contour tools trace them."""
 
     def mask(self) -> NDArray[np.bool_]:
         """(H, W); a DataError when the run lengths are not of this size."""
+        assert self.shape is not None, "it is known once it was validated"
         mask = np.zeros(self.shape, bool)
         for counts in self.runs:
             mask |= rle.decode(counts, self.shape)
         for polygon in self.polygons:
-            mask |= fill(polygon, self.shape)
+            corners = polygon * self.shape[::-1] if self.relative else polygon
+            mask |= fill_centres(corners, self.shape) if self.through_centres else fill(corners, self.shape)
         return mask
 
 
-MaskSource = Location | CocoMask
+MaskSource = Location | DrawnMask
 """A mask of an import: the file it is in, or its pixels."""
 
 

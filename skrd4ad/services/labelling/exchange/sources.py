@@ -11,7 +11,9 @@ from skrd4ad.errors import DataError, ImageError
 from skrd4ad.paths import inside_data_roots, read_regular
 from skrd4ad.services.labelling.exchange.records import Location, Problem
 
-TABLES = (".csv", ".json")
+TABLES = (".csv", ".json", ".xml", ".txt", ".yaml", ".yml", ".names")
+_ALONE = (".csv", ".json", ".xml")
+"""Files of labels that say all by themselves."""
 MAX_FILES = 200_000
 """Files of all kinds in a folder; a folder with more is not that of a data set."""
 MAX_TABLE_BYTES = 512 * 2**20
@@ -98,7 +100,7 @@ class Bundle:
 
 
 def open_bundle(source: Path | bytes, *, name: str | None = None, only_data_roots: bool = True) -> Bundle:
-    """What is to be imported: a folder, a ZIP file, a CSV or JSON file; or the content of such a file, with its name.
+    """What is to be imported: a folder, a ZIP file, a CSV, JSON or XML file; or the content of one, and its name.
 
     ``only_data_roots`` refuses files that are outside the data roots.
     """
@@ -109,11 +111,11 @@ def open_bundle(source: Path | bytes, *, name: str | None = None, only_data_root
     if isinstance(source, Path) and source.is_dir():
         return Bundle(label, _listed(source, only_data_roots), source.absolute(), only_data_roots)
     if isinstance(source, Path) and not source.is_file():
-        raise DataError(f"There is no {source}. Give a folder, a ZIP file, or a CSV or JSON file of labels.")
+        raise DataError(f"There is no {source}. Give a folder, a ZIP file, or a CSV, JSON or XML file of labels.")
     if suffix == ".zip":
         return _packed(source, label, only_data_roots)
-    if suffix not in TABLES:
-        raise DataError(f"{label} is no file of labels; allowed: a folder, .zip, .csv, .json.")
+    if suffix not in _ALONE:
+        raise DataError(f"{label} is no file of labels; allowed: a folder, .zip, {', '.join(_ALONE)}.")
     if isinstance(source, bytes):
         return Bundle(label, {PurePosixPath(label).name: source}, None, only_data_roots)
     return Bundle(label, {source.name: source.absolute()}, source.absolute().parent, only_data_roots)

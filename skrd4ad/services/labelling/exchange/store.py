@@ -16,7 +16,7 @@ from skrd4ad.services.access import needs, signed
 from skrd4ad.services.history import record
 from skrd4ad.services.labelling.annotate import LONGEST_COMMENT, reviewer_name
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
-from skrd4ad.services.labelling.exchange.records import CocoMask, ImportEntry, MaskSource, ParsedLabels
+from skrd4ad.services.labelling.exchange.records import DrawnMask, ImportEntry, MaskSource, ParsedLabels
 from skrd4ad.services.labelling.exchange.sources import Bundle
 from skrd4ad.services.labelling.exchange.validate import mask_id
 from skrd4ad.services.labelling.files import save_mask_file, stored_path
@@ -186,9 +186,9 @@ def _keep_files(
     def tell() -> None:
         task.report(len(kept_masks) + len(kept_images), len(masks) + len(images))
 
-    mask_files = {source: key for key, source in masks.items() if not isinstance(source, CocoMask)}
+    mask_files = {source: key for key, source in masks.items() if not isinstance(source, DrawnMask)}
     for key, source in masks.items():
-        if isinstance(source, CocoMask):
+        if isinstance(source, DrawnMask):
             kept_masks[key] = save_mask_file(source.mask())
             tell()
     for location, content in bundle.read(mask_files):

@@ -1,4 +1,4 @@
-"""Labels in and out: the MVTec layout, COCO and CSV; and data sets made of labels.
+"""Labels in and out, in the formats of many tools; and data sets made of labels.
 
 An export holds all that was decided on each image, with who and when, so that importing it into an empty workspace
 changes nothing. An import is looked at before it is stored: every mistake is named, and nothing is stored by halves.
@@ -8,7 +8,7 @@ import io
 import zipfile
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from skrd4ad.data.sources import EMBEDDED
 from skrd4ad.errors import ConfigError, DataError
@@ -19,13 +19,11 @@ from skrd4ad.paths import workspace
 from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import made_folder
 from skrd4ad.services.history import record
-from skrd4ad.services.labelling.exchange import csv_format
-from skrd4ad.services.labelling.exchange.coco import read_coco
+from skrd4ad.services.labelling.exchange.formats.detect import read_labels
 from skrd4ad.services.labelling.exchange.merge import CONFLICTS, Conflicts, Kind, merges
-from skrd4ad.services.labelling.exchange.mvtec import is_layout, read_mvtec
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
-from skrd4ad.services.labelling.exchange.records import FORMATS, Format, ParsedLabels
-from skrd4ad.services.labelling.exchange.sources import Bundle, open_bundle
+from skrd4ad.services.labelling.exchange.records import FORMATS, Format
+from skrd4ad.services.labelling.exchange.sources import open_bundle
 from skrd4ad.services.labelling.exchange.store import Imported, ImportPlan, lost_files
 from skrd4ad.services.labelling.exchange.validate import validate
 from skrd4ad.services.labelling.exchange.write import Exported, folder_sink, write_export, zip_sink
@@ -140,18 +138,25 @@ def plan_import(
     name: str | None = None,
     format: Format | None = None,
     empty_is_good: bool = False,
+    pixel_centres: bool = False,
     only_data_roots: bool = True,
     task: Task = QUIET,
 ) -> ImportPlan:
     """Look at labels to import, as :func:`open_bundle` takes them; nothing is stored, problems are listed in the plan.
 
-    A format of None finds it out. ``empty_is_good``: images without annotations in a COCO file of another program are
-    good parts.
+    A format of None finds it out. ``empty_is_good``: images of which a file of another program says nothing are good
+    parts. ``pixel_centres``: polygons run through the middles of the outermost pixels.
     """
     if format is not None and format not in FORMATS:
         raise ConfigError(f"The format is {format!r}; allowed: {', '.join(FORMATS)}.")
     bundle = open_bundle(source, name=name, only_data_roots=only_data_roots)
-    parsed = _parse(bundle, format or _format_of(bundle), class_name=class_name, empty_is_good=empty_is_good)
+    parsed = read_labels(
+        bundle,
+        format,
+        class_name=class_name,
+        empty_is_good=empty_is_good,
+        through_centres=pixel_centres,
+    )
     valid = validate(parsed, bundle, dataset=dataset, class_name=class_name, task=task)
     with workspace_database().read() as session:
         planned = merges(session, valid.entries)
@@ -170,37 +175,6 @@ def plan_import(
     )
 
 
-def _format_of(bundle: Bundle) -> Format:
-    """Folders of the MVTec layout come first, then a table ``labels.csv``, then any JSON file, then any CSV file."""
-    if is_layout(bundle):
-        return "mvtec"
-    tables = bundle.tables(".csv")
-    if bundle.tables(".json") and not any(PurePosixPath(name).name == csv_format.LABELS for name in tables):
-        return "coco"
-    if tables:
-        return "csv"
-    raise DataError(
-        f"There is nothing to import in {bundle.label}. Allowed: folders of the MVTec layout (CLASS/train/good, "
-        f"CLASS/test/TYPE, CLASS/ground_truth/TYPE), a COCO file (.json), or a table (.csv) with the columns file and "
-        "label; the images beside them, or in the workspace already."
-    )
-
-
-def _parse(bundle: Bundle, format: Format, *, class_name: str, empty_is_good: bool) -> ParsedLabels:
-    if format == "mvtec":
-        return read_mvtec(bundle, class_name=class_name)
-    suffix = ".json" if format == "coco" else ".csv"
-    tables = [name for name in bundle.tables(suffix) if PurePosixPath(name).name != csv_format.HISTORY]
-    tables = [name for name in tables if PurePosixPath(name).name == csv_format.LABELS] or tables
-    if not tables:
-        raise DataError(f"There is no {suffix} file of labels in {bundle.label}.")
-    if len(tables) > 1:
-        raise DataError(f"{bundle.label} holds several: {', '.join(tables[:8])}. Import them one at a time.")
-    if format == "coco":
-        return read_coco(bundle, tables[0], empty_is_good=empty_is_good)
-    return csv_format.read_csv(bundle, tables[0])
-
-
 def export_lines(plan: ExportPlan) -> list[str]:
     """What an export will hold and what it leaves out, one sentence a line."""
     good, defects, unsure = (plan.count(label) for label in ("good", "defect", "unsure"))
@@ -216,7 +190,14 @@ def export_lines(plan: ExportPlan) -> list[str]:
         remark = f"{plural(plan.without_mask, 'defect')} without a mask"
         if plan.options.format == "coco":
             remark += ": other tools take an image without an annotation for a good one"
+        if plan.options.format == "yolo":
+            remark += ": no text of labels for them, as an empty one means a good part"
         lines.append(f"{remark}.")
+    if plan.options.format == "yolo" and plan.masks:
+        lines.append(
+            "Polygons run along the edges of pixels and are exact when read here; programs that fill them with their "
+            "outline make defects up to a pixel wider. The masks beside them are exact everywhere."
+        )
     if plan.unsure:
         lines.append(f"Left out: {plan.unsure} unsure.")
     if plan.undecided:

@@ -3,18 +3,18 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import image_header, image_size, natural_key, read_mask
+from skrd4ad.data.images.read import image_header, image_size, is_image, natural_key, read_mask
 from skrd4ad.digests import content_digest
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
 from skrd4ad.services.labelling.exchange.records import (
-    CocoMask,
+    DrawnMask,
     ImportEntry,
     Location,
     MaskSource,
@@ -63,7 +63,7 @@ def validate(
     image_files = dict.fromkeys(entry.location for entry in parsed.entries if entry.location is not None)
     revisions = (revision for entry in parsed.entries for revision in (entry.latest, *entry.history))
     sources = (parsed.masks[revision.mask_file] for revision in revisions if revision.mask_file is not None)
-    mask_files = dict.fromkeys(source for source in sources if not isinstance(source, CocoMask))
+    mask_files = dict.fromkeys(source for source in sources if not isinstance(source, DrawnMask))
     total = len(image_files) + len(mask_files) + len(parsed.entries)
     done = 0
 
@@ -151,7 +151,7 @@ class _Validator:
                 raise DataError(f"{entry.named} is not there, and the workspace has no image with its sha256")
             stored = self.by_digest[entry.digest]
         else:
-            called = self.by_name.get(entry.name, [])
+            called = self.by_name.get(entry.name) or self._by_stem(entry.name)
             if len(called) != 1:
                 known_as = f"{len(called)} images of the class have" if called else "no image of the class has"
                 raise DataError(f"{entry.named} is not there, and {known_as} that name")
@@ -164,16 +164,27 @@ class _Validator:
             return stored.digest, None  # its file is gone; the labels can be kept all the same
         return stored.digest, (height, width)
 
+    def _by_stem(self, name: str) -> list[StoredImage]:
+        """Images of the class by a name that has no suffix, as YOLO's texts have."""
+        if is_image(Path(name)):
+            return []
+        return [row for known, rows in self.by_name.items() if PurePosixPath(known).stem == name for row in rows]
+
     def _with_mask_id(self, revision: Revision, shape: Shape | None) -> Revision:
         """A revision whose mask is the hash of its pixels; an empty mask is none."""
         if revision.mask_file is None:
             return revision
         source = self.sources[revision.mask_file]
-        mask_shape = source.shape if isinstance(source, CocoMask) else _usable(self.masks[source])[1]
+        if isinstance(source, DrawnMask) and source.shape is None:
+            if shape is None:
+                raise DataError("its file is gone, so nobody knows the size of its mask")
+            source = replace(source, shape=shape)
+        mask_shape = source.shape if isinstance(source, DrawnMask) else _usable(self.masks[source])[1]
+        assert mask_shape is not None
         if shape is not None and mask_shape != shape:
             raise DataError(f"its mask has {_size(mask_shape)} pixels, the image {_size(shape)}")
         # pixels of a COCO mask are made only once their size is known to be right
-        pixels, _ = _mask_contents(source.mask()) if isinstance(source, CocoMask) else _usable(self.masks[source])
+        pixels, _ = _mask_contents(source.mask()) if isinstance(source, DrawnMask) else _usable(self.masks[source])
         if pixels:
             self.used_masks.setdefault(pixels, source)
         return replace(revision, mask_file=pixels or None)

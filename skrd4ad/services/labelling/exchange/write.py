@@ -15,7 +15,8 @@ from skrd4ad.errors import DataError, ImageError
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.paths import read_regular
 from skrd4ad.services.access import needs
-from skrd4ad.services.labelling.exchange import coco, csv_format, mvtec
+from skrd4ad.services.labelling.exchange.formats import coco, csv_format, cvat, label_studio, mvtec, yolo
+from skrd4ad.services.labelling.exchange.formats.collect import UNTYPED, means_good
 from skrd4ad.services.labelling.exchange.plan import ExportPlan
 from skrd4ad.services.labelling.exchange.records import ExportImage, Problem
 from skrd4ad.services.labelling.files import stored_path
@@ -24,7 +25,7 @@ from skrd4ad.task import QUIET, Task
 
 IMAGES, MASKS, OLD_MASKS = "images", "masks", "history_masks"
 _ZIP_START = (1980, 1, 1, 0, 0, 0)
-_PACKED_WELL = (".csv", ".json")
+_PACKED_WELL = (".csv", ".json", ".xml", ".txt")
 
 Sink = Callable[[str, bytes], None]
 """Takes a file of an export: its path with ``/`` below the folder or inside the ZIP file, and its content."""
@@ -83,12 +84,14 @@ def zip_sink(archive: zipfile.ZipFile) -> Sink:
 
 def write_export(plan: ExportPlan, sink: Sink, *, task: Task = QUIET) -> Exported:
     """Write an export. An image whose files cannot be used is left out and named; nothing else is lost for it."""
-    writer = _CocoWriter(plan) if plan.options.format == "coco" else _TableWriter(plan)
+    format = plan.options.format
+    tabled = format in ("mvtec", "csv")
+    writer = _CocoWriter(plan) if format == "coco" else _TableWriter(plan) if tabled else _ToolWriter(plan)
     left_out: list[Problem] = []
     masks = 0
     for done, image in enumerate(plan.images, start=1):
         try:
-            files = _files_of(image, copied=plan.options.images, sized=plan.options.format == "coco")
+            files = _files_of(image, copied=plan.options.images, sized=not tabled)
         except DataError as error:
             left_out.append(Problem(image.item.name, str(error)))
         else:
@@ -110,10 +113,7 @@ class _TableWriter:
         self._written: set[str] = set()
 
     def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
-        path = f"{IMAGES}/{image.file_name}"
-        mask_path: str | None = f"{MASKS}/{PurePosixPath(image.file_name).stem}_mask.png"
-        if self._class_folder is not None:
-            path, mask_path = mvtec.export_paths(image, class_folder=self._class_folder)
+        path, mask_path = self.paths_of(image)
         if files.image is not None:
             sink(path, files.image)
         old = {file: f"{OLD_MASKS}/{PurePosixPath(file).name}" for file in files.masks}
@@ -129,9 +129,65 @@ class _TableWriter:
         self._labels.append(csv_format.label_row(image, file=path, mask=mask, model=self._model))
         self._history += csv_format.history_rows(image, old)
 
+    def paths_of(self, image: ExportImage) -> tuple[str, str | None]:
+        """Where an image and its mask are in the export."""
+        if self._class_folder is not None:
+            return mvtec.export_paths(image, class_folder=self._class_folder)
+        return f"{IMAGES}/{image.file_name}", f"{MASKS}/{PurePosixPath(image.file_name).stem}_mask.png"
+
     def close(self, sink: Sink) -> None:
         sink(csv_format.LABELS, csv_format.table_bytes(csv_format.COLUMNS, self._labels))
         sink(csv_format.HISTORY, csv_format.table_bytes(csv_format.HISTORY_COLUMNS, self._history))
+
+
+class _ToolWriter(_TableWriter):
+    """The file of another tool, which tells what holds, beside the tables, which tell all."""
+
+    def __init__(self, plan: ExportPlan) -> None:
+        super().__init__(plan)
+        self._format = plan.options.format
+        self._types = sorted({_category(kind) for kind in plan.types})
+        self._done: list[Any] = []
+        """Images as the file of the tool holds them; of YOLO, which has a text for each, their splits."""
+
+    def paths_of(self, image: ExportImage) -> tuple[str, str | None]:
+        path, mask = super().paths_of(image)
+        if self._format == "yolo":
+            path = f"{IMAGES}/{image.split}/{image.file_name}" if image.split else f"unsure/{image.file_name}"
+        return path, mask
+
+    def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
+        super().add(image, files, sink)
+        item, shape, number = image.item, files.shape, len(self._done) + 1
+        assert shape is not None  # images of unknown size were left out
+        label = _category(item.defect_type) if item.label == "defect" else item.label
+        mask = None
+        if item.label == "defect" and item.mask_file is not None:
+            mask = read_mask(files.masks[item.mask_file], name=item.mask_file)
+        if self._format == "cvat":
+            subset = image.split or "unsure"
+            self._done.append(cvat.image_element(number, image.file_name, shape, label=label, mask=mask, subset=subset))
+        elif self._format == "label-studio":
+            self._done.append(label_studio.task(number, self.paths_of(image)[0], shape, label=label, mask=mask))
+        elif item.label == "good" or mask is not None:  # an empty text says that a part is good
+            lines = "" if mask is None else yolo.label_lines(mask, self._types.index(label))
+            stem = PurePosixPath(image.file_name).stem
+            sink(f"{yolo.LABELS}/{image.split}/{stem}.txt", lines.encode())
+            self._done.append(image.split)
+
+    def close(self, sink: Sink) -> None:
+        super().close(sink)
+        if self._format == "cvat":
+            sink(cvat.TABLE, cvat.document_bytes(self._done, [*self._types, "good", "unsure"]))
+        elif self._format == "label-studio":
+            sink(label_studio.TABLE, label_studio.document_bytes(self._done))
+        else:
+            sink(yolo.TABLE, yolo.document_bytes(self._types, self._done))
+
+
+def _category(kind: str | None) -> str:
+    """Name of a type of defect that nobody takes for good parts."""
+    return UNTYPED if kind is None else f"{UNTYPED}_{kind}" if means_good(kind) else kind
 
 
 class _CocoWriter:
@@ -139,19 +195,19 @@ class _CocoWriter:
 
     def __init__(self, plan: ExportPlan) -> None:
         self._plan = plan
-        self._categories = sorted({kind or coco.UNTYPED for kind in plan.types})
+        self._categories = sorted({kind or UNTYPED for kind in plan.types})
         self._images: list[dict[str, Any]] = []
         self._annotations: list[dict[str, Any]] = []
 
     def add(self, image: ExportImage, files: _Files, sink: Sink) -> None:
         assert files.shape is not None  # images of unknown size were left out
         if files.image is not None:
-            sink(f"{coco.IMAGES}/{image.file_name}", files.image)
+            sink(f"{IMAGES}/{image.file_name}", files.image)
         masks = {file: read_mask(content, name=file) for file, content in files.masks.items()}
         number = len(self._images) + 1
         self._images.append(coco.image_entry(image, number=number, shape=files.shape, masks=masks))
         if image.item.label == "defect" and image.item.mask_file is not None:
-            category = self._categories.index(image.item.defect_type or coco.UNTYPED) + 1
+            category = self._categories.index(image.item.defect_type or UNTYPED) + 1
             regions = coco.annotation_entries(masks[image.item.mask_file], self._plan.options.segmentation)
             for annotation, region in enumerate(regions, start=len(self._annotations) + 1):
                 ids = {"id": annotation, "image_id": number, "category_id": category}

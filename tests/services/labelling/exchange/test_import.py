@@ -233,7 +233,7 @@ def test_a_file_of_another_tool_with_all_kinds_of_masks(data: Path) -> None:
     }
     assert set(plan.valid.notes) == {
         "1 image with several types of defect: the one with the largest area was taken.",
-        "1 image with boxes but no mask: taken as defects without a mask.",
+        "1 image with boxes, lines or points but no mask: taken as defects without a mask.",
         "2 images without annotations: left out; they can be taken as good parts.",
     }
     first, second, fourth = (load_mask_file(item(f"{number}.png").mask_file or "") for number in (1, 2, 4))
@@ -282,8 +282,8 @@ def doubtful(**changes: Any) -> bytes:
         (doubtful(width=-1), "height and width are 16 and -1"),
         (doubtful(width="24"), "height and width are 16 and '24'"),
         (doubtful(width=25), "1.png has 24 x 16 pixels; the file says 25 x 16"),
-        (doubtful(file_name=None), "it has no file_name"),
-        (doubtful(file_name=["a"]), "file_name is ['a']; allowed: text"),
+        (doubtful(file_name=None), "it names no image"),
+        (doubtful(file_name=["a"]), "its name is ['a']; allowed: text"),
         (doubtful(file_name="../../home/skrd4ad.db"), "is not there, and no image of the class has that name"),
         (doubtful(file_name="/etc/hostname"), "outside the folders this app may read"),
         (doubtful(skrd4ad={"sha256": 5}), "sha256 is 5"),
@@ -392,8 +392,8 @@ def test_a_place_that_is_not_there_and_a_format_that_is_not(data: Path, tmp_path
         look(data / "none.csv")
     with pytest.raises(DataError, match="outside the folders"):
         look(tmp_path)
-    with pytest.raises(ConfigError, match="allowed: mvtec, coco, csv"):
-        look(b"", "x.csv", format="voc")
+    with pytest.raises(ConfigError, match="allowed: mvtec, coco, csv, cvat"):
+        look(b"", "x.csv", format="xlsx")
     with pytest.raises(DataError, match=r"There is no \.json file"):
         look(data, format="coco")
 

@@ -14,6 +14,9 @@ VARIANTS = {
     "coco": ExportOptions(format="coco", unsure=True),
     "polygons": ExportOptions(format="coco", segmentation="polygons", unsure=True),
     "csv": ExportOptions(format="csv", unsure=True),
+    "cvat": ExportOptions(format="cvat", unsure=True),
+    "label-studio": ExportOptions(format="label-studio", unsure=True),
+    "yolo": ExportOptions(format="yolo", unsure=True),
 }
 
 

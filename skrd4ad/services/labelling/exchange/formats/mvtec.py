@@ -11,7 +11,7 @@ from skrd4ad.data.layouts.masks import mask_of
 from skrd4ad.errors import DataError
 from skrd4ad.format import plural
 from skrd4ad.services.labelling.exchange import fields
-from skrd4ad.services.labelling.exchange.csv_format import LABELS, read_csv
+from skrd4ad.services.labelling.exchange.formats.csv_format import LABELS, read_csv
 from skrd4ad.services.labelling.exchange.records import ExportImage, ImportEntry, Location, ParsedLabels, Problem
 from skrd4ad.services.labelling.exchange.sources import Bundle
 from skrd4ad.storage.annotations import Revision

@@ -1,0 +1,1 @@
+"""Formats of labels, one module each: what a tool writes becomes images with decisions and masks."""
