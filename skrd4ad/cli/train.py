@@ -11,11 +11,11 @@ from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, PRESETS, Fusion, Loss, ModelConfig, Schedule, Selection, TrainConfig, TrainPrecision
 from skrd4ad.data.doctor.examine import examine
-from skrd4ad.errors import DataError
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.models.devices import DeviceName
+from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
@@ -166,14 +166,7 @@ def _examine(classes: Sequence[DatasetClass], output: Output, *, image_size: int
     for finding in report.findings:
         if finding.severity == "warning":
             output.note(f"warning: {finding.class_name}: {finding.message}")
-    if not report.ok:
-        errors = [f for f in report.findings if f.severity == "error"]
-        lines = [
-            "Training or its figures would be wrong:",
-            *(f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors),
-            "`skrd4ad doctor` says more; --skip-doctor trains all the same.",
-        ]
-        raise DataError("\n".join(lines))
+    require_sound(report, advice="--skip-doctor trains all the same.")
 
 
 def _entry(info: ModelInfo) -> dict[str, Any]:

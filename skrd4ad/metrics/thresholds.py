@@ -6,7 +6,6 @@ from fractions import Fraction
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.metrics.ranking import finite_scores
@@ -67,6 +66,8 @@ def false_reject_interval(n: int, rank: int, *, confidence: float = 0.95) -> tup
         raise ConfigError(f"The rank is {rank!r} of {n} scores; allowed: 1 to {n}.")
     if not 0 < confidence < 1:
         raise ConfigError(f"The confidence is {confidence!r}; allowed: above 0, below 1.")
+    from scipy.special import betaincinv  # what only inspects does without scipy: 110 MB
+
     tail = (1 - confidence) / 2
     low, high = (float(betaincinv(n + 1 - rank, rank, share)) for share in (tail, 1 - tail))
     return low, high

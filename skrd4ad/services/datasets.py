@@ -136,6 +136,20 @@ def preflight(data: Sequence[DatasetClass], *, image_size: int, task: Task = QUI
     return examine(data, image_size=image_size, task=task)
 
 
+def require_sound(report: DoctorReport, *, advice: str) -> None:
+    """Refuse data that would train or measure wrongly; ``advice`` says how it is done all the same.
+
+    Raises:
+        DataError: the report names errors.
+    """
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if errors:
+        lines = (f"  {e.class_name}: {e.message}" + (f" ({e.paths[0]})" if e.paths else "") for e in errors)
+        raise DataError(
+            "\n".join(["Training or its figures would be wrong:", *lines, f"`skrd4ad doctor` says more; {advice}"])
+        )
+
+
 def _readable(path: Path) -> Path:
     """A path with links resolved, when the app may read it."""
     resolved = path.expanduser().resolve()

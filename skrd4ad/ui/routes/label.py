@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("label")
-
 from skrd4ad.ui.frame import page, show_for_model
 from skrd4ad.ui.label.page import show_label
 

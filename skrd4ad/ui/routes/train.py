@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("train")
-
 import streamlit as st
 
 from skrd4ad.services.improve.retrain import TRAINING

@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("overview")
-
 from pathlib import PurePath
 
 import pandas as pd
@@ -12,7 +8,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import EMBEDDED_SOURCES
 from skrd4ad.services.labelling.review import waiting_images
 from skrd4ad.services.models.list import BrokenModel, list_models
-from skrd4ad.ui.frame import choose_model, halves, page, shielded, warn_of_broken
+from skrd4ad.ui.frame import choose_model, go_to, halves, page, shielded, warn_of_broken
 from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.login.people import show_roles
@@ -23,7 +19,7 @@ FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": 
 
 def inspect_with(info: ModelInfo) -> None:
     choose_model(info.folder)
-    st.switch_page("pages/inspect.py")
+    go_to("inspect")
 
 
 def welcome(models: list[ModelInfo]) -> None:
@@ -31,7 +27,7 @@ def welcome(models: list[ModelInfo]) -> None:
         if not models:
             st.markdown("**No model yet.** Train one from good images; the embedded solar cells need no download.")
             if st.button("Train a model", type="primary", icon=":material/model_training:", key="overview-train"):
-                st.switch_page("pages/train.py")
+                go_to("train")
             return
         # an imported model has neither a limit nor images to show
         ready = next((info for info in models if info.calibration is not None and info.data.get("source")), None)
@@ -91,7 +87,7 @@ def data_sets() -> None:
         "**Your own**  \nA folder of good images, or a data set in the layout of MVTec AD, VisA or VAD, on this server."
     )
     if st.button("Train on a data set", icon=":material/model_training:"):
-        st.switch_page("pages/train.py")
+        go_to("train")
 
 
 def review_queue() -> None:

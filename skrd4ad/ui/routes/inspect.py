@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("inspect")
-
 from skrd4ad.ui.frame import page, show_for_model
 from skrd4ad.ui.inspect.page import show_inspection
 

@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("calibrate")
-
 from skrd4ad.ui.calibrate.page import show_calibration
 from skrd4ad.ui.frame import page, show_for_model
 

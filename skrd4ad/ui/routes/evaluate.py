@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("evaluate")
-
 import streamlit as st
 
 from skrd4ad.services.models.list import list_models

@@ -1,7 +1,3 @@
-from skrd4ad.ui.frame import ensure_frame
-
-ensure_frame("models")
-
 from skrd4ad.ui.frame import page, shielded
 from skrd4ad.ui.models.page import show_models
 
