@@ -33,7 +33,7 @@ VOLUME /data
 
 FROM base AS inspect
 COPY --from=build-inspect /opt/skrd4ad /opt/skrd4ad
-USER skrd4ad
+USER 1000
 HEALTHCHECK --interval=5m --timeout=30s CMD ["skrd4ad", "models", "--json"]
 ENTRYPOINT ["skrd4ad"]
 CMD ["--help"]
@@ -44,7 +44,7 @@ RUN apt-get update && apt-get install -y --no-install-recommends libpango-1.0-0 
         fonts-dejavu-core fonts-noto-core fonts-wqy-microhei \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=build-app /opt/skrd4ad /opt/skrd4ad
-USER skrd4ad
+USER 1000
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=5s --start-period=60s \
     CMD ["python", "-c", "import urllib.request; urllib.request.urlopen('http://localhost:8501/_stcore/health', timeout=4)"]

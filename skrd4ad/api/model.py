@@ -13,7 +13,7 @@ from skrd4ad.data.doctor.examine import examine
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import ConfigError, DataError, ImageError
 from skrd4ad.export.certificate import Certificate
-from skrd4ad.export.manifest import ExportSettings
+from skrd4ad.export.manifest import ExportSettings, Format, Precision
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import limits_of, predict_images
 from skrd4ad.inference.tiling import Tiling
@@ -158,9 +158,9 @@ class Model:
 
     def export(
         self,
-        format: str = "onnx",
+        format: Format = "onnx",
         *,
-        precision: str = "fp32",
+        precision: Precision = "fp32",
         batch: int | None = None,
         images: Sequence[str | Path] = (),
         out: str | Path | None = None,
@@ -181,7 +181,7 @@ class Model:
             ConfigError: a format or precision that is not known.
             DependencyError: what makes the format is not installed.
         """
-        settings = ExportSettings(format=format, precision=precision, batch=batch)  # type: ignore[arg-type]
+        settings = ExportSettings(format=format, precision=precision, batch=batch)
         export, certificate = make_export(
             Predictor.load(self._folder, weights=self._weights),
             settings,

@@ -55,7 +55,7 @@ def data_of_model(arguments: argparse.Namespace, info: ModelInfo) -> DatasetClas
     """The class that is named, or the one the model was trained on; None when that is not at hand."""
     name = arguments.class_name or info.class_name
     if arguments.data is not None:
-        return open_dataset(arguments.data, layout=arguments.layout, class_name=name)[0]
+        return chosen_classes(arguments.data, layout=arguments.layout, class_name=name)[0]
     source, layout = str(info.data.get("source", "")), str(info.data.get("layout", "auto"))
     with suppress(DataError):
         return open_dataset(source, layout=layout if layout in LAYOUTS else "auto", class_name=name)[0]

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,12 +63,6 @@ WRONG = [
     ["train", *DATA],
     ["train", "--data", "synthetic", "--class", "all", "--epochs", "0"],
 ]
-
-
-@pytest.fixture(autouse=True)
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "here").mkdir()
-    monkeypatch.chdir(tmp_path / "here")
 
 
 def test_every_command_is_in_the_tables() -> None:

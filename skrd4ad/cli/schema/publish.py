@@ -10,7 +10,8 @@ import msgspec
 
 from skrd4ad.cli.output import DONE, SCHEMA, Output
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.cli.schema.documents import DOCUMENTS, ErrorDocument
+from skrd4ad.cli.schema.base import ErrorDocument
+from skrd4ad.cli.schema.documents import DOCUMENTS
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 
