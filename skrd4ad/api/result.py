@@ -83,7 +83,8 @@ class Result:
 
         Args:
             folder: made when missing.
-            name: by default the image's own, without folders and suffix.
+            name: by default the image's own, without folders and suffix; give one where images of several folders have
+                the same, as files are replaced.
 
         Returns:
             The files by kind: ``map``, ``overlay``, ``mask``.
