@@ -1,12 +1,15 @@
 # make run: the app, ready to inspect.  make test: all tests.  make test-fast: those that take two minutes.
 # make coverage: what those reach.  make lint: style, types, import direction.  make soak: the app killed, busy, on a full disk.
+# make docs: the pages with the Python reference.  make test-oldest: the lower bounds of the requirements.  make lock: the versions.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # in the order of tests/conftest.py: quick files first
 PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not browser"
-.PHONY: run test test-fast coverage lint soak browser postgres pango demo-models pictures clean
+# torch's builds for the processor alone; PyPI's bring 4 GB of libraries for graphics cards. Empty: as the configured indexes have it
+TORCH_CPU ?= https://download.pytorch.org/whl/cpu
+.PHONY: run test test-fast test-oldest coverage lint docs lock soak browser postgres pango demo-models pictures clean
 
 run: $(VENV)/.app pango
 	$(BIN)/python -m streamlit run app.py
@@ -21,6 +24,27 @@ test-fast: $(VENV)/.dev postgres pango
 # not with make test: until Python 3.12 it makes tests half as slow again
 coverage: $(VENV)/.dev postgres pango
 	$(BIN)/python -m pytest $(PARALLEL) $(FAST) --cov=skrd4ad --cov-report=term:skip-covered
+
+# in an environment of its own, with the lower bounds of the requirements and the newest of what they need
+test-oldest: $(VENV)/.dev
+	rm -rf build/oldest && mkdir -p build
+	$(BIN)/uv venv --quiet --python $(BIN)/python build/oldest/env
+	$(BIN)/uv pip install --quiet --python build/oldest/env --resolution lowest-direct ".[all]"
+	cd build/oldest && env/bin/skrd4ad demo parts --classes machined_disc --train 12 --test-good 2 --per-defect 1
+	cd build/oldest && env/bin/skrd4ad train --data parts --class machined_disc --epochs 1
+	cd build/oldest && env/bin/skrd4ad predict --model checkpoints/parts/machined_disc/* parts/machined_disc/test --out found
+	cd build/oldest && env/bin/skrd4ad export --model checkpoints/parts/machined_disc/* --format openvino
+	cd build/oldest && env/bin/skrd4ad export --model checkpoints/parts/machined_disc/* --format onnx
+
+# requirements.lock: the versions of this environment, which the tests have passed in, for every platform, with hashes
+lock: $(VENV)/.dev
+	mkdir -p build && $(BIN)/python -m pip freeze --exclude-editable | grep -v " @ " > build/versions.txt
+	$(BIN)/uv pip compile pyproject.toml --extra all --universal --python-version 3.11 --constraint build/versions.txt --generate-hashes \
+		--no-annotate --no-emit-index-url --custom-compile-command "make lock" --quiet --output-file requirements.lock
+
+# build/docs/index.html; links and names that lead nowhere are errors
+docs: $(VENV)/.dev
+	$(BIN)/mkdocs build --strict
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -64,6 +88,11 @@ pango: $(VENV)/.app
 
 $(VENV)/.app: requirements.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -z "$(TORCH_CPU)" ] || [ "$$(uname -s)" != Linux ] || command -v nvidia-smi >/dev/null 2>&1; then :; \
+	elif $(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 0 --timeout 10 --index-url $(TORCH_CPU) \
+		$$(grep -E '^torch(vision)?>=' requirements.txt) 2>/dev/null && $(BIN)/python -c "import torchvision" 2>/dev/null; then :; \
+	else echo "No pair of torch and torchvision for the processor alone at $(TORCH_CPU): they come as the configured indexes have them."; \
+		$(BIN)/python -m pip uninstall --quiet --yes torch torchvision 2>/dev/null; fi
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	touch $@

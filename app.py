@@ -1,50 +1,5 @@
-"""SK-RD4AD Studio: ``streamlit run app.py``."""
+"""The app of a checkout: ``streamlit run app.py``. Installed, ``skrd4ad app`` starts the same from any folder."""
 
-from pathlib import Path
+from skrd4ad.ui.app import show_app
 
-import streamlit as st
-
-from skrd4ad.services.leftovers import start_sweeping
-from skrd4ad.ui.acting import may_enter
-from skrd4ad.ui.frame import PAGES, mark_framed, shielded
-from skrd4ad.ui.garbage import start_collecting
-from skrd4ad.ui.job_progress import sidebar_jobs
-from skrd4ad.ui.login.account import ask_for_login
-from skrd4ad.ui.login.binding import warn_of_binding
-from skrd4ad.ui.sidebar import sidebar
-
-ASSETS = Path(__file__).parent / "assets"
-ICONS = {
-    "overview": ":material/dashboard:",
-    "train": ":material/model_training:",
-    "inspect": ":material/frame_inspect:",
-    "calibrate": ":material/tune:",
-    "label": ":material/draw:",
-    "evaluate": ":material/query_stats:",
-    "models": ":material/deployed_code:",
-}
-
-
-def home() -> None:
-    """The bare address leads to the first page, which keeps an address of its own."""
-    st.switch_page("pages/overview.py")
-
-
-st.set_page_config(page_title="SK-RD4AD Studio", page_icon=str(ASSETS / "icon.png"), layout="wide")
-st.logo(str(ASSETS / "logo.svg"), size="large", icon_image=str(ASSETS / "icon.svg"))
-page = st.navigation(
-    [
-        st.Page(home, title="SK-RD4AD Studio", default=True, visibility="hidden"),
-        *(st.Page(f"pages/{name}.py", title=title, icon=ICONS[name]) for name, title in PAGES.items()),
-    ]
-)
-start_collecting()
-start_sweeping()
-warn_of_binding()
-if may_enter():
-    mark_framed()
-    sidebar()
-    shielded(page.run)
-    shielded(sidebar_jobs)
-else:
-    shielded(ask_for_login)
+show_app()

@@ -1,9 +1,5 @@
-from skrd4ad.ui.frame import ensure_frame
+"""A door to the app: a server that has shown no page yet opens this file for a link to this page."""
 
-ensure_frame("calibrate")
+from skrd4ad.ui.app import show_app
 
-from skrd4ad.ui.calibrate.page import show_calibration
-from skrd4ad.ui.frame import page, show_for_model
-
-page("calibrate", "Decide what is OK, for review, or rejected: see what each limit costs, and sign it.")
-show_for_model(show_calibration, purpose="calibrate")
+show_app()

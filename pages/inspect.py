@@ -1,9 +1,5 @@
-from skrd4ad.ui.frame import ensure_frame
+"""A door to the app: a server that has shown no page yet opens this file for a link to this page."""
 
-ensure_frame("inspect")
+from skrd4ad.ui.app import show_app
 
-from skrd4ad.ui.frame import page, show_for_model
-from skrd4ad.ui.inspect.page import show_inspection
-
-page("inspect", "Look at parts with a trained model: where it sees a defect, how strongly, and against which limit.")
-show_for_model(show_inspection, purpose="inspect with")
+show_app()

@@ -1,9 +1,5 @@
-from skrd4ad.ui.frame import ensure_frame
+"""A door to the app: a server that has shown no page yet opens this file for a link to this page."""
 
-ensure_frame("label")
+from skrd4ad.ui.app import show_app
 
-from skrd4ad.ui.frame import page, show_for_model
-from skrd4ad.ui.label.page import show_label
-
-page("label", "Decide on what the model is unsure of. Every decision is kept, with who made it and when.")
-show_for_model(show_label, purpose="label with")
+show_app()

@@ -1,9 +1,5 @@
-from skrd4ad.ui.frame import ensure_frame
+"""A door to the app: a server that has shown no page yet opens this file for a link to this page."""
 
-ensure_frame("models")
+from skrd4ad.ui.app import show_app
 
-from skrd4ad.ui.frame import page, shielded
-from skrd4ad.ui.models.page import show_models
-
-page("models", "Every model with its card: name it, bring it in, hand it on, and export it for other runtimes.")
-shielded(show_models)
+show_app()

@@ -7,6 +7,7 @@ The tree::
     ├── DataError              a data set cannot be used
     │   ├── ImageError         one file is not a usable image
     │   └── LayoutError        a folder has no layout that is known
+    ├── DependencyError        a library that this needs is not installed
     ├── WeightsError           a teacher's weights cannot be found, fetched or trusted
     ├── CheckpointError        a model folder or a checkpoint file cannot be read or written
     │   └── DocumentError      a JSON document is damaged: a value is missing, unknown, or not what is allowed
@@ -20,6 +21,17 @@ A message says what was given, what is allowed, and what to do. Errors of lower 
 are translated where they cross into this package, with ``raise … from``.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+EXTRAS = {
+    "images": ("imagecodecs", "pydicom"),
+    "train": ("scipy", "torch", "torchvision", "efficientnet_lite_pytorch", "elpv_dataset"),
+    "export": ("onnx", "onnxruntime", "onnxscript", "nncf"),
+    "app": ("streamlit", "pandas", "plotly"),
+}
+"""Libraries by the extra of ``pip install skrd4ad[EXTRA]`` that brings them; others are in every installation."""
+
 
 class SkrdError(Exception):
     """Base of all errors whose message is meant for the user."""
@@ -27,6 +39,10 @@ class SkrdError(Exception):
 
 class ConfigError(SkrdError):
     """A setting is outside what is allowed; the message lists every wrong setting at once."""
+
+
+class DependencyError(SkrdError):
+    """A library that this needs is not installed, or cannot be used here; the message says how to install it."""
 
 
 class DataError(SkrdError):
@@ -71,3 +87,22 @@ class ConflictError(StorageError):
 
 class AccessError(SkrdError):
     """Who acts may not do this; the message says what was wanted, which role may, and who gives it."""
+
+
+@contextmanager
+def needing_extras(what: str) -> Iterator[None]:
+    """Name the extra where the block imports a library that is not installed; ``what`` begins the message.
+
+    Raises:
+        DependencyError: in place of the ModuleNotFoundError of such a library.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        extra = next((extra for extra, modules in EXTRAS.items() if missing in modules), None)
+        if extra is None:
+            raise
+        raise DependencyError(
+            f"{what} needs {missing}, which is not installed: `pip install 'skrd4ad[{extra}]'`."
+        ) from error

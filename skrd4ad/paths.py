@@ -35,6 +35,34 @@ def checkpoints() -> Path:
     return Path(os.environ.get("SKRD4AD_CHECKPOINTS") or "checkpoints").expanduser().resolve()
 
 
+def listed_models() -> Path:
+    """Folder whose models are listed: that of :func:`checkpoints`, and before anybody has made or named one, that of
+    the models that come with the program."""
+    own = checkpoints()
+    return own if own.is_dir() or os.environ.get("SKRD4AD_CHECKPOINTS") else demo_models()
+
+
+def demo_models() -> Path:
+    """Folder of the model folders that come with the program."""
+    return _shipped("demo_models", in_checkout="checkpoints")
+
+
+def streamlit_settings() -> Path:
+    """The file of Streamlit's settings for the app."""
+    return _shipped("streamlit", in_checkout=".streamlit") / "config.toml"
+
+
+def assets() -> Path:
+    """Folder of the logo and the icon of the app."""
+    return _shipped("assets", in_checkout="assets")
+
+
+def _shipped(name: str, *, in_checkout: str) -> Path:
+    """A folder of the installation, which ``setup.py`` takes from beside the package."""
+    installed = Path(__file__).parent / "shipped" / name
+    return installed if installed.is_dir() else Path(__file__).parents[1] / in_checkout
+
+
 def data_roots() -> list[Path]:
     """Folders that the app may list and read (``SKRD4AD_DATA_ROOTS``, separated as in ``PATH``). The default is the
     workspace and the user's home folder. The command line reads any path its user may read."""

@@ -135,17 +135,13 @@ class Program:
 
     @classmethod
     def here(cls) -> "Program":
-        files = [*sorted((ROOT / PACKAGE).rglob("*.py")), *sorted((ROOT / "pages").glob("*.py")), ROOT / "app.py"]
+        files = sorted((ROOT / PACKAGE).rglob("*.py"))
         modules = {}
         for path in files:
             parts = path.relative_to(ROOT).with_suffix("").parts
             name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
             modules[name] = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
-        shown = [
-            each for each in modules.values() if each.name.split(".")[:2] == [PACKAGE, "ui"] or "." not in each.name
-        ]
-        shown += [each for each in modules.values() if each.name.startswith("pages.")]
-        return cls(modules, shown)
+        return cls(modules, [each for each in modules.values() if each.name.split(".")[:2] == [PACKAGE, "ui"]])
 
     @cached_property
     def member_types(self) -> dict[str, list[tuple[Module, ast.expr | None]]]:

@@ -12,8 +12,9 @@ EXAMPLE = Path(__file__).parents[1] / "docs" / "use_python.py"
 
 
 def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path) -> None:
+    part = tiny_data / "machined_disc" / "test" / "scratch" / "000.png"
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLE), str(tiny_data), "machined_disc", "1"],
+        [sys.executable, "-W", "error", str(EXAMPLE), str(tiny_data), "machined_disc", str(part), "1"],
         capture_output=True,
         text=True,
         timeout=LONG,
@@ -21,12 +22,13 @@ def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path)
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    (folder,) = find_models(tmp_path / "checkpoints")
+    (folder,) = find_models(tmp_path / "models")
     assert read_info(folder).train is not None
     first, second, third = done.stdout.splitlines()
     assert first == f"model folder {folder}"
     assert re.fullmatch(r"image AUROC [01]\.\d{3} on 4 good and \d+ defective test images", second)
-    assert re.fullmatch(r"\w+: score \d+\.\d{3}, (OK|REVIEW|NG), \d+ regions", third)
+    assert re.fullmatch(r"score \d+\.\d{3}, limit \d+\.\d{3}, (OK|REVIEW|NG|CANNOT JUDGE), \d+ regions", third)
+    assert (tmp_path / "results" / "000_overlay.png").is_file()
 
 
 def test_the_readme_shows_it_as_it_is() -> None:

@@ -13,6 +13,7 @@ ABOUT = (
     "cannot be done, 2 wrong use, 130 interrupted."
 )
 COMMANDS = {
+    "app": "Start the app in the browser",
     "doctor": "Examine a data set before training",
     "demo": "Write synthetic parts with exact defect masks, in the layout of MVTec AD",
     "train": "Train on the good images of a class, evaluate on its test images, and print the model folder",
@@ -37,18 +38,23 @@ COMMANDS = {
     "models": "List the trained models",
     "roles": "Show who may do what in the app, and give roles",
     "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
+    "schema": "Print the JSON schema of what commands write with --json",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
     "whether it says the same as torch",
 }
 """Commands and the first sentence of their help; each module has the rest, and what the command takes and does."""
 MODULES = {
+    "app": "studio.app",
     "bundle": "models.pack",
     "export": "models.export",
+    "history": "studio.history",
     "import-bundle": "models.import_bundle",
     "import-rd4ad": "models.import_rd4ad",
     "models": "models.list",
+    "roles": "studio.roles",
     "runtimes": "models.runtimes",
     "watch": "line.watch",
+    "schema": "schema.publish",
 }
 """Where a command's module has another name than the command."""
 

@@ -82,7 +82,7 @@ def data_of_model(arguments: argparse.Namespace, info: "ModelInfo") -> DatasetCl
 
     name = arguments.class_name or info.class_name
     if arguments.data is not None:
-        return open_dataset(arguments.data, layout=layout_of(arguments), class_name=name)[0]
+        return chosen_classes(arguments.data, layout=layout_of(arguments), class_name=name)[0]
     source, layout = str(info.data.get("source", "")), known_layout(str(info.data.get("layout", "auto")))
     with suppress(DataError):
         return open_dataset(source, layout=layout, class_name=name)[0]

@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, TextIO
 
-from skrd4ad.errors import ConfigError, SkrdError
+from skrd4ad.errors import ConfigError, SkrdError, needing_extras
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.task import Status, Task
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+SCHEMA = 1
+"""Version of the schema of all documents, which ``skrd4ad schema`` prints; another number where a value is changed or
+taken away."""
 QUIET_SECONDS = 10.0
 """Between two lines of progress where standard error is no terminal."""
 
@@ -37,7 +40,11 @@ class Output:
     def document(self, values: Mapping[str, Any]) -> None:
         """The JSON document; nothing without ``--json``."""
         if self.as_json:
-            print(json.dumps(values, indent=2, allow_nan=False), flush=True)
+            self.raw(json.dumps({"schema": SCHEMA, **values}, indent=2, allow_nan=False))
+
+    def raw(self, text: str) -> None:
+        """A result that is the same for people and programs."""
+        print(text, flush=True)
 
     @contextmanager
     def list_in_document(self) -> Iterator["ListInDocument"]:
@@ -87,7 +94,7 @@ class ListInDocument:
         """Write the document on standard output, with the entries as its last value."""
         if self._kept is None:
             return
-        head = json.dumps(document, indent=2, allow_nan=False).removesuffix("\n}")
+        head = json.dumps({"schema": SCHEMA, **document}, indent=2, allow_nan=False).removesuffix("\n}")
         print(f"{head},\n  {json.dumps(name)}: [", end="")
         self._kept.seek(0)
         for index, line in enumerate(self._kept):
@@ -107,7 +114,8 @@ def run_command(
     output = Output(as_json=as_json)
     try:
         try:
-            code = _traced(command) if debug else command()
+            with needing_extras(program):
+                code = _traced(command) if debug else command()
             sys.stdout.flush()
             return code
         except ConfigError as error:

@@ -34,10 +34,10 @@ from skrd4ad.config import (
 from skrd4ad.data.doctor.examine import examine
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.data.layouts.folders import GUESSED
-from skrd4ad.errors import DataError
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
@@ -200,19 +200,8 @@ def _examine(
     for finding in report.findings:
         if finding.severity == "warning" or finding.code == GUESSED:
             output.note(f"{finding.severity}: {finding.class_name}: {finding.message}")
-    errors = [f for f in report.findings if f.severity == "error"]
-    if errors and not (insist and report.only_asks):
-        lines = [
-            "Training or its figures would be wrong:",
-            *(f"  {f.class_name}: {f.message}" + (f" ({f.paths[0]})" if f.paths else "") for f in errors),
-            "`skrd4ad doctor` says more; "
-            + (
-                "--yes insists, and the model card says so."
-                if report.only_asks
-                else "--skip-doctor trains all the same."
-            ),
-        ]
-        raise DataError("\n".join(lines))
+    advice = INSIST if report.only_asks else "--skip-doctor trains all the same"
+    require_sound(report, advice=f"{advice}.", insist=insist)
     return {cls.name: asked_of(report, cls.name) for cls in classes}
 
 

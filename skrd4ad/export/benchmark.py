@@ -11,7 +11,7 @@ import skrd4ad
 from skrd4ad import documents
 from skrd4ad.data.dataset import load_images
 from skrd4ad.digests import content_digest
-from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.errors import CheckpointError, ConfigError, DependencyError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.certificate import TOLERANCES, Certificate
 from skrd4ad.export.check import CheckImages, compare
@@ -131,7 +131,7 @@ def measure(
             opened[choice] = by_runtime(reference, choice, normals=normals)
             certificate, problem = judged(reference, opened[choice], choice, images, task=task)
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=certificate, problem=problem)
-        except (ConfigError, CheckpointError) as error:
+        except (ConfigError, DependencyError, CheckpointError) as error:
             found[choice] = Candidate(choice=choice, milliseconds=None, certificate=None, problem=str(error))
     task.report(0, 0, "measuring the speed")
     times = _milliseconds(opened, images)
@@ -184,7 +184,7 @@ def _candidates(precisions: Sequence[str]) -> list[RuntimeChoice]:
 def _computes_bf16() -> bool:
     try:
         return optional_dependencies.computes_bf16()
-    except ConfigError:
+    except DependencyError:
         return False
 
 

@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from skrd4ad.errors import ConfigError
+from skrd4ad.errors import DependencyError
 
 
 def openvino() -> Any:
@@ -55,7 +55,7 @@ def _imported(package: str) -> Any:
     try:
         return importlib.import_module(package)
     except ImportError as error:
-        raise ConfigError(
+        raise DependencyError(
             f"This needs the Python package {package}, which cannot be used here ({error}). Install it, for example "
             f"with `pip install {package}`."
         ) from error

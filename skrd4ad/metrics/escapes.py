@@ -9,7 +9,6 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import betaincinv
 
 from skrd4ad.metrics.bootstrap import CONFIDENCE, Interval
 from skrd4ad.metrics.ranking import finite_scores
@@ -131,6 +130,8 @@ def escapes_by_size(
 
 def binomial_interval(count: int, total: int) -> Interval:
     """95 % Clopper-Pearson interval of the share behind ``count`` of ``total``; all of 0 to 1 for a total of 0."""
+    from scipy.special import betaincinv  # as in thresholds
+
     tail = (1 - CONFIDENCE) / 2
     low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
     high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0

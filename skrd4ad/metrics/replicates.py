@@ -154,14 +154,14 @@ def _ranking_figures(
         else:
             found, wrong = hits - positives, false - negatives
             precision = _share(found + (positives + 1) / 2, wrong + negatives / 2)
-        weight = positives / n_positives[:, None]
-        figures = np.stack([auroc, (weight * precision).sum(axis=1), f1.max(axis=1)], axis=1)
+        # divided once, at the end: a sum of shares need not be 1
+        figures = np.stack([auroc, (positives * precision).sum(axis=1) / n_positives, f1.max(axis=1)], axis=1)
         bounds = np.zeros_like(figures)
         if not exact:
             # a curve that rises inside a bin lies somewhere in its box
             bounds[:, 0] = (positives * negatives).sum(axis=1) / 2 / (n_positives * n_negatives)
             best, worst = _share(hits, wrong), _share(found + 1, false)
-            bounds[:, 1] = (weight * np.maximum(best - precision, precision - worst)).sum(axis=1)
+            bounds[:, 1] = (positives * np.maximum(best - precision, precision - worst)).sum(axis=1) / n_positives
             bounds[:, 2] = (2 * hits / (hits + wrong + n_positives[:, None])).max(axis=1) - figures[:, 2]
     figures[(n_positives == 0) | (n_negatives == 0)] = np.nan
     return figures, bounds

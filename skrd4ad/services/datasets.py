@@ -138,6 +138,21 @@ def preflight(
     return examine(data, image_size=image_size, levels=levels, task=task)
 
 
+def require_sound(report: DoctorReport, *, advice: str, insist: bool = False) -> None:
+    """Refuse data that would train or measure wrongly; ``advice`` says how it is done all the same, ``insist`` that
+    what the doctor only asks about is meant so.
+
+    Raises:
+        DataError: the report names errors.
+    """
+    errors = [finding for finding in report.findings if finding.severity == "error"]
+    if errors and not (insist and report.only_asks):
+        lines = (f"  {e.class_name}: {e.message}" + (f" ({e.paths[0]})" if e.paths else "") for e in errors)
+        raise DataError(
+            "\n".join(["Training or its figures would be wrong:", *lines, f"`skrd4ad doctor` says more; {advice}"])
+        )
+
+
 def _readable(path: Path) -> Path:
     """A path with links resolved, when the app may read it."""
     resolved = path.expanduser().resolve()

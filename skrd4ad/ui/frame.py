@@ -1,4 +1,4 @@
-"""What surrounds every page: the way in, the shield around its body, and the model that was chosen."""
+"""What surrounds every page: the way to it, the shield around its body, and the model that was chosen."""
 
 import logging
 from collections import Counter
@@ -21,7 +21,7 @@ from skrd4ad.ui.components.ticker import ticker
 from skrd4ad.ui.text import plain, plain_lines
 
 PROGRAM_ERROR = "An error in the program"
-_FRAMED, _GOAL, _ASKED, _MODEL = "_framed", "_goal", "_asked", "_model"
+_MODEL = "_model"
 
 log = logging.getLogger(__name__)
 
@@ -39,23 +39,9 @@ PAGES = {
 """Pages by the name of their file."""
 
 
-def ensure_frame(page: str) -> None:
-    """First line of every page: a page that was opened without ``app.py`` goes through it.
-
-    Streamlit opens the file of a deep link by itself on the first visit of a fresh server.
-    """
-    if not st.session_state.get(_FRAMED):
-        st.session_state[_GOAL] = page
-        st.session_state[_ASKED] = {name: st.query_params.get_all(name) for name in st.query_params}
-        st.switch_page("app.py")
-
-
-def mark_framed() -> None:
-    """Called by ``app.py`` before it runs a page; goes on to the page that ``ensure_frame`` left, if there is one."""
-    st.session_state[_FRAMED] = True
-    if goal := st.session_state.pop(_GOAL, None):
-        # with what the address asked for: a link may name a view of the page
-        st.switch_page(f"pages/{goal}.py", query_params=st.session_state.pop(_ASKED))
+def page_file(name: str) -> Path:
+    """The script that draws a page: the same file whichever script the server was started with."""
+    return Path(__file__).parent / "routes" / f"{name}.py"
 
 
 def go_to(page: str) -> NoReturn:
@@ -64,7 +50,7 @@ def go_to(page: str) -> NoReturn:
     Streamlit refuses to leave a page whose widgets are bound to the address, unless it is told what the next address
     asks for: nothing.
     """
-    st.switch_page(f"pages/{page}.py", query_params={})
+    st.switch_page(page_file(page), query_params={})
 
 
 def page(name: str, about: str) -> None:

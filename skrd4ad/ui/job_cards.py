@@ -19,7 +19,7 @@ from skrd4ad.services.jobs.view import JobView, remove_job
 from skrd4ad.services.labelling.exchange.import_job import IMPORT
 from skrd4ad.services.models.export_job import EXPORT
 from skrd4ad.ui.charts import loss_chart, show_chart
-from skrd4ad.ui.frame import choose_model, shielded
+from skrd4ad.ui.frame import choose_model, go_to, shielded
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
 from skrd4ad.ui.text import STATES, plain, plain_lines, progress_of
 from skrd4ad.ui.widgets import permitted
@@ -104,7 +104,7 @@ def _first_look(job: JobView) -> None:
 def _inspect_button(job: JobView, folder: Path, label: str) -> None:
     if st.button(plain(label), key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
         choose_model(folder)
-        st.switch_page("pages/inspect.py")
+        go_to("inspect")
 
 
 def _number(value: float | None) -> str:
@@ -147,7 +147,7 @@ def _result(job: JobView) -> None:
     if job.kind == EVALUATION.name:
         if "model_folder" in result and st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))
-            st.switch_page("pages/evaluate.py")
+            go_to("evaluate")
         return
     if job.kind != TRAINING.name:
         return

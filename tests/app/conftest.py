@@ -9,7 +9,6 @@ import pytest
 import streamlit as st
 from streamlit.components.v2 import manifest_scanner
 from streamlit.components.v2.manifest_scanner import scan_component_manifests
-from streamlit.runtime.pages_manager import PagesManager
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import AlertBase, Markdown
 
@@ -18,16 +17,8 @@ from skrd4ad.ui.frame import PROGRAM_ERROR
 from tests.limits import LONG
 from tests.shown_page import as_shown
 
-ROOT = Path(__file__).parents[2]
+APP = Path(__file__).parents[2] / "skrd4ad" / "ui" / "app.py"
 Visit = Callable[[str], AppTest]
-
-
-class AfterNavigation(PagesManager):
-    """Pages as a server knows them once app.py has run; AppTest would open a page's file without app.py every time."""
-
-    def __init__(self, *args: Any, **values: Any) -> None:
-        PagesManager.uses_pages_directory = False
-        super().__init__(*args, **values)
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +45,6 @@ def app_world(
     for name in ("home", "models", "data"):
         (tmp_path / name).mkdir()
     monkeypatch.setenv("SKRD4AD_DATA_ROOTS", str(tmp_path / "data"))
-    monkeypatch.setattr("streamlit.testing.v1.app_test.PagesManager", AfterNavigation)
     monkeypatch.setattr(manifest_scanner, "scan_component_manifests", lambda: installed_components)
     monkeypatch.setattr("skrd4ad.ui.cache._reports", lambda: reports)
     st.cache_data.clear()
@@ -99,7 +89,7 @@ def visit() -> Visit:
     """``visit("train")``: the app on that page."""
 
     def open_page(name: str) -> AppTest:
-        at = AppTest.from_file(str(ROOT / "app.py"), default_timeout=LONG).run()
-        return at.switch_page(f"pages/{name}.py").run()
+        at = AppTest.from_file(str(APP), default_timeout=LONG).run()
+        return at.switch_page(f"routes/{name}.py").run()
 
     return open_page

@@ -230,7 +230,7 @@ def test_a_waiting_evaluation_can_be_cancelled(visit, own_model: Path) -> None:
 def test_the_overview_knows_evaluations_among_the_jobs(visit, own_model: Path) -> None:
     at = visit("evaluate")
     at.button("evaluate-start").click().run()
-    fine(at.switch_page("pages/overview.py").run())
+    fine(at.switch_page("routes/overview.py").run())
     at = fine(finish(at))
     assert "AUPRO (FPR to 0.30)" in words(at)
     next(button for button in at.button if button.label == "See it").click().run()

@@ -133,7 +133,7 @@ def test_images_that_are_not_ok_are_sent_to_review_and_wait_on_the_overview(visi
     button.click().run()
     assert not at.exception and not at.error
     assert at.success[0].value == f"{count} added to the review queue."
-    at.switch_page("pages/overview.py").run()
+    at.switch_page("routes/overview.py").run()
     assert "Waiting for review" in [each.value for each in at.subheader]
     assert any(len(table.value) == count and "Verdict" in table.value.columns for table in at.dataframe)
 

@@ -100,7 +100,7 @@ def test_the_name_is_asked_once_and_without_images_it_leads_to_the_inspect_page(
     assert "There are no images of machined disc" in texts(at)
     at.button(key="label-go-inspect").click().run()
     assert [title.value for title in at.title] == ["Inspect"]
-    at.switch_page("pages/label.py").run()
+    at.switch_page("routes/label.py").run()
     assert "There are no images" in texts(fine(at))
 
 

@@ -90,7 +90,7 @@ def test_two_models_of_a_class_can_be_told_apart_and_chosen(visit, own_model: Pa
     assert not at.exception
     assert at.sidebar.selectbox[0].value != before
     after = at.sidebar.selectbox[0].value
-    at.switch_page("pages/inspect.py").run()
+    at.switch_page("routes/inspect.py").run()
     assert at.sidebar.selectbox[0].value == after
 
 

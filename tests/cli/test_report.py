@@ -104,7 +104,7 @@ def test_without_weasyprint_the_web_page_is_written(
     part = data / "machined_disc" / "test" / "good" / "000.png"
     given = ("report", "--model", model, part, "--out", tmp_path / "r.pdf")
     code, document = as_json(*given)
-    assert code == 2 and "WeasyPrint" in document["error"] and not list(tmp_path.glob("r.*"))
+    assert code == 1 and "WeasyPrint" in document["error"] and not list(tmp_path.glob("r.*"))
     code, document = as_json(*given, "--html", tmp_path / "r.html")
-    assert code == 2 and "WeasyPrint" in document["error"]
+    assert code == 1 and "WeasyPrint" in document["error"]
     assert "1 part inspected" in (tmp_path / "r.html").read_text(encoding="utf-8")

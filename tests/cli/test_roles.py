@@ -1,5 +1,6 @@
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -7,8 +8,10 @@ from skrd4ad.cli import main
 from skrd4ad.services.history import HistoryFilter, history_page
 from skrd4ad.services.roles import roles_file
 
+Run = Callable[..., tuple[int, Any]]
 
-def test_roles_are_given_listed_and_taken(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+
+def test_roles_are_given_listed_and_taken(home: Path, as_json: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["roles", "ada@example.org", "admin"]) == 0
     assert main(["roles", "bo@example.org", "inspector"]) == 0
     capsys.readouterr()
@@ -16,10 +19,8 @@ def test_roles_are_given_listed_and_taken(home: Path, capsys: pytest.CaptureFixt
     text = "ada@example.org: admin\nbo@example.org: inspector\nall others who are logged in: viewer\n"
     assert capsys.readouterr().out == text
     assert main(["roles", "ada@example.org", "none"]) == 0
-    capsys.readouterr()
-    assert main(["roles", "--json"]) == 0
     roles = {"file": str(roles_file()), "default": "viewer", "roles": {"bo@example.org": "inspector"}}
-    assert json.loads(capsys.readouterr().out) == roles
+    assert as_json("roles") == (0, roles)
     assert [entry.what for entry in history_page(HistoryFilter()).entries] == ["role given"] * 3
 
 

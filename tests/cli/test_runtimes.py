@@ -1,35 +1,31 @@
-import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from skrd4ad.cli import main
 
+Run = Callable[..., tuple[int, Any]]
 pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 @pytest.mark.slow
-def test_runtimes_are_measured_and_then_used(
-    tiny_model: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_runtimes_are_measured_and_then_used(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
     model, data = tiny_model
     image = next((data / "machined_disc" / "test").rglob("*.png"))
-    assert main(["runtimes", "--model", str(model), "--data", str(data), "--json"]) == 0
-    document = json.loads(capsys.readouterr().out)
+    code, document = as_json("runtimes", "--model", model, "--data", data)
     fastest = document["fastest"]
+    assert code == 0
     assert {"torch", "openvino", "onnxruntime"} <= {each["runtime"] for each in document["candidates"]}
     assert document["images"].endswith("test images of parts/machined_disc")
 
-    predict = ["predict", "--model", str(model), str(image), "--json", "--out"]
-    assert main([*predict, str(tmp_path / "auto")]) == 0
-    said = json.loads(capsys.readouterr().out)
+    predict = ["predict", "--model", model, image, "--out", tmp_path / "out"]
     expected = "torch" if fastest["runtime"] == "torch" else f"{fastest['runtime']} {fastest['precision']}"
-    assert said["runtime"] == expected
-    assert main([*predict, str(tmp_path / "torch"), "--runtime", "torch"]) == 0
-    by_torch = json.loads(capsys.readouterr().out)
+    assert as_json(*predict)[1]["runtime"] == expected
+    by_torch = as_json(*predict, "--runtime", "torch")[1]
     assert by_torch["runtime"] == "torch"
-    assert main([*predict, str(tmp_path / "onnx"), "--runtime", "onnxruntime"]) == 0
-    by_onnx = json.loads(capsys.readouterr().out)
+    by_onnx = as_json(*predict, "--runtime", "onnxruntime")[1]
     assert by_onnx["images"][0]["score"] == pytest.approx(by_torch["images"][0]["score"], rel=1e-4)
 
 

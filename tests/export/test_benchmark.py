@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from skrd4ad.errors import CheckpointError, ConfigError
+from skrd4ad.errors import CheckpointError, DependencyError
 from skrd4ad.export import benchmark
 from skrd4ad.export.benchmark import Candidate, Measured, measure, remembered
 from skrd4ad.export.certificate import TOLERANCES, Certificate
@@ -84,7 +84,7 @@ def test_a_runtime_that_is_not_installed_does_not_stop_the_others(
     trained: ModelInfo, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def missing() -> None:
-        raise ConfigError("onnxruntime is not there")
+        raise DependencyError("onnxruntime is not there")
 
     monkeypatch.setattr("skrd4ad.export.optional_dependencies.onnxruntime", missing)
     found = {each.choice: each for each in measure(Predictor.load(trained.folder), images_of(disc, most=2)).candidates}

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import load_images
-from skrd4ad.errors import ConfigError
+from skrd4ad.errors import ConfigError, DependencyError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import read_export
 from skrd4ad.export.runtimes import ExportedModel, MaskedModel, RuntimeChoice, RuntimeName, is_converted, load_runtime
@@ -129,7 +129,7 @@ def test_bf16_shares_the_files_of_fp32_and_int8_needs_good_images(
 @pytest.mark.parametrize("name", ["openvino", "nncf", "onnxruntime", "onnx"])
 def test_a_package_that_is_not_there_is_named(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ConfigError, match=rf"pip install {name}"):
+    with pytest.raises(DependencyError, match=rf"pip install {name}"):
         getattr(optional_dependencies, name)()
 
 

@@ -318,3 +318,14 @@ def test_wrong_requests_are_refused():
         paired_differences(data, other, metrics_a=evaluate(data), metrics_b=evaluate(other))
     with pytest.raises(DataError, match="labels but"):
         bootstrap(replace(data, scores=data.scores[1:]))
+
+
+@pytest.mark.parametrize("n_defect", [3, 7, 49])
+def test_a_perfect_split_is_exactly_1_in_every_replicate(n_defect):
+    data = a_set(n_good=11, n_defect=n_defect)
+    perfect = replace(data, scores=data.labels + data.scores / 100, maps=(data.masks + data.maps / 100).astype("f4"))
+    found = evaluate(perfect)
+    intervals = bootstrap(perfect, replicates=50).intervals
+    for name in ("image_auroc", "image_ap", "image_f1_max", "pixel_auroc", "pixel_ap", "pixel_f1_max"):
+        assert getattr(found, name) == 1.0
+        assert intervals[name] == Interval(1.0, 1.0)

@@ -43,6 +43,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         "labelling.exchange.write": ("folder_sink",),
         "labelling.exchange.transfer": ("export_zip_bytes", "export_zip", "export_folder", "make_dataset"),
         "models.export_job": ("make_export", "export_to"),
+        "models.demo": ("provide_demo_models",),
         "models.exports": ("delete_export",),
         "models.library": (
             "rename_model",

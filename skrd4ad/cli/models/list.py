@@ -7,6 +7,7 @@ from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo, has_guards
+from skrd4ad.paths import listed_models
 from skrd4ad.services.models.list import list_models
 
 
@@ -14,11 +15,13 @@ def add_options(parser: Parser) -> None:
     """Add what the command takes."""
     describe(
         parser,
-        more="A damaged model folder is listed with its error, and makes the exit code 1.",
+        more="A damaged model folder is listed with its error, and makes the exit code 1. Where there is no folder of "
+        "models yet, the demo models are listed.",
         example="models --out checkpoints",
         run=run,
     )
     add_out(parser)
+    parser.set_defaults(out=listed_models())
     parser.add_argument("--archived", action="store_true", help="list the archived models as well")
 
 

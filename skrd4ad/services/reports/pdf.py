@@ -9,7 +9,7 @@ from types import ModuleType
 
 from PIL import ImageFile
 
-from skrd4ad.errors import ConfigError
+from skrd4ad.errors import DependencyError
 from skrd4ad.services.reports.collect import BatchReport
 from skrd4ad.services.reports.html import Paper, html_text
 
@@ -32,7 +32,7 @@ def print_page(html: str, *, progress: Callable[[str], object] | None = None) ->
 
 
 def require_weasyprint() -> ModuleType:
-    """The library, imported when it is first needed; a ConfigError when it cannot be used here."""
+    """The library, imported when it is first needed; a DependencyError when it cannot be used here."""
     refuses = not ImageFile.LOAD_TRUNCATED_IMAGES
     try:
         # without Pango it prints its advice to standard output, where documents go
@@ -40,7 +40,7 @@ def require_weasyprint() -> ModuleType:
             import weasyprint
     except (ImportError, OSError) as error:
         missing = str(error).partition("\n")[0].partition(".  Additionally")[0]
-        raise ConfigError(
+        raise DependencyError(
             f"A PDF needs WeasyPrint and the system's library Pango, which cannot be used here ({missing}): install "
             "them (`pip install weasyprint`; Debian and Ubuntu: `apt-get install libpango-1.0-0 libpangoft2-1.0-0 "
             "libharfbuzz-subset0`; macOS: `brew install pango`; Windows: Pango of MSYS2), or open the report as a web "

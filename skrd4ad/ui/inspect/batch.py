@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from skrd4ad.errors import ConfigError, ImageError
+from skrd4ad.errors import DependencyError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
@@ -129,10 +129,10 @@ def _prepared_files(
                 names=[item.name for item in items],
                 report=lambda each: collect_report(each, model=info, batch=batch, who=who, mm_per_pixel=mm_per_pixel),
             )
-            pdf: bytes | ConfigError
+            pdf: bytes | DependencyError
             try:
                 pdf = pdf_bytes(report, progress=lambda step: task.report(1, 1, f"Report: {step}"))
-            except ConfigError as error:  # what makes PDFs is not installed
+            except DependencyError as error:  # what makes PDFs is not installed
                 pdf = error
             st.session_state[_FILES] = (key, pdf, html_text(report), archive)
     made = st.session_state.get(_FILES)
@@ -140,7 +140,7 @@ def _prepared_files(
         st.caption("A PDF to sign, the same as a web page, and a ZIP with masks, overlays and maps.")
         return
     _, pdf, html, archive = made
-    if isinstance(pdf, ConfigError):
+    if isinstance(pdf, DependencyError):
         st.info(plain_lines(str(pdf)), icon=":material/print_error:")
     with st.container(horizontal=True):
         for name, label, content in (
@@ -148,7 +148,7 @@ def _prepared_files(
             ("report.html", "Report, web page", html),
             ("masks.zip", f"Masks, overlays and maps of {images}, ZIP", archive),
         ):
-            if not isinstance(content, ConfigError):
+            if not isinstance(content, DependencyError):
                 file_button(label, content, f"{info.class_name}-{name}", key=f"download-{name}")
 
 

@@ -26,6 +26,7 @@ from skrd4ad.services.labelling.queue import filter_of
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.label_exchange import state_of_class
 from skrd4ad.storage.label_queue import QueueFilter
+from skrd4ad.ui.frame import go_to
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
@@ -185,7 +186,7 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
     _say(exported)
     if st.button("Go to Train", key="exchange-train", icon=":material/model_training:"):
         choose_made(called)
-        st.switch_page("pages/train.py")
+        go_to("train")
 
 
 def _say(exported: Exported) -> None:

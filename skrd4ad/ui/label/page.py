@@ -11,7 +11,7 @@ from skrd4ad.services.labelling.add_images import add_class
 from skrd4ad.services.labelling.queue import counts_of, filter_of, names_of
 from skrd4ad.storage.label_queue import Order, QueueFilter
 from skrd4ad.ui.acting import known_reviewer
-from skrd4ad.ui.frame import calling, halves, section, shielded
+from skrd4ad.ui.frame import calling, go_to, halves, section, shielded
 from skrd4ad.ui.label.add import CAME, add_data_set, has_data_set, offer_images, tell_added
 from skrd4ad.ui.label.canvas import show_stage
 from skrd4ad.ui.label.conflict import show_conflict
@@ -119,7 +119,7 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
             ):
                 add_data_set(info)
         if st.button("Inspect images", type=kind, icon=":material/frame_inspect:", key="label-go-inspect"):
-            st.switch_page("pages/inspect.py")
+            go_to("inspect")
     return True
 
 

@@ -13,7 +13,7 @@ from skrd4ad.services.models.library import LibraryModel, card_of
 from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
-from skrd4ad.ui.frame import choose_model
+from skrd4ad.ui.frame import choose_model, go_to
 from skrd4ad.ui.models.text import interval_text, show_facts
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import file_button
@@ -187,7 +187,7 @@ def _lead_to(model: LibraryModel, label: str, page: str, icon: str) -> None:
         help="An archived model is not offered there; unarchive it first." if archived else None,
     ):
         choose_model(model.info.folder)
-        st.switch_page(f"pages/{page}.py")
+        go_to(page)
 
 
 def _rate(value: float | None) -> str:

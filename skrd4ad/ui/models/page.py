@@ -5,7 +5,7 @@ import streamlit as st
 from skrd4ad.services.access import why_not
 from skrd4ad.services.models.library import LibraryModel, delete_model, list_library
 from skrd4ad.services.models.list import BrokenModel
-from skrd4ad.ui.frame import halves
+from skrd4ad.ui.frame import go_to, halves
 from skrd4ad.ui.models.actions import ask_to_delete, show_actions
 from skrd4ad.ui.models.card import show_card
 from skrd4ad.ui.models.certificates import show_exports
@@ -59,7 +59,7 @@ def _chosen(model: LibraryModel) -> None:
 def _nothing_there() -> None:
     st.info("There is no model yet. Train one from good images, or bring one in from a file.")
     if st.button("Train a model", type="primary", icon=":material/model_training:", key="models-train"):
-        st.switch_page("pages/train.py")
+        go_to("train")
     st.subheader("Bring in a model", anchor=False)
     show_import()
 

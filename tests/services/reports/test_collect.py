@@ -17,7 +17,7 @@ import pytest
 
 import skrd4ad
 from skrd4ad.config import ModelConfig
-from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.errors import ConfigError, DataError, DependencyError
 from skrd4ad.inference.predictions import Inspection, Limits
 from skrd4ad.model_folder.calibration import Calibration, calibrate
 from skrd4ad.model_folder.info import ModelInfo
@@ -490,7 +490,7 @@ def test_without_the_library_the_page_still_works(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "weasyprint", raising=False)
     report = report_of(batch())
-    with pytest.raises(ConfigError, match=r"A PDF needs WeasyPrint .*apt-get install libpango.*print it to a PDF"):
+    with pytest.raises(DependencyError, match=r"A PDF needs WeasyPrint .*apt-get install libpango.*print it to a PDF"):
         pdf_bytes(report)
     assert capsys.readouterr().out == ""
     assert "5 parts inspected" in plain(html_text(report))

@@ -108,7 +108,7 @@ def make_dataset(plan: ExportPlan, name: str, *, task: Task = QUIET) -> tuple[Pa
         raise ConfigError(f"A data set is made of MVTec folders; the format is {plan.options.format}.")
     folder = made_folder() / given
     if folder.exists():
-        raise ConfigError(
+        raise DataError(
             f"There is a data set {given} already, and models may have been trained on it. Choose another name, "
             f"such as {free_name(folder).name}."
         )

@@ -28,8 +28,8 @@ from skrd4ad.services.labelling.exchange.formats.collect import (
     is_number,
     listed,
     means_good,
-    plain_name,
     polygon_of,
+    posix_name,
     shape_of,
 )
 from skrd4ad.services.labelling.exchange.formats.tables import Tables
@@ -212,7 +212,7 @@ class _Reader:
             named=named,
             location=self._collector.locate(named, self._table),
             digest=fields.digest_of(own.get("sha256")),
-            name=fields.text_of(own.get("name"), "name") or plain_name(named).rpartition("/")[2],
+            name=fields.text_of(own.get("name"), "name") or posix_name(named).rpartition("/")[2],
             latest=latest,
             history=fields.complete_history(history),
             split=fields.split_of(own.get("dataset_split")),

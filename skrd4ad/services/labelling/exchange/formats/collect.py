@@ -131,7 +131,7 @@ class Collector:
                 return
             location = location or self.locate(named, table, hints=hints)
             latest = self.decision(regions, shape, relative=relative) if regions else Revision(label="good")
-            name = PurePosixPath(plain_name(named) if location is None else location).name
+            name = PurePosixPath(posix_name(named) if location is None else location).name
             if location is None:
                 name = _UPLOADED.sub("", name, count=1)
             entry = ImportEntry(
@@ -205,7 +205,7 @@ class Collector:
         Raises:
             DataError: several could be meant, or it is outside the folders that may be read.
         """
-        path, outside = plain_name(named), None
+        path, outside = posix_name(named), None
         for usual in (path, f"{IMAGES}/{path}", f"../{IMAGES}/{path}"):
             try:
                 found = self.bundle.find(usual, beside=table)
@@ -237,7 +237,7 @@ class Collector:
         return None
 
 
-def plain_name(named: str) -> str:
+def posix_name(named: str) -> str:
     """A path with ``/``, of an address, of Label Studio's local files, or of Windows."""
     address = urlsplit(named) if "://" in named or named.startswith("/data/local-files/") else None
     if address is not None:

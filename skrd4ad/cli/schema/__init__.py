@@ -1,0 +1,1 @@
+"""What the JSON documents of the commands hold, and the command that publishes it."""

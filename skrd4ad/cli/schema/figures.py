@@ -1,0 +1,199 @@
+"""Documents of what models say: predictions, limits, figures and their comparison."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from skrd4ad.cli.schema.base import Document
+from skrd4ad.metrics.bootstrap import PairedDifference
+from skrd4ad.metrics.consequences import Consequences
+from skrd4ad.metrics.evaluation import Metrics
+from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.types import Outcome, Region, Verdict
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateDocument(Document):
+    """The calibration that was stored, what it promises, and what it means per 1000 parts."""
+
+    model: str
+    calibration: Calibration
+    promise: str
+    interval: Pair | None
+    consequences: Consequences
+    warnings: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationInUse(Document):
+    """Of ``--use``: the version that is in use now."""
+
+    model: str
+    calibration: Calibration
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrationVersions(Document):
+    """Of ``--history``."""
+
+    model: str
+    current: int | None
+    versions: list[Calibration]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Figures(Metrics):
+    """Figures with 95 % intervals, as low and high by the figure's name."""
+
+    intervals: dict[str, Pair | None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicates:
+    """How the intervals were drawn."""
+
+    replicates: int
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinnedReplicates(Replicates):
+    """How the intervals were drawn, and how far each may be off because pixels were counted in bins."""
+
+    bin_errors: dict[str, float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateDocument(Document, Figures):
+    """Figures of a model on a test set, by type of defect too, and how they were measured."""
+
+    by_defect: dict[str, Figures]
+    dataset: str
+    class_name: str
+    image_size: int
+    vanished: list[str]
+    vanished_regions: int
+    left_out: int
+    test_selected: bool
+    calibration: int | None
+    protocol: str
+    evaluated_at: str
+    bootstrap: BinnedReplicates
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel:
+    """One of two models that are compared."""
+
+    evaluation: str
+    model: str
+    title: str
+    dataset: str
+    class_name: str
+    test_selected: bool
+    metrics: Metrics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Difference(PairedDifference):
+    """One figure of both models; ``clear`` when the interval leaves out 0."""
+
+    clear: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flip:
+    """An image whose verdict differs."""
+
+    name: str
+    path: Path
+    label: int
+    defect_type: str
+    place_a: int
+    place_b: int
+    score_a: float
+    score_b: float
+    verdict_a: Verdict | None
+    verdict_b: Verdict | None
+    rank_a: float
+    rank_b: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferingSetting:
+    """A setting in which the models differ."""
+
+    name: str
+    a: str
+    b: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareDocument(Document):
+    """Two models on the same test images; differences are the second less the first."""
+
+    a: ComparedModel
+    b: ComparedModel
+    n_good: int
+    n_defect: int
+    only_a: int
+    only_b: int
+    differences: dict[str, Difference]
+    flips: list[Flip]
+    settings: list[DifferingSetting]
+    notes: list[str]
+    bootstrap: Replicates
+
+
+@dataclass(frozen=True)
+class ScaledRegion(Region):
+    """A defect in pixels of the image and, with ``--mm-per-pixel``, in millimetres."""
+
+    area_mm2: float | None = None
+    box_mm: tuple[float, float, float, float] | None = None
+    centroid_mm: Pair | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class InspectedImage:
+    """What the model says of an image, or the error for which it cannot be read."""
+
+    path: str
+    score: float | None
+    raw_score: float | None
+    verdict: Verdict | None
+    threshold: float | None
+    review_threshold: float | None
+    calibration: int | None
+    view: str
+    refusal: str | None
+    regions: list[ScaledRegion]
+    error: str | None
+    files: dict[Literal["map", "overlay", "mask"], str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictDocument(Document):
+    """What a model says of images."""
+
+    model: str
+    runtime: str
+    calibration: int | None
+    counts: dict[Outcome, int]
+    images: list[InspectedImage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportDocument(Document):
+    """The report that was written."""
+
+    model: str
+    pdf: str
+    html: str | None
+    parts: int
+    judged: int
+    counts: dict[Outcome, int]
+    calibration: int | None
+    promise: str
