@@ -14,9 +14,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from filelock import FileLock
-
 from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.documents import Count, to_plain
 from skrd4ad.errors import CheckpointError, SkrdError, StorageError
@@ -78,6 +75,8 @@ def _is_abandoned(path: Path, *, host: str, pid: int) -> bool:
         return False
     if host != _HOST:
         return age > SWEEP_ELSEWHERE_SECONDS
+    import psutil  # as FileLock below: what only reads files need not wait for it
+
     return age > SWEEP_SECONDS and not psutil.pid_exists(pid)
 
 
@@ -145,6 +144,8 @@ def locked(folder: Path) -> Iterator[None]:
     """
     if not folder.is_dir():
         raise CheckpointError(f"There is no folder {folder}.")
+    from filelock import FileLock
+
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire()

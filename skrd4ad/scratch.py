@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import psutil
 from numpy.typing import DTypeLike, NDArray
 
 from skrd4ad.errors import ConfigError, StorageError
@@ -26,6 +25,8 @@ def memory_budget() -> int:
     free now."""
     given = os.environ.get(BUDGET_VARIABLE)
     if given is None:
+        import psutil
+
         return int(psutil.virtual_memory().available / 3)
     if not given.isdecimal():
         raise ConfigError(f"{BUDGET_VARIABLE} is {given!r}; allowed: a whole number of megabytes, 0 or more.")

@@ -16,6 +16,7 @@ from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.carried import require_sound_graph, why_no_graph
 from skrd4ad.export.manifest import MANIFEST, read_export
+from skrd4ad.export.sessions import open_session
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.bundle import import_bundle, write_bundle
 from skrd4ad.model_folder.info import GRAPH, ModelInfo, read_info
@@ -72,6 +73,14 @@ def called(tmp_path: Path, *argv: object, torch: bool = False) -> tuple[int, Any
         timeout=LONG,
     )
     return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def reseal(graph: Path) -> None:
+    """Let the manifest name the weights that are there now; there is no certificate of them."""
+    manifest = json.loads((graph / MANIFEST).read_text())
+    manifest["files"]["model.bin"]["sha256"] = file_digest(graph / "model.bin")
+    (graph / MANIFEST).write_text(json.dumps(manifest))
+    (graph / "certificate.json").unlink()
 
 
 @pytest.mark.slow
@@ -154,7 +163,7 @@ def test_a_graph_that_is_damaged_or_of_another_model_is_none(with_graph: ModelIn
         assert words in why_no_graph(with_graph)
     (folder / MANIFEST).write_text(manifest)
     (folder / "certificate.json").unlink()
-    assert "not found to say the same" in why_no_graph(with_graph)
+    assert "not compared with the model" in why_no_graph(with_graph)
     (folder / "model.bin").write_bytes(b"damaged")
     assert "changed or damaged" in why_no_graph(with_graph)
 
@@ -176,6 +185,28 @@ def test_a_model_of_before_is_converted_once_and_keeps_it(
     assert len(made) == 1 and why_no_graph(with_graph) == ""
 
 
+@pytest.mark.slow
+def test_a_graph_that_does_not_say_the_same_is_made_once_and_never_used(
+    with_graph: ModelInfo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = Path(shutil.move(with_graph.folder / GRAPH, tmp_path / GRAPH))
+    made: list[Path] = []
+
+    def convert(predictor: Predictor, *_: object, out: Path, **__: object) -> object:
+        made.append(out)
+        shutil.copytree(kept, out)
+        weights = np.fromfile(out / "model.bin", np.uint8)
+        weights[: 4 * 1000] = (weights[: 4 * 1000].view(np.float32) * 3).view(np.uint8)
+        weights.tofile(out / "model.bin")
+        reseal(out)
+        return read_export(out)
+
+    monkeypatch.setattr("skrd4ad.export.keep.convert_scoring", convert)
+    for _ in range(2):
+        assert open_predictor(with_graph.folder, RuntimeRequest()).runtime == "torch"
+    assert len(made) == 1 and "does not say the same as torch" in why_no_graph(with_graph)
+
+
 def test_what_was_compiled_is_not_used_for_other_weights(with_graph: ModelInfo, home: Path) -> None:
     image = np.zeros((64, 64, 3), np.uint8)
     first = open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score
@@ -184,8 +215,17 @@ def test_what_was_compiled_is_not_used_for_other_weights(with_graph: ModelInfo, 
     assert open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score == first
     # what is kept is damaged: it is compiled again
     for file in compiled.iterdir():
+        file.chmod(0o600)
         file.write_bytes(file.read_bytes()[:100])
     assert open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score == first
+    # other weights under the same name, in the same folder of what was compiled
+    folder = with_graph.folder / GRAPH
+    weights = np.fromfile(folder / "model.bin", np.uint8)
+    weights[: 4 * 1000] = (weights[: 4 * 1000].view(np.float32) * 3).view(np.uint8)
+    weights.tofile(folder / "model.bin")
+    reseal(folder)
+    run = open_session(read_export(folder), threads=1, cache=compiled)
+    assert float(run(image[None])["score"][0]) != first
 
 
 def test_a_bundle_carries_the_graph_and_refuses_one_with_values_that_are_no_numbers(
@@ -197,13 +237,11 @@ def test_a_bundle_carries_the_graph_and_refuses_one_with_values_that_are_no_numb
     assert why_no_graph(found) == ""
     assert import_bundle(bundle, out=tmp_path / "into").existed
 
-    weights = bytearray((with_graph.folder / GRAPH / "model.bin").read_bytes())
+    folder = with_graph.folder / GRAPH
+    weights = bytearray((folder / "model.bin").read_bytes())
     weights[-4000:] = np.full(1000, np.nan, np.float32).tobytes()
-    (with_graph.folder / GRAPH / "model.bin").write_bytes(weights)
-    manifest = json.loads((with_graph.folder / GRAPH / MANIFEST).read_text())
-    manifest["files"]["model.bin"]["sha256"] = file_digest(with_graph.folder / GRAPH / "model.bin")
-    (with_graph.folder / GRAPH / MANIFEST).write_text(json.dumps(manifest))
-    (with_graph.folder / GRAPH / "certificate.json").unlink()
+    (folder / "model.bin").write_bytes(weights)
+    reseal(folder)
     with pytest.raises(CheckpointError, match="not finite"):
         require_sound_graph(with_graph.folder)
     write_bundle(with_graph.folder, bundle)

@@ -157,11 +157,12 @@ def open_model(arguments: argparse.Namespace, images: Sequence[Path], output: Ou
     """
     from skrd4ad.inference.predictions import STREAMS
     from skrd4ad.model_folder.info import read_info
-    from skrd4ad.services.datasets import class_of_model
     from skrd4ad.services.inspection.runtimes import open_predictor
 
     data = None
     if arguments.precision == "int8":
+        from skrd4ad.services.datasets import class_of_model
+
         # int8 is made from the class's good images, where they are at hand
         with suppress(DataError):
             data = class_of_model(read_info(arguments.model))

@@ -165,6 +165,8 @@ def judged(
 
 def remembered(info: ModelInfo) -> Measured | None:
     """What was measured of a model with its current calibration, on this machine and with these versions; or None."""
+    if not runtime_cache().is_dir():
+        return None  # finding out the versions takes longer than all else here
     file = _file(info)
     try:
         return Measured.from_plain(documents.read_values(file), str(file)) if file.is_file() else None

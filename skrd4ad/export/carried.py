@@ -23,6 +23,7 @@ from skrd4ad.export.manifest import (
 from skrd4ad.model_folder.info import GRAPH, ModelInfo
 
 GRAPH_SETTINGS = ExportSettings(format="openvino")
+FAILED = "its converted graph does not say the same as torch"
 _TYPES = {"f16": np.float16, "f32": np.float32, "f64": np.float64}
 
 
@@ -49,9 +50,9 @@ def why_no_graph(info: ModelInfo) -> str:
     made_as = (manifest.graph_version, manifest.outputs, manifest.settings)
     if made_as != (GRAPH_VERSION, SCORING_OUTPUTS, GRAPH_SETTINGS):
         return f"{folder} was made by another version of this program"
-    if certificate is None or not certificate.passed:
-        return f"{folder} was not found to say the same as the model it was made from"
-    return ""
+    if certificate is None:
+        return f"{folder} was not compared with the model it was made from"
+    return "" if certificate.passed else f"{FAILED}: {'; '.join(certificate.problems)}"
 
 
 def require_sound_graph(folder: Path) -> None:

@@ -3,7 +3,7 @@
 import shutil
 from dataclasses import replace
 
-from skrd4ad.export.carried import GRAPH_SETTINGS, why_no_graph
+from skrd4ad.export.carried import FAILED, GRAPH_SETTINGS, why_no_graph
 from skrd4ad.export.certificate import TOLERANCES, export_digest, write_certificate
 from skrd4ad.export.check import CheckImages, compare, compared_by
 from skrd4ad.export.manifest import Export, ExportLimits
@@ -20,9 +20,10 @@ MOST_IMAGES = 40
 
 
 def keep_graph(predictor: Predictor, images: CheckImages, *, task: Task = QUIET) -> str:
-    """Convert a model, compare the graph with it, and store it in the model folder with its certificate.
+    """Convert a model, compare the graph with it, and store it in the model folder with its certificate. What is there
+    already is left alone, also where it failed the comparison: it would fail again.
 
-    Returns why it was not stored, in words: it does not say the same as torch. Empty when it was, or was there already.
+    Returns why the graph cannot be used, in words; empty when it can.
 
     Raises:
         CheckpointError: the model cannot be converted.
@@ -31,18 +32,18 @@ def keep_graph(predictor: Predictor, images: CheckImages, *, task: Task = QUIET)
     info = predictor.info
     target = info.folder / GRAPH
     with locked(info.folder):
-        if not why_no_graph(info):
-            return ""
+        why = why_no_graph(info)
+        if not why or why.startswith(FAILED):
+            return why
         with temporary_folder(info.folder) as scratch:
             export = convert_scoring(predictor, GRAPH_SETTINGS, out=scratch / GRAPH, task=task.part(0, 0.7))
-            problems = _certify(export, predictor, images, task=task.part(0.7, 1))
-            if not problems:
-                shutil.rmtree(target, ignore_errors=True)
-                export.folder.rename(target)
-    return problems
+            _certify(export, predictor, images, task=task.part(0.7, 1))
+            shutil.rmtree(target, ignore_errors=True)
+            export.folder.rename(target)
+        return why_no_graph(info)
 
 
-def _certify(export: Export, predictor: Predictor, images: CheckImages, *, task: Task) -> str:
+def _certify(export: Export, predictor: Predictor, images: CheckImages, *, task: Task) -> None:
     calibration = predictor.info.calibration
     certificate = compare(
         MaskedModel(predictor, ScoringMask()),
@@ -59,4 +60,3 @@ def _certify(export: Export, predictor: Predictor, images: CheckImages, *, task:
         environment=compared_by(export),
     )
     write_certificate(export, certificate)
-    return "; ".join(certificate.problems)

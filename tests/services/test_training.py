@@ -224,6 +224,7 @@ import skrd4ad.services.training as training
 from skrd4ad import documents
 from skrd4ad.data.sources import open_dataset
 
+training.give_graph = lambda *_, **__: "not converted in tests"
 training.evaluate_class = lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL)
 request = documents.decode(documents.read_values(Path(sys.argv[1])), training.TrainingRequest, what="request")
 training.train_class(open_dataset(Path(request.source))[0], request, out=Path(sys.argv[2]))

@@ -18,7 +18,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import learnt_and_held_out
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
-from skrd4ad.services.inspection.runtimes import usual_runtime
+from skrd4ad.services.inspection.runtimes import runtime_now
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import GOOD, WHOLE, DatasetClass, Sample
 
@@ -191,7 +191,7 @@ def _predictions(
     """In the order of the samples."""
     files = [ImageFile(image_digest(each.path), str(each.path), partial(Path, each.path)) for each in samples]
     found: list[CachedPrediction] = []
-    choice = usual_runtime(info.folder, exact=True, weights=weights) if files else RuntimeChoice("torch")
+    choice = runtime_now(info, exact=True) if files else RuntimeChoice("torch")
     load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
     for prediction in PredictionStore(info, mask, runtime=choice.words).predictions(
         files, load, batch=BATCH, task=task

@@ -26,7 +26,6 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.models.installed import is_installed, require_torch
-from skrd4ad.services.datasets import class_of_model
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
@@ -102,29 +101,33 @@ def open_predictor(
     elif background is not None:
         choice, _ = background.choice_for(read_info(folder), exact=exact)
     else:
-        choice = usual_runtime(folder, exact=exact, weights=weights, task=task)
+        choice = _runtime_with_graph(read_info(folder), exact=exact, weights=weights, task=task)
     return load_runtime(
         folder, choice, normals=() if data is None else data.train, streams=streams, weights=weights, task=task
     )
 
 
-def usual_runtime(
-    folder: Path, *, exact: bool = False, weights: Path | None = None, task: Task = QUIET
-) -> RuntimeChoice:
-    """The runtime that auto stands for on a processor. Arguments and errors as for :func:`open_predictor`."""
-    info = read_info(folder)
-    if (known := known_runtime(info, exact=exact)) is not None:
-        return known
-    why = why_no_graph(info)
-    if why and not is_installed("torch"):
+def runtime_now(info: ModelInfo, *, exact: bool = False) -> RuntimeChoice:
+    """The runtime that auto stands for on a processor while nothing is converted.
+
+    Raises:
+        ConfigError: there is neither a graph nor torch.
+    """
+    known = known_runtime(info, exact=exact)
+    if known is None and not is_installed("torch"):
         raise ConfigError(
-            f"{folder} has no converted graph to be run without torch: {why}. Open it once where torch is installed, "
-            "by `skrd4ad runtimes --model DIR`, or install torch here."
+            f"{info.folder} has no converted graph to be run without torch: {why_no_graph(info)}. Open it once where "
+            "torch is installed, by `skrd4ad runtimes --model DIR`, or install torch here."
         )
-    if why:
-        # for models of earlier builds, once
-        why = give_graph(Predictor.load(folder, weights=weights, task=task), task=task)
-    return RuntimeChoice("torch") if why else RuntimeChoice("openvino")
+    return known or RuntimeChoice("torch")
+
+
+def _runtime_with_graph(info: ModelInfo, *, exact: bool, weights: Path | None, task: Task) -> RuntimeChoice:
+    """The same, after a model of an earlier build was given its graph."""
+    choice, known = runtime_now(info, exact=exact), known_runtime(info, exact=exact)
+    if known is not None or give_graph(Predictor.load(info.folder, weights=weights, task=task), task=task):
+        return choice
+    return RuntimeChoice("openvino")
 
 
 def known_runtime(info: ModelInfo, *, exact: bool = False) -> RuntimeChoice | None:
@@ -133,7 +136,10 @@ def known_runtime(info: ModelInfo, *, exact: bool = False) -> RuntimeChoice | No
     wanted = os.environ.get(VARIABLE, "auto")
     if wanted != "auto":
         return RuntimeChoice(RuntimeRequest(runtime=wanted).runtime)  # type: ignore[arg-type]
-    measured = remembered(info)
+    return _ready_runtime(info, remembered(info), exact=exact)
+
+
+def _ready_runtime(info: ModelInfo, measured: Measured | None, *, exact: bool) -> RuntimeChoice | None:
     if measured is not None and is_converted(info, fastest := measured.fastest(exact=exact)):
         return fastest
     return None if why_no_graph(info) else RuntimeChoice("openvino")
@@ -152,7 +158,7 @@ def give_graph(predictor: Predictor, data: DatasetClass | None = None, *, task: 
         with tempfile.TemporaryDirectory() as scratch:
             images = _comparable(data, predictor, Path(scratch), most=MOST_COMPARED)
             why = keep_graph(predictor, images, task=task)
-    except (ConfigError, CheckpointError, StorageError) as error:
+    except (ConfigError, CheckpointError, DataError, StorageError) as error:
         why = str(error)
     if why:
         log.warning("%s has no converted graph and runs on torch: %s", predictor.info.folder, why)
@@ -160,6 +166,8 @@ def give_graph(predictor: Predictor, data: DatasetClass | None = None, *, task: 
 
 
 def _comparable(data: DatasetClass | None, predictor: Predictor, scratch: Path, *, most: int) -> CheckImages:
+    from skrd4ad.services.datasets import class_of_model
+
     with suppress(DataError):
         return images_of(data or class_of_model(predictor.info), most=most)
     return _made_up(scratch, predictor.image_size)
@@ -268,12 +276,13 @@ class Background:
             choice = known_runtime(info)
             assert choice is not None
             return choice, f"Runs on {choice.words}, as {VARIABLE} says."
-        measured, known = remembered(info), known_runtime(info, exact=exact)
+        measured = remembered(info)
+        known = _ready_runtime(info, measured, exact=exact)
         if measured is not None and known == measured.fastest(exact=exact):
             return known, words_of(measured)
+        choice = known or runtime_now(info, exact=exact)
         begun = search and is_installed("torch") and self._begin(info)
         doing = "; looking for a faster runtime in the background" if begun else ""
-        choice = known or RuntimeChoice("torch")
         return choice, f"Runs on {choice.words}{doing}."
 
     def _begin(self, info: ModelInfo) -> bool:

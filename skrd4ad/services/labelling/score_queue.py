@@ -24,7 +24,7 @@ from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
-from skrd4ad.services.inspection.runtimes import usual_runtime
+from skrd4ad.services.inspection.runtimes import runtime_now
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.services.jobs.view import JobView
@@ -118,7 +118,7 @@ def score_labelled(
 
     When ``task`` ends the work, what was scored before is stored.
     """
-    choice = usual_runtime(info.folder, weights=weights) if images else RuntimeChoice("torch")
+    choice = runtime_now(info) if images else RuntimeChoice("torch")
     load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
     scores = _score(PredictionStore(info, runtime=choice.words), images, load, keep_maps=True, task=task)
     return {each.digest: each.note for each in scores if each.note is not None}
@@ -204,7 +204,7 @@ def up_to_date(predictor: Predictor) -> Predictor:
 
 def open_model(folder: Path, *, task: Task = QUIET) -> Predictor:
     """A model by its usual runtime, for the two threads that score."""
-    return load_runtime(folder, usual_runtime(folder, task=task), streams=STREAMS, task=task)
+    return load_runtime(folder, runtime_now(read_info(folder)), streams=STREAMS, task=task)
 
 
 def _unseen(info: ModelInfo) -> Select[StoredImage]:

@@ -10,6 +10,7 @@ from skrd4ad.data.images.read import read_image
 from skrd4ad.format import format_number
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.models.installed import is_installed
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.services.inspection.nearest_patch import Box, NearestPatch, nearest_patch
 from skrd4ad.services.inspection.similar_images import SimilarImage, similar_images
@@ -32,6 +33,8 @@ def cut_skip_maps(info: ModelInfo, inspection: Inspection, *, state: str) -> dic
     """
     if not st.session_state.get(_SKIPS) or not inspection.seen_whole or info.model.skips == 0:
         return None
+    if not is_installed("torch"):
+        return None
     return _cut_maps(state, info, inspection)
 
 
@@ -45,6 +48,9 @@ def _cut_maps(state: str, _info: ModelInfo, _inspection: Inspection) -> dict[str
 def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -> None:
     """What helps to understand a decision, folded away until it is asked for."""
     with st.expander("Why?", key="inspect-why"):
+        if not is_installed("torch"):
+            st.caption("Explanations look inside the network. They need torch, which is not installed here.")
+            return
         if inspection.seen_whole and info.model.skips > 0:
             st.toggle("Views with the skips cut", key=_SKIPS, help=CUT_NOTE, persist_state="session")
         if inspection.seen_whole and info.model.retrieval:

@@ -78,7 +78,7 @@ def test_distributions_hold_what_the_model_says_of_each_image(folder: Path, disc
 
 def test_a_second_look_needs_no_model(folder: Path, disc: DatasetClass, monkeypatch: pytest.MonkeyPatch) -> None:
     first = score_distributions(folder, disc)
-    monkeypatch.setattr(module.Predictor, "load", lambda *_args, **_settings: pytest.fail("the model was loaded"))
+    monkeypatch.setattr(module, "load_runtime", lambda *_args, **_settings: pytest.fail("the model was loaded"))
     assert score_distributions(folder, disc).labelled == first.labelled
 
 
