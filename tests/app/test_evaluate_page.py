@@ -178,7 +178,8 @@ def test_a_model_that_has_learnt_from_every_test_image_is_not_measured_and_the_r
 ) -> None:
     data = json.loads((own_model / "config.json").read_text())["data"]
     files = sorted((own_data / "machined_disc" / "test").rglob("*.png"))
-    change_config(own_model, data={**data, "learnt": [file_digest(file) for file in files], "held_out": []})
+    learnt = {"started_from": {}, "learnt": [file_digest(file) for file in files], "held_out": []}
+    change_config(own_model, data={**data, **learnt})
     at = fine(visit("evaluate"))
     assert standings(at) == {"machined_disc": "cannot be evaluated"}
     assert at.dataframe[0].value["Remark"][0].startswith("All 12 test images of machined_disc are ones that this model")
