@@ -145,7 +145,8 @@ def _write(
                 )
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
-        shutil.copyfile(read_pixels.__file__, folder / "read_pixels.py")
+        if isinstance(graph, VerdictGraph):  # this program has its own
+            shutil.copyfile(read_pixels.__file__, folder / "read_pixels.py")
         task.check()
         files = {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
         write_json(folder / MANIFEST, replace(manifest, files=files).to_plain())
