@@ -70,7 +70,9 @@ def test_a_job_exports_and_checks(model: ModelInfo, data: DatasetClass) -> None:
     assert (job.result["passed"], job.result["folder"]) == (True, str(entry.folder))
     assert job.result["certificate"]["images"] == n
     assert (entry.state, entry.outdated, entry.problem) == ("passed", "", "")
-    assert entry.size == sum((entry.folder / name).stat().st_size for name in ("model.xml", "model.bin"))
+    assert entry.size == sum(
+        (entry.folder / name).stat().st_size for name in ("model.xml", "model.bin", "read_pixels.py")
+    )
 
 
 @pytest.mark.usefixtures("quick_onnx")
@@ -168,7 +170,8 @@ def test_an_export_is_packed_with_its_certificate(with_exports: ModelInfo) -> No
     name, content = pack_export(with_exports, "checked")
     assert name == "machined_disc-tiny-checked.zip"
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        assert archive.namelist() == ["checked/certificate.json", "checked/manifest.json", "checked/model.onnx"]
+        names = ["certificate.json", "manifest.json", "model.onnx", "read_pixels.py"]
+        assert archive.namelist() == [f"checked/{name}" for name in names]
     (with_exports.folder / EXPORTS / "checked" / "model.onnx").write_bytes(b"x")
     with pytest.raises(CheckpointError, match=r"model\.onnx was changed"):
         pack_export(with_exports, "checked")

@@ -153,8 +153,11 @@ class _Validator:
         else:
             called = self.by_name.get(entry.name) or self._by_stem(entry.name)
             if len(called) != 1:
-                known_as = f"{len(called)} images of the class have" if called else "no image of the class has"
-                raise DataError(f"{entry.named} is not there, and {known_as} that name")
+                known_as = "no image of the class has that name"
+                if called:
+                    files = ", ".join(row.file for row in called[:3])
+                    known_as = f"{len(called)} images of the class have that name ({files})"
+                raise DataError(f"{entry.named} is not there, and {known_as}")
             [stored] = called
         if stored.height is not None and stored.width is not None:
             return stored.digest, (stored.height, stored.width)
