@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import cv2
 import numpy as np
@@ -73,6 +74,19 @@ def called(tmp_path: Path, *argv: object, torch: bool = False) -> tuple[int, Any
         timeout=LONG,
     )
     return done.returncode, json.loads(done.stdout), done.stderr
+
+
+def change_weights(graph: Path) -> None:
+    """Make the largest constant of a graph half as large again."""
+    layers = ElementTree.parse(graph / "model.xml").iter("layer")
+    constants = [layer.find("data") for layer in layers if layer.get("type") == "Const"]
+    found = [data for data in constants if data is not None and data.get("element_type") == "f32"]
+    largest = max(found, key=lambda data: int(data.get("size", 0)))
+    start, size = int(largest.get("offset", 0)), int(largest.get("size", 0))
+    weights = np.fromfile(graph / "model.bin", np.uint8)
+    weights[start : start + size] = (weights[start : start + size].copy().view(np.float32) * 1.5).view(np.uint8)
+    weights.tofile(graph / "model.bin")
+    reseal(graph)
 
 
 def reseal(graph: Path) -> None:
@@ -195,10 +209,7 @@ def test_a_graph_that_does_not_say_the_same_is_made_once_and_never_used(
     def convert(predictor: Predictor, *_: object, out: Path, **__: object) -> object:
         made.append(out)
         shutil.copytree(kept, out)
-        weights = np.fromfile(out / "model.bin", np.uint8)
-        weights[: 4 * 1000] = (weights[: 4 * 1000].view(np.float32) * 3).view(np.uint8)
-        weights.tofile(out / "model.bin")
-        reseal(out)
+        change_weights(out)
         return read_export(out)
 
     monkeypatch.setattr("skrd4ad.export.keep.convert_scoring", convert)
@@ -220,10 +231,7 @@ def test_what_was_compiled_is_not_used_for_other_weights(with_graph: ModelInfo, 
     assert open_predictor(with_graph.folder, RuntimeRequest()).predict(image).score == first
     # other weights under the same name, in the same folder of what was compiled
     folder = with_graph.folder / GRAPH
-    weights = np.fromfile(folder / "model.bin", np.uint8)
-    weights[: 4 * 1000] = (weights[: 4 * 1000].view(np.float32) * 3).view(np.uint8)
-    weights.tofile(folder / "model.bin")
-    reseal(folder)
+    change_weights(folder)
     run = open_session(read_export(folder), threads=1, cache=compiled)
     assert float(run(image[None])["score"][0]) != first
 

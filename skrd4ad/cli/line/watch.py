@@ -26,7 +26,9 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="folder to watch, with its sub-folders")
     add_model(parser)
     parser.add_argument("--existing", action="store_true", help="judge the images that are there already as well")
-    parser.add_argument("--once", action="store_true", help="judge the images that are there, and end")
+    parser.add_argument(
+        "--once", action="store_true", help="judge the images that are there and were not judged before, and end"
+    )
 
 
 def run(arguments: argparse.Namespace, output: Output) -> int:

@@ -3,6 +3,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,6 +29,7 @@ from skrd4ad.services.watching import watches
 from skrd4ad.services.watching.watcher import FolderWatcher, list_files
 from skrd4ad.services.watching.watches import (
     arrivals_of,
+    follow,
     forget_watch,
     keep_watching,
     reset_watcher,
@@ -115,6 +117,21 @@ def queue_of(info: ModelInfo) -> dict[str, QueueItem]:
 
 def picture(value: int) -> bytes:
     return png_bytes(np.full((64, 64, 3), value, np.uint8))
+
+
+def test_files_are_followed_as_they_are_looked_at_once_each(info: ModelInfo, line: Path, parts: list[Path]) -> None:
+    watch_id = start_watching(info, line)
+    watcher, arrivals = watcher_of(), follow(watch_id, info)
+    (line / "broken.png").write_bytes(b"no")
+    threading.Timer(0.3, look_until, [watcher, 1]).start()
+    file, said = next(arrivals)
+    assert (file.name, said) == ("broken.png", None) and "not an image" in str(file.note)
+    shutil.copy(parts[0], line / "part.png")
+    look_until(watcher, 1)
+    file, said = next(arrivals)
+    assert file.name == "part.png" and said is not None and said.score == queue_of(info)["part.png"].score
+    # all are seen: nothing is waited for
+    assert [*follow(watch_id, info, once=True)] == []
 
 
 def test_new_images_come_into_the_queue_with_their_scores_and_doubtful_ones_to_review(
