@@ -1,23 +1,29 @@
 """Files in the folders of a class that no sample stands for."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
+
 from skrd4ad.data.doctor.report import counted
-from skrd4ad.data.images.read import is_hidden, is_image
+from skrd4ad.data.images.read import is_hidden, is_image, read_image
 from skrd4ad.data.layouts.find import LAYOUTS
 from skrd4ad.data.layouts.folders import RGB, all_images, is_mask_folder, is_own_output, subfolders
 from skrd4ad.data.layouts.hints import read_hints
 from skrd4ad.data.layouts.masks import masks_beside, without_picture
+from skrd4ad.errors import ImageError
 from skrd4ad.types import DatasetClass, Remark
 
 _SYSTEM_FILES = frozenset({"thumbs.db", "desktop.ini"})
 _MOST_FILES = 200_000
 """A folder of images may lie in one that holds a whole disk."""
 _SHOWN_FOLDERS = 5
+_MOST_LEVELS = 64
+"""Grey levels that the soft edges of a mask may have."""
 
 
 def check_folders(cls: DatasetClass) -> Iterator[Remark]:
@@ -34,6 +40,11 @@ def check_folders(cls: DatasetClass) -> Iterator[Remark]:
     yield from counted(
         "warning", "mask-without-image", "mask", "without an image; masks are found by the image's name.", orphans
     )
+    message = (
+        "in folders that are named like those of masks, but pictures by their looks; not used. Rename the folder if it "
+        "names a type of defect."
+    )
+    yield from counted("warning", "picture-as-mask", "image", message, _like_pictures(sorted(masks - set(orphans))))
     foreign = [
         path
         for folder in sorted({s.path.parent for s in cls.samples if s.path.parent.is_dir()})
@@ -43,6 +54,19 @@ def check_folders(cls: DatasetClass) -> Iterator[Remark]:
     message = "beside the images that are no known images; programs that list one suffix lose them silently."
     yield from counted("warning", "unknown-suffix", "file", message, foreign)
     yield from _unused([path for path in left if path not in masks], cls)
+
+
+def _like_pictures(files: list[Path]) -> list[Path]:
+    """Files of folders whose first one has more grey levels than a mask."""
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in files:
+        by_folder[path.parent].append(path)
+    found: list[Path] = []
+    for own in by_folder.values():
+        with suppress(ImageError):  # what cannot be read is no picture either
+            if np.unique(read_image(own[0])[..., 1]).size > _MOST_LEVELS:
+                found += own
+    return found
 
 
 def _unused(left: list[Path], cls: DatasetClass) -> Iterator[Remark]:

@@ -64,7 +64,7 @@ def _check_values(masks: Sequence[MaskFacts]) -> Iterator[Remark]:
             "with areas of several values, read as classes, all of them defect: {}; --mask-values says otherwise.",
         ),
         ("half", "with soft edges: above half of the highest value is defect. Pixels of values: {}."),
-        ("given", "read as --mask-values says. Pixels of values: {}."),
+        ("given", "read as --mask-values or the data set says. Pixels of values: {}."),
     ):
         chosen = [m for m in masks if rule in m.rule.split(", ") and not m.doubt]
         yield from counted("note", f"mask-{rule}", "mask", text.format(_values_text(chosen)), [m.path for m in chosen])

@@ -162,7 +162,7 @@ def _authors(summary: EvaluationSummary) -> None:
     with st.container(horizontal=True, gap="medium", key="evaluate-authors"):
         for name, value in summary.authors.items():
             st.metric(
-                name,
+                plain(name),
                 figure_text(value),
                 help="As the authors of this data set measure, at the size of the maps. Their own tools measure at the "
                 "size of the images.",

@@ -134,6 +134,15 @@ def test_names_that_begin_with_a_good_word_are_good_and_own_output_is_left_out(t
     assert finding.severity == "note" and finding.message.startswith("3 images that this program wrote")
 
 
+def test_pictures_in_a_folder_named_like_masks_are_named(mvtec, write_picture):
+    for number in range(2):  # a type of defect, and numbers that other types have too
+        write_picture(f"mvtec/bottle/test/label/{number:03d}.png", size=(40, 40))
+    (cls,) = find_classes(mvtec / "bottle")
+    assert "label" not in cls.defect_types
+    (finding,) = [f for f in examine([cls], image_size=12).findings if f.code == "picture-as-mask"]
+    assert (finding.severity, finding.count) == ("warning", 2) and "Rename the folder" in finding.message
+
+
 def test_folders_beside_pictures_of_a_flat_folder_are_not_read_but_counted(tmp_path, write_picture):
     for number in range(4):
         write_picture(f"flat/{number}.png")
