@@ -156,6 +156,7 @@ def test_the_exported_example_gives_no_verdict_for_a_map_that_is_no_number(
             array[:] = np.nan
             weight.CopyFrom(numpy_helper.from_array(array, weight.name))
     onnx.save(model, tmp_path / "nan.onnx")
+    shutil.copy(tiny_export / "read_pixels.py", tmp_path)
     shutil.copy(tiny_data / "machined_disc" / "test" / "good" / "000.png", tmp_path / "a.png")
     ((_, verdict),) = run_example(tmp_path / "nan.onnx", [tmp_path / "a.png"]).values()
     assert verdict.startswith("cannot judge")

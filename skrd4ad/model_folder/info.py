@@ -169,8 +169,9 @@ def require_own_weights(info: ModelInfo) -> None:
 def config_values(info: ModelInfo) -> dict[str, Any]:
     """What ``config.json`` holds of a model."""
     kept = {each.name: getattr(info, each.name) for each in fields(info) if each.name not in _ELSEWHERE}
-    if info.levels is None:
-        del kept["levels"]  # builds before know no such key
+    for name in ("levels", "first_look"):
+        if not kept[name]:
+            del kept[name]  # builds before know no such key
     return {"format": FORMAT, **documents.to_plain(kept)}
 
 
