@@ -148,7 +148,14 @@ def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
     by_defect = to_plain(found.by_defect)
     assert code == 0
     assert {key: document[key] for key in expected} == expected
-    assert set(document) - set(expected) == {"by_defect", "intervals", "bootstrap", "evaluated_at"}
+    assert set(document) - set(expected) == {
+        "by_defect",
+        "by_mask_class",
+        "authors",
+        "intervals",
+        "bootstrap",
+        "evaluated_at",
+    }
     for name, figures in by_defect.items():
         intervals = document["by_defect"][name].pop("intervals")
         assert document["by_defect"][name] == figures

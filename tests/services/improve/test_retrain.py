@@ -172,7 +172,8 @@ def test_what_cannot_be_done_is_refused_in_words(
         for sample in others.train:
             label_sample(old, sample)
     if case == "nothing held out":
-        data = replace(disc, samples=disc.samples[1:])
+        held_out = set(old.data["held_out"])
+        data = replace(disc, samples=tuple(s for s in disc.samples if file_digest(s.path) not in held_out))
         learn = next(s for s in others.train if role_of(file_digest(s.path), seen_by_nothing()) == "learn")
         label_sample(old, learn)
     plan = plan_of(old, data)
@@ -397,7 +398,8 @@ def test_going_on_with_more_data_holds_out_nothing_that_was_learnt(
 def test_of_a_model_of_unknown_origin_it_is_said_what_is_not_known(old: ModelInfo, others: DatasetClass) -> None:
     config = old.folder / "config.json"
     values = json.loads(config.read_text())
-    del values["data"]["source"]
+    for name in ("source", "learnt", "held_out"):
+        del values["data"][name]
     config.write_text(json.dumps(values))
     _, start = start_of(others, folder=old.folder, confirmed=None, config=QUICK)
     assert (start.learn, start.held_out) == split_holdout(others.train, share=0.25, seed=QUICK.seed)
