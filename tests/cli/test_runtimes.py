@@ -4,15 +4,21 @@ from pathlib import Path
 import pytest
 
 from skrd4ad.cli import main
+from skrd4ad.model_folder.info import ModelInfo
 
 pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 @pytest.mark.slow
 def test_runtimes_are_measured_and_then_used(
-    tiny_model: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    info: ModelInfo,
+    tiny_data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    model, data = tiny_model
+    monkeypatch.delenv("SKRD4AD_RUNTIME")
+    model, data = info.folder, tiny_data
     image = next((data / "machined_disc" / "test").rglob("*.png"))
     assert main(["runtimes", "--model", str(model), "--data", str(data), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)

@@ -401,7 +401,7 @@ def test_a_model_folder_that_cannot_be_written_leaves_no_half_folder_and_keeps_t
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("skrd4ad.model_folder.folder.model_card", full)
+        patch.setattr("skrd4ad.model_folder.network.model_card", full)
         with pytest.raises(CheckpointError, match="No space left on device"):
             train_disc(epochs=2)
     left = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file()]
