@@ -5,14 +5,18 @@ from typing import Any
 import pytest
 
 from skrd4ad.cli import main
+from skrd4ad.model_folder.info import ModelInfo
 
 Run = Callable[..., tuple[int, Any]]
 pytestmark = pytest.mark.usefixtures("converted_once")
 
 
 @pytest.mark.slow
-def test_runtimes_are_measured_and_then_used(tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run) -> None:
-    model, data = tiny_model
+def test_runtimes_are_measured_and_then_used(
+    info: ModelInfo, tiny_data: Path, tmp_path: Path, as_json: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SKRD4AD_RUNTIME")
+    model, data = info.folder, tiny_data
     image = next((data / "machined_disc" / "test").rglob("*.png"))
     code, document = as_json("runtimes", "--model", model, "--data", data)
     fastest = document["fastest"]
