@@ -37,7 +37,15 @@ class Blocker:
 sys.meta_path.insert(0, Blocker())
 """
 MODULES = (
-    *("cli.predict", "cli.report", "cli.calibrate", "cli.line.watch", "cli.history", "cli.roles", "cli.doctor"),
+    *(
+        "cli.predict",
+        "cli.report",
+        "cli.calibrate",
+        "cli.line.watch",
+        "cli.studio.history",
+        "cli.studio.roles",
+        "cli.doctor",
+    ),
     *("cli.evaluate", "cli.compare", "cli.labels", "cli.models.list", "cli.models.pack", "cli.models.import_bundle"),
     *("services.inspection.inspect", "services.inspection.runtimes", "services.watching.watcher", "services.training"),
     *("services.reports.collect", "services.calibration.calibrate", "services.improve.retrain"),

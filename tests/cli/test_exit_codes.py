@@ -33,6 +33,7 @@ USED_RIGHTLY = {
     "runtimes": MODEL,
     "schema": [],
     "train": [*DATA, "--class", "all"],
+    "watch": ["missing", *MODEL],
 }
 NEEDS_NOTHING = {"app", "demo", "history", "models", "roles", "schema"}
 WRONG = [
@@ -61,6 +62,7 @@ WRONG = [
     ["runtimes"],
     ["schema", "fly"],
     ["train", *DATA],
+    ["watch", "missing"],
     ["train", "--data", "synthetic", "--class", "all", "--epochs", "0"],
 ]
 

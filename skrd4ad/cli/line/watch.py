@@ -11,6 +11,7 @@ from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.model_folder.info import read_info
 from skrd4ad.services.watching.watches import follow, reset_watcher, start_watching, stop_watching
 from skrd4ad.storage.tables import StoredPrediction, WatchedFile
+from skrd4ad.types import OUTCOMES, Outcome
 
 
 def add_options(parser: Parser) -> None:
@@ -34,7 +35,7 @@ def add_options(parser: Parser) -> None:
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Watch the folder until it is interrupted, or once."""
     info = read_info(arguments.model)
-    counts: Counter[str] = Counter()
+    counts: Counter[Outcome] = Counter()
     with output.list_in_document() as records:
         watch = start_watching(info, arguments.folder, existing=arguments.existing or arguments.once)
         try:
@@ -50,7 +51,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             reset_watcher()
         calibration = None if info.calibration is None else info.calibration.version
         document = {"folder": str(arguments.folder), "model": str(arguments.model), "calibration": calibration}
-        records.write({**document, "counts": dict(counts)}, name="images")
+        records.write({**document, "counts": {name: counts[name] for name in OUTCOMES}}, name="images")
     return NO if arguments.once and (counts["CANNOT JUDGE"] or counts["UNREADABLE"]) else DONE
 
 

@@ -22,6 +22,8 @@ from skrd4ad.cli.schema.figures import (
     EvaluateDocument,
     PredictDocument,
     ReportDocument,
+    SubmissionDocument,
+    WatchDocument,
 )
 from skrd4ad.cli.schema.models import (
     BundleDocument,
@@ -48,11 +50,12 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
     "import-rd4ad": (ImportedModel,),
     "labels": (LabelsExportDocument, LabelsImportDocument),
     "models": (ModelsDocument,),
-    "predict": (PredictDocument,),
+    "predict": (PredictDocument, SubmissionDocument),
     "report": (ReportDocument,),
     "retrain": (RetrainDocument,),
     "roles": (RolesDocument,),
     "runtimes": (RuntimesDocument,),
     "train": (TrainDocument,),
+    "watch": (WatchDocument,),
 }
 """By command, but for ``schema``, whose document is a JSON schema itself."""

@@ -70,6 +70,10 @@ class EvaluateDocument(Document, Figures):
     """Figures of a model on a test set, by type of defect too, and how they were measured."""
 
     by_defect: dict[str, Figures]
+    by_mask_class: dict[str, Metrics]
+    """By class in the masks, where masks tell classes apart."""
+    authors: dict[str, float]
+    """Metrics of the authors of the data set, by their names."""
     dataset: str
     class_name: str
     image_size: int
@@ -183,6 +187,39 @@ class PredictDocument(Document):
     calibration: int | None
     counts: dict[Outcome, int]
     images: list[InspectedImage]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubmissionDocument(Document):
+    """Of ``--ad2-submission``: how many private images of MVTec AD 2 were written, and where."""
+
+    model: str
+    folder: str
+    images: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArrivedImage:
+    """What the model says of an image that arrived in a folder, or the error for which it cannot be read."""
+
+    path: str
+    score: float | None
+    verdict: Verdict | None
+    threshold: float | None
+    calibration: int | None
+    refusal: str | None
+    error: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class WatchDocument(Document):
+    """What a model said of the images that arrived."""
+
+    folder: str
+    model: str
+    calibration: int | None
+    counts: dict[Outcome, int]
+    images: list[ArrivedImage]
 
 
 @dataclass(frozen=True, kw_only=True)

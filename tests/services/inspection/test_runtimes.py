@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from skrd4ad.export.certificate import TOLERANCES, Tolerance
 from skrd4ad.export.manifest import Precision
 from skrd4ad.export.runtimes import RuntimeChoice
 from skrd4ad.inference.predict import Predictor
+from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import CALIBRATION, GRAPH, ModelInfo
 from skrd4ad.services.inspection import runtimes
 from skrd4ad.services.inspection.runtimes import (
@@ -145,11 +147,21 @@ def test_a_smaller_type_on_a_device_must_change_no_verdict(
     def opened(precision: Precision) -> Predictor:
         return _on_accelerator(model.folder, torch.device("cpu"), precision, data=disc, weights=None, task=QUIET)
 
+    def allow(share: float) -> None:
+        for precision in ("bf16", "fp16"):
+            monkeypatch.setitem(TOLERANCES, precision, Tolerance(flips=share, score=share, auroc=share))
+
+    # far above all scores, where no rounding makes another verdict
+    assert model.calibration is not None
+    far = replace(model.calibration, image_threshold=1e6, pixel_threshold=1e6, review_threshold=None)
+    save_calibration(model.folder, far)
     assert opened("fp32").runtime == "torch fp32 on cpu"
+    allow(1.0)
     assert opened("bf16").runtime == "torch bf16 on cpu"
-    monkeypatch.setitem(TOLERANCES, "bf16", Tolerance(flips=0.0, score=0.0, auroc=0.0))
+    allow(0.0)
     with pytest.raises(ConfigError, match=r"'bf16' on cpu, and there .*Leave the precision out"):
         opened("bf16")
+    allow(1.0)
     (model.folder / CALIBRATION).unlink()
     with pytest.raises(ConfigError, match="no limits, so nobody knows"):
         opened("fp16")

@@ -86,7 +86,7 @@ def test_labels_become_a_data_set_to_train_on_and_to_evaluate(labelled: None, ho
 def test_a_data_set_stays_as_it_is_and_another_gets_another_name(labelled: None) -> None:
     plan = plan_export(LABELS, MVTEC)
     make_dataset(plan, "first")
-    with pytest.raises(ConfigError, match="Choose another name, such as first-2"):
+    with pytest.raises(DataError, match="Choose another name, such as first-2"):
         make_dataset(plan, "first")
 
 
