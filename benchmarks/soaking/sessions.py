@@ -52,11 +52,7 @@ def soak(root: Path, *, sessions: int, minutes: float, seed: int) -> list[Figure
             asking.join()
         at_most = memory_of(app.process)
         kill_workers(world)
-        last_memory, _ = after_return(app, enough=GROWTH * memory, wait=wait)
-        # Streamlit lets sessions that expired go, each with the event loop of its scripts, when the next one comes
-        asyncio.run(_browse(app, sessions=1, seconds=0, seed=seed))
-        time.sleep(min(wait, 2 * EVERY_SECONDS))
-        last_handles = _handles(app.process)
+        last_memory, last_handles = after_return(app, enough=GROWTH * memory, wait=wait)
         logged = app.tracebacks()
     return [
         Figure("sessions, minutes, page changes", f"{sessions}, {minutes:g}, {len(changes)}", "20, 10, –", True),
@@ -137,7 +133,13 @@ def _ask(app: App, ended: threading.Event, health: list[float]) -> None:
 
 
 def after_return(app: App, *, enough: float | None = None, wait: float = RETENTION) -> tuple[float, int]:
-    """Megabytes and handles of an app that nobody uses: after so many seconds, or once they are no more than enough."""
+    """Megabytes and handles of an app that nobody uses: after so many seconds, or once they are no more than enough.
+
+    Streamlit lets sessions that expired go, with what they hold, when the next one comes; so one comes.
+    """
+    time.sleep(wait)
+    asyncio.run(_browse(app, sessions=1, seconds=0, seed=0))
+    time.sleep(min(wait, 2 * EVERY_SECONDS))
     begun = time.monotonic()
     least = memory_of(app.process)
     while (passed := time.monotonic() - begun) < (wait if enough is None else RETURN_SECONDS * wait / RETENTION):

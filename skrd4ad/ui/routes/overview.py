@@ -84,7 +84,7 @@ def data_sets() -> None:
     for source in EMBEDDED_SOURCES:
         st.markdown(f"**{source.title}**  \n{source.about}")
     st.markdown(
-        "**Your own**  \nA folder of good images, or a data set in the layout of MVTec AD, VisA or VAD, on this server."
+        "**Your own**  \nA folder of good images, or a published data set as it was unpacked, on this server."
     )
     if st.button("Train on a data set", icon=":material/model_training:"):
         go_to("train")
