@@ -1,12 +1,12 @@
 """What a client saw confirmed, kept outside what is killed, and compared with the workspace afterwards."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.model_folder.folder import read_history
+from skrd4ad.model_folder.info import CALIBRATION, read_history
 from skrd4ad.model_folder.resume_state import read_record
 from skrd4ad.model_folder.unfinished import state_file, unfinished_runs
 from skrd4ad.services.labelling.annotate import history_of
@@ -55,10 +55,13 @@ class Journal:
                     problems.append(f"{digest[:12]}: {label} by {reviewer} is not stored")
                 elif drawn and not (found.mask_file and load_mask_file(found.mask_file).any()):
                     problems.append(f"{digest[:12]}: the drawing of {reviewer} is not stored")
-        history = read_history(model)
-        there = set() if history is None else {each.version for each in history.versions}
+        # a training that came to its end made another model the one that is calibrated
+        histories = [read_history(file.parent) for file in model.parent.glob("*/" + CALIBRATION)]
+        there = Counter(each.version for history in histories if history for each in history.versions)
         problems += [
-            f"version {version} of the calibration is lost" for version in self._versions if version not in there
+            f"version {version} of the calibration is lost"
+            for version, count in Counter(self._versions).items()
+            if there[version] < count
         ]
         for parent, epoch in self._epochs.items():
             runs = unfinished_runs(parent)
