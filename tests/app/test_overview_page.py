@@ -1,4 +1,5 @@
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -57,10 +58,7 @@ def test_the_sidebar_shows_the_model_and_its_limit(visit, own_model: Path) -> No
 def test_a_damaged_model_is_shown_with_its_reason_and_the_others_stay_usable(
     visit, own_model: Path, file: str, content: str, reason: str
 ) -> None:
-    damaged = own_model.with_name("damaged")
-    damaged.mkdir()
-    for path in own_model.iterdir():
-        (damaged / path.name).write_bytes(path.read_bytes())
+    damaged = Path(shutil.copytree(own_model, own_model.with_name("damaged")))
     (damaged / file).write_text(content, encoding="utf-8")
     at = visit("overview")
     assert not at.exception and not at.error
@@ -78,10 +76,7 @@ def test_a_model_without_a_limit_is_not_praised_for_one(visit, own_model: Path) 
 
 
 def test_two_models_of_a_class_can_be_told_apart_and_chosen(visit, own_model: Path) -> None:
-    other = own_model.with_name("other")
-    other.mkdir()
-    for path in own_model.iterdir():
-        (other / path.name).write_bytes(path.read_bytes())
+    shutil.copytree(own_model, own_model.with_name("other"))
     at: AppTest = visit("overview")
     first, second = at.sidebar.selectbox[0].options
     assert first != second

@@ -307,7 +307,7 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
     with zipfile.ZipFile(io.BytesIO(found.value.path().read_bytes())) as archive:
         names = {Path(name).name for name in archive.namelist()}
         assert archive.testzip() is None
-    assert names == {"model.xml", "model.bin", "manifest.json", "certificate.json"}
+    assert names == {"model.xml", "model.bin", "manifest.json", "certificate.json", "read_pixels.py"}
 
     for answer, left in (("Keep it", 1), ("Delete it", 0)):
         made.get_by_role("button", name="Delete export").click()
