@@ -83,9 +83,7 @@ def data_sets() -> None:
     st.subheader("Data sets", anchor=False)
     for source in EMBEDDED_SOURCES:
         st.markdown(f"**{source.title}**  \n{source.about}")
-    st.markdown(
-        "**Your own**  \nA folder of good images, or a published data set as it was unpacked, on this server."
-    )
+    st.markdown("**Your own**  \nA folder of good images, or a published data set as it was unpacked, on this server.")
     if st.button("Train on a data set", icon=":material/model_training:"):
         go_to("train")
 
