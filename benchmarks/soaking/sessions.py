@@ -6,6 +6,7 @@ import re
 import statistics
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
@@ -138,7 +139,9 @@ def after_return(app: App, *, enough: float | None = None, wait: float = RETENTI
     Streamlit lets sessions that expired go, with what they hold, when the next one comes; so one comes.
     """
     time.sleep(wait)
-    asyncio.run(_browse(app, sessions=1, seconds=0, seed=0))
+    # a browser may be driven in this thread, which has a loop of its own
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(lambda: asyncio.run(_browse(app, sessions=1, seconds=0, seed=0))).result()
     time.sleep(min(wait, 2 * EVERY_SECONDS))
     begun = time.monotonic()
     least = memory_of(app.process)
