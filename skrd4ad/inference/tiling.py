@@ -11,8 +11,8 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from skrd4ad.data.images.read import resize_image
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import Reference
@@ -64,7 +64,7 @@ def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference:
         image.shape[1], image.shape[0], size=predictor.image_size, tile_pixels=(reference.width, reference.height)
     )
     tiles = _spread(_cut(_at_scale(image, grid), grid))
-    whole = _resized(image, predictor.image_size, predictor.image_size)
+    whole = resize_image(image, predictor.image_size)
     distances = [reference.distance(embedding) for embedding in _embeddings(predictor, [whole, *tiles])]
     return float(np.median(distances[1:])) < distances[0]
 
@@ -176,19 +176,12 @@ def _starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
 
 def _at_scale(image: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     """The image at the scale of the map, mirrored at the right and below where tiles reach past its end."""
-    scaled = _resized(image, grid.width, grid.height)
+    scaled = resize_image(image, grid.width, grid.height)
     below = grid.tops[-1] + grid.size - grid.height
     right = grid.lefts[-1] + grid.size - grid.width
     if not below and not right:
         return scaled
     return np.asarray(cv2.copyMakeBorder(scaled, 0, below, 0, right, cv2.BORDER_REFLECT), np.uint8)
-
-
-def _resized(image: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
-    """As the training images are resized, but not to a square."""
-    if image.shape[:2] == (height, width):
-        return image
-    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
 def _cut(scaled: NDArray[np.uint8], grid: Grid) -> list[NDArray[np.uint8]]:

@@ -87,9 +87,11 @@ def read_mask_values(source: Path | bytes, given: str = "", *, name: str | None 
     return read_values(read_pixels(source, name), given, lossy=lossy)
 
 
-def resize_image(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
-    """(size, size, 3): bilinear with antialiasing, the aspect ratio given up, as published."""
-    return np.array(Image.fromarray(image).resize((size, size), Image.Resampling.BILINEAR))
+def resize_image(image: NDArray[np.uint8], width: int, height: int | None = None) -> NDArray[np.uint8]:
+    """(height, width, 3): bilinear with antialiasing, the aspect ratio given up, as published; without ``height`` a
+    square. Every image that a model sees goes through here."""
+    side = width, width if height is None else height
+    return np.array(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR))
 
 
 def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:

@@ -322,6 +322,25 @@ def test_resize_is_that_of_torchvision_on_pillow_images(size):
     assert np.array_equal(resize_image(RGB, size), expected)
 
 
+def triangle_filter(count, wanted):
+    """(wanted, count): bilinear with antialiasing by its definition, a triangle as wide as a pixel of the result."""
+    scale = count / wanted
+    support = max(scale, 1.0)
+    centres = (np.arange(wanted)[:, None] + 0.5) * scale
+    weights = np.maximum(1 - np.abs(np.arange(count) + 0.5 - centres) / support, 0)
+    return weights / weights.sum(axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (33, 7), (256, 256), (64, 96), (97, 211)])
+@pytest.mark.parametrize("given", [(1, 1), (5, 200), (97, 211), (300, 64)])
+def test_resize_is_the_triangle_filter(given, size):
+    image = np.random.default_rng(3).integers(0, 256, (*given, 3)).astype(np.uint8)
+    rows, columns = (triangle_filter(*each) for each in zip(given, size[::-1], strict=True))
+    expected = np.einsum("yh,hwc,xw->yxc", rows, image.astype(float), columns)
+    # rounded after either direction
+    assert np.abs(resize_image(image, *size) - expected).max() <= 1.01
+
+
 @pytest.mark.parametrize("size", [4, 9, 30])
 def test_mask_resize_is_the_published_one(size):
     mask = RNG.random((21, 33)) > 0.7
