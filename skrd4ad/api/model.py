@@ -135,7 +135,7 @@ class Model:
             class_name: the class of the data; by default the model's.
             layout: of the folder; by default found out.
             fresh: measure again what is known.
-            task: is told how far it is, and may end it.
+            task: receives progress, and can cancel the work.
 
         Returns:
             The figures: ``.metrics.image_auroc``, ``.intervals``, ``.by_defect``; ``.document()`` is ready for JSON.
@@ -174,7 +174,7 @@ class Model:
             batch: images in one call; by default any number.
             images: to compare on; by default the test images of the model's data.
             out: folder of the export, must not exist; by default a new one in the model folder.
-            task: is told how far it is, and may end it.
+            task: receives progress, and can cancel the work.
 
         Raises:
             ConfigError: a format or precision that is not known.
@@ -249,7 +249,7 @@ def train(
         weights: weights file of the teacher, instead of the usual places.
         device: where it is trained.
         check: examine the images first, as ``skrd4ad doctor`` does.
-        task: is told how far it is, and may end it.
+        task: receives progress, and can cancel the work.
 
     Raises:
         DataError: the data is not there, has no such class, or would train or measure wrongly.

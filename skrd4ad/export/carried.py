@@ -36,7 +36,7 @@ def why_no_graph(info: ModelInfo) -> str:
     """Why a model folder has no graph that can be used, in one clause; empty when it has one."""
     folder = info.folder / GRAPH
     if not (folder / MANIFEST).is_file():
-        return "it was made by a build of before models carried one, or imported"
+        return "it was imported, or made by a build whose models carried none"
     try:
         export = read_export(folder)
         require_intact(export)

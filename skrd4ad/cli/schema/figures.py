@@ -1,7 +1,6 @@
 """Documents of what models say: predictions, limits, figures and their comparison."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from skrd4ad.cli.schema.base import Document
@@ -9,6 +8,7 @@ from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.metrics.consequences import Consequences
 from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.services.evaluation.compare_images import ImageChange
 from skrd4ad.types import Outcome, Region, Verdict
 
 Pair = tuple[float, float]
@@ -108,24 +108,6 @@ class Difference(PairedDifference):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Flip:
-    """An image whose verdict differs."""
-
-    name: str
-    path: Path
-    label: int
-    defect_type: str
-    place_a: int
-    place_b: int
-    score_a: float
-    score_b: float
-    verdict_a: Verdict | None
-    verdict_b: Verdict | None
-    rank_a: float
-    rank_b: float
-
-
-@dataclass(frozen=True, kw_only=True)
 class DifferingSetting:
     """A setting in which the models differ."""
 
@@ -145,7 +127,8 @@ class CompareDocument(Document):
     only_a: int
     only_b: int
     differences: dict[str, Difference]
-    flips: list[Flip]
+    flips: list[ImageChange]
+    """Images whose verdicts differ."""
     settings: list[DifferingSetting]
     notes: list[str]
     bootstrap: Replicates
