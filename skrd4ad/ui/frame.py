@@ -19,6 +19,7 @@ from skrd4ad.services.models.list import BrokenModel, default_model, list_models
 from skrd4ad.ui.acting import browser_actor
 from skrd4ad.ui.components.ticker import ticker
 from skrd4ad.ui.text import plain, plain_lines
+from skrd4ad.ui.widgets import button
 
 PROGRAM_ERROR = "An error in the program"
 _MODEL = "_model"
@@ -105,7 +106,7 @@ def show_for_model(body: Callable[[ModelInfo], None], *, purpose: str) -> None:
             return
         st.info(f"There is no model to {purpose} yet. Train one from good images first.")
         warn_of_broken(broken)
-        if st.button("Train a model", type="primary", icon=":material/model_training:", key="train-a-model"):
+        if button("Train a model", type="primary", icon=":material/model_training:", key="train-a-model"):
             go_to("train")
 
     shielded(show)

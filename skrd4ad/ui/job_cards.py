@@ -22,7 +22,7 @@ from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.frame import choose_model, go_to, shielded
 from skrd4ad.ui.job_progress import act, follow_jobs, job_buttons
 from skrd4ad.ui.text import STATES, plain, plain_lines, progress_of
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 SHOWN_ENDED = 5
 _FIGURES = {name: metric_name(name) for name in ("image_auroc", "pixel_auroc", "aupro")}
@@ -102,7 +102,7 @@ def _first_look(job: JobView) -> None:
 
 
 def _inspect_button(job: JobView, folder: Path, label: str) -> None:
-    if st.button(plain(label), key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
+    if button(plain(label), key=f"inspect-{job.id}", icon=":material/frame_inspect:"):
         choose_model(folder)
         go_to("inspect")
 
@@ -118,7 +118,7 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
         if job.problem:
             st.warning(plain(job.problem), icon=":material/warning:")
             why_not = why_not_job(job.kind, "remove it")
-            if st.button("Remove it", key=f"remove-{job.id}", icon=":material/delete:", **permitted(why_not)):
+            if button("Remove it", key=f"remove-{job.id}", icon=":material/delete:", **permitted(why_not)):
                 act(lambda: remove_job(job.id))
             return
         if job.state == "done" and job.result is not None:
@@ -131,7 +131,7 @@ def _ended_card(job: JobView, *, can_go_on: bool) -> None:
         known = _AGAIN.get(job.kind)
         if can_go_on and known is not None:
             label, kind = known
-            if st.button(plain(label), key=f"again-{job.id}", icon=":material/replay:", **permitted(kind.why_not)):
+            if button(plain(label), key=f"again-{job.id}", icon=":material/replay:", **permitted(kind.why_not)):
                 act(lambda: kind.repeat(job.id))
 
 
@@ -145,7 +145,7 @@ def _result(job: JobView) -> None:
     if result.get("not_measured"):
         st.caption(f"Not evaluated. {plain(str(result['not_measured']))}")
     if job.kind == EVALUATION.name:
-        if "model_folder" in result and st.button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
+        if "model_folder" in result and button("See it", key=f"see-{job.id}", icon=":material/bar_chart:"):
             choose_model(Path(result["model_folder"]))
             go_to("evaluate")
         return

@@ -11,7 +11,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import section, show_error
 from skrd4ad.ui.text import plain, progress_of
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
 """Between two looks at jobs: where a bar moves, and elsewhere."""
@@ -132,14 +132,14 @@ def job_buttons(job: JobView) -> None:
     why_not = why_not_job(job.kind, "pause or cancel it")
     with st.container(horizontal=True):
         if job.state == "running" and job.paused:
-            if st.button("Go on", key=f"resume-{job.id}", icon=":material/play_arrow:", **permitted(why_not)):
+            if button("Go on", key=f"resume-{job.id}", icon=":material/play_arrow:", **permitted(why_not)):
                 act(lambda: queue().resume_paused(job.id))
-        elif job.state == "running" and st.button(
+        elif job.state == "running" and button(
             "Pause", key=f"pause-{job.id}", icon=":material/pause:", **permitted(why_not, disabled=job.wish == "cancel")
         ):
             act(lambda: queue().pause(job.id))
         label = "Cancel" if job.state == "running" else "Take out of the queue"
-        if st.button(
+        if button(
             label,
             key=f"cancel-{job.id}",
             icon=":material/close:",

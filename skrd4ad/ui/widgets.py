@@ -1,14 +1,44 @@
-"""Widgets that the pages use in one way: a choice of a few, a file to download."""
+"""Widgets that the pages use in one way: a button, a choice of a few, a file to download."""
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from mimetypes import guess_type
-from typing import Literal, TypedDict, TypeVar
+from typing import Any, Literal, TypedDict, TypeVar
 
 import streamlit as st
 
 from skrd4ad.ui.text import plain
 
 T = TypeVar("T")
+_PRESSES = "_presses"
+STALE_AFTER = 30.0
+"""Seconds after which a press that no run has come to is forgotten: nobody expects it to act any more."""
+
+
+def button(label: str, *, key: str, draw: Callable[..., bool] = st.button, **options: Any) -> bool:
+    """A button whose press is answered even where another run of the page begins before this one gets to it.
+
+    Streamlit hands a press to the run that it starts and to no other. A run that is cut short by another widget, or
+    whose fragment has moved on the page meanwhile, takes the press with it. Callbacks come before all that, so this
+    one notes the press for whichever run draws the button next.
+
+    Args:
+        label: as of ``st.button``.
+        key: one a page.
+        draw: ``st.form_submit_button`` within a form.
+        options: others of the widget.
+
+    Returns:
+        Whether it was pressed; once for each press.
+    """
+    draw(label, key=key, on_click=_note_press, args=(key,), **options)
+    pressed: float = st.session_state.get(_PRESSES, {}).pop(key, -math.inf)
+    return time.monotonic() - pressed < STALE_AFTER
+
+
+def _note_press(key: str) -> None:
+    st.session_state.setdefault(_PRESSES, {})[key] = time.monotonic()
 
 
 def choose(

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, TimeoutError, expect
+from playwright.sync_api import Browser, BrowserContext, Page, expect
 
 from skrd4ad.ui.frame import PROGRAM_ERROR
-from tests.limits import LONG, RETRY, SLOW, TRIES
+from tests.limits import LONG, SLOW
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM_FLAGS = [
@@ -125,22 +125,6 @@ def settled() -> Callable[[Page], None]:
         page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
     return wait
-
-
-@pytest.fixture(scope="session")
-def press_until() -> Callable[[Locator, Locator], None]:
-    """``press_until(button, seen)`` presses until what comes of it is seen: a click on a page drawn anew is lost."""
-
-    def press(button: Locator, seen: Locator) -> None:
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(AssertionError, TimeoutError):
-                if not seen.is_visible():
-                    button.click(timeout=RETRY)
-                expect(seen).to_be_visible(timeout=RETRY)
-                return
-        expect(seen).to_be_visible()
-
-    return press
 
 
 @pytest.fixture(scope="session")

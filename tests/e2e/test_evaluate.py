@@ -182,14 +182,14 @@ def saved(page: Page, press: Locator) -> tuple[str, bytes]:
     return download.value.suggested_filename, Path(download.value.path()).read_bytes()
 
 
-def test_from_no_figures_to_images_comparisons_and_files(page: Page, place: Place, settled, press_until) -> None:
+def test_from_no_figures_to_images_comparisons_and_files(page: Page, place: Place, settled) -> None:
     start_from_nothing(page, place, settled)
     look_at_classes(page, place, settled)
     look_at_curves(page, place, settled)
     look_at_escapes(page, place, settled)
     compare_runs(page, place, settled)
     take_away(page, place, settled)
-    measure_other_images_and_cancel(page, place, settled, press_until)
+    measure_other_images_and_cancel(page, place, settled)
     remove(page, place, settled)
 
 
@@ -407,7 +407,7 @@ def look_at_report(page: Page, place: Place, content: bytes) -> None:
         assert errors == []
 
 
-def measure_other_images_and_cancel(page: Page, place: Place, settled, press_until) -> None:
+def measure_other_images_and_cancel(page: Page, place: Place, settled) -> None:
     button(page, "Other test images").click()
     form = page.get_by_test_id("stPopoverBody")
     folder = form.get_by_label("Folder", exact=True)
@@ -415,7 +415,8 @@ def measure_other_images_and_cancel(page: Page, place: Place, settled, press_unt
     folder.press("Enter")
     settled(page)
     form.get_by_role("button", name=re.compile(r"Evaluate on these \d+ images")).click()
-    press_until(button(page, "Cancel"), page.get_by_text("what was known before still stands"))
+    button(page, "Cancel").click()
+    expect(page.get_by_text("what was known before still stands")).to_be_visible()
     settled(page)
     assert len(list_evaluations()) == 2
 

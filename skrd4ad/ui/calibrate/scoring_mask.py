@@ -17,7 +17,7 @@ from skrd4ad.types import Levels
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.widgets import choose
+from skrd4ad.ui.widgets import button, choose
 
 DRAWN_SIDE = 1024
 """Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""
@@ -44,9 +44,7 @@ def pick_scoring_mask(info: ModelInfo, typical: Path | None) -> None:
         with left:
             wanted = scoring_mask_with(now, min_area=min_area, mask=mask)
             changed = not _same(wanted, now)
-            if st.button(
-                "Score again with this", key="calibrate-apply", disabled=not changed, icon=":material/refresh:"
-            ):
+            if button("Score again with this", key="calibrate-apply", disabled=not changed, icon=":material/refresh:"):
                 st.session_state[_applied(info)] = wanted
                 st.rerun()
             st.caption("Not applied yet: the scores above are without it." if changed else "The scores above use this.")

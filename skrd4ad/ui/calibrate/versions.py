@@ -15,7 +15,7 @@ from skrd4ad.ui.calibrate.scoring_mask import forget_applied
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 METHOD_TEXTS = {
     "split-conformal": "false-reject rate (split-conformal)",
@@ -47,7 +47,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
         note = st.text_area("Note", key=f"calibrate-note-{info.digest}-{version}", height=80, max_chars=1000)
         if proposal.calibration.test_fitted:
             st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
-        if st.button(
+        if button(
             title,
             type="primary",
             icon=":material/save:",
@@ -99,7 +99,7 @@ def show_versions(info: ModelInfo) -> None:
                 f"From now on verdicts use version {version:d} ({limits_text(chosen)}) in place of version "
                 f"{history.current_version:d}, which stays in the history."
             )
-            if st.button(
+            if button(
                 f"Use version {version:d}", type="primary", key="calibrate-use", **permitted(why_not(use_version))
             ):
                 use_version(info.folder, int(version))

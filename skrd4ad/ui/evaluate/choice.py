@@ -21,7 +21,7 @@ from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -80,7 +80,7 @@ def _buttons(
     with st.container(horizontal=True):
         again = bool(can) and all(each.is_current for each in can)
         label = "Evaluate again" if again else "Evaluate" if len(can) < 2 else f"Evaluate {len(can)}"
-        if st.button(
+        if button(
             label,
             type="secondary" if again else "primary",
             icon=":material/play_arrow:",
@@ -94,7 +94,7 @@ def _buttons(
             ),
         ):
             _submit([replace(each.request, again=again) for each in can])
-        if st.button(
+        if button(
             "Evaluate all that are missing" + (f" ({len(missing)})" if missing else ""),
             icon=":material/playlist_play:",
             key="evaluate-missing",
@@ -178,7 +178,7 @@ def _other_images(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
     if name != info.class_name:
         st.caption(f"This model has learnt {plain(info.class_name)}: what it says of {plain(name)} describes neither.")
     count = len(classes[name].test)
-    if st.button(
+    if button(
         f"Evaluate on these {count} images", type="primary", key="evaluate-other", **permitted(EVALUATION.why_not)
     ):
         _submit([request_for(info, source=source, layout=layout, class_name=name)])

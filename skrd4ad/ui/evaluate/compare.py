@@ -24,7 +24,7 @@ from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
 from skrd4ad.ui.frame import calling, go_to, halves, show_error
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 R = TypeVar("R")
 Load = Callable[[str], StoredEvaluation | None]
@@ -43,7 +43,7 @@ def show_comparison(
             "other images.",
             icon=":material/compare_arrows:",
         )
-        if st.button("Train a model", icon=":material/model_training:", key="evaluate-compare-train"):
+        if button("Train a model", icon=":material/model_training:", key="evaluate-compare-train"):
             go_to("train")
         return
     others = _partners(summaries, chosen)
@@ -109,7 +109,7 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
         "Every figure of both is measured on the same images, drawn again together, so that what both find easy or "
         "hard does not blur the difference."
     )
-    if st.button("Compare", type="primary", icon=":material/compare_arrows:", key=key, **permitted(kind.why_not)):
+    if button("Compare", type="primary", icon=":material/compare_arrows:", key=key, **permitted(kind.why_not)):
         kind.submit(request)
         st.rerun()
 

@@ -9,6 +9,7 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.ui.frame import go_to
+from skrd4ad.ui.widgets import button
 
 
 def findings_of(stored: StoredEvaluation) -> tuple[Findings | None, str]:
@@ -25,7 +26,7 @@ def findings_of(stored: StoredEvaluation) -> tuple[Findings | None, str]:
 def offer_calibration(why_none: str, *, key: str) -> None:
     """Say why there are no limits, and lead to where they are made."""
     st.info(why_none, icon=":material/tune:")
-    if st.button("Calibrate", type="primary", icon=":material/tune:", key=key):
+    if button("Calibrate", type="primary", icon=":material/tune:", key=key):
         go_to("calibrate")
 
 

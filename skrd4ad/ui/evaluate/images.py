@@ -16,6 +16,7 @@ from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.text import plain, plain_lines
 from skrd4ad.ui.theme import verdict_badge
+from skrd4ad.ui.widgets import button
 
 PAGE_SIZE = 48
 
@@ -41,7 +42,7 @@ def show_images(
     if picked is not None and picked in by_id:
         selected = picked
     st.session_state[kept] = selected
-    if count > len(shown) and st.button(
+    if count > len(shown) and button(
         f"Show {min(PAGE_SIZE, count - len(shown))} more of {count}", key=f"evaluate-more-{name}"
     ):
         st.session_state[more] = len(shown) + PAGE_SIZE

@@ -28,7 +28,7 @@ from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
 from skrd4ad.ui.frame import halves, shielded
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -94,7 +94,7 @@ def _damaged() -> None:
             continue
         with st.container(key=f"evaluate-damaged-{folder.name}"):
             st.warning(f"An evaluation cannot be used. {plain(problem)}", icon=":material/warning:")
-            if st.button(
+            if button(
                 "Remove it",
                 icon=":material/delete:",
                 key=f"evaluate-remove-damaged-{folder.name}",
@@ -185,7 +185,7 @@ def _about(summary: EvaluationSummary) -> None:
                 f"This removes the figures, curves and maps of this evaluation ({format_size(summary.size_bytes)}). "
                 "The model and the images stay, and it can be evaluated again."
             )
-            if st.button(
+            if button(
                 "Remove this evaluation",
                 type="primary",
                 key=f"evaluate-remove-{summary.key}",

@@ -28,7 +28,7 @@ from skrd4ad.ui.inspect.control_chart import trend_chart, trend_text
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted
 
 _FILES = "_batch_files"
 
@@ -93,7 +93,7 @@ def _to_review(info: ModelInfo, items: Sequence[Item], scored: Sequence[Scored])
         if each.record["verdict"] != "OK"
     ]
     count = plural(len(doubtful), "image")
-    if st.button(
+    if button(
         f"Send {count} that {'is' if len(doubtful) == 1 else 'are'} not OK to review",
         key="send-to-review",
         icon=":material/rate_review:",
@@ -122,7 +122,7 @@ def _prepared_files(
     batch = left.text_input("Batch, order or station", key="report-batch", persist_state="session")
     who = right.text_input("Inspected by", key="report-who", persist_state="session")
     images = plural(len(items), "image")
-    if st.button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
+    if button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
         with progress_bar("images") as task:
             report, archive = masks_archive(
                 _inspections(info, items, limit=limit, task=task),

@@ -19,6 +19,7 @@ from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.components.gallery import thumbnail
 from skrd4ad.ui.components.pictures import jpeg
 from skrd4ad.ui.progress_bar import progress_bar
+from skrd4ad.ui.widgets import button
 
 NEIGHBOURS = 3
 CROP_SIDE = 320
@@ -60,7 +61,7 @@ def offer_explanations(info: ModelInfo, inspection: Inspection, *, state: str) -
 
 def _compared(info: ModelInfo, inspection: Inspection, state: str) -> None:
     found: dict[str, NearestPatch | None] = st.session_state.setdefault(_COMPARED, {})
-    if st.button("Compare the worst place with good parts", key="compared", icon=":material/frame_inspect:"):
+    if button("Compare the worst place with good parts", key="compared", icon=":material/frame_inspect:"):
         assert inspection.image is not None and inspection.scored_map is not None
         scores = inspection.scored_map
         y, x = np.unravel_index(scores.argmax(), scores.shape)
@@ -94,7 +95,7 @@ def _crop(image: NDArray[np.uint8], box: Box) -> bytes:
 
 def _nearest_good(info: ModelInfo, inspection: Inspection, state: str) -> None:
     found: dict[str, tuple[SimilarImage, ...]] = st.session_state.setdefault(_NEAREST, {})
-    if st.button("Show the good images most like it", key="nearest", icon=":material/compare:"):
+    if button("Show the good images most like it", key="nearest", icon=":material/compare:"):
         assert inspection.image is not None
         found.clear()
         with progress_bar("images") as task:

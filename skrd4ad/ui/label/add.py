@@ -18,7 +18,7 @@ from skrd4ad.types import Split
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 CAME = "label-came"
 """Set when images came by this session's own doing: the queue is looked up again."""
@@ -78,7 +78,7 @@ def _data_set(info: ModelInfo) -> None:
         help='What the data set says of each image, with its masks, becomes a decision of the reviewer "data set". An '
         "image that somebody has decided on keeps that decision.",
     )
-    if st.button(
+    if button(
         "Add these images", key="label-add-data", type="primary", **permitted(why_not(add_class), disabled=not splits)
     ):
         add_data_set(info, splits=tuple(splits), take_labels=bool(take))
@@ -94,7 +94,7 @@ def _uploads(info: ModelInfo) -> None:
         help="PNG, JPEG, BMP, TIFF, WebP or DICOM. They are kept in the workspace.",
     )
     count = plural(len(files), "image") if files else "images"
-    if st.button(
+    if button(
         f"Add {count}", key="label-add-uploads", type="primary", **permitted(why_not(add_files), disabled=not files)
     ):
         st.session_state["_label-upload"] = turn + 1  # the uploads are in the queue now

@@ -30,7 +30,7 @@ from skrd4ad.ui.frame import go_to
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import choose, file_button, permitted
+from skrd4ad.ui.widgets import button, choose, file_button, permitted
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
 _SEGMENTATIONS: dict[Segmentation, str] = {"rle": "Run lengths", "polygons": "Polygons"}
@@ -134,7 +134,7 @@ def _files(plan: ExportPlan) -> None:
         return
     key = (plan.wanted, plan.options, _labels_state(plan.wanted))
     what = plural(len(plan.images), "image") if plan.options.images else f"{plural(len(plan.images), 'label')} only"
-    if st.button(
+    if button(
         f"Make a ZIP of {what}",
         key="exchange-make",
         icon=":material/folder_zip:",
@@ -156,7 +156,7 @@ def _files(plan: ExportPlan) -> None:
 def _on_server(plan: ExportPlan) -> None:
     st.caption(f"{format_size(plan.size)} of images are too much for a download; they are written on the server.")
     label = f"Write {plural(len(plan.images), 'image')} to a folder on the server"
-    if st.button(
+    if button(
         label, key="exchange-write", icon=":material/folder:", type="primary", **permitted(why_not(export_folder))
     ):
         with progress_bar("images") as task:
@@ -174,7 +174,7 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
         key=f"exchange-name-{len(st.session_state.get(_MADE, ()))}",
     )
     label = f"Make a data set of {plural(len(plan.images), 'image')}"
-    if st.button(label, key="exchange-dataset", icon=":material/dataset:", **permitted(why_not(make_dataset))):
+    if button(label, key="exchange-dataset", icon=":material/dataset:", **permitted(why_not(make_dataset))):
         with progress_bar("images") as task:
             folder, exported = make_dataset(plan, name, task=task)
         st.session_state.setdefault(_MADE, []).append((folder.name, exported))
@@ -184,7 +184,7 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
     called, exported = made[-1]
     st.success(f"{plain(called)} can be chosen on the Train page now.", icon=":material/check_circle:")
     _say(exported)
-    if st.button("Go to Train", key="exchange-train", icon=":material/model_training:"):
+    if button("Go to Train", key="exchange-train", icon=":material/model_training:"):
         choose_made(called)
         go_to("train")
 

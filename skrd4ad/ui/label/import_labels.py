@@ -32,7 +32,7 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
@@ -65,7 +65,7 @@ def show_import(info: ModelInfo) -> None:
         help="OpenCV and supervision trace contours so; read along the edges of pixels, thin defects would lose half.",
     )
     kind: Literal["primary", "secondary"] = "primary" if closed else "secondary"
-    if source is not None and st.button(
+    if source is not None and button(
         "Check what is in it",
         key="exchange-check",
         icon=":material/fact_check:",
@@ -120,7 +120,7 @@ def _show_ended(job: JobView) -> None:
             doing = "The check of" if checked else "The import of"
             said = f"{doing} {plain(request.named)}: {STATES[job.state]}{when}. {plain(job.error or '')}"
             (st.error if job.state == "failed" else st.warning)(said, icon=":material/error:")
-            if request.is_there and st.button(
+            if request.is_there and button(
                 "Try again", icon=":material/replay:", key="exchange-again", **permitted(IMPORT.why_not)
             ):
                 IMPORT.repeat(job.id)
@@ -132,7 +132,7 @@ def _show_ended(job: JobView) -> None:
             who = "" if request.agreed is None else f" by {plain(request.agreed.reviewer)}"
             lines = [f"{plain(request.named)} was imported{who}{when}.", *map(plain, job.result.get("lines", ()))]
             st.success("  \n".join(lines), icon=":material/check_circle:")
-        if st.button("Close", icon=":material/close:", type="tertiary", key="exchange-close"):
+        if button("Close", icon=":material/close:", type="tertiary", key="exchange-close"):
             if not why_not(drop_upload):
                 drop_upload(request)
             st.session_state[_CLOSED] = job.id
@@ -164,7 +164,7 @@ def _decide(request: ImportRequest, preview: ImportPreview) -> None:
     if reviewer is None:
         ask_reviewer()
         return
-    if st.button(
+    if button(
         f"Import {plural(changed, 'image')} as {plain(reviewer)}",
         key="exchange-import",
         icon=":material/upload:",

@@ -16,7 +16,7 @@ from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import plain, progress_of
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
@@ -56,7 +56,7 @@ def _progress(session: LabelSession, info: ModelInfo) -> None:
     with st.container(gap="xsmall"):
         with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute", wrap=False):
             st.caption(f"{plain(text.split(',')[0])}; **{plain(news)}**" if news else plain(text))
-            again = st.button(
+            again = button(
                 "",
                 icon=":material/refresh:",
                 type="primary" if news else "tertiary",
@@ -80,7 +80,7 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
     job = active_scoring(info)
     if job is not None:
         st.caption(f"{waiting:,} not scored yet; {plain(progress_of(job)[1])}")
-    elif st.button(
+    elif button(
         f"Score {plural(waiting, 'image', grouped=True)}",
         key="label-score",
         width="stretch",

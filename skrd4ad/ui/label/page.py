@@ -28,7 +28,7 @@ from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.label.watch import offer_watching
 from skrd4ad.ui.login.account import has_login
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 _SESSION = "_label-desk"
 
@@ -111,14 +111,14 @@ def _nothing_there(info: ModelInfo, wanted: QueueFilter) -> bool:
         kind: Literal["primary", "secondary"] = "primary"
         if has_data_set(info):
             kind = "secondary"
-            if st.button(
+            if button(
                 "Add the test images of its data set",
                 type="primary",
                 key="label-add-test",
                 **permitted(why_not(add_class)),
             ):
                 add_data_set(info)
-        if st.button("Inspect images", type=kind, icon=":material/frame_inspect:", key="label-go-inspect"):
+        if button("Inspect images", type=kind, icon=":material/frame_inspect:", key="label-go-inspect"):
             go_to("inspect")
     return True
 

@@ -8,6 +8,7 @@ from skrd4ad.ui.acting import REVIEWER
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.login.account import has_login
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import button
 
 
 def ask_reviewer() -> None:
@@ -28,7 +29,7 @@ def offer_change(reviewer: str) -> None:
 def _form(label: str, go: str) -> None:
     with st.form("label-reviewer-form", border=False, enter_to_submit=True):
         given = st.text_input(label, key="label-reviewer-input", max_chars=80, autocomplete="name")
-        if not st.form_submit_button(go, type="primary"):
+        if not button(go, type="primary", key="label-reviewer-go", draw=st.form_submit_button):
             return
     try:
         st.session_state[REVIEWER] = reviewer_name(given or "")

@@ -26,7 +26,7 @@ from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 POLL_SECONDS = 3.0
 
@@ -70,7 +70,7 @@ def _known(info: ModelInfo) -> None:
                     ("forget", "Take off the list", forget_watch, why_not_forget(watch.id)),
                 ]
             for name, label, act, reason in actions:
-                if st.button(plain(label), key=f"label-watch-{name}-{watch.id}", **permitted(reason)):
+                if button(plain(label), key=f"label-watch-{name}-{watch.id}", **permitted(reason)):
                     act(watch.id)
                     st.rerun()
         if arrivals := arrivals_of(watch.id, info):
@@ -99,7 +99,7 @@ def _another(info: ModelInfo) -> None:
     if there := _images_there(folder):
         label = f"Take the {plural(there, 'image', grouped=True)} there now too"
         existing = bool(st.toggle(label, key="label-watch-existing"))
-    if st.button("Watch this folder", type="primary", key="label-watch-start", **permitted(why_not(start_watching))):
+    if button("Watch this folder", type="primary", key="label-watch-start", **permitted(why_not(start_watching))):
         start_watching(info, folder, existing=existing)
         st.rerun()
 

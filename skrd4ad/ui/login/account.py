@@ -11,6 +11,7 @@ from skrd4ad.services.roles import roles_problem
 from skrd4ad.ui.acting import DAMAGED, login_of, login_state
 from skrd4ad.ui.login.binding import NOTICES, access
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import button
 
 
 def ask_for_login() -> None:
@@ -19,7 +20,7 @@ def ask_for_login() -> None:
         st.error(DAMAGED, icon=":material/error:")
         return
     st.info("Log in to see and to work: what is changed is stored with the name of who changed it.")
-    if st.button("Log in", type="primary", icon=":material/login:", key="login"):
+    if button("Log in", type="primary", icon=":material/login:", key="login"):
         try:
             st.login()
         except StreamlitAPIException as error:
@@ -37,7 +38,7 @@ def show_account() -> None:
                 f"Logged in as {plain(actor.name or '')}, {plain(actor.role)}",
                 help=f"A role that {MAY[actor.role]}. {plain(actor.because)}",
             )
-            if st.button("Log out", key="logout", type="tertiary"):
+            if button("Log out", key="logout", type="tertiary"):
                 st.logout()
         if problem := roles_problem():
             st.warning(plain(problem), icon=":material/warning:")

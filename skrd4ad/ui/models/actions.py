@@ -29,7 +29,7 @@ from skrd4ad.ui.frame import choose_model, chosen_model, dialog
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
 from skrd4ad.ui.models.text import is_shipped
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted
 
 
 def show_actions(model: LibraryModel) -> None:
@@ -38,7 +38,7 @@ def show_actions(model: LibraryModel) -> None:
     used = chosen_model(list_models()[0])
     in_use = used is not None and used.folder == info.folder
     with st.container(horizontal=True, gap="xsmall", key="models-actions"):
-        if st.button(
+        if button(
             "In use" if in_use else "Use it",
             type="primary",
             icon=":material/check:" if in_use else ":material/frame_inspect:",
@@ -50,12 +50,12 @@ def show_actions(model: LibraryModel) -> None:
             choose_model(info.folder)
             tell(f"{plain(model.title)} is now the model of every page.")
             st.rerun()
-        if st.button("Rename", icon=":material/edit:", key="models-rename", **permitted(why_not(rename_model))):
+        if button("Rename", icon=":material/edit:", key="models-rename", **permitted(why_not(rename_model))):
             dialog("Rename the model", lambda: _ask_name(model))
-        if st.button("Note", icon=":material/notes:", key="models-note", **permitted(why_not(note_model))):
+        if button("Note", icon=":material/notes:", key="models-note", **permitted(why_not(note_model))):
             dialog("Note on the model", lambda: _ask_note(model))
         word, icon = ("Unarchive", ":material/unarchive:") if about.archived else ("Archive", ":material/archive:")
-        if st.button(
+        if button(
             word,
             icon=icon,
             key="models-archive",
@@ -77,7 +77,7 @@ def show_actions(model: LibraryModel) -> None:
                 "and without the teacher's weights, whose digest it names.",
             ),
         )
-        if st.button("Delete", icon=":material/delete:", key="models-delete", **permitted(why_not(delete_model))):
+        if button("Delete", icon=":material/delete:", key="models-delete", **permitted(why_not(delete_model))):
             ask_to_delete(info.folder)
 
 
@@ -114,11 +114,11 @@ def _delete_question(folder: Path) -> None:
             icon=":material/error:",
         )
     with st.container(horizontal=True):
-        if st.button("Delete for good", type="primary", disabled=bool(jobs or watched), key="models-delete-yes"):
+        if button("Delete for good", type="primary", disabled=bool(jobs or watched), key="models-delete-yes"):
             delete_model(folder)
             tell(f"{plain(goes.title)} was deleted.")
             st.rerun()
-        if st.button("Keep it", key="models-delete-no"):
+        if button("Keep it", key="models-delete-no"):
             st.rerun()
 
 
@@ -163,7 +163,7 @@ def _ask_note(model: LibraryModel) -> None:
 
 
 def _save(info: ModelInfo, keep: Callable[[], object]) -> None:
-    if st.form_submit_button("Save", type="primary", icon=":material/save:"):
+    if button("Save", type="primary", icon=":material/save:", key="models-save", draw=st.form_submit_button):
         keep()
         show_next(info.folder)
         st.rerun()

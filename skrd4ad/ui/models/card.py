@@ -16,7 +16,7 @@ from skrd4ad.ui.evaluate.text import HOW_TO_READ
 from skrd4ad.ui.frame import choose_model, go_to
 from skrd4ad.ui.models.text import interval_text, show_facts
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import file_button
+from skrd4ad.ui.widgets import button, file_button
 
 UNKNOWN = "not known"
 _CHOSEN = {"last": "the last", "holdout": "best on held-out good images", "test": "best on the test set"}
@@ -179,7 +179,7 @@ def _environment(model: LibraryModel) -> None:
 
 def _lead_to(model: LibraryModel, label: str, page: str, icon: str) -> None:
     archived = model.about.archived
-    if st.button(
+    if button(
         label,
         icon=icon,
         key=f"models-to-{page}",

@@ -18,7 +18,7 @@ from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted
 
 _DOCS = Path(__file__).parents[3] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
@@ -150,7 +150,7 @@ def _scale(found: Certificate) -> str:
 
 
 def _delete_button(info: ModelInfo, entry: ExportEntry) -> None:
-    if st.button(
+    if button(
         "Delete export",
         icon=":material/delete:",
         key=f"models-export-delete-{entry.name}",
@@ -162,9 +162,9 @@ def _delete_button(info: ModelInfo, entry: ExportEntry) -> None:
 def _delete_question(info: ModelInfo, entry: ExportEntry) -> None:
     st.markdown(f"**{plain(entry.name)}** goes with its certificate. The model stays, and can be exported again.")
     with st.container(horizontal=True):
-        if st.button("Delete it", type="primary", key="models-export-delete-yes"):
+        if button("Delete it", type="primary", key="models-export-delete-yes"):
             delete_export(info, entry.name)
             tell(f"The export {plain(entry.name)} was deleted.")
             st.rerun()
-        if st.button("Keep it", key="models-export-delete-no"):
+        if button("Keep it", key="models-export-delete-no"):
             st.rerun()

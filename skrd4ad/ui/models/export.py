@@ -17,7 +17,7 @@ from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -50,7 +50,7 @@ def pick_export(info: ModelInfo) -> None:
             "int8 needs the good training images, and they are not at hand. Choose another precision.",
             icon=":material/warning:",
         )
-    if st.button(
+    if button(
         f"Make the export in {FORMATS[format_]}, {precision}",
         type="primary",
         icon=":material/deployed_code:",
@@ -86,7 +86,7 @@ def _unfinished(info: ModelInfo) -> None:
         f"{plain(job.error or '')}",
         icon=":material/warning:",
     )
-    if st.button("Try again", icon=":material/replay:", key=f"models-again-{job.id}", **permitted(EXPORT.why_not)):
+    if button("Try again", icon=":material/replay:", key=f"models-again-{job.id}", **permitted(EXPORT.why_not)):
         EXPORT.repeat(job.id)
         st.rerun()
 

@@ -13,7 +13,7 @@ from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -40,7 +40,7 @@ def _bundle() -> None:
         f"network {plain(holds.net)}. {plural(len(holds.parts), 'part')}, {size}, made "
         f"{plain(minute(holds.made_at))} with version {plain(holds.made_with)}."
     )
-    if st.button(
+    if button(
         "Import the bundle",
         type="primary",
         icon=":material/upload:",
@@ -90,7 +90,7 @@ def _checkpoint() -> None:
     if file is None:
         st.caption("Choose a file to import it.")
         return
-    if st.button(
+    if button(
         "Import the checkpoint",
         type="primary",
         icon=":material/upload:",

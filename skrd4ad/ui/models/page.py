@@ -15,7 +15,7 @@ from skrd4ad.ui.models.list import pick_model
 from skrd4ad.ui.models.state import say_told, weights_problem
 from skrd4ad.ui.models.text import marks_of
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 
 def show_models() -> None:
@@ -58,7 +58,7 @@ def _chosen(model: LibraryModel) -> None:
 
 def _nothing_there() -> None:
     st.info("There is no model yet. Train one from good images, or bring one in from a file.")
-    if st.button("Train a model", type="primary", icon=":material/model_training:", key="models-train"):
+    if button("Train a model", type="primary", icon=":material/model_training:", key="models-train"):
         go_to("train")
     st.subheader("Bring in a model", anchor=False)
     show_import()
@@ -68,7 +68,7 @@ def _damaged(broken: list[BrokenModel]) -> None:
     for model in broken:
         with st.container(key=f"models-damaged-{model.folder}"):
             st.warning(f"A model folder cannot be used. {plain(model.reason)}", icon=":material/warning:")
-            if st.button(
+            if button(
                 "Delete this folder",
                 icon=":material/delete:",
                 key=f"models-delete-{model.folder}",

@@ -3,6 +3,7 @@ import streamlit as st
 from skrd4ad.services.models.list import list_models
 from skrd4ad.ui.evaluate.page import show_evaluations
 from skrd4ad.ui.frame import chosen_model, go_to, page, shielded, warn_of_broken
+from skrd4ad.ui.widgets import button
 
 
 def body() -> None:
@@ -11,7 +12,7 @@ def body() -> None:
     info = chosen_model(models)
     if info is None:
         st.info("There is no model to evaluate yet. Train one from good images first.")
-        if st.button("Train a model", type="primary", icon=":material/model_training:"):
+        if button("Train a model", type="primary", icon=":material/model_training:", key="evaluate-train"):
             go_to("train")
         return
     show_evaluations(models, info)

@@ -13,6 +13,7 @@ from skrd4ad.ui.history import show_history
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.login.people import show_roles
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import button
 
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
@@ -26,7 +27,7 @@ def welcome(models: list[ModelInfo]) -> None:
     with st.container(border=True):
         if not models:
             st.markdown("**No model yet.** Train one from good images; the embedded solar cells need no download.")
-            if st.button("Train a model", type="primary", icon=":material/model_training:", key="overview-train"):
+            if button("Train a model", type="primary", icon=":material/model_training:", key="overview-train"):
                 go_to("train")
             return
         # an imported model has neither a limit nor images to show
@@ -39,7 +40,7 @@ def welcome(models: list[ModelInfo]) -> None:
             )
             label = "Inspect its images"
         st.markdown(about)
-        if st.button(label, type="primary", icon=":material/frame_inspect:", key="overview-inspect"):
+        if button(label, type="primary", icon=":material/frame_inspect:", key="overview-inspect"):
             inspect_with(ready or models[0])
 
 
@@ -84,7 +85,7 @@ def data_sets() -> None:
     for source in EMBEDDED_SOURCES:
         st.markdown(f"**{source.title}**  \n{source.about}")
     st.markdown("**Your own**  \nA folder of good images, or a published data set as it was unpacked, on this server.")
-    if st.button("Train on a data set", icon=":material/model_training:"):
+    if button("Train on a data set", icon=":material/model_training:", key="overview-train-more"):
         go_to("train")
 
 

@@ -6,7 +6,7 @@ from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.pickers import pick_classes, pick_settings, pick_source
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 
 def choose_and_start() -> None:
@@ -20,7 +20,7 @@ def choose_and_start() -> None:
         return
     ready, insisted = show_report(chosen, image_size=model.image_size, levels=levels)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
-    if st.button(
+    if button(
         f"Start {count}",
         type="primary",
         icon=":material/play_arrow:",

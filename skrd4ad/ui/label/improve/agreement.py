@@ -10,6 +10,7 @@ from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_o
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import button
 
 SHOWN = 200
 """Images of the list of differences; the largest differences come first."""
@@ -56,7 +57,7 @@ def show_disagreements(state: LoopState) -> None:
         )
         rows = event["selection"]["rows"]
         chosen = shown[rows[0]] if rows and rows[0] < len(shown) else None
-        if st.button(
+        if button(
             "Look at it again",
             disabled=chosen is None,
             icon=":material/search:",

@@ -38,7 +38,7 @@ from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
 from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 SIDES = ("Old", "New")
 _SYMBOLS = ("circle-open", "triangle-up")
@@ -106,7 +106,7 @@ def _compare(old: LoopState, new: LoopState, *, in_use: str) -> None:
 
 def _offer_scores(old: LoopState, new: LoopState, found: LabelComparison) -> None:
     st.caption(f"{found.without_score} labelled images wait for a score of one of the models.")
-    if st.button(
+    if button(
         "Score them now", icon=":material/play_arrow:", key="loop-compare-score", **permitted(why_not(score_labelled))
     ):
         problems: dict[str, str] = {}
@@ -201,7 +201,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
     unnamed = not who
     with st.container(horizontal=True):
         if in_use == "new":
-            if st.button(
+            if button(
                 "Go back to the old model",
                 icon=":material/undo:",
                 key="loop-back",
@@ -211,7 +211,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
                 choose_model(found.old.summary.model_folder)
                 st.rerun()
         else:
-            if st.button(
+            if button(
                 "Use the new model",
                 type="primary",
                 icon=":material/check:",
@@ -230,11 +230,11 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
 def _keep(found: LabelComparison, *, who: str) -> None:
     new = found.new.judged.info
     st.markdown("The new model stays in the list of models, with a note that it was not used; or it is deleted.")
-    if st.button("Keep both, use the old one", type="primary", key="loop-keep", **permitted(why_not(note_outcome))):
+    if button("Keep both, use the old one", type="primary", key="loop-keep", **permitted(why_not(note_outcome))):
         note_outcome(found, who=who, used=False)
         st.rerun()
     sure = st.checkbox(f"Delete {plain(new.folder.name)} for good", key=f"loop-sure-{new.digest}")
-    if st.button(
+    if button(
         "Delete the new model",
         icon=":material/delete:",
         key="loop-delete",

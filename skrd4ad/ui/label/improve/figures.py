@@ -12,7 +12,7 @@ from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import LoopState, pixel_worker
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain, plain_lines, progress_of
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 FEW = 100
 """Labelled images that are scored while the user waits; more go to the queue of jobs, with the rest of the class."""
@@ -94,9 +94,7 @@ def _unscored(state: LoopState) -> None:
         st.caption(f"{len(missing)} labelled images wait for a score: {plain(progress_of(job)[1])}.")
         return
     st.caption(f"{len(missing)} labelled images have no score of this model yet and do not count.")
-    if st.button(
-        "Score them now", icon=":material/play_arrow:", key="loop-score", **permitted(why_not(score_labelled))
-    ):
+    if button("Score them now", icon=":material/play_arrow:", key="loop-score", **permitted(why_not(score_labelled))):
         if len(missing) > FEW:
             submit_scoring(state.info)
         else:

@@ -13,7 +13,7 @@ from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.state import LoopState, reviewer
 from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
 _SAVED = "_label-loop-saved"
@@ -97,7 +97,7 @@ def _sign(state: LoopState, found: Recalibration) -> None:
     calibration = found.proposal.calibration
     if calibration.test_fitted:
         st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
-    if st.button(
+    if button(
         "Use these limits",
         type="primary",
         **permitted(why_not(save), disabled=not who),

@@ -20,7 +20,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import button, permitted
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 FEW_TO_COMPARE = 5
@@ -45,7 +45,7 @@ def show_retraining(state: LoopState) -> None:
             st.caption(plain(line))
     with right:
         config = _pick_config(plan)
-        if st.button(
+        if button(
             "Retrain with the images labelled good",
             type="primary",
             icon=":material/model_training:",
@@ -147,7 +147,7 @@ def _show_ended(job: JobView) -> None:
     when = "" if job.finished_at is None else f" {ago(job.finished_at)}"
     reason = f": {plain_lines(job.error)}" if job.error else "."
     st.warning(f"The last retraining was {plain(job.state)}{when}{reason}", icon=":material/warning:")
-    if st.button(
+    if button(
         "Go on from its last epoch",
         key=f"loop-again-{job.id}",
         icon=":material/replay:",
