@@ -16,7 +16,7 @@ from skrd4ad.ui.widgets import button, permitted
 MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
 """Between two looks at jobs: where a bar moves, and elsewhere."""
 SHOWN_IN_SIDEBAR = 3
-_FOLLOWED = "_page-follows-jobs"
+_FOLLOWED, _AT_START = "_page-follows-jobs", "_jobs-at-start-of-page"
 
 
 def follow_jobs(
@@ -36,6 +36,10 @@ def follow_jobs(
         only_the_end: the page runs again only when the last one has ended, or its bar begins or ceases to move.
         before_rerun: called before the page runs again.
     """
+    # what stands above was drawn of jobs that have ended or begun meanwhile, and nothing below would ever tell
+    if st.session_state.get(_AT_START) not in (None, _states(queue().active())):
+        before_rerun()
+        st.rerun()
     first = jobs()
     if first:
         st.session_state[_FOLLOWED] = True
@@ -52,6 +56,7 @@ def follow_jobs(
 def expect_jobs(expected: bool) -> None:
     """Say before the page is drawn whether the sidebar is to show jobs, unless the page follows them itself."""
     st.session_state[_FOLLOWED] = not expected
+    st.session_state[_AT_START] = _states(queue().active()) if expected else None
 
 
 def sidebar_jobs() -> None:
@@ -96,7 +101,11 @@ def _pace(jobs: Sequence[JobView]) -> float | None:
 
 
 def _came_or_went(before: Sequence[JobView], now: Sequence[JobView]) -> bool:
-    return [(job.id, job.state) for job in before] != [(job.id, job.state) for job in now]
+    return _states(before) != _states(now)
+
+
+def _states(jobs: Sequence[JobView]) -> list[tuple[str, str]]:
+    return [(job.id, job.state) for job in jobs]
 
 
 def _ended_or_paced(before: Sequence[JobView], now: Sequence[JobView]) -> bool:

@@ -10,10 +10,15 @@ from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.data.sources import open_dataset
-from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.services.evaluation.evaluate import EVALUATION, evaluate_class
+from skrd4ad.services.evaluation.result import EvaluationSummary
+from skrd4ad.services.jobs.process import this_process
+from skrd4ad.services.jobs.queue import queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.jobs import add_job, end_job
 from skrd4ad.types import DatasetClass
+from skrd4ad.ui.evaluate.targets import Standing, standings_of
 from skrd4ad.ui.frame import PAGES, PROGRAM_ERROR
 from tests.shown_page import fine, words
 
@@ -149,3 +154,24 @@ def test_one_broken_item_of_each_kind_fails_no_page(
         folder = own_model.with_name("broken_config")
         at.button(f"models-delete-{folder}").click().run()
         assert str(folder) in words(fine(at))
+
+
+def test_a_page_that_was_drawn_of_a_job_which_ended_meanwhile_is_drawn_again(
+    visit, own_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with workspace_database().write() as session:
+        add_job(session, job_id="waits", kind=EVALUATION.name, title="a part", request={}, owner=this_process())
+    runs = []
+
+    def ending_the_job(
+        models: list[ModelInfo], chosen: ModelInfo, summaries: list[EvaluationSummary]
+    ) -> list[Standing]:
+        runs.append([job.id for job in queue().active()])
+        standings = standings_of(models, chosen, summaries)
+        with workspace_database().write() as session:
+            end_job(session, "waits", "cancelled")
+        return standings
+
+    monkeypatch.setattr("skrd4ad.ui.evaluate.page.standings_of", ending_the_job)
+    fine(visit("evaluate"))
+    assert runs == [["waits"], []]

@@ -57,7 +57,7 @@ def named(wanted: QueueFilter, name: str) -> QueueItem:
 
 def as_anna(at: AppTest) -> AppTest:
     at.text_input(key="label-reviewer-input").set_value("Anna")
-    at.button(key="FormSubmitter:label-reviewer-form-Start").click().run()
+    at.button(key="label-reviewer-go").click().run()
     return fine(at)
 
 
@@ -94,7 +94,7 @@ def test_without_a_model_it_leads_to_the_train_page(visit) -> None:
 
 def test_the_name_is_asked_once_and_without_images_it_leads_to_the_inspect_page(visit, own_model: Path) -> None:
     at = visit("label")
-    at.button(key="FormSubmitter:label-reviewer-form-Start").click().run()
+    at.button(key="label-reviewer-go").click().run()
     assert "name has 0 characters" in fine(at).error[0].value
     as_anna(at)
     assert "There are no images of machined disc" in texts(at)
