@@ -68,4 +68,12 @@ def test_text_is_the_folder_and_a_word_on_thresholds(
     assert main([*argv, "--weights", str(res18_weights), "--image-size", "64"]) == 0
     captured = capsys.readouterr()
     assert read_info(Path(captured.out.strip())).class_name == "c"
-    assert "no thresholds" in captured.err
+    assert "no thresholds" in captured.err and "import it with --res 3" in captured.err
+
+
+def test_a_file_of_the_original_code_has_two_skips_unless_it_is_said_otherwise(
+    tmp_path: Path, res18_weights: Path, as_json: Run
+) -> None:
+    options = ("--net", "res18", "--image-size", 64, "--weights", res18_weights)
+    _, document = as_json("import-rd4ad", published(tmp_path / "bottle.pth"), *options)
+    assert read_info(Path(document["folder"])).model.skips == 2

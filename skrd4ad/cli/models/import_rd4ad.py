@@ -10,6 +10,9 @@ from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.models.installed import require_torch
 from skrd4ad.services.history import record
 
+NOT_OF_THAT_CODE = 2
+"""Its decoder takes ``res`` only as a truth value, so that every file has two skip connections or none."""
+
 
 def add_options(parser: Parser) -> None:
     """Add what the command takes."""
@@ -17,7 +20,7 @@ def add_options(parser: Parser) -> None:
         parser,
         more="The model gives the same maps and scores. It has no thresholds, because the file holds no scores of good "
         "parts.",
-        example="import-rd4ad bottle.pth --net wide_res50 --res 3 --dataset mvtec --class bottle",
+        example="import-rd4ad bottle.pth --net wide_res50 --dataset mvtec --class bottle",
         run=run,
     )
     parser.add_argument("file", type=Path, metavar="FILE", help="checkpoint with bn and decoder (.pth)")
@@ -26,8 +29,9 @@ def add_options(parser: Parser) -> None:
         "--res",
         type=int,
         choices=(1, 2, 3),
-        required=True,
-        help="skip connections plus one, which the file does not tell: 1 for RD4AD, 3 for SK-RD4AD as published",
+        default=3,
+        help="skip connections plus one, which the file does not tell. 3 (default): SK-RD4AD, whose code makes two "
+        "whatever --res it is given, but none for 0; 1: RD4AD, and SK-RD4AD at --res 0; 2: not a file of that code",
     )
     parser.add_argument("--image-size", type=int, default=256, metavar="N", help="default: %(default)s")
     parser.add_argument("--dataset", default="imported", metavar="NAME", help="what it was trained on, for the record")
@@ -53,6 +57,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             task=task,
         )
     record("imported", info, details={"file": str(arguments.file.absolute())})
+    if arguments.res == NOT_OF_THAT_CODE:
+        output.note(
+            "The original code makes no models with one skip connection, also at --res 2: if the file is of that code, "
+            "import it with --res 3."
+        )
     output.note("The model has no thresholds, so it gives scores but no verdicts; predict --threshold T sets one.")
     output.say(str(info.folder))
     output.document({"folder": str(info.folder), "dataset": info.dataset, "class": info.class_name})

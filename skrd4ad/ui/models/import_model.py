@@ -18,7 +18,7 @@ from skrd4ad.ui.widgets import button, choose, permitted
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
 _KINDS = {"bundle": "Bundle", "checkpoint": "RD4AD or SK-RD4AD .pth"}
-_SKIPS = {1: "0, RD4AD", 2: "1", 3: "2, SK-RD4AD as published"}
+_SKIPS = {1: "0, RD4AD", 2: "1, not a file of the original code", 3: "2, SK-RD4AD"}
 
 
 def show_import() -> None:
@@ -82,7 +82,7 @@ def _checkpoint() -> None:
         index=2,
         format_func=_SKIPS.__getitem__,
         key="models-import-res",
-        help="The file does not tell.",
+        help="The file does not tell. The code of SK-RD4AD makes two whatever its --res says, but none for 0.",
     )
     size = st.number_input("Image size, pixels", 64, 1024, 256, 32, key="models-import-size")
     dataset = st.text_input("Data set", key="models-import-dataset", placeholder="imported", max_chars=80)
