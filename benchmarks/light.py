@@ -99,7 +99,9 @@ class Cost:
 
 def cost_of(checkout: Path, home: Path, script: str, arguments: Sequence[object] = ()) -> Cost:
     """Run a script in a checkout; a server until it has shown its first page."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "SKRD4AD_HOME": str(home), "SKRD4AD_NICENESS": "0"}
+    # packages that only the earlier build needs may come by the variable
+    path = os.pathsep.join([str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "SKRD4AD_HOME": str(home), "SKRD4AD_NICENESS": "0"}
     # compiled modules are kept, as after every installation, and not in the checkout
     environment |= {"PYTHONPYCACHEPREFIX": str(home.parent / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
     report = home.parent / "cost.json"
