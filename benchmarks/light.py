@@ -1,37 +1,53 @@
-"""What inspection costs as whole processes, in an earlier checkout and in this one. From the project's folder::
+"""What work costs as whole processes, in an earlier checkout and in this one. From the project's folder::
 
     python -m benchmarks.light --base ../earlier               all kinds of work
     python -m benchmarks.light --base ../earlier --only help models
 
-Both checkouts take turns; each has a workspace of its own, and does each kind of work once before it is measured, so
-that what is kept (conversions, compiled graphs, measured runtimes) is there. Seconds are of the processor, user and
-system, of the process and its children; memory is the peak of the process. The medians of the rounds are printed.
+Both checkouts take turns; each has a workspace of its own, and does each kind of work but a training once before it is
+measured, so that what is kept (conversions, compiled graphs, measured runtimes) is there. "page" is Streamlit's server
+from its start until a client, which is not counted, has the first page and its files; "train" trains and evaluates.
+Seconds are of the processor, user and system, of the process and its children; memory is the peak of the process. The
+medians of the rounds are printed.
 """
 
 import argparse
 import json
 import os
+import re
+import socketserver
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
+import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from streamlit.proto.BackMsg_pb2 import BackMsg
+from streamlit.proto.ClientState_pb2 import ClientState
+from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from benchmarks.folder import draw, many
 
 HERE = Path(__file__).parents[1]
+SECONDS = 300
+"""For a server to answer."""
+FIRST_TEXT = "See a defect now"
+"""On the first page, where there are demo models."""
 MODEL = "checkpoints/synthetic/machined_disc/demo"
 COMMAND = "import sys; from skrd4ad.cli import main; sys.exit(main(sys.argv[1:]))"
-FIRST_PAGE = """
-import os
-from streamlit.testing.v1 import AppTest
-page = AppTest.from_file(os.path.abspath("app.py"), default_timeout=300).run()
-assert not page.exception and any("See a defect now" in each.value for each in page.markdown), page
-print("drawn")
+SERVER = """
+import os, signal, sys, threading
+from streamlit.web.cli import main
+# ends when whoever started it closes its standard input
+threading.Thread(target=lambda: (sys.stdin.read(), os.kill(os.getpid(), signal.SIGINT)), daemon=True).start()
+sys.argv = ["streamlit", "run", "app.py", "--server.headless=true", f"--server.port={sys.argv[1]}"]
+main()
 """
 ONE_IMAGE = """
 import sys, time
@@ -82,30 +98,79 @@ class Cost:
 
 
 def cost_of(checkout: Path, home: Path, script: str, arguments: Sequence[object] = ()) -> Cost:
-    """Run a script in a checkout."""
-    environment = {**os.environ, "PYTHONPATH": str(checkout), "SKRD4AD_HOME": str(home), "SKRD4AD_NICENESS": "0"}
+    """Run a script in a checkout; a server until it has shown its first page."""
+    # packages that only the earlier build needs may come by the variable
+    path = os.pathsep.join([str(checkout), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "SKRD4AD_HOME": str(home), "SKRD4AD_NICENESS": "0"}
     # compiled modules are kept, as after every installation, and not in the checkout
     environment |= {"PYTHONPYCACHEPREFIX": str(home.parent / "pycache"), "PYTHONDONTWRITEBYTECODE": ""}
     report = home.parent / "cost.json"
     command = [sys.executable, "-c", script, *map(str, arguments)]
-    done = subprocess.run(
-        [sys.executable, "-S", "-E", "-c", LAUNCHER, str(report), *command],
-        cwd=checkout,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    # 1 where an image is unlike the training images
-    if done.returncode not in (0, 1) or not done.stdout:
-        raise SystemExit(f"{checkout}: {command} ended with {done.returncode}:\n{done.stderr}")
-    return Cost(**json.loads(report.read_text()), output=done.stdout)
+    with tempfile.TemporaryFile("w+") as problems, tempfile.TemporaryFile("w+") as printed:
+        with subprocess.Popen(
+            [sys.executable, "-S", "-E", "-c", LAUNCHER, str(report), *command],
+            cwd=checkout,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=printed,
+            stderr=problems,
+        ) as process:
+            if script == SERVER:
+                open_app(f"localhost:{arguments[0]}")
+        printed.seek(0)
+        problems.seek(0)
+        output = printed.read()
+        # 1 where an image is unlike the training images
+        if process.returncode not in (0, 1) or not output:
+            raise SystemExit(f"{checkout}: {command} ended with {process.returncode}:\n{problems.read()}")
+    return Cost(**json.loads(report.read_text()), output=output)
 
 
-def works(scratch: Path, images: int, out: Path) -> dict[str, tuple[str, list[object]]]:
+def open_app(server: str) -> None:
+    """Do what a browser does with the app's address: load the page's files, have its script run until the first page is
+    there, and load its pictures."""
+    deadline = time.monotonic() + SECONDS
+    while True:
+        try:
+            page = load(f"http://{server}/").decode()
+            break
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.05)
+    for file in re.findall(r'(?:src|href)="\./(static/[^"]+)"', page):
+        load(f"http://{server}/{file}")
+    shown = ""
+    with connect(f"ws://{server}/_stcore/stream", subprotocols=[Subprotocol("streamlit")], max_size=None) as socket:
+        socket.send(BackMsg(rerun_script=ClientState()).SerializeToString())
+        # a page that leads to another ends early
+        while (
+            not (message := ForwardMsg.FromString(bytes(socket.recv(timeout=SECONDS)))).HasField("script_finished")
+            or message.script_finished != ForwardMsg.FINISHED_SUCCESSFULLY
+        ):
+            shown += str(message)
+        for picture in sorted(set(re.findall(r"/media/[\w.]+", shown))):
+            load(f"http://{server}{picture}")
+    if FIRST_TEXT not in shown:
+        raise SystemExit(f"The first page came without {FIRST_TEXT!r}.")
+
+
+def load(address: str) -> bytes:
+    """The content of an address."""
+    with urllib.request.urlopen(address, timeout=SECONDS) as answer:
+        return answer.read()
+
+
+def free_port() -> int:
+    """A port that nobody listens at."""
+    with socketserver.TCPServer(("localhost", 0), socketserver.BaseRequestHandler) as server:
+        return server.server_address[1]
+
+
+def works(scratch: Path, given: argparse.Namespace) -> dict[str, tuple[str, list[object]]]:
     """Scripts and their arguments by the name of the work."""
     paths = draw(scratch, 256, ".png")
-    folder = many(paths, scratch / "many", images)
+    folder, out = many(paths, scratch / "many", given.images), scratch / "out"
     np.save(scratch / "image.npy", np.random.default_rng(0).integers(0, 256, (256, 256, 3), dtype=np.uint8))
     predict = ["predict", "--model", MODEL, "--out", out]
     return {
@@ -113,30 +178,38 @@ def works(scratch: Path, images: int, out: Path) -> dict[str, tuple[str, list[ob
         "models": (COMMAND, ["models"]),
         "predict": (COMMAND, [*predict, paths[0]]),
         "folder": (COMMAND, [*predict, folder]),
-        "page": (FIRST_PAGE, []),
+        "page": (SERVER, [free_port()]),
         "image": (ONE_IMAGE, [scratch / "image.npy", MODEL]),
+        "train": (COMMAND, ["train", "--data", given.data, "--class", given.class_name, "--out", out, *given.training]),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True, metavar="DIR", help="checkout of the earlier build")
-    parser.add_argument("--images", type=int, default=300, help="in the folder")
+    parser.add_argument("--images", type=int, default=1000, help="in the folder")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data/mvtec"), help="data set to train on")
+    parser.add_argument("--class", dest="class_name", default="transistor", help="class to train on")
+    parser.add_argument(
+        "--training", type=str.split, default=[], metavar="OPTIONS", help="of the training, such as '--most-steps 50'"
+    )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--only", nargs="+", metavar="WORK", help="help, models, predict, folder, page, image")
+    parser.add_argument("--only", nargs="+", metavar="WORK", help="help, models, predict, folder, page, image, train")
     given = parser.parse_args()
+    given.data = given.data.resolve()
     checkouts = {"before": given.base.resolve(), "now": HERE}
     with tempfile.TemporaryDirectory() as place:
         scratch = Path(place)
-        for work, (script, arguments) in works(scratch, given.images, scratch / "out").items():
+        for work, (script, arguments) in works(scratch, given).items():
             if given.only and work not in given.only:
                 continue
             found: dict[str, list[Cost]] = {name: [] for name in checkouts}
-            for _ in range(given.rounds + 1):
+            warm_up = work != "train"
+            for _ in range(given.rounds + warm_up):
                 for name, checkout in checkouts.items():
                     more = [scratch / f"{name}.npy"] if work == "image" else []
                     found[name].append(cost_of(checkout, scratch / f"home-{name}", script, [*arguments, *more]))
-            rounds = {name: costs[1:] for name, costs in found.items()}
+            rounds = {name: costs[warm_up:] for name, costs in found.items()}
             if work == "image":
                 report_image(scratch, rounds)
             else:

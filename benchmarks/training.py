@@ -36,7 +36,7 @@ def our_loop(teacher: Teacher, model: ModelConfig, images: Tensor, dtype: torch.
         teacher=teacher,
         student=student,
         optimizer=torch.optim.Adam(student.parameters(), lr=0.005, betas=(0.5, 0.999), fused=True),
-        learning=FeatureCache(levels, mapped=False),
+        learning=FeatureCache(levels, mapped=False, device=torch.device("cpu")),
         holding=None,
         record=TrainState(settings={}),
         best={},

@@ -13,11 +13,15 @@ An image goes one way through the package, from file to verdict::
     data → models → anomaly_map → model_folder → inference → services → api, ui, cli
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
 __all__ = ["Model", "Predictor", "Result", "load", "train"]
+
+# torch's threads otherwise keep their cores busy while they wait for work, which slows down whatever else runs
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # imported when they are used: the package itself, and a command that needs none of them, starts at once
 _PLACES = {

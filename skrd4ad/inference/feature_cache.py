@@ -15,7 +15,8 @@ from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Levels, Sample
 
-BATCH = 16
+BATCH = 4
+"""Images that the teacher sees at once: the activations of more do not fit into a processor's cache."""
 WHAT = "The teacher's features of the training images"
 
 

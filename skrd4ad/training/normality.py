@@ -27,6 +27,8 @@ _PROJECTED = 256
 """Random directions in which longer descriptors are compared while patches are chosen; those of the Lites are not."""
 _BATCH = 16
 _CHUNK = 256
+_FAR = 1024
+"""Points that are farthest from the chosen ones and are looked at before all others."""
 
 
 def fit_normality(
@@ -136,16 +138,27 @@ def farthest_points(points: Tensor, count: int, *, generator: torch.Generator, t
     """
     directions = torch.randn(points.shape[1], _PROJECTED, generator=generator).to(points.device)
     low = points @ directions if points.shape[1] > _PROJECTED else points
-    squares = (low * low).sum(1)
+    squares, count = (low * low).sum(1), min(len(low), count)
     least = torch.full((len(low),), float("inf"), device=low.device)
-    chosen = [0]
-    for _ in range(min(len(low), count) - 1):
-        task.check()
-        last = chosen[-1]
-        least = torch.minimum(least, squares + squares[last] - 2 * low @ low[last])
+    chosen, fresh = [0], [0]
+    while len(chosen) < count:
+        for part, known in zip(low.split(_FAR), least.split(_FAR), strict=True):
+            task.check()
+            torch.minimum(known, squared_distances(part, low[fresh]).amin(1), out=known)
         # a copy of a chosen point is not farther than itself
-        least[last] = -float("inf")
-        chosen.append(int(least.argmax()))
+        least[chosen] = -float("inf")
+        # distances only shrink: while the farthest of these is beyond all others, no other needs to be looked at
+        near, index = least.topk(min(_FAR, len(low)))
+        rows, of_rows, others, fresh = low[index], squares[index], near[-1].item(), []
+        while len(chosen) + len(fresh) < count:
+            task.check()
+            far = int(near.argmax())
+            if fresh and len(index) < len(low) and near[far].item() <= others:
+                break
+            fresh.append(int(index[far]))
+            near = torch.minimum(near, of_rows + of_rows[far] - 2 * rows @ rows[far])
+            near[far] = -float("inf")
+        chosen += fresh
     return torch.tensor(chosen)
 
 

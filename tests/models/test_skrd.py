@@ -62,6 +62,20 @@ def test_restored_features_have_the_teachers_shapes(net: str, res: int) -> None:
     assert [g.shape for g in restored] == [f.shape for f in features]
 
 
+def test_transposed_convolutions_are_the_same_while_they_are_trained() -> None:
+    deconv = small_student("efficientnet_lite0", res=3).decoder.layer2[0].conv1
+    assert deconv.train().weight.shape == (320, 64, 2, 2)
+    generator = torch.Generator().manual_seed(1)
+    x, wanted = torch.randn(2, 320, 3, 5, generator=generator), torch.randn(2, 64, 6, 10, generator=generator)
+    reference = torch.nn.functional.conv_transpose2d(x.double(), w := deconv.weight.detach().double(), stride=2)
+    torch.testing.assert_close(deconv(x).double(), reference, atol=1e-5, rtol=1e-5)
+    (gradient,) = torch.autograd.grad((deconv(x) * wanted).sum(), deconv.weight)
+    # the sum is linear in each weight: its gradient is the step from one set of weights to another
+    other = torch.randn(w.shape, generator=generator).double()
+    step = (torch.nn.functional.conv_transpose2d(x.double(), w + other, stride=2) - reference) * wanted
+    assert (gradient.double() * other).sum().item() == pytest.approx(step.sum().item(), rel=1e-4)
+
+
 @pytest.mark.parametrize(
     ("net", "names"),
     [

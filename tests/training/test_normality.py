@@ -63,7 +63,9 @@ def as_numpy(tensor: Tensor | None) -> NDArray[np.float64]:
     return tensor.double().numpy()
 
 
-def test_points_are_chosen_as_a_plain_loop_chooses_them() -> None:
+@pytest.mark.parametrize("far", [1, 3, 64])
+def test_points_are_chosen_as_a_plain_loop_chooses_them(far: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fitting, "_FAR", far)
     generator = torch.Generator().manual_seed(0)
     points = torch.randn(50, 6, generator=generator)
     chosen = [0]

@@ -218,13 +218,11 @@ def test_a_new_run_never_takes_the_name_of_an_unfinished_one(train_disc: Train, 
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-import torch
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.layouts.find import find_classes
 from skrd4ad.training.train import train
 from skrd4ad.task import Status, Task
 
-torch.set_num_threads(1)
 replace, states = Path.replace, []
 
 def die_at_the_third_state(self, target):
@@ -246,14 +244,17 @@ def test_a_killed_process_leaves_a_state_that_resumes_to_the_same_weights(
     train_disc: Train, weights_of: WeightsOf, tiny_data: Path, tmp_path: Path
 ) -> None:
     root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(root), "OMP_NUM_THREADS": "1", "OMP_DISPLAY_ENV": "true"}
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, str(tiny_data), str(tmp_path / "out")],
         env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
         check=False,
         timeout=LONG,
     )
     assert ended.returncode == -signal.SIGKILL
+    assert "OMP_WAIT_POLICY = 'PASSIVE'" in ended.stderr  # as the threads themselves say
     (state,) = states_below(tmp_path / "out")
     assert read_record(state).epoch == 2
     assert len(list(state.parent.iterdir())) == 2  # the state, and what the killed write left
