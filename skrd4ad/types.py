@@ -140,9 +140,9 @@ class Prediction:
     """Anomaly map and score of one image, in raw units; a verdict needs a calibration."""
 
     anomaly_map: NDArray[np.float32]
-    """(S, S), S the model's image size, or (H, W) of the joined tiles: sum of the levels, blurred."""
+    """(H, W) at the model's image size, or of the joined tiles: sum of the levels, blurred."""
     level_maps: NDArray[np.float32]
-    """(L, S, S): one map a feature level, finest first, and that of the memory bank where the model has one; they sum
+    """(L, H, W): one map a feature level, finest first, and that of the memory bank where the model has one; they sum
     to the map before its blur."""
     score: float
     """Maximum of ``anomaly_map``."""
@@ -163,14 +163,14 @@ class EvaluationSet:
     """(N,)."""
     defect_types: tuple[str, ...]
     maps: NDArray[np.float32] | None = None
-    """(N, S, S)."""
+    """(N, H, W)."""
     masks: NDArray[np.bool_] | None = None
-    """(N, S, S); all false for good images. None when no defect has a mask."""
+    """(N, H, W); all false for good images. None when no defect has a mask."""
     has_mask: NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, bool))
     """(N,): whether the pixels of the image are labelled: good images, and defects with a mask."""
     ignored: NDArray[np.bool_] | None = None
-    """(S, S) or (N, S, S): pixels that the model's calibration or the masks ignore; they enter no pixel metric."""
+    """(H, W) or (N, H, W): pixels that the model's calibration or the masks ignore; they enter no pixel metric."""
     mask_classes: tuple[str, ...] = ()
     """Names of the classes of defect that the masks tell apart; empty where they do not."""
     class_of: NDArray[np.uint8] | None = None
-    """(N, S, S): 1 + index in ``mask_classes`` of the class of a pixel, 0 outside of masks; None without classes."""
+    """(N, H, W): 1 + index in ``mask_classes`` of the class of a pixel, 0 outside of masks; None without classes."""

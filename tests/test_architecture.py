@@ -19,6 +19,7 @@ FOR_ALL = {
     "scratch",
     "files",
     "format",
+    "sizes",
     "parallel",
     "task",
     "documents",

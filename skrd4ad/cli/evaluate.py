@@ -23,6 +23,7 @@ from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
 from skrd4ad.services.jobs.turn import own_turn
+from skrd4ad.sizes import size_text
 from skrd4ad.task import Status
 from skrd4ad.types import DatasetClass
 
@@ -99,8 +100,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.note(f"{summary.left_out} images that the model was trained or calibrated with are left out.")
     if summary.vanished_regions:
         output.note(
-            f"{summary.vanished_regions} regions of the masks vanish at {summary.image_size} pixels; no pixel metric "
-            "can count them."
+            f"{summary.vanished_regions} regions of the masks vanish at {size_text(summary.image_size)} pixels; no "
+            "pixel metric can count them."
         )
     output.document(metrics)
     return DONE

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import add_out, add_weights
+from skrd4ad.cli.arguments import add_image_size, add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
@@ -29,7 +29,8 @@ def add_options(parser: Parser) -> None:
         required=True,
         help="skip connections plus one, which the file does not tell: 1 for RD4AD, 3 for SK-RD4AD as published",
     )
-    parser.add_argument("--image-size", type=int, default=256, metavar="N", help="default: %(default)s")
+    add_image_size(parser, default="256")
+    parser.set_defaults(image_size=256)
     parser.add_argument("--dataset", default="imported", metavar="NAME", help="what it was trained on, for the record")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="its class (default: the file's name)")
     add_out(parser)

@@ -1,6 +1,7 @@
 """Pixel figures on labelled images with masks, computed beside the page: a new mask moves them a second later."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from skrd4ad.errors import SkrdError
 from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.improve.labelled import label_set
+from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Status, Task
 
@@ -51,13 +53,13 @@ class PixelState:
     error: str | None
 
 
-def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[list[LabelledImage], bool]:
+def pixel_images(images: Sequence[LabelledImage], *, image_size: ImageSize) -> tuple[list[LabelledImage], bool]:
     """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image."""
     masked = [image for image in images if image.label == "defect" and image.mask_file is not None]
     good = [image for image in images if image.label == "good"]
     if not masked or not good:
         return [], False
-    most = max(MOST_PIXELS // image_size**2, 2)
+    most = max(MOST_PIXELS // math.prod(height_width(image_size)), 2)
     n_masked = min(len(masked), max(int(MASKED_SHARE * most), most - len(good)))
     chosen = masked[:n_masked] + good[: most - n_masked]
     return chosen, len(chosen) < len(masked) + len(good)
