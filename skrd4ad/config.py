@@ -76,7 +76,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         lite = self.net in LITE_NETS
-        if isinstance(self.image_size, tuple) and len(set(self.image_size)) == 1:
+        if isinstance(self.image_size, tuple) and self.image_size[:1] * 2 == self.image_size:
             object.__setattr__(self, "image_size", self.image_size[0])
         _require(
             _one_of(self, "net", NETS),

@@ -37,8 +37,8 @@ LARGEST_BATCH = 256
 
 _MEANING = {
     "score": "(N,) float32: highest value of the map; raw, as everywhere in this program",
-    "map": "(N, H, W) float32: anomaly map, 0 where the calibration ignores the image",
-    "levels": "(N, L, H, W) float32: one map a feature level, finest first, before the blur",
+    "map": "(N, {sides}) float32: anomaly map, 0 where the calibration ignores the image",
+    "levels": "(N, L, {sides}) float32: one map a feature level, finest first, before the blur",
     "embedding": "(N, C) float32: mean of the teacher's coarsest features",
     **{f"f{level}": "(N, C, h, w) float32: the teacher's features, finest level first" for level in (1, 2, 3)},
     **{f"g{level}": "(N, C, h, w) float32: the restored features" for level in (1, 2, 3)},
@@ -142,6 +142,7 @@ class ExportManifest:
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form, with words for those who use the export without this program."""
         height, width = height_width(self.image_size)
+        sides = "S, S" if height == width else "H, W"
         return {
             "manifest_format": FORMAT,
             **documents.to_plain(self.settings),
@@ -152,10 +153,10 @@ class ExportManifest:
                 "layout": "NHWC",
                 "shape": [self.settings.batch or "N", height, width, 3],
                 "colours": "RGB, 0 to 255, as decoded; normalising is inside",
-                "resizing": f"outside: the whole image to {height} x {width} (height x width), aspect ratio given up, "
-                "bilinear with antialiasing (Pillow's BILINEAR)",
+                "resizing": f"outside: the whole image to {height} x {width}, aspect ratio given up, bilinear with "
+                "antialiasing (Pillow's BILINEAR)",
             },
-            "outputs": {name: _MEANING[name] for name in self.outputs},
+            "outputs": {name: _MEANING[name].format(sides=sides) for name in self.outputs},
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": documents.to_plain(self.limits),
