@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skrd4ad.models.normality import Normality, enlarged
-from skrd4ad.sizes import ImageSize, height_width
+from skrd4ad.types import ImageSize, height_width
 
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""

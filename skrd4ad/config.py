@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.sizes import MAX_SIDE, ImageSize
+from skrd4ad.types import MAX_SIDE, ImageSize
 
 LITE_NETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 """Teachers whose weights come as Python packages."""

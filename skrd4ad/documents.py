@@ -24,7 +24,7 @@ T = TypeVar("T")
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 StoredSize = int | tuple[Positive, Positive]
-"""A :data:`skrd4ad.sizes.ImageSize`. Not ``Positive | …``: on a bounded whole number beside a tuple msgspec 0.23 writes
+"""A :data:`skrd4ad.types.ImageSize`. Not ``Positive | …``: on a bounded whole number beside a tuple msgspec 0.23 writes
 outside of its memory."""
 
 _WRONG = (msgspec.MsgspecError, SkrdError, ValueError, TypeError, OverflowError, RecursionError)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
-from skrd4ad.sizes import ImageSize, height_width
+from skrd4ad.types import ImageSize, height_width
 
 
 def drawn(seed: int) -> list[Tensor]:

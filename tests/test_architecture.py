@@ -19,7 +19,6 @@ FOR_ALL = {
     "scratch",
     "files",
     "format",
-    "sizes",
     "parallel",
     "task",
     "documents",

@@ -12,8 +12,7 @@ from PIL import Image
 from skrd4ad.format import plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes, to_record, write_outputs
-from skrd4ad.sizes import Pitch
-from skrd4ad.types import Region, Verdict
+from skrd4ad.types import Pitch, Region, Verdict
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -16,8 +16,7 @@ from skrd4ad.data.images.levels import given_levels
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.paths import checkpoints
-from skrd4ad.sizes import parse_size
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, Levels, parse_size
 
 if TYPE_CHECKING:
     from skrd4ad.inference.predict import Predictor

@@ -23,9 +23,8 @@ from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
 from skrd4ad.services.jobs.turn import own_turn
-from skrd4ad.sizes import size_text
 from skrd4ad.task import Status
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, size_text
 
 
 def add_options(parser: Parser) -> None:

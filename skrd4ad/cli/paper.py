@@ -26,8 +26,7 @@ from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, train_class
-from skrd4ad.sizes import parse_size
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, parse_size
 from skrd4ad.visualize import overlay
 
 ABOUT = """\

@@ -19,8 +19,7 @@ from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.ad2_submission import private_images, write_submission
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs
-from skrd4ad.sizes import parse_pitch
-from skrd4ad.types import OUTCOMES, Outcome
+from skrd4ad.types import OUTCOMES, Outcome, parse_pitch
 
 WRITERS = min(4, os.cpu_count() or 1)
 

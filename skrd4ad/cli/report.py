@@ -17,8 +17,8 @@ from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.services.reports.html import Paper, html_text, save
 from skrd4ad.services.reports.pdf import pdf_bytes, require_weasyprint
 from skrd4ad.services.reports.text import promise, summary_line
-from skrd4ad.sizes import parse_pitch
 from skrd4ad.task import Task
+from skrd4ad.types import parse_pitch
 
 
 def add_options(parser: Parser) -> None:

@@ -43,8 +43,7 @@ from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.sizes import ImageSize, size_text
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
 
 DEFAULT_PRESET = "fast"
 INSIST = "--yes insists, and the model card says so"

@@ -16,9 +16,8 @@ from skrd4ad.data.images.mask_values import MaskReading
 from skrd4ad.data.images.read import read_image, resize_image, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.scratch import scratch_array
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample, height_width
 
 
 @dataclass(frozen=True, eq=False)

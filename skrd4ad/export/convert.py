@@ -16,7 +16,7 @@ from torch.export import ExportedProgram
 
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import INPUT
-from skrd4ad.sizes import ImageSize, height_width
+from skrd4ad.types import ImageSize, height_width
 
 Read = Callable[[], NDArray[np.uint8]]
 """Reads one image: (1, H, W, 3) RGB."""

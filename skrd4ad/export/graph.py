@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.export.manifest import SCORING_OUTPUTS, VERDICT_OUTPUTS
 from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.sizes import ImageSize, height_width
+from skrd4ad.types import ImageSize, height_width
 
 MOST_IMAGES = 4096
 """In one call of a graph for any number of images."""

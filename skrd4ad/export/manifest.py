@@ -11,8 +11,7 @@ from skrd4ad.documents import Count, Positive, StoredSize
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
-from skrd4ad.sizes import height_width
-from skrd4ad.types import Levels
+from skrd4ad.types import Levels, height_width
 
 MANIFEST = "manifest.json"
 FORMAT = 1

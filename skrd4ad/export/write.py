@@ -38,9 +38,8 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest
 from skrd4ad.regions import ignored_pixels
-from skrd4ad.sizes import height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
+from skrd4ad.types import Sample, height_width
 
 MOST_NORMALS = 300
 """Good images that int8 takes the ranges of values from."""

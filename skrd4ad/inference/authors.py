@@ -11,8 +11,7 @@ from skrd4ad.metrics.curves import pixel_point
 from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.metrics.spro import SaturatedRegion, au_spro
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import DatasetClass, EvaluationSet, Sample
+from skrd4ad.types import DatasetClass, EvaluationSet, ImageSize, Sample
 
 SEG_F1 = "SegF1 at the pixel limit from good images (MVTec AD 2)"
 AUPRO_005 = "AUPRO 0.05 (MVTec AD 2)"

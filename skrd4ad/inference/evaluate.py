@@ -18,9 +18,8 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import unseen_samples
 from skrd4ad.regions import ScoringMask, ignored_pixels
 from skrd4ad.scratch import scratch_array
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, EvaluationSet, Sample
+from skrd4ad.types import DatasetClass, EvaluationSet, ImageSize, Sample, height_width
 from skrd4ad.visualize import resize_map
 
 BATCH = 16

@@ -12,9 +12,8 @@ from skrd4ad.inference.network import tensor_of
 from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample, height_width
 
 BATCH = 16
 WHAT = "The teacher's features of the training images"

@@ -13,7 +13,7 @@ from skrd4ad.inference.maps import Look, Maps
 from skrd4ad.models.devices import TYPES, DevicePrecision, ahead_on
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
-from skrd4ad.sizes import ImageSize
+from skrd4ad.types import ImageSize
 
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
 """Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, H, W)."""

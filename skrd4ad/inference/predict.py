@@ -13,9 +13,8 @@ from skrd4ad.data.images.read import resize_image
 from skrd4ad.inference.maps import Look, Maps
 from skrd4ad.model_folder.info import ModelInfo, read_info, require_own_weights
 from skrd4ad.models.installed import require_torch
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Prediction
+from skrd4ad.types import ImageSize, Prediction
 
 if TYPE_CHECKING:
     from skrd4ad.models.skrd import SKRD4AD

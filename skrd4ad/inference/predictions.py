@@ -26,9 +26,8 @@ from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_b
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
-from skrd4ad.sizes import height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict
+from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict, height_width
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000

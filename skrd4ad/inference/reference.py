@@ -22,7 +22,7 @@ from skrd4ad.files import write_json
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.placement import Placement, thumbnail_of
 from skrd4ad.model_folder.info import REFERENCE
-from skrd4ad.sizes import ImageSize, height_width
+from skrd4ad.types import ImageSize, height_width
 
 FORMAT = 1
 

@@ -16,9 +16,8 @@ from skrd4ad.data.images.read import resize_image
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import Reference
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Prediction
+from skrd4ad.types import ImageSize, Prediction, height_width
 
 Tiling = Literal["auto", "on", "off"]
 LARGER = 1.5

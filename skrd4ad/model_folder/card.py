@@ -5,7 +5,7 @@ from typing import Any
 from skrd4ad.config import ModelConfig
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.sizes import height_width
+from skrd4ad.types import height_width
 
 
 def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:

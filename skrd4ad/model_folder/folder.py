@@ -30,7 +30,7 @@ from skrd4ad.model_folder.info import (
     read_info,
 )
 from skrd4ad.model_folder.unfinished import is_unfinished, state_file
-from skrd4ad.sizes import height_width
+from skrd4ad.types import height_width
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> ModelInfo:

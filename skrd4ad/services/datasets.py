@@ -12,9 +12,8 @@ from skrd4ad.errors import DataError
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, workspace
 from skrd4ad.services.access import needs
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 
 @dataclass(frozen=True)

@@ -24,9 +24,8 @@ from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 EVALUATION_BATCH = 32
 WARM_UP = 0.05

@@ -28,11 +28,10 @@ from skrd4ad.inference.reference import (
     image_statistics,
     seen_by_model,
 )
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.placement import SIDES, fit_placement
 from skrd4ad.training.ranges import seen_band, upper_limit
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample
 
 DEFAULT_REFUSAL_RATE = 0.005
 BATCH = 16

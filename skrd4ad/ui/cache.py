@@ -13,9 +13,8 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model, classes_of, preflight
 from skrd4ad.services.inspection.runtimes import background
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 KEPT_REPORTS = 64
 

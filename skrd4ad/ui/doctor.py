@@ -7,8 +7,7 @@ import streamlit as st
 from skrd4ad.data.doctor.examine import Finding
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.format import plural
-from skrd4ad.sizes import ImageSize, size_text
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
 from skrd4ad.ui.cache import doctor_report
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain

@@ -26,8 +26,7 @@ from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.paths import data_roots
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
-from skrd4ad.sizes import ImageSize, parse_size, size_option
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, parse_size, size_option
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose

@@ -6,7 +6,7 @@ from typing import Literal, TypedDict, TypeVar
 
 import streamlit as st
 
-from skrd4ad.sizes import Pitch
+from skrd4ad.types import Pitch
 from skrd4ad.ui.text import plain
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from skrd4ad.models.skrd import (
     build_student,
     student_design,
 )
-from skrd4ad.sizes import ImageSize, height_width, size_option
+from skrd4ad.types import ImageSize, height_width, size_option
 from tests.model_fixtures import build_model
 
 

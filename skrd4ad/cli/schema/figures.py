@@ -9,8 +9,7 @@ from skrd4ad.metrics.consequences import Consequences
 from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.compare_images import ImageChange
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import Outcome, Region, Verdict
+from skrd4ad.types import ImageSize, Outcome, Region, Verdict
 
 Pair = tuple[float, float]
 

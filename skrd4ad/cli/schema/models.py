@@ -12,8 +12,7 @@ from skrd4ad.files import FileEntry
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.model_folder.bundle import BundleManifest
 from skrd4ad.model_folder.info import StoredMetrics
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import Verdict
+from skrd4ad.types import ImageSize, Verdict
 
 
 class TrainedModel(Struct, kw_only=True):

@@ -11,8 +11,7 @@ from skrd4ad.data.doctor.mask_checks import check_masks
 from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity, counted
 from skrd4ad.data.doctor.shape import check_shape
 from skrd4ad.format import plural
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import DatasetClass, Levels, Remark
+from skrd4ad.types import DatasetClass, ImageSize, Levels, Remark
 
 FEW_TRAIN = 20
 

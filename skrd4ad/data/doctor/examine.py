@@ -9,9 +9,8 @@ from skrd4ad.data.doctor.facts import ImageFacts, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, Finding
 from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.images.levels import levels_of
-from skrd4ad.sizes import ImageSize
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 __all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 

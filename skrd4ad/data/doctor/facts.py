@@ -13,8 +13,7 @@ from skrd4ad.data.images.read import image_header, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import array_digest
 from skrd4ad.errors import ImageError
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample
 
 FEW_LEVELS = 3
 """Pictures with so few values look like masks."""

@@ -9,8 +9,7 @@ from skrd4ad.data.doctor.facts import FEW_LEVELS, ImageFacts, MaskFacts
 from skrd4ad.data.doctor.report import Severity, counted
 from skrd4ad.data.images.mask_values import LARGE
 from skrd4ad.format import plural
-from skrd4ad.sizes import ImageSize, size_option
-from skrd4ad.types import DatasetClass, Remark
+from skrd4ad.types import DatasetClass, ImageSize, Remark, size_option
 
 _SHOWN_VALUES = 6
 _SEPARATOR = re.compile(r"[ ._-]+")

@@ -9,8 +9,7 @@ from urllib.parse import unquote_plus
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
-from skrd4ad.sizes import ImageSize
-from skrd4ad.types import Remark
+from skrd4ad.types import ImageSize, Remark
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")

@@ -9,8 +9,7 @@ from skrd4ad.config import MIN_SIDE, SIDE_STEP, ModelConfig
 from skrd4ad.data.dataset import decoding_pool
 from skrd4ad.data.images.read import image_size
 from skrd4ad.errors import ImageError
-from skrd4ad.sizes import MAX_SIDE, ImageSize, height_width, image_size_of, size_option, size_text
-from skrd4ad.types import Remark, Sample
+from skrd4ad.types import MAX_SIDE, ImageSize, Remark, Sample, height_width, image_size_of, size_option, size_text
 
 SQUARE: ImageSize = ModelConfig.image_size
 """The published size."""
@@ -68,7 +67,11 @@ def check_shape(shapes: Sequence[Shape], size: ImageSize) -> Iterator[Remark]:
     if height == width and squeeze <= SQUEEZED and max(aspect, 1 / aspect) <= SQUEEZED:
         return
     better, piece = size_for(shapes), round(min(x, y))
-    kept = f" --image-size {size_option(better)} keeps their shape." if squeeze > SQUEEZED and better != size else ""
+    kept = (
+        f" An image size of {size_option(better)} (--image-size) keeps their shape."
+        if squeeze > SQUEEZED and better != size
+        else ""
+    )
     yield Remark(
         "warning" if squeeze > SQUEEZED else "note",
         "squeezed" if squeeze > SQUEEZED else "shape",

@@ -18,8 +18,7 @@ from skrd4ad.data.images.mask_values import MaskReading, read_values
 from skrd4ad.data.images.read_pixels import MAX_PIXELS as MAX_PIXELS
 from skrd4ad.data.images.read_pixels import StoredPixels
 from skrd4ad.errors import DataError
-from skrd4ad.sizes import ImageSize, height_width
-from skrd4ad.types import Levels
+from skrd4ad.types import ImageSize, Levels, height_width
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")

@@ -19,9 +19,8 @@ from skrd4ad.services.evaluation.result import MeasuredImages, MeasuredModel, St
 from skrd4ad.services.evaluation.store import load_evaluation
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
-from skrd4ad.sizes import size_text
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import EvaluationSet
+from skrd4ad.types import EvaluationSet, size_text
 
 FORMAT = 1
 

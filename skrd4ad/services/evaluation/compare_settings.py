@@ -8,7 +8,7 @@ from skrd4ad import documents
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.result import MeasuredModel
-from skrd4ad.sizes import size_option
+from skrd4ad.types import size_option
 
 _TRAIN = {
     "epochs": "Epochs",

@@ -16,7 +16,7 @@ from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.reports.html import render
-from skrd4ad.sizes import size_text
+from skrd4ad.types import size_text
 
 Cell = tuple[str, str]
 

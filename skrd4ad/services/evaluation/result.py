@@ -26,9 +26,8 @@ from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.datasets import is_embedded
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import Task
-from skrd4ad.types import EvaluationSet, Levels
+from skrd4ad.types import EvaluationSet, ImageSize, Levels, height_width
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")

@@ -11,7 +11,7 @@ from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
-from skrd4ad.sizes import size_option
+from skrd4ad.types import size_option
 
 TABLE_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
 _LATEX = {

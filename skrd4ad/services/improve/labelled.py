@@ -25,10 +25,9 @@ from skrd4ad.services.improve.agreement import Labels, defect_type_of, image_fig
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.services.labelling.files import checked_path, load_mask_file, stored_path
 from skrd4ad.services.labelling.score_queue import score_labelled
-from skrd4ad.sizes import ImageSize, height_width, size_text
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import EvaluationSet
+from skrd4ad.types import EvaluationSet, ImageSize, height_width, size_text
 
 FORMAT = 1
 """Of everything that the figures of labelled images are computed by."""

@@ -12,9 +12,9 @@ from skrd4ad.errors import SkrdError
 from skrd4ad.metrics.aupro import aupro, pool_pixels
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.improve.labelled import label_set
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Status, Task
+from skrd4ad.types import ImageSize, height_width
 
 MOST_PIXELS = 12_000_000
 """Pixels of all maps together that figures are taken from: 183 images of 256x256. More would take longer than a person

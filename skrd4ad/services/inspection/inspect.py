@@ -21,9 +21,8 @@ from skrd4ad.regions import muted_map, region_mask
 from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.inspection.predictions import PredictionStore
-from skrd4ad.sizes import Pitch, pitch_xy
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Prediction, Region
+from skrd4ad.types import WHOLE, Pitch, Prediction, Region, pitch_xy
 from skrd4ad.visualize import overlay, resize_map
 
 T = TypeVar("T")

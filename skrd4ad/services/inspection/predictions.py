@@ -28,8 +28,8 @@ from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.info import REFERENCE, ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask
-from skrd4ad.sizes import height_width, size_option
 from skrd4ad.task import QUIET, Task
+from skrd4ad.types import height_width, size_option
 from skrd4ad.visualize import resize_map
 
 FILE = "predictions.sqlite3"

@@ -26,9 +26,8 @@ from skrd4ad.files import require_writable
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.models.installed import is_installed, require_torch
-from skrd4ad.sizes import ImageSize, height_width
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, ImageSize, height_width
 
 if TYPE_CHECKING:
     import torch

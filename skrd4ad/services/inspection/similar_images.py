@@ -16,9 +16,8 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.paths import workspace
-from skrd4ad.sizes import size_option
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Sample
+from skrd4ad.types import DatasetClass, Sample, size_option
 
 BATCH = 16
 CACHE_FORMAT = 1

@@ -23,8 +23,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import overlay_of
-from skrd4ad.sizes import Pitch, pitch_xy
-from skrd4ad.types import OUTCOMES, Outcome, Region
+from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, pitch_xy
 
 PICTURED = 60
 """Parts shown with pictures, unless another number is asked for: NG by falling score, REVIEW, CANNOT JUDGE."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.reports.collect import BatchReport, Part
-from skrd4ad.sizes import Pitch, pitch_xy, size_option
-from skrd4ad.types import OUTCOMES, Outcome, Region
+from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, pitch_xy, size_option
 
 Facts = tuple[tuple[str, str], ...]
 """Names and what they are."""

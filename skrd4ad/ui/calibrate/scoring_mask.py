@@ -13,8 +13,7 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import scoring_mask_with
-from skrd4ad.sizes import ImageSize, Pitch, height_width, pitch_xy, size_text
-from skrd4ad.types import Levels
+from skrd4ad.types import ImageSize, Levels, Pitch, height_width, pitch_xy, size_text
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves

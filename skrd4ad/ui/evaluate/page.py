@@ -16,7 +16,7 @@ from skrd4ad.services.evaluation.store import (
     list_evaluations,
     load_evaluation,
 )
-from skrd4ad.sizes import size_text
+from skrd4ad.types import size_text
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison

@@ -19,9 +19,9 @@ from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.services.reports.collect import collect_report
 from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes
-from skrd4ad.sizes import Pitch
 from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.task import Task
+from skrd4ad.types import Pitch
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.components.gallery import GalleryItem

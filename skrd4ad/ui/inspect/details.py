@@ -7,8 +7,7 @@ from skrd4ad.errors import DataError
 from skrd4ad.format import format_number, plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
-from skrd4ad.sizes import Pitch, pitch_xy
-from skrd4ad.types import GOOD, Region
+from skrd4ad.types import GOOD, Pitch, Region, pitch_xy
 from skrd4ad.ui.components.gallery import mistake_of
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.text import plain

@@ -12,7 +12,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
-from skrd4ad.sizes import Pitch
+from skrd4ad.types import Pitch
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer

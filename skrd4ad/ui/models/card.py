@@ -10,7 +10,7 @@ from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number
 from skrd4ad.model_folder.card import map_text
 from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.services.models.library import LibraryModel, card_of
-from skrd4ad.sizes import size_text
+from skrd4ad.types import size_text
 from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ

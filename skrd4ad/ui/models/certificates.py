@@ -13,7 +13,7 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
-from skrd4ad.sizes import size_text
+from skrd4ad.types import size_text
 from skrd4ad.ui.frame import dialog
 from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell

@@ -9,7 +9,7 @@ from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
 from skrd4ad.services.access import why_not
 from skrd4ad.services.models.library import import_model_bundle, import_uploaded_checkpoint
-from skrd4ad.sizes import parse_size
+from skrd4ad.types import parse_size
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar

@@ -6,8 +6,7 @@ from PIL import Image
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.data.doctor.shape import check_shape, input_size, size_for
-from skrd4ad.sizes import ImageSize, height_width
-from skrd4ad.types import Sample
+from skrd4ad.types import ImageSize, Sample, height_width
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,10 @@ def test_a_squeezed_class_is_a_warning_with_numbers_and_both_ways_out() -> None:
     # 5000 / 256 and 200 / 256; 10 pixels over these
     assert "covers 19.5 pixels in x and 0.781 in y" in remark.message
     assert "a defect of 10 x 10 pixels becomes 0.51 x 13." in remark.message
-    assert "--image-size 64x1280" in remark.message and "--tiled on" in remark.message
+    assert (
+        "An image size of 64x1280 (--image-size) keeps their shape." in remark.message
+        and "--tiled on" in remark.message
+    )
 
 
 def test_a_class_in_its_own_shape_is_a_note_and_usual_ones_are_none() -> None:
@@ -60,7 +62,7 @@ def test_a_class_in_its_own_shape_is_a_note_and_usual_ones_are_none() -> None:
     assert "3.91 pixels in x and 3.12 in y" in remark.message and "--image-size" not in remark.message
     assert not list(check_shape([(1500, 1000)], 256)) and not list(check_shape([], 256))
     (squeezed,) = check_shape([(256, 256)], (64, 1280))
-    assert "--image-size 256 keeps their shape" in squeezed.message
+    assert "An image size of 256 (--image-size) keeps their shape." in squeezed.message
 
 
 def test_the_size_is_taken_from_headers_and_unreadable_files_are_left_to_the_doctor(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.sizes import Pitch, parse_pitch, parse_size, pitch_xy, size_option, size_text
+from skrd4ad.types import Pitch, parse_pitch, parse_size, pitch_xy, size_option, size_text
 
 
 @pytest.mark.parametrize(
