@@ -17,7 +17,7 @@ from read_pixels import read_pixels
 
 
 def has_region(mask, pixels):
-    """Whether some 8-connected region of the mask (S, S) has so many pixels."""
+    """Whether some 8-connected region of the mask (H, W) has so many pixels."""
     labels, before = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), None
     while before is None or (labels != before).any():  # each pixel takes the highest number around it
         before, wide = labels, np.pad(labels, 1)
@@ -28,10 +28,10 @@ def has_region(mask, pixels):
 
 session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
 about = json.loads(session.get_modelmeta().custom_metadata_map["skrd4ad"])
-size, batch, limits = about["image_size"], about["batch"] or 1, about["limits"]
+(height, width), batch, limits = about["input"]["shape"][1:3], about["batch"] or 1, about["limits"]
 levels = (about["levels"]["black"], about["levels"]["white"]) if about.get("levels") else None
 for path in sys.argv[2:]:
-    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((width, height), Image.Resampling.BILINEAR))
     scores, maps = session.run(["score", "map"], {"images": np.repeat(pixels[None], batch, axis=0)})
     score, plane, verdict = float(scores[0]), maps[0], "no limits, so no verdict"
     if not np.isfinite(plane).all():

@@ -17,7 +17,7 @@ from read_pixels import read_pixels
 
 
 def has_region(mask, pixels):
-    """Whether some 8-connected region of the mask (S, S) has so many pixels."""
+    """Whether some 8-connected region of the mask (H, W) has so many pixels."""
     labels, before = np.where(mask, np.arange(1, mask.size + 1).reshape(mask.shape), 0), None
     while before is None or (labels != before).any():  # each pixel takes the highest number around it
         before, wide = labels, np.pad(labels, 1)
@@ -29,10 +29,10 @@ def has_region(mask, pixels):
 folder = Path(sys.argv[1])
 about = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
 model = openvino.compile_model(folder / "model.xml", "CPU", about["compile"])  # left alone, it may compute in bf16
-size, batch, limits = about["image_size"], about["batch"] or 1, about["limits"]
+(height, width), batch, limits = about["input"]["shape"][1:3], about["batch"] or 1, about["limits"]
 levels = (about["levels"]["black"], about["levels"]["white"]) if about.get("levels") else None
 for path in sys.argv[2:]:
-    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((size, size), Image.Resampling.BILINEAR))
+    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((width, height), Image.Resampling.BILINEAR))
     found = model(np.repeat(pixels[None], batch, axis=0))
     score, plane, verdict = float(found["score"][0]), found["map"][0], "no limits, so no verdict"
     if not np.isfinite(plane).all():

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from skrd4ad.models.normality import Normality, enlarged
+from skrd4ad.types import ImageSize, height_width
 
 SIGMA = 4.0
 """Of the Gaussian blur, in pixels of the map."""
@@ -32,30 +33,33 @@ def restoration_distances(features: list[Tensor], restored: list[Tensor]) -> lis
 
 
 def level_maps(
-    features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None
+    features: list[Tensor], restored: list[Tensor], *, size: ImageSize, normality: Normality | None = None
 ) -> Tensor:
-    """The maps whose sum, blurred, is the anomaly map: (B, L, S, S) float32, bilinear with aligned corners.
-    ``features`` and ``restored``: (B, C_l, H_l, W_l) each, finest first. ``size`` is S. Without ``normality`` the maps
-    are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more with a memory bank."""
+    """The maps whose sum, blurred, is the anomaly map: (B, L, H, W) float32, bilinear with aligned corners.
+    ``features`` and ``restored``: (B, C_l, H_l, W_l) each, finest first. ``size`` is that of the maps. Without
+    ``normality`` the maps are 1 − cos over channels, 0..2, as published; with it weighted z-scores, and one level more
+    with a memory bank."""
     distances = restoration_distances(features, restored)
     maps = distances if normality is None else normality(features, distances)
-    levels = torch.cat([enlarged(each, (size, size)) for each in maps], dim=1)
+    levels = torch.cat([enlarged(each, height_width(size)) for each in maps], dim=1)
     return levels if normality is None else normality.counted(levels)
 
 
 def anomaly_map(levels: Tensor, *, normality: Normality | None = None) -> Tensor:
-    """Sum of the level maps, blurred: (B, L, S, S) → (B, S, S) float32, raw. The blur is Gaussian with sigma 4, cut at
+    """Sum of the level maps, blurred: (B, L, H, W) → (B, H, W) float32, raw. The blur is Gaussian with sigma 4, cut at
     4 sigma. Beyond the border the published map is mirrored (SciPy's ``gaussian_filter``). With a memory bank it is 0
     there, the mean of good parts: a mirror would count what lies at the border twice."""
     summed = levels.float().sum(dim=1)
     mirrored = normality is None or normality.patches is None
     # int: while a model is traced for export, sides are tensors
-    blur = torch.from_numpy(_blur_matrix(int(summed.shape[-1]), mirrored=mirrored)).to(summed.device)
-    return blur @ summed @ blur.T
+    height, width = int(summed.shape[-2]), int(summed.shape[-1])
+    down = torch.from_numpy(_blur_matrix(height, mirrored=mirrored)).to(summed.device)
+    across = down if width == height else torch.from_numpy(_blur_matrix(width, mirrored=mirrored)).to(summed.device)
+    return down @ summed @ across.T
 
 
 def image_score(maps: Tensor) -> Tensor:
-    """Maximum of each anomaly map: (B, S, S) → (B,)."""
+    """Maximum of each anomaly map: (B, H, W) → (B,)."""
     return maps.flatten(1).amax(dim=1)
 
 

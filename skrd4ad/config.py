@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from skrd4ad.errors import ConfigError
+from skrd4ad.types import MAX_SIDE, ImageSize
 
 LITE_NETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 """Teachers whose weights come as Python packages."""
@@ -23,12 +24,21 @@ LOSS_OF_L2: dict[int, Loss] = {0: "cosine", 1: "mse", 2: "mixed"}
 """The published ``--L2`` switch."""
 
 
+SIDE_STEP, MIN_SIDE, MAX_PIXELS = 32, 64, 1024 * 1024
+"""Sides of a model's input in pixels: what they are multiples of, the least, and the most pixels in all."""
+
 Check = tuple[bool, str]
 """Whether a setting is right, and what to say when it is not."""
 
 
 def _is_int(value: object, low: int, high: int) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+
+
+def _is_size(value: object) -> bool:
+    sides = value if isinstance(value, tuple) else (value, value)
+    right = len(sides) == 2 and all(_is_int(side, MIN_SIDE, MAX_SIDE) and side % SIDE_STEP == 0 for side in sides)
+    return right and sides[0] * sides[1] <= MAX_PIXELS
 
 
 def _setting(config: object, name: str, right: bool, allowed: str) -> Check:
@@ -52,8 +62,8 @@ class ModelConfig:
     net: str = "efficientnet_lite0"
     res: int = 3
     """The published ``--res``: 1, 2, 3 mean 0, 1, 2 skip connections."""
-    image_size: int = 256
-    """Side in pixels of the square that images are resized to."""
+    image_size: ImageSize = 256
+    """Pixels that images are resized to: the side of a square, or (height, width)."""
     width: int = 1
     """Factor of the decoder's widths for the EfficientNet-Lites; the published students of the ResNets have only 1."""
     fusion: Fusion = "sum"
@@ -65,17 +75,18 @@ class ModelConfig:
     off is pure SK-RD4AD."""
 
     def __post_init__(self) -> None:
-        # the embedding halves the coarsest level once more, so that level must have an even side
-        step = 64 if self.net in LITE_NETS else 32
         lite = self.net in LITE_NETS
+        if isinstance(self.image_size, tuple) and self.image_size[:1] * 2 == self.image_size:
+            object.__setattr__(self, "image_size", self.image_size[0])
         _require(
             _one_of(self, "net", NETS),
             _setting(self, "res", self.res in (1, 2, 3), "1 (no skip), 2 (one skip), 3 (two skips)"),
             _setting(
                 self,
                 "image_size",
-                _is_int(self.image_size, 64, 1024) and self.image_size % step == 0,
-                f"multiples of {step} from 64 to 1024 for {self.net}",
+                _is_size(self.image_size),
+                f"height and width, or one number for a square, each a multiple of {SIDE_STEP} from {MIN_SIDE} to "
+                f"{MAX_SIDE}, and up to {MAX_PIXELS} pixels in all, as 1024 x 1024 has",
             ),
             _setting(self, "width", self.width in ((1, 2) if lite else (1,)), "1, and 2 for the EfficientNet-Lites"),
             _one_of(self, "fusion", get_args(Fusion)),
@@ -175,6 +186,8 @@ class Preset:
     about: str
     model: ModelConfig
     train: TrainConfig
+    keeps_size: bool = False
+    """The size of its model is part of it; otherwise the shape of the images chooses where no size is given."""
 
 
 PRESETS = {
@@ -189,5 +202,6 @@ PRESETS = {
         about="Wide ResNet-50-2 as the teacher, 200 epochs: meant for a GPU.",
         model=ModelConfig(net="wide_res50"),
         train=TrainConfig(epochs=200, selection="last"),
+        keeps_size=True,
     ),
 }

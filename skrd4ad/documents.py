@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+StoredSize = int | tuple[Positive, Positive]
+"""A :data:`skrd4ad.types.ImageSize`; msgspec 0.23 does not support a bound of the whole number in this union."""
 
 _WRONG = (msgspec.MsgspecError, SkrdError, ValueError, TypeError, OverflowError, RecursionError)
 """What building a value of a type can raise when the plain values do not fit."""

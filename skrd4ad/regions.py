@@ -49,7 +49,7 @@ def find_regions(anomaly_map: NDArray[np.floating], threshold: float, *, min_are
     return sorted(regions, key=lambda region: -region.peak)
 
 
-def ignored_pixels(mask: NDArray[np.bool_], *, height: int, width: int) -> NDArray[np.bool_]:
+def ignored_pixels(mask: NDArray[np.bool_], height: int, width: int) -> NDArray[np.bool_]:
     """A mask drawn on an image at the size of its map: (height, width). A map pixel is ignored as soon as a part of it
     is, so that nothing of an ignored region is left at its border."""
     counts = cv2.integral(mask.astype(np.uint8))
@@ -66,8 +66,7 @@ def muted_map(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> NDArray[np
     """The map, (h, w) of any size, with 0 where it is ignored; the same array when nothing is ignored."""
     if mask.ignored is None:
         return anomaly_map
-    height, width = anomaly_map.shape
-    return np.where(ignored_pixels(mask.ignored, height=height, width=width), np.float32(0), anomaly_map)
+    return np.where(ignored_pixels(mask.ignored, *anomaly_map.shape), np.float32(0), anomaly_map)
 
 
 def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:

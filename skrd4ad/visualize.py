@@ -75,7 +75,7 @@ def heat_index(values: NDArray[np.floating], *, threshold: float, top: float) ->
     return np.floor(positions * (HEAT_STEPS - 1) + 0.5).astype(np.intp)
 
 
-def resize_map(anomaly_map: NDArray[np.floating], *, height: int, width: int) -> NDArray[np.float32]:
+def resize_map(anomaly_map: NDArray[np.floating], height: int, width: int) -> NDArray[np.float32]:
     """A map at another size, bilinear, (height, width) float32; its values keep their unit."""
     plane = np.ascontiguousarray(anomaly_map, np.float32)
     if plane.shape == (height, width):

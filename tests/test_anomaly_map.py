@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
+from skrd4ad.types import ImageSize, height_width
 
 
 def drawn(seed: int) -> list[Tensor]:
@@ -13,11 +14,11 @@ def drawn(seed: int) -> list[Tensor]:
     return [torch.randn(2, c, s, s, generator=generator) for c, s in ((4, 16), (6, 8), (10, 4))]
 
 
-@pytest.mark.parametrize("size", [32, 64])
-def test_level_maps_are_upsampled_cosine_distances(size: int) -> None:
+@pytest.mark.parametrize("size", [32, 64, (32, 80)])
+def test_level_maps_are_upsampled_cosine_distances(size: ImageSize) -> None:
     features, restored = drawn(0), drawn(1)
     maps = level_maps(features, restored, size=size)
-    assert maps.shape == (2, 3, size, size)
+    assert maps.shape == (2, 3, *height_width(size))
     for level, (f, g) in enumerate(zip(features, restored, strict=True)):
         distance = 1 - nn.CosineSimilarity()(f, g)
         expected = F.interpolate(distance[:, None], size=size, mode="bilinear", align_corners=True)[:, 0]
@@ -47,9 +48,9 @@ def test_half_precision_features_are_compared_in_float32() -> None:
     assert torch.equal(maps, exact)
 
 
-@pytest.mark.parametrize("size", [8, 20, 64, 256])
-def test_anomaly_map_is_the_sum_blurred_as_scipy_does(size: int) -> None:
-    levels = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(0)) * 2
+@pytest.mark.parametrize("size", [8, 20, 64, 256, (20, 64), (96, 8)])
+def test_anomaly_map_is_the_sum_blurred_as_scipy_does(size: ImageSize) -> None:
+    levels = torch.rand(2, 3, *height_width(size), generator=torch.Generator().manual_seed(0)) * 2
     expected = np.stack([gaussian_filter(one, sigma=4) for one in levels.sum(1).numpy()])
     np.testing.assert_allclose(anomaly_map(levels).numpy(), expected, atol=1e-5)
 

@@ -17,12 +17,16 @@ from skrd4ad.errors import ConfigError, DocumentError
         ({"res": 0}, "res is 0"),
         ({"res": 4}, "2 \\(one skip\\)"),
         ({"image_size": 0}, "image size is 0"),
-        ({"image_size": 96}, "multiples of 64"),
-        ({"image_size": 2048}, "64 to 1024"),
+        ({"image_size": 80}, "a multiple of 32 from 64 to 4096"),
+        ({"image_size": 2048}, "up to 1048576 pixels in all, as 1024 x 1024 has"),
+        ({"image_size": (32, 2048)}, r"image size is \(32, 2048\)"),
+        ({"image_size": (64, 1000)}, "a multiple of 32"),
+        ({"image_size": (512, 4096)}, "up to 1048576 pixels"),
+        ({"image_size": (64, 64, 64)}, "height and width, or one number for a square"),
         ({"image_size": 256.0}, "image size is 256.0"),
         ({"image_size": "256"}, "image size is '256'"),
         ({"image_size": True}, "image size is True"),
-        ({"net": "res18", "image_size": 80}, "multiples of 32"),
+        ({"net": "res18", "image_size": 80}, "a multiple of 32"),
     ],
 )
 def test_a_wrong_model_setting_is_named_with_what_is_allowed(settings: dict[str, Any], named: str) -> None:
@@ -79,8 +83,13 @@ def test_every_net_takes_the_published_size(net: str) -> None:
     assert ModelConfig(net=net, image_size=256).image_size == 256
 
 
-def test_a_resnet_takes_sizes_that_the_default_net_does_not() -> None:
-    assert ModelConfig(net="res18", image_size=96).image_size == 96
+def test_a_square_by_height_and_width_is_the_same_as_by_its_side() -> None:
+    assert ModelConfig(image_size=(96, 96)) == ModelConfig(image_size=96)
+    # what earlier builds named their caches by
+    assert str(ModelConfig(image_size=(256, 256))) == (
+        "ModelConfig(net='efficientnet_lite0', res=3, image_size=256, width=1, fusion='sum', retrieval=False)"
+    )
+    assert ModelConfig(image_size=(64, 1280)) != ModelConfig(image_size=(1280, 64))
 
 
 def test_the_defaults_are_those_of_the_paper_where_it_gives_them() -> None:
@@ -99,7 +108,12 @@ def test_no_preset_chooses_the_epoch_on_the_test_set(preset: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "config", [ModelConfig(net="res34", res=1, image_size=128), TrainConfig(epochs=7, loss="mse", selection="last")]
+    "config",
+    [
+        ModelConfig(net="res34", res=1, image_size=128),
+        ModelConfig(image_size=(64, 1280)),
+        TrainConfig(epochs=7, loss="mse", selection="last"),
+    ],
 )
 def test_json_and_back_is_the_same_config(config: ModelConfig | TrainConfig) -> None:
     assert decode(json.loads(json.dumps(to_plain(config))), type(config), what="it") == config

@@ -223,7 +223,7 @@ class Client:
         return int(found[0]) if found else None
 
     def _enter(self, label: str, value: str) -> None:
-        box = self.page.get_by_test_id("stNumberInput").filter(has_text=label).locator("input")
+        box = self.page.get_by_test_id(re.compile("st(Number|Text)Input")).filter(has_text=label).locator("input")
         box.fill(value)
         box.press("Enter")
         self.settle()

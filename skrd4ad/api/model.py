@@ -10,6 +10,7 @@ from skrd4ad.api.result import Result
 from skrd4ad.api.sources import Picture, is_one_image, sources_of
 from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
 from skrd4ad.data.doctor.examine import examine
+from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.errors import ConfigError, DataError, ImageError
 from skrd4ad.export.certificate import Certificate
@@ -241,7 +242,8 @@ def train(
         data: a folder in a known layout, or ``elpv`` or ``synthetic``, which need no download.
         class_name: a class of the data; may be left out where there is only one.
         preset: of the settings that are not given: ``fast``, or one of ``skrd4ad.config.PRESETS``.
-        model: teacher, skip connections, image size and so on, in place of the preset's.
+        model: teacher, skip connections, image size and so on, in place of the preset's; without it the shape of the
+            images chooses the image size, but for ``paper``.
         config: epochs, batch size, seed and so on, in place of the preset's.
         epochs: in place of those of ``config`` or the preset.
         layout: of the folder; by default found out.
@@ -258,10 +260,13 @@ def train(
     """
     if preset not in PRESETS:
         raise ConfigError(f"The preset is {preset!r}; allowed: {', '.join(PRESETS)}.")
+    by_shape = model is None and not PRESETS[preset].keeps_size
     model, config = model or PRESETS[preset].model, config or PRESETS[preset].train
     if epochs is not None:
         config = replace(config, epochs=epochs)
     chosen = _class_of(data, class_name, layout=layout)
+    if by_shape:
+        model = replace(model, image_size=input_size(chosen.train))
     if check:
         report = examine([chosen], image_size=model.image_size, task=task.part(0, 0.05, "examining images"))
         require_sound(report, advice="check=False trains all the same.")

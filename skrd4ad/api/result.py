@@ -12,7 +12,7 @@ from PIL import Image
 from skrd4ad.format import plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes, to_record, write_outputs
-from skrd4ad.types import Region, Verdict
+from skrd4ad.types import Pitch, Region, Verdict
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -45,7 +45,7 @@ class Result:
 
     @property
     def map(self) -> NDArray[np.float32] | None:
-        """Raw scores, (S, S) at the model's image size or (H, W) of joined tiles; None for an unreadable image."""
+        """Raw scores, (H, W) at the model's image size or of joined tiles; None for an unreadable image."""
         prediction = self.inspection.prediction
         return None if prediction is None else prediction.anomaly_map
 
@@ -102,11 +102,12 @@ class Result:
         else:
             Image.fromarray(self.overlay).show(self.name)
 
-    def to_dict(self, *, mm_per_pixel: float | None = None) -> dict[str, Any]:
+    def to_dict(self, *, mm_per_pixel: Pitch | None = None) -> dict[str, Any]:
         """Ready for JSON, as an entry of ``images`` of ``skrd4ad predict --json`` but for its files.
 
         Args:
-            mm_per_pixel: scale of the image; regions then have area_mm2, box_mm and centroid_mm too.
+            mm_per_pixel: scale of the image, one number or (x, y); regions then have area_mm2, box_mm and
+                centroid_mm too.
         """
         return to_record(self.inspection, mm_per_pixel=mm_per_pixel)
 

@@ -16,7 +16,7 @@ from skrd4ad.data.images.levels import given_levels
 from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.paths import checkpoints
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, Levels, parse_size
 
 if TYPE_CHECKING:
     from skrd4ad.inference.predict import Predictor
@@ -100,6 +100,12 @@ def add_levels(parser: Parser) -> None:
 def levels_given(arguments: argparse.Namespace) -> Levels | None:
     """What the options of :func:`add_levels` say."""
     return given_levels(black=arguments.black, white=arguments.white, bits=arguments.bits)
+
+
+def add_image_size(parser: Parser, *, default: str) -> None:
+    """``--image-size``."""
+    about = f"pixels that images are resized to, such as 256 or 64x1280, height x width (default: {default})"
+    parser.add_argument("--image-size", type=parse_size, metavar="HxW", help=about)
 
 
 def add_weights(parser: Parser) -> None:

@@ -2,9 +2,9 @@
 
 import argparse
 
-from skrd4ad.cli.arguments import add_data, add_levels, chosen_classes, layout_of, levels_given
+from skrd4ad.cli.arguments import add_data, add_image_size, add_levels, chosen_classes, layout_of, levels_given
 from skrd4ad.cli.output import DONE, NO, Output
-from skrd4ad.cli.parser import Parser, describe, whole
+from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.data.doctor.examine import examine
 
 
@@ -18,13 +18,7 @@ def add_options(parser: Parser) -> None:
     )
     add_data(parser)
     parser.add_argument("--class", dest="class_name", default="all", metavar="C", help="one class (default: all)")
-    parser.add_argument(
-        "--image-size",
-        type=whole(1, 4096),
-        default=256,
-        metavar="N",
-        help="side in pixels that training would resize to (default: %(default)s)",
-    )
+    add_image_size(parser, default="from the shape of the images, as training does")
     add_levels(parser)
 
 

@@ -24,7 +24,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.task import Status
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, size_text
 
 
 def add_options(parser: Parser) -> None:
@@ -99,8 +99,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.note(f"{summary.left_out} images that the model was trained or calibrated with are left out.")
     if summary.vanished_regions:
         output.note(
-            f"{summary.vanished_regions} regions of the masks vanish at {summary.image_size} pixels; no pixel metric "
-            "can count them."
+            f"{summary.vanished_regions} regions of the masks vanish at {size_text(summary.image_size)} pixels; no "
+            "pixel metric can count them."
         )
     output.document(metrics)
     return DONE

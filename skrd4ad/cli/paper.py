@@ -26,7 +26,7 @@ from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, train_class
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, parse_size
 from skrd4ad.visualize import overlay
 
 ABOUT = """\
@@ -105,7 +105,9 @@ def _parser() -> Parser:
     add_debug(parser)
     ours.add_argument("--holdout", type=float, default=0.0, metavar="SHARE", help="good images kept for thresholds")
     ours.add_argument("--paper_mode", action="store_true", help="keep the best epoch on the test set, as published")
-    ours.add_argument("--image_size", type=int, default=256, metavar="N", help="default: 256")
+    ours.add_argument(
+        "--image_size", type=parse_size, default=256, metavar="HxW", help="such as 256x512 (default: 256)"
+    )
     ours.add_argument("--layout", choices=LAYOUTS, default="auto", help="layout of the folder (default: found out)")
     ours.add_argument("--resume", action="store_true", help="go on with unfinished trainings of the same settings")
     add_now(parser)
@@ -203,7 +205,7 @@ def table(rows: Sequence[tuple[str, Mapping[str, Any]]]) -> str:
 
 
 def _write_overlays(data: DatasetClass, maps: NDArray[np.float32], *, info: ModelInfo, folder: Path) -> None:
-    """An overlay for each test image, of the maps (N, S, S), all on one scale: the model's.
+    """An overlay for each test image, of the maps (N, H, W), all on one scale: the model's.
 
     Without a calibration the heat shows the upper half of all scores, and there are no outlines.
     """

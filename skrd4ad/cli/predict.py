@@ -1,11 +1,9 @@
 """``skrd4ad predict``: look at images with a model."""
 
 import argparse
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
@@ -21,7 +19,7 @@ from skrd4ad.parallel import ordered_map
 from skrd4ad.services.inspection.ad2_submission import private_images, write_submission
 from skrd4ad.services.inspection.input_files import distinct, expand_inputs, output_names
 from skrd4ad.services.inspection.inspect import inspect_images, to_record, write_outputs
-from skrd4ad.types import OUTCOMES, Outcome
+from skrd4ad.types import OUTCOMES, Outcome, parse_pitch
 
 WRITERS = min(4, os.cpu_count() or 1)
 
@@ -52,9 +50,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument(
         "--mm-per-pixel",
-        type=_scale,
-        metavar="X",
-        help="scale of the images: regions get area_mm2, box_mm, centroid_mm",
+        type=parse_pitch,
+        metavar="X[xY]",
+        help="scale of the images, such as 0.05, or 0.05x0.1 in x and y: regions get area_mm2, box_mm, centroid_mm",
     )
     parser.add_argument(
         "--ad2-submission",
@@ -137,13 +135,6 @@ def _sources(
     yield from ((str(path), path) for path in paths)
     for file, entries in zips:
         yield from ((f"{file}/{entry.name}", content) for entry, content in read_zip(file, entries))
-
-
-def _scale(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < (value := float(text)) < math.inf:
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r}; allowed: a number above 0")
 
 
 def _line(record: dict[str, Any]) -> str:

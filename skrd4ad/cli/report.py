@@ -18,6 +18,7 @@ from skrd4ad.services.reports.html import Paper, html_text, save
 from skrd4ad.services.reports.pdf import pdf_bytes, require_weasyprint
 from skrd4ad.services.reports.text import promise, summary_line
 from skrd4ad.task import Task
+from skrd4ad.types import parse_pitch
 
 
 def add_options(parser: Parser) -> None:
@@ -34,7 +35,8 @@ def add_options(parser: Parser) -> None:
     parser.add_argument("--html", type=Path, metavar="FILE.html", help="the same as one HTML file")
     parser.add_argument("--who", default="", metavar="NAME", help="who answers for the inspection")
     parser.add_argument("--batch", default="", metavar="NAME", help="station, batch or order")
-    parser.add_argument("--mm-per-pixel", type=float, metavar="X", help="scale of the images (default: pixels)")
+    about = "scale of the images, such as 0.05, or 0.05x0.1 in x and y (default: pixels)"
+    parser.add_argument("--mm-per-pixel", type=parse_pitch, metavar="X[xY]", help=about)
     parser.add_argument("--paper", choices=get_args(Paper), default="a4", help="size of the pages (default: a4)")
     add_runtime(parser)
     add_weights(parser)

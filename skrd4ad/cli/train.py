@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 
 from skrd4ad.cli.arguments import (
     add_data,
+    add_image_size,
     add_levels,
     add_now,
     add_out,
@@ -33,6 +34,7 @@ from skrd4ad.config import (
 )
 from skrd4ad.data.doctor.examine import examine
 from skrd4ad.data.doctor.report import asked_of
+from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.layouts.folders import GUESSED
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
@@ -41,7 +43,7 @@ from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
 
 DEFAULT_PRESET = "fast"
 INSIST = "--yes insists, and the model card says so"
@@ -75,7 +77,6 @@ def add_options(parser: Parser) -> None:
     add = parser.add_argument_group("settings in place of the preset's or the model's").add_argument
     add("--net", choices=NETS, help="teacher")
     add("--res", type=int, choices=(1, 2, 3), help="0, 1 or 2 skip connections")
-    add("--image-size", type=int, metavar="N", help="side in pixels")
     add("--width", type=int, choices=(1, 2), help="factor of the decoder's widths; 2 for the EfficientNet-Lites only")
     add(
         "--fusion",
@@ -112,6 +113,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--device", default="auto", metavar="DEVICE", help=f"where it is trained: {DEVICES} (default: auto)"
     )
+    add_image_size(parser, default="the model's that is gone on from, 256 as published, or by the shape of the images")
     add_levels(parser)
     add_weights(parser)
     add_out(parser)
@@ -132,11 +134,20 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
     for layout in sorted({data.layout for data in classes} - {layout_of(arguments)}):
         output.note(f"{arguments.data} is read in the layout {unquote_plus(layout)}; --layout NAME says it otherwise.")
+    by_shape = not (
+        arguments.image_size or arguments.start_from or PRESETS[arguments.preset or DEFAULT_PRESET].keeps_size
+    )
     asked: dict[str, str] = {}
     if not arguments.skip_doctor:
-        asked = _examine(classes, output, image_size=model.image_size, levels=levels, insist=arguments.yes)
+        size = None if by_shape else model.image_size
+        asked = _examine(classes, output, image_size=size, levels=levels, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
+        if by_shape:
+            model = replace(model, image_size=input_size(data.train))
+            if isinstance(model.image_size, tuple):
+                shown = size_text(model.image_size)
+                output.note(f"{data.name}: the input is {shown} (height x width), as the images are; see --image-size.")
         request = TrainingRequest(
             source=arguments.data,
             class_name=data.name,
@@ -192,7 +203,12 @@ def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:
 
 
 def _examine(
-    classes: Sequence[DatasetClass], output: Output, *, image_size: int, levels: Levels | None, insist: bool
+    classes: Sequence[DatasetClass],
+    output: Output,
+    *,
+    image_size: ImageSize | None,
+    levels: Levels | None,
+    insist: bool,
 ) -> dict[str, str]:
     """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:

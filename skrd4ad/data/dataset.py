@@ -17,7 +17,7 @@ from skrd4ad.data.images.read import read_image, resize_image, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample, height_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,19 +25,19 @@ class MaskSet:
     """Masks of samples, in their order."""
 
     masks: NDArray[np.bool_]
-    """(N, S, S); all false for good images and for defects without a mask."""
+    """(N, H, W); all false for good images and for defects without a mask."""
     has_mask: NDArray[np.bool_]
     """(N,): whether the pixels are labelled: good images, and defects with a mask."""
     vanished: tuple[Path, ...] = ()
-    """Images whose mask has pixels at its full size and none at size S."""
+    """Images whose mask has pixels at its full size and none at this size."""
     vanished_regions: int = 0
-    """Connected regions, of all masks, of which nothing is left at size S; those of ``vanished`` included."""
+    """Connected regions, of all masks, of which nothing is left at this size; those of ``vanished`` included."""
     ignored: NDArray[np.bool_] | None = None
-    """(N, S, S): pixels of which the masks say nothing; None when there are none."""
+    """(N, H, W): pixels of which the masks say nothing; None when there are none."""
     classes: tuple[str, ...] = ()
     """Names of the classes of defect that the masks tell apart; empty with one class or none."""
     class_of: NDArray[np.uint8] | None = None
-    """(N, S, S): 1 + index in ``classes``, 0 outside of masks; None without classes."""
+    """(N, H, W): 1 + index in ``classes``, 0 outside of masks; None without classes."""
 
 
 @contextmanager
@@ -51,10 +51,10 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def load_images(
-    samples: Sequence[Sample], size: int, *, levels: Levels | None = None, task: Task = QUIET
+    samples: Sequence[Sample], size: ImageSize, *, levels: Levels | None = None, task: Task = QUIET
 ) -> NDArray[np.uint8]:
-    """(N, size, size, 3) RGB images of the samples; ``levels``: see :func:`read_image`."""
-    images = np.empty((len(samples), size, size, 3), np.uint8)
+    """(N, H, W, 3) RGB images of the samples; ``levels``: see :func:`read_image`."""
+    images = np.empty((len(samples), *height_width(size), 3), np.uint8)
     with decoding_pool() as pool:
         for done, image in enumerate(pool.map(partial(_read, size=size, levels=levels), samples), start=1):
             images[done - 1] = image
@@ -63,9 +63,9 @@ def load_images(
 
 
 def iter_images(
-    samples: Sequence[Sample], size: int, *, batch: int, levels: Levels | None = None
+    samples: Sequence[Sample], size: ImageSize, *, batch: int, levels: Levels | None = None
 ) -> Iterator[tuple[range, NDArray[np.uint8]]]:
-    """Images in batches of bounded memory: indices of the samples, and (B, size, size, 3) RGB."""
+    """Images in batches of bounded memory: indices of the samples, and (B, H, W, 3) RGB."""
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
             indices = range(start, min(start + batch, len(samples)))
@@ -73,9 +73,9 @@ def iter_images(
             yield indices, np.stack(list(pool.map(partial(_read, size=size, levels=levels), part)))
 
 
-def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
+def load_masks(samples: Sequence[Sample], size: ImageSize) -> MaskSet:
     """Masks of the samples at the size of the maps."""
-    shape = (len(samples), size, size)
+    shape = (len(samples), *height_width(size))
     masks = scratch_array(shape, np.bool_, what="The masks of the test images")
     has_mask = np.array([s.label == 0 or s.mask_path is not None for s in samples], bool)
     vanished: list[Path] = []
@@ -118,7 +118,7 @@ def load_masks(samples: Sequence[Sample], size: int) -> MaskSet:
 
 
 def _classes_at(reading: MaskReading, small: NDArray[np.bool_], names: Sequence[str]) -> NDArray[np.uint8]:
-    """(S, S): 1 + index of the class that covers most of each pixel of the small mask, 0 where none covers any."""
+    """(H, W): 1 + index of the class that covers most of each pixel of the small mask, 0 where none covers any."""
     side = (small.shape[1], small.shape[0])
     covered = np.stack(
         [np.full(small.shape, 1e-6, np.float32)]
@@ -149,5 +149,5 @@ def spread(count: int, most: int) -> list[int]:
     return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
-def _read(sample: Sample, *, size: int, levels: Levels | None) -> NDArray[np.uint8]:
+def _read(sample: Sample, *, size: ImageSize, levels: Levels | None) -> NDArray[np.uint8]:
     return resize_image(read_image(sample.path, levels=levels), size)

@@ -16,9 +16,10 @@ from torch.export import ExportedProgram
 
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import INPUT
+from skrd4ad.types import ImageSize, height_width
 
 Read = Callable[[], NDArray[np.uint8]]
-"""Reads one image: (1, S, S, 3) RGB."""
+"""Reads one image: (1, H, W, 3) RGB."""
 
 METADATA = "skrd4ad"
 """Key under which a converted model holds the facts about itself, as JSON."""
@@ -62,7 +63,7 @@ def write_openvino(
     program: ExportedProgram,
     target: Path,
     *,
-    size: int,
+    size: ImageSize,
     batch: int | None,
     outputs: Sequence[str],
     metadata: str,
@@ -75,7 +76,7 @@ def write_openvino(
     openvino = optional_dependencies.openvino()
     with _ONE_AT_A_TIME, _root_logger_kept():
         model = openvino.convert_model(program)
-    model.reshape([-1 if batch is None else batch, size, size, 3])
+    model.reshape([-1 if batch is None else batch, *height_width(size), 3])
     model.inputs[0].get_tensor().set_names({INPUT})
     for output, name in zip(model.outputs, outputs, strict=True):
         output.get_tensor().set_names({name})

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from skrd4ad.anomaly_map import anomaly_map, image_score, level_maps
 from skrd4ad.export.manifest import SCORING_OUTPUTS, VERDICT_OUTPUTS
 from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.types import ImageSize, height_width
 
 MOST_IMAGES = 4096
 """In one call of a graph for any number of images."""
@@ -23,13 +24,13 @@ class ScoringGraph(nn.Module):
 
     outputs = SCORING_OUTPUTS
 
-    def __init__(self, model: SKRD4AD, *, size: int) -> None:
+    def __init__(self, model: SKRD4AD, *, size: ImageSize) -> None:
         super().__init__()
         self.model = model
         self.size = size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Images (N, S, S, 3) uint8 RGB → score (N,), map (N, S, S), levels (N, L, S, S), embedding (N, C)."""
+        """Images (N, H, W, 3) uint8 RGB → score (N,), map (N, H, W), levels (N, L, H, W), embedding (N, C)."""
         features, restored = self.model(images.permute(0, 3, 1, 2))
         normality = self.model.normality
         levels = level_maps(features, restored, size=self.size, normality=normality)
@@ -44,23 +45,23 @@ class VerdictGraph(nn.Module):
     ignored: Tensor | None
 
     def __init__(self, scoring: ScoringGraph, *, ignored: NDArray[np.bool_] | None = None) -> None:
-        """Make the graph. ``ignored``: (S, S), true where the map is ignored; None when nothing is."""
+        """Make the graph. ``ignored``: (H, W), true where the map is ignored; None when nothing is."""
         super().__init__()
         self.scoring = scoring
         self.register_buffer("ignored", None if ignored is None else torch.from_numpy(ignored))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Images (N, S, S, 3) uint8 RGB → highest value of the map (N,), and the map (N, S, S), float32."""
+        """Images (N, H, W, 3) uint8 RGB → highest value of the map (N,), and the map (N, H, W), float32."""
         _, maps, _, _ = self.scoring(images)
         if self.ignored is not None:
             maps = maps.masked_fill(self.ignored, 0.0)
         return image_score(maps), maps
 
 
-def trace(graph: VerdictGraph | ScoringGraph, *, size: int, batch: int | None) -> torch.export.ExportedProgram:
+def trace(graph: VerdictGraph | ScoringGraph, *, size: ImageSize, batch: int | None) -> torch.export.ExportedProgram:
     """The operations of a graph. ``batch``: images in one call; None for any number from 1 to ``MOST_IMAGES``."""
     # one image would be taken for a constant
-    images = torch.zeros((batch or 2, size, size, 3), dtype=torch.uint8)
+    images = torch.zeros((batch or 2, *height_width(size), 3), dtype=torch.uint8)
     shapes = None if batch is not None else ({0: torch.export.Dim("batch", min=1, max=MOST_IMAGES)},)
     with torch.no_grad():
         return torch.export.export(graph.eval(), (images,), dynamic_shapes=shapes)

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from skrd4ad import documents
 from skrd4ad.digests import remembered_digest
-from skrd4ad.documents import Count, Positive
+from skrd4ad.documents import Count, Positive, StoredSize
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
-from skrd4ad.types import Levels
+from skrd4ad.types import Levels, height_width
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -36,8 +36,8 @@ LARGEST_BATCH = 256
 
 _MEANING = {
     "score": "(N,) float32: highest value of the map; raw, as everywhere in this program",
-    "map": "(N, S, S) float32: anomaly map, 0 where the calibration ignores the image",
-    "levels": "(N, L, S, S) float32: one map a feature level, finest first, before the blur",
+    "map": "(N, {sides}) float32: anomaly map, 0 where the calibration ignores the image",
+    "levels": "(N, L, {sides}) float32: one map a feature level, finest first, before the blur",
     "embedding": "(N, C) float32: mean of the teacher's coarsest features",
     **{f"f{level}": "(N, C, h, w) float32: the teacher's features, finest level first" for level in (1, 2, 3)},
     **{f"g{level}": "(N, C, h, w) float32: the restored features" for level in (1, 2, 3)},
@@ -117,7 +117,7 @@ class ExportManifest:
     """What an exported model is, and the digests of its files."""
 
     settings: ExportSettings
-    image_size: Positive
+    image_size: StoredSize
     outputs: tuple[str, ...]
     model: dict[str, Any]
     """Where it came from: dataset, class, run, net, res, digest, teacher_digest."""
@@ -140,21 +140,22 @@ class ExportManifest:
 
     def to_plain(self) -> dict[str, Any]:
         """JSON-ready form, with words for those who use the export without this program."""
-        size = self.image_size
+        height, width = height_width(self.image_size)
+        sides = "S, S" if height == width else "H, W"
         return {
             "manifest_format": FORMAT,
             **documents.to_plain(self.settings),
-            "image_size": size,
+            "image_size": documents.to_plain(self.image_size),
             "input": {
                 "name": INPUT,
                 "type": "uint8",
                 "layout": "NHWC",
-                "shape": [self.settings.batch or "N", size, size, 3],
+                "shape": [self.settings.batch or "N", height, width, 3],
                 "colours": "RGB, 0 to 255, as decoded; normalising is inside",
-                "resizing": f"outside: the whole image to {size} x {size}, aspect ratio given up, bilinear with "
+                "resizing": f"outside: the whole image to {height} x {width}, aspect ratio given up, bilinear with "
                 "antialiasing (Pillow's BILINEAR)",
             },
-            "outputs": {name: _MEANING[name] for name in self.outputs},
+            "outputs": {name: _MEANING[name].format(sides=sides) for name in self.outputs},
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": documents.to_plain(self.limits),

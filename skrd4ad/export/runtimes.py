@@ -69,7 +69,7 @@ class Verdicts:
     """Maps and scores of B images as verdicts use them."""
 
     maps: NDArray[np.float32]
-    """(B, S, S): 0 where the image is ignored."""
+    """(B, H, W): 0 where the image is ignored."""
     scores: NDArray[np.float32]
     """(B,): to be compared with the limits."""
 
@@ -83,7 +83,7 @@ class ExportedModel:
         self.image_size = export.manifest.image_size
 
     def batch(self, images: NDArray[np.uint8]) -> Verdicts:
-        """Maps and scores of images that have the model's size: (B, S, S, 3) RGB."""
+        """Maps and scores of images that have the model's size: (B, H, W, 3) RGB."""
         found = self._run(images)
         if self._min_area <= 1:
             return Verdicts(maps=found["map"], scores=found["score"])
@@ -99,7 +99,7 @@ class MaskedModel:
         self.levels = predictor.info.levels
 
     def batch(self, images: NDArray[np.uint8]) -> Verdicts:
-        """Maps and scores of images that have the model's size: (B, S, S, 3) RGB."""
+        """Maps and scores of images that have the model's size: (B, H, W, 3) RGB."""
         return _verdicts(self._predictor.batch(images).maps, self._mask)
 
 

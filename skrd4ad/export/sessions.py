@@ -14,7 +14,7 @@ from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import INPUT, Export, Precision, compile_properties, require_intact
 
 Session = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
-"""Runs a graph: images (N, S, S, 3) to its outputs by name. May be called from several threads."""
+"""Runs a graph: images (N, H, W, 3) to its outputs by name. May be called from several threads."""
 
 
 def open_session(

@@ -39,7 +39,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import data_digest
 from skrd4ad.regions import ignored_pixels
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Sample
+from skrd4ad.types import Sample, height_width
 
 MOST_NORMALS = 300
 """Good images that int8 takes the ranges of values from."""
@@ -65,7 +65,7 @@ def export_model(
     """
     info, size = predictor.info, predictor.image_size
     mask = scoring_mask_of(info)
-    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, height=size, width=size)
+    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, *height_width(size))
     limits = None
     if info.calibration is not None:
         limits = ExportLimits.of(info.calibration, ignored_pixels=0 if ignored is None else int(ignored.sum()))

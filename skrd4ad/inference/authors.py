@@ -11,7 +11,7 @@ from skrd4ad.metrics.curves import pixel_point
 from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.metrics.spro import SaturatedRegion, au_spro
 from skrd4ad.model_folder.calibration import Calibration
-from skrd4ad.types import DatasetClass, EvaluationSet, Sample
+from skrd4ad.types import DatasetClass, EvaluationSet, ImageSize, Sample
 
 SEG_F1 = "SegF1 at the pixel limit from good images (MVTec AD 2)"
 AUPRO_005 = "AUPRO 0.05 (MVTec AD 2)"
@@ -58,7 +58,7 @@ def seg_f1(data: EvaluationSet, *, threshold: float) -> float | None:
 
 def _loco(data: DatasetClass, samples: Sequence[Sample], collected: EvaluationSet) -> dict[str, float | None]:
     assert collected.maps is not None and collected.masks is not None
-    size = collected.maps.shape[1]
+    size = collected.maps.shape[1], collected.maps.shape[2]
     found: dict[str, float | None] = {}
     for kind, title in LOCO_TYPES.items():
         chosen = (collected.labels == 0) | (np.array(collected.defect_types) == kind)
@@ -70,7 +70,7 @@ def _loco(data: DatasetClass, samples: Sequence[Sample], collected: EvaluationSe
     return {SPRO.format(", mean of both"): float(np.mean(values)) if len(values) == len(LOCO_TYPES) else None, **found}
 
 
-def _regions(data: DatasetClass, samples: Sequence[Sample], kind: str, *, size: int) -> Iterator[SaturatedRegion]:
+def _regions(data: DatasetClass, samples: Sequence[Sample], kind: str, *, size: ImageSize) -> Iterator[SaturatedRegion]:
     """Each mask of a type of defect, one region a file as its authors count them, at the size of the maps."""
     thresholds = {int(str(entry["pixel_value"])): entry for entry in read_defects_config(data.root)}
     for index, sample in enumerate(samples):

@@ -19,7 +19,7 @@ from skrd4ad.model_folder.seen_images import unseen_samples
 from skrd4ad.regions import ScoringMask, ignored_pixels
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, EvaluationSet, Sample
+from skrd4ad.types import DatasetClass, EvaluationSet, ImageSize, Sample, height_width
 from skrd4ad.visualize import resize_map
 
 BATCH = 16
@@ -47,7 +47,7 @@ class Evaluation:
     vanished_regions: int
     """Regions of masks of which nothing is left at the size of the maps, so that no metric can count them."""
     test_selected: bool
-    image_size: int
+    image_size: ImageSize
     calibration: int | None = None
     """Version of the model's calibration; it changes figures only where it ignores pixels."""
     ignores_pixels: bool = False
@@ -97,7 +97,7 @@ def evaluate_model(
     scoring = task.part(0, 0.9, "scoring image {done} of {total}")
     scored = score_samples(predictor, samples, mask=mask, record=record, task=scoring)
     size = predictor.image_size
-    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, height=size, width=size)
+    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, *height_width(size))
     measuring = task.part(0.9, 1, "measuring")
     measuring.report(0, 0)
     masks = measuring.beside(lambda: load_masks(samples, size)) if data.has_masks else None
@@ -138,7 +138,7 @@ def evaluate_model(
 
 
 def _all_ignored(everywhere: NDArray[np.bool_] | None, of_images: NDArray[np.bool_] | None) -> NDArray[np.bool_] | None:
-    """(S, S) or (N, S, S): what the calibration ignores and what the masks do."""
+    """(H, W) or (N, H, W): what the calibration ignores and what the masks do."""
     if everywhere is None or of_images is None:
         return everywhere if of_images is None else of_images
     return of_images | everywhere
@@ -165,7 +165,7 @@ class ScoredSamples:
     """What a model says of N samples, in their order."""
 
     maps: NDArray[np.float32]
-    """(N, S, S), 0 where ignored; of an image seen in tiles the joint map at this size."""
+    """(N, H, W), 0 where ignored; of an image seen in tiles the joint map at this size."""
     scores: NDArray[np.float32]
     """(N,): the highest pixel that is not ignored; what metrics rank by."""
     verdict_scores: NDArray[np.float64]
@@ -185,7 +185,7 @@ def score_samples(
     """Maps and scores of samples. ``mask``: which pixels count; None for all. ``record``: passes the inspections on,
     and may keep their predictions."""
     size = predictor.image_size
-    maps = scratch_array((len(samples), size, size), np.float32, what="The anomaly maps of the test images")
+    maps = scratch_array((len(samples), *height_width(size)), np.float32, what="The anomaly maps of the test images")
     scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)
     in_tiles = 0
     sources = ((str(sample.path), sample.path) for sample in samples)
@@ -195,7 +195,7 @@ def score_samples(
     for index, inspection in enumerate(record(found)):
         if inspection.scored_map is None or inspection.score is None:
             raise ImageError(str(inspection.error))
-        maps[index] = resize_map(inspection.scored_map, height=size, width=size)
+        maps[index] = resize_map(inspection.scored_map, *height_width(size))
         scores[index] = inspection.scored_map.max()
         verdict_scores[index] = inspection.score
         in_tiles += not inspection.seen_whole

@@ -13,7 +13,7 @@ from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample, height_width
 
 BATCH = 4
 """Images that the teacher sees at once: the activations of more do not fit into a processor's cache."""
@@ -65,7 +65,7 @@ def cache_features(
     teacher: Teacher,
     samples: Sequence[Sample],
     *,
-    image_size: int,
+    image_size: ImageSize,
     levels: Levels | None = None,
     task: Task = QUIET,
     budget: int | None = None,
@@ -77,7 +77,7 @@ def cache_features(
     name.
     """
     with torch.inference_mode():
-        blank = torch.zeros((1, 3, image_size, image_size), dtype=torch.uint8, device=teacher.mean.device)
+        blank = torch.zeros((1, 3, *height_width(image_size)), dtype=torch.uint8, device=teacher.mean.device)
         shapes = [f.permute(0, 2, 3, 1).shape[1:] for f in teacher(blank)]
     needed = dtype.itemsize * len(samples) * sum(shape.numel() for shape in shapes)
     mapped = needed > (memory_budget() if budget is None else budget)

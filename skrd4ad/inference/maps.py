@@ -11,12 +11,12 @@ from skrd4ad.types import Prediction
 
 @dataclass(frozen=True, eq=False)
 class Maps:
-    """Predictions of a batch of B images at the model's image size S."""
+    """Predictions of a batch of B images at the model's image size, H x W."""
 
     levels: NDArray[np.float32]
-    """(B, L, S, S), finest level first, then that of the nearest good patches where the model has one; not blurred."""
+    """(B, L, H, W), finest level first, then that of the nearest good patches where the model has one; not blurred."""
     maps: NDArray[np.float32]
-    """(B, S, S)."""
+    """(B, H, W)."""
     scores: NDArray[np.float32]
     """(B,)."""
     embeddings: NDArray[np.float32]
@@ -28,4 +28,4 @@ class Maps:
 
 
 Look = Callable[[NDArray[np.uint8]], Maps]
-"""Maps of images (B, S, S, 3) RGB by some runtime."""
+"""Maps of images (B, H, W, 3) RGB by some runtime."""

@@ -13,13 +13,14 @@ from skrd4ad.inference.maps import Look, Maps
 from skrd4ad.models.devices import TYPES, DevicePrecision, ahead_on
 from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD
+from skrd4ad.types import ImageSize
 
 Network = Callable[[Tensor], tuple[list[Tensor], list[Tensor]]]
-"""Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, S, S)."""
+"""Teacher and student somewhere: what :class:`skrd4ad.models.skrd.SKRD4AD` gives of images (B, 3, H, W)."""
 
 
 def tensor_of(images: NDArray[np.uint8]) -> Tensor:
-    """Images (B, S, S, 3) as a tensor (B, 3, S, S)."""
+    """Images (B, H, W, 3) as a tensor (B, 3, H, W)."""
     return torch.from_numpy(images).permute(0, 3, 1, 2).contiguous()
 
 
@@ -28,7 +29,9 @@ def pooled(features: Tensor) -> NDArray[np.float32]:
     return features.float().mean(dim=(2, 3)).cpu().numpy()
 
 
-def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normality: Normality | None = None) -> Maps:
+def maps_of(
+    features: list[Tensor], restored: list[Tensor], *, size: ImageSize, normality: Normality | None = None
+) -> Maps:
     """Maps and scores from teacher and restored features; ``normality`` is the model's."""
     levels = level_maps(features, restored, size=size, normality=normality)
     maps = anomaly_map(levels, normality=normality)
@@ -40,7 +43,7 @@ def maps_of(features: list[Tensor], restored: list[Tensor], *, size: int, normal
     )
 
 
-def by_network(network: Network, *, size: int, normality: Normality | None) -> Look:
+def by_network(network: Network, *, size: ImageSize, normality: Normality | None) -> Look:
     """Maps by teacher and student, and by torch in ordinary memory from there on. Arguments as for :func:`maps_of`."""
 
     def look(images: NDArray[np.uint8]) -> Maps:
@@ -51,7 +54,7 @@ def by_network(network: Network, *, size: int, normality: Normality | None) -> L
     return look
 
 
-def on_device(model: SKRD4AD, device: torch.device, *, size: int, precision: DevicePrecision = "fp32") -> Look:
+def on_device(model: SKRD4AD, device: torch.device, *, size: ImageSize, precision: DevicePrecision = "fp32") -> Look:
     """Maps and scores by a model on an accelerator; only they come back. The convolutions compute in ``precision``, all
     behind the features in float32; fp32 is IEEE single precision, not a card's TF32."""
     # a copy: what looks inside the model goes on doing so in ordinary memory

@@ -144,9 +144,9 @@ def outside(place: Place | None, bands: dict[str, Band], *, kind: Kind) -> dict[
     return {name: side for name in FIGURES_OF[kind] if (side := bands[name].side(getattr(place, name)))}
 
 
-def thumbnail_of(square: RGB) -> RGB:
-    """(64, 64, 3) RGB from the image at the model's size, (S, S, 3) RGB."""
-    return np.asarray(cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
+def thumbnail_of(seen: RGB) -> RGB:
+    """(64, 64, 3) RGB from the image at the model's size, (H, W, 3) RGB."""
+    return np.asarray(cv2.resize(seen, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def small_grey(thumbnail: RGB) -> Grey:

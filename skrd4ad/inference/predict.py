@@ -14,7 +14,7 @@ from skrd4ad.inference.maps import Look, Maps
 from skrd4ad.model_folder.info import ModelInfo, read_info, require_own_weights
 from skrd4ad.models.installed import require_torch
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Prediction
+from skrd4ad.types import ImageSize, Prediction
 
 if TYPE_CHECKING:
     from skrd4ad.models.skrd import SKRD4AD
@@ -86,12 +86,12 @@ class Predictor:
         return self._load()
 
     @property
-    def image_size(self) -> int:
-        """Side S of the images and maps."""
+    def image_size(self) -> ImageSize:
+        """Of the images and maps."""
         return self.info.model.image_size
 
     def batch(self, images: NDArray[np.uint8]) -> Maps:
-        """Maps of images that have the model's size: (B, S, S, 3) RGB."""
+        """Maps of images that have the model's size: (B, H, W, 3) RGB."""
         return self._look(images)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
@@ -111,7 +111,7 @@ def _network_of(folder: Path, *, weights: Path | None) -> "SKRD4AD":
     return load_model(folder, weights=weights)[0]
 
 
-def _look_of(model: "SKRD4AD", *, size: int) -> Look:
+def _look_of(model: "SKRD4AD", *, size: ImageSize) -> Look:
     from skrd4ad.inference.network import by_network
 
     return by_network(model, size=size, normality=model.normality)

@@ -27,7 +27,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict
+from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict, height_width
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
@@ -197,7 +197,8 @@ def predict_batch(
         refusal = None
         if tiled:
             # without a reference nobody knows the scale of the training: then one pixel for a pixel
-            tile_pixels = (size, size) if reference is None else (reference.width, reference.height)
+            height, width = height_width(size)
+            tile_pixels = (width, height) if reference is None else (reference.width, reference.height)
             prediction, embeddings, tiles = predict_tiled(
                 predictor, image, tile_pixels=tile_pixels, task=Task(check=task.check)
             )

@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from skrd4ad import documents
 from skrd4ad.data.images.read import resize_image
-from skrd4ad.documents import Positive
+from skrd4ad.documents import Positive, StoredSize
 from skrd4ad.files import write_json
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.placement import Placement, thumbnail_of
 from skrd4ad.model_folder.info import REFERENCE
+from skrd4ad.types import ImageSize, height_width
 
 FORMAT = 1
 
@@ -106,8 +107,8 @@ class Reference:
     """Good images they come from."""
     refusal_rate: float
     """Share of good images that may be refused, all ranges together."""
-    image_size: Positive
-    """Side in pixels at which the figures are measured."""
+    image_size: StoredSize
+    """Pixels at which the figures are measured."""
     width: Positive
     """Median width in pixels of the training images' files."""
     height: Positive
@@ -124,12 +125,11 @@ class Reference:
 
 
 def image_statistics(
-    image: NDArray[np.uint8], *, size: int, resized: NDArray[np.uint8] | None = None
+    image: NDArray[np.uint8], *, size: ImageSize, resized: NDArray[np.uint8] | None = None
 ) -> ImageStatistics:
-    """Statistics of an image (H, W, 3) RGB; ``resized`` is the square of ``size`` pixels that the model sees, if it is
-    at hand."""
-    square = seen_by_model(image, size, resized)
-    colours = square.astype(np.float32) / 255
+    """Statistics of an image (H, W, 3) RGB; ``resized`` is what the model sees of it, of ``size``, if it is at hand."""
+    seen = seen_by_model(image, size, resized)
+    colours = seen.astype(np.float32) / 255
     grey = np.asarray(cv2.cvtColor(colours, cv2.COLOR_RGB2GRAY) * 255, np.float32)
     shadows, brightness, lights = (float(level) for level in np.quantile(grey, (0.1, 0.5, 0.9)))
     grain = np.abs(cv2.filter2D(grey, cv2.CV_32F, _GRAIN)[1:-1, 1:-1]).ravel()
@@ -154,11 +154,13 @@ def image_statistics(
     )
 
 
-def seen_by_model(image: NDArray[np.uint8], size: int, resized: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """The image as a square (size, size, 3); ``resized`` where it is that already."""
-    if resized is not None and resized.shape[:2] == (size, size):
+def seen_by_model(
+    image: NDArray[np.uint8], size: ImageSize, resized: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
+    """The image (H, W, 3) at a size; ``resized`` where it is that already."""
+    if resized is not None and resized.shape[:2] == height_width(size):
         return resized
-    return image if image.shape[:2] == (size, size) else resize_image(image, size)
+    return image if image.shape[:2] == height_width(size) else resize_image(image, size)
 
 
 def refusal_of(
@@ -171,8 +173,8 @@ def refusal_of(
     """Why an image (H, W, 3) RGB cannot be judged, in one line such as "cannot judge: out of focus (sharpness 12,
     training images 80–210)"; None when it can. Without an ``embedding`` (C,) it is not asked whether it shows the right
     part."""
-    square = seen_by_model(image, reference.image_size, resized)
-    figures = image_statistics(image, size=reference.image_size, resized=square)
+    seen = seen_by_model(image, reference.image_size, resized)
+    figures = image_statistics(image, size=reference.image_size, resized=seen)
     sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
     reasons = [
         f"{_CAUSES[name, side][0]} ({figures.width} x {figures.height} pixels, training images {reference.width} x "
@@ -181,7 +183,7 @@ def refusal_of(
         if (side := reference.bands[name].side(value))
     ]
     if reference.placement is not None:
-        reasons += reference.placement.reasons(thumbnail_of(square), width=figures.width, height=figures.height)
+        reasons += reference.placement.reasons(thumbnail_of(seen), width=figures.width, height=figures.height)
     distance = None if embedding is None else reference.distance(embedding)
     return _refusal(figures, reasons, distance, reference)
 
@@ -189,7 +191,7 @@ def refusal_of(
 def refusal_of_tiles(
     tiles: Sequence[NDArray[np.uint8]], embeddings: NDArray[np.floating] | None, reference: Reference
 ) -> str | None:
-    """As :func:`refusal_of`, of an image seen in tiles, each (S, S, 3) RGB: their median must be like training images.
+    """As :func:`refusal_of`, of an image seen in tiles, each (H, W, 3) RGB: their median must be like training images.
 
     Size and aspect are those of the tiles, and always right; how the part lies in them says nothing. One tile may show
     a defect or the edge of the part.

@@ -17,7 +17,7 @@ from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.reference import Reference
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Prediction
+from skrd4ad.types import ImageSize, Prediction, height_width
 
 Tiling = Literal["auto", "on", "off"]
 LARGER = 1.5
@@ -36,8 +36,8 @@ _SAMPLE = 12
 class Grid:
     """Where the tiles of an image lie, in pixels of the map."""
 
-    size: int
-    """Side S of a tile."""
+    size: tuple[int, int]
+    """Height and width of a tile."""
     width: int
     """Of the map, before padding."""
     height: int
@@ -69,8 +69,10 @@ def tiles_look_better(predictor: Predictor, image: NDArray[np.uint8], reference:
     return float(np.median(distances[1:])) < distances[0]
 
 
-def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int], overlap: float = OVERLAP) -> Grid:
-    """Tiles that cover an image. ``size``: side S of a tile in pixels of the map, a multiple of 4. ``tile_pixels``:
+def tile_grid(
+    width: int, height: int, *, size: ImageSize, tile_pixels: tuple[int, int], overlap: float = OVERLAP
+) -> Grid:
+    """Tiles that cover an image. ``size``: of a tile in pixels of the map, sides multiples of 4. ``tile_pixels``:
     width and height in pixels of the image that a tile covers. ``overlap``: share of a tile that it has in common with
     the next, at least."""
     if not 0 <= overlap <= 0.75 or min(tile_pixels) < 1:
@@ -78,15 +80,16 @@ def tile_grid(width: int, height: int, *, size: int, tile_pixels: tuple[int, int
             f"The overlap is {overlap!r} and a tile covers {tile_pixels[0]} x {tile_pixels[1]} pixels; allowed: an "
             "overlap from 0 to 0.75, and one pixel or more."
         )
-    map_width = max(1, round(width * size / tile_pixels[0]))
-    map_height = max(1, round(height * size / tile_pixels[1]))
+    tile_height, tile_width = height_width(size)
+    map_width = max(1, round(width * tile_width / tile_pixels[0]))
+    map_height = max(1, round(height * tile_height / tile_pixels[1]))
     return Grid(
-        size=size,
+        size=(tile_height, tile_width),
         width=map_width,
         height=map_height,
-        lefts=_starts(map_width, size, overlap),
-        tops=_starts(map_height, size, overlap),
-        scale=tile_pixels[0] / size,
+        lefts=_starts(map_width, tile_width, overlap),
+        tops=_starts(map_height, tile_height, overlap),
+        scale=tile_pixels[0] / tile_width,
     )
 
 
@@ -99,16 +102,17 @@ def predict_tiled(
     task: Task = QUIET,
 ) -> tuple[Prediction, NDArray[np.float32], list[NDArray[np.uint8]]]:
     """Prediction for an image (H, W, 3) RGB from overlapping tiles, their embeddings (N, C), and some of them to
-    compare with the training images, (S, S, 3) each.
+    compare with the training images, (H, W, 3) each.
 
     A tile covers ``tile_pixels``, width and height, of the image; shorter sides are mirrored. The map (h, w) has one
     pixel for a pixel that the model sees, the level maps are (L, h / 4, w / 4). Every tile is one more chance of a
     false reject: what a calibration promises, it promises for one field of view.
     """
-    size = predictor.image_size
-    grid = tile_grid(image.shape[1], image.shape[0], size=size, tile_pixels=tile_pixels, overlap=overlap)
+    grid = tile_grid(
+        image.shape[1], image.shape[0], size=predictor.image_size, tile_pixels=tile_pixels, overlap=overlap
+    )
     tiles = _cut(_at_scale(image, grid), grid)
-    if len(tiles) == 1 and (grid.height, grid.width) == (size, size):
+    if len(tiles) == 1 and (grid.height, grid.width) == grid.size:
         found = predictor.batch(np.stack(tiles))
         task.report(1, 1)
         return replace(found.prediction(0), view=grid.text), found.embeddings, tiles
@@ -137,10 +141,10 @@ def _blended(
     predictor: Predictor, tiles: list[NDArray[np.uint8]], grid: Grid, *, task: Task
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Map (h, w), level maps (L, h / 4, w / 4) and embeddings (N, C)."""
-    size, step, corners = grid.size, LEVEL_STEP, grid.corners
-    down = dict(zip(grid.tops, tile_weights(grid.tops, size), strict=True))
-    across = dict(zip(grid.lefts, tile_weights(grid.lefts, size), strict=True))
-    padded = (grid.tops[-1] + size, grid.lefts[-1] + size)
+    (height, width), step, corners = grid.size, LEVEL_STEP, grid.corners
+    down = dict(zip(grid.tops, tile_weights(grid.tops, height), strict=True))
+    across = dict(zip(grid.lefts, tile_weights(grid.lefts, width), strict=True))
+    padded = (grid.tops[-1] + height, grid.lefts[-1] + width)
     blended = np.zeros(padded, np.float32)
     levels: NDArray[np.float32] | None = None
     embeddings = []
@@ -152,9 +156,10 @@ def _blended(
             levels = np.zeros((found.levels.shape[1], padded[0] // step, padded[1] // step), np.float32)
         for (top, left), plane, level in zip(corners[begin : begin + BATCH], found.maps, found.levels, strict=True):
             weights = down[top][:, None] * across[left]
-            blended[top : top + size, left : left + size] += weights * plane
-            coarse = (weights * level).reshape(len(level), size // step, step, size // step, step).mean(axis=(2, 4))
-            levels[:, top // step : (top + size) // step, left // step : (left + size) // step] += coarse
+            blended[top : top + height, left : left + width] += weights * plane
+            blocks = (weights * level).reshape(len(level), height // step, step, width // step, step)
+            rows, columns = (slice(at // step, (at + side) // step) for at, side in ((top, height), (left, width)))
+            levels[:, rows, columns] += blocks.mean(axis=(2, 4))
         task.report(min(begin + BATCH, len(tiles)), len(tiles))
     assert levels is not None, "a grid has at least one tile"
     return (
@@ -176,9 +181,9 @@ def _starts(length: int, size: int, overlap: float) -> tuple[int, ...]:
 
 def _at_scale(image: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
     """The image at the scale of the map, mirrored at the right and below where tiles reach past its end."""
-    scaled = resize_image(image, grid.width, grid.height)
-    below = grid.tops[-1] + grid.size - grid.height
-    right = grid.lefts[-1] + grid.size - grid.width
+    scaled = resize_image(image, (grid.height, grid.width))
+    below = grid.tops[-1] + grid.size[0] - grid.height
+    right = grid.lefts[-1] + grid.size[1] - grid.width
     if not below and not right:
         return scaled
     return np.asarray(cv2.copyMakeBorder(scaled, 0, below, 0, right, cv2.BORDER_REFLECT), np.uint8)
@@ -186,7 +191,8 @@ def _at_scale(image: NDArray[np.uint8], grid: Grid) -> NDArray[np.uint8]:
 
 def _cut(scaled: NDArray[np.uint8], grid: Grid) -> list[NDArray[np.uint8]]:
     """Views of the tiles; nothing is copied."""
-    return [scaled[top : top + grid.size, left : left + grid.size] for top, left in grid.corners]
+    height, width = grid.size
+    return [scaled[top : top + height, left : left + width] for top, left in grid.corners]
 
 
 def _spread(tiles: list[NDArray[np.uint8]]) -> list[NDArray[np.uint8]]:

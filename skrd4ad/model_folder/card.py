@@ -5,6 +5,7 @@ from typing import Any
 from skrd4ad.config import ModelConfig
 from skrd4ad.format import METRIC_TITLES
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import height_width
 
 
 def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
@@ -14,7 +15,7 @@ def model_card(info: ModelInfo, *, name: str = "", note: str = "") -> str:
         *([f"Name: {_one_line(name)}"] if name.strip() else []),
         *([f"Note: {_one_line(note)}"] if note.strip() else []),
         f"SK-RD4AD, teacher {info.model.net}, {info.model.skips} skip connections, "
-        f"{info.model.image_size}x{info.model.image_size} pixels; {info.origin}, {info.created_at}.",
+        f"{'{}x{}'.format(*height_width(info.model.image_size))} pixels; {info.origin}, {info.created_at}.",
         *(["**First look: the memory bank alone decides, before the student learns.**"] if info.first_look else []),
         f"Anomaly map. {map_text(info.model)}",
         "## Data",

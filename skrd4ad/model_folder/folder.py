@@ -3,6 +3,7 @@
 Their networks are written and read by :mod:`skrd4ad.model_folder.network`.
 """
 
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
@@ -29,6 +30,7 @@ from skrd4ad.model_folder.info import (
     read_info,
 )
 from skrd4ad.model_folder.unfinished import is_unfinished, state_file
+from skrd4ad.types import height_width
 
 
 def save_metrics(folder: Path, metrics: dict[str, Any]) -> ModelInfo:
@@ -50,7 +52,7 @@ def save_calibration(
     """
     with locked(folder):
         info, history = read_info(folder), read_history(folder)
-        pixels = info.model.image_size**2
+        pixels = math.prod(height_width(info.model.image_size))
         if calibration.min_area > pixels:
             raise CheckpointError(
                 f"The smallest region that counts is {calibration.min_area} pixels; the map has only {pixels}. "

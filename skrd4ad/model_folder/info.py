@@ -9,7 +9,7 @@ import skrd4ad
 from skrd4ad import documents
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.digests import file_digest
-from skrd4ad.documents import Count
+from skrd4ad.documents import Count, StoredSize
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory, this_moment
 from skrd4ad.models.installed import version_of
@@ -67,7 +67,7 @@ class StoredMetrics(TypedDict, total=False):
     authors: dict[str, float]
     dataset: str
     class_name: str
-    image_size: int
+    image_size: StoredSize
     vanished: list[str]
     vanished_regions: int
     left_out: int

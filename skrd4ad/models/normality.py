@@ -103,7 +103,7 @@ class Normality(nn.Module):
         return [level * weight for level, weight in zip(centred, self.weights, strict=True)]
 
     def counted(self, levels: Tensor) -> Tensor:
-        """Levels (B, M, S, S) of :meth:`forward` at the size of the map, with the floor and the clipping where there is
+        """Levels (B, M, H, W) of :meth:`forward` at the size of the map, with the floor and the clipping where there is
         a floor; same shape."""
         if self.floor is None:
             return levels

@@ -102,7 +102,7 @@ class OCBE(nn.Module):
             self.bn4 = nn.BatchNorm2d(2 * c3)
 
     def forward(self, features: list[Tensor]) -> Tensor:
-        """[f1, f2, f3], finest first → (B, embedding channels, h / 2, w / 2), h and w the sides of f3."""
+        """[f1, f2, f3], finest first → (B, embedding channels, h / 2, w / 2) rounded up, h and w the sides of f3."""
         f1, f2, f3 = features
         from_f1 = self.relu(self.bn1(self.conv1(f1)))
         from_f1 = self.relu(self.bn2(self.conv2(from_f1)))
@@ -182,10 +182,13 @@ class Decoder(nn.Module):
     def forward(self, embedding: Tensor, features: list[Tensor]) -> list[Tensor]:
         """Restored [g1, g2, g3], shaped as the teacher's [f1, f2, f3]; f1 is never read, f3 and f2 only by the skips.
 
-        ``embedding``: (B, embedding channels, h / 2, w / 2), h and w the sides of f3.
+        ``embedding``: (B, embedding channels, h / 2, w / 2) rounded up, h and w the sides of f3.
         """
         _, f2, f3 = features
         g3 = self.head1(self.layer1(embedding))
+        # the embedding of an odd side is rounded up, and so is what is restored of it
+        if g3.shape[-2:] != f3.shape[-2:]:
+            g3 = g3[..., : f3.shape[-2], : f3.shape[-1]]
         g2 = self.head2(self.layer2(F.relu(g3 + f3) if self.skips >= 1 else g3))
         g1 = self.head3(self.layer3(F.relu(g2 + f2) if self.skips >= 2 else g2))
         return [g1, g2, g3]
@@ -220,7 +223,7 @@ class SKRD4AD(nn.Module):
         self.normality = normality
 
     def forward(self, images: Tensor) -> tuple[list[Tensor], list[Tensor]]:
-        """Images (B, 3, S, S) RGB, uint8 or float, 0..255 → [f1, f2, f3] and [g1, g2, g3], finest first."""
+        """Images (B, 3, H, W) RGB, uint8 or float, 0..255 → [f1, f2, f3] and [g1, g2, g3], finest first."""
         features = self.teacher(images)
         return features, self.student(features)
 

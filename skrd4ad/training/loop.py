@@ -25,7 +25,7 @@ from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 EVALUATION_BATCH = 32
 WARM_UP = 0.05
@@ -62,7 +62,7 @@ class TrainProgress:
         return ", ".join(parts)
 
 
-def epoch_batches(n: int, *, batch_size: int, seed: int, epoch: int) -> list[Tensor]:
+def epoch_batches(n: int, *, batch_size: ImageSize, seed: int, epoch: int) -> list[Tensor]:
     """Indices of the images of each step of an epoch, shuffled anew every epoch; only seed and epoch decide. A last
     batch of one image joins the one before, as batch normalisation needs two."""
     generator = torch.Generator().manual_seed((seed << 20) + epoch)
@@ -257,7 +257,7 @@ def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig,
 
 
 def holdout_scores(
-    student: Student, holding: FeatureCache, *, size: int, normality: Normality | None = None, task: Task = QUIET
+    student: Student, holding: FeatureCache, *, size: ImageSize, normality: Normality | None = None, task: Task = QUIET
 ) -> list[float]:
     """Image scores of the held-out good images; puts the student into evaluation mode."""
     student.eval()

@@ -31,7 +31,7 @@ from skrd4ad.inference.reference import (
 from skrd4ad.task import QUIET, Task
 from skrd4ad.training.placement import SIDES, fit_placement
 from skrd4ad.training.ranges import seen_band, upper_limit
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample
 
 DEFAULT_REFUSAL_RATE = 0.005
 BATCH = 16
@@ -59,7 +59,7 @@ def make_reference(
     statistics: Sequence[ImageStatistics],
     embeddings: NDArray[np.floating],
     *,
-    image_size: int,
+    image_size: ImageSize,
     thumbnails: NDArray[np.uint8] | None = None,
     refusal_rate: float = DEFAULT_REFUSAL_RATE,
 ) -> Reference:
@@ -130,7 +130,7 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
 
 
 def measure(
-    samples: Sequence[Sample], *, image_size: int, levels: Levels | None = None, task: Task = QUIET
+    samples: Sequence[Sample], *, image_size: ImageSize, levels: Levels | None = None, task: Task = QUIET
 ) -> tuple[list[ImageStatistics], NDArray[np.uint8]]:
     """Statistics of the images of samples, in their order, and thumbnails (m, 64, 64, 3) of up to ``MOST_PLACED`` of
     them."""
@@ -138,9 +138,9 @@ def measure(
 
     def measured(index: int, sample: Sample) -> tuple[ImageStatistics, RGB | None]:
         image = read_image(sample.path, levels=levels)
-        square = seen_by_model(image, image_size)
-        statistics = image_statistics(image, size=image_size, resized=square)
-        return statistics, thumbnail_of(square) if index in placed else None
+        seen = seen_by_model(image, image_size)
+        statistics = image_statistics(image, size=image_size, resized=seen)
+        return statistics, thumbnail_of(seen) if index in placed else None
 
     found: list[ImageStatistics] = []
     thumbnails: list[RGB] = []

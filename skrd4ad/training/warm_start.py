@@ -9,7 +9,7 @@ from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.model_folder.info import WEIGHTS, ModelInfo, read_info, require_own_weights
 from skrd4ad.model_folder.seen_images import STARTED_FROM, record_of_images
-from skrd4ad.types import Sample
+from skrd4ad.types import Sample, size_text
 
 if TYPE_CHECKING:
     from skrd4ad.models.skrd import Student
@@ -90,4 +90,4 @@ def record_of_start(
 
 
 def _design_text(model: ModelConfig) -> str:
-    return f"{model.net}, {model.skips} skip connections, {model.image_size}x{model.image_size} pixels"
+    return f"{model.net}, {model.skips} skip connections, {size_text(model.image_size)} pixels"

@@ -14,7 +14,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model, classes_of, preflight
 from skrd4ad.services.inspection.runtimes import background
 from skrd4ad.task import Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 KEPT_REPORTS = 64
 
@@ -65,7 +65,9 @@ def _training_class(key: str, _info: ModelInfo) -> DatasetClass:  # noqa: ARG001
     return class_of_model(_info)
 
 
-def doctor_report(data: Sequence[DatasetClass], *, image_size: int, levels: Levels | None, task: Task) -> DoctorReport:
+def doctor_report(
+    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None, task: Task
+) -> DoctorReport:
     """The doctor's report on classes, kept as long as their files do not change.
 
     Streamlit's own cache would record what ``task`` draws and fail to draw it again in the next session.
@@ -80,7 +82,7 @@ def doctor_report(data: Sequence[DatasetClass], *, image_size: int, levels: Leve
 
 
 @st.cache_resource(show_spinner=False)
-def _reports() -> dict[tuple[int, Levels | None, str], DoctorReport]:
+def _reports() -> dict[tuple[ImageSize | None, Levels | None, str], DoctorReport]:
     return {}
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.data.doctor.examine import Finding
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
 from skrd4ad.ui.cache import doctor_report
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
@@ -15,16 +15,20 @@ from skrd4ad.ui.text import plain
 _SHOWN_PATHS = 5
 
 
-def show_report(data: Sequence[DatasetClass], *, image_size: int, levels: Levels | None) -> tuple[bool, dict[str, str]]:
-    """Examine classes with progress, show what was found, and tell whether training may start, and what the user
-    insists on, by class."""
+def show_report(
+    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None
+) -> tuple[bool, dict[str, str], dict[str, ImageSize]]:
+    """Examine classes with progress, show what was found, and tell whether training may start, and by class what the
+    user insists on and the size of the input."""
     with progress_bar("files checked") as task:
         report = doctor_report(data, image_size=image_size, levels=levels, task=task)
+    sizes = {summary.name: summary.image_size for summary in report.classes}
     for summary in report.classes:
         defects = sum(summary.test_defects.values())
         st.caption(
             f"**{plain(summary.name)}**: {summary.train_good} good images to learn from; to test on: "
-            f"{summary.test_good} good, {defects} defective."
+            f"{summary.test_good} good, {defects} defective. Input: {size_text(summary.image_size)} pixels (height x "
+            "width)."
         )
     for severity, box, icon in (
         ("error", st.error, ":material/error:"),
@@ -41,14 +45,14 @@ def show_report(data: Sequence[DatasetClass], *, image_size: int, levels: Levels
     if report.ok and not any(finding.severity == "warning" for finding in report.findings):
         st.success("The data is ready to train on.", icon=":material/check_circle:")
     if report.ok or not report.only_asks:
-        return report.ok, {}
+        return report.ok, {}, sizes
     insisted = st.checkbox(
         "Train all the same; the model card will say so",
         key="doctor-insist",
         help="The questions above are settled on the command line or below the choice of the layout: --good, --masks, "
         "--mask-values.",
     )
-    return insisted, {cls.name: asked_of(report, cls.name) for cls in data}
+    return insisted, {cls.name: asked_of(report, cls.name) for cls in data}, sizes
 
 
 def _text(finding: Finding) -> str:

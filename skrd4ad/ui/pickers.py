@@ -14,6 +14,7 @@ from skrd4ad.config import (
     Fusion,
     Loss,
     ModelConfig,
+    Preset,
     Schedule,
     Selection,
     TrainConfig,
@@ -25,7 +26,7 @@ from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.paths import data_roots
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels, parse_size, size_option
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
@@ -156,19 +157,23 @@ def pick_classes(source: str, layout: str) -> list[DatasetClass]:
     return [classes[name] for name in names]
 
 
-def pick_settings() -> tuple[ModelConfig, TrainConfig, Levels | None]:
-    """Settings from a preset, each of which can be changed, and the levels of images above 8 bit."""
+def pick_settings() -> tuple[ModelConfig, ImageSize | None, TrainConfig, Levels | None]:
+    """Settings from a preset, each of which can be changed, and the levels of images above 8 bit. Without a size the
+    shape of each class's images chooses it."""
     titles = {name: preset.title for name, preset in PRESETS.items()}
     name = choose("Preset", titles, default="fast", key="train-preset")
     preset = PRESETS[name]
     st.caption(preset.about)
     with st.expander("Every setting", key="train-every-setting"):
         # keys carry the preset's name, so that another preset starts from its own values
-        values = _model_values(preset.model, name)
+        values = _model_values(preset, name)
         train = _train_settings(preset.train, name)
         levels = _levels_given()
     # judged once every widget is drawn: Streamlit forgets what was entered in one that a run leaves out
-    return preset.model.changed(**values), train, given_levels(**levels)
+    text = values.pop("image_size").strip()
+    size = parse_size(text) if text else None
+    model = preset.model.changed(**values, image_size=size or preset.model.image_size)
+    return model, size, train, given_levels(**levels)
 
 
 def _levels_given() -> dict[str, Any]:
@@ -193,8 +198,9 @@ def _levels_given() -> dict[str, Any]:
     return given
 
 
-def _model_values(base: ModelConfig, preset: str) -> dict[str, Any]:
-    """What the user sets of a model, by the names of ``ModelConfig``."""
+def _model_values(chosen: Preset, preset: str) -> dict[str, Any]:
+    """What the user sets of a model, by the names of ``ModelConfig``; the image size as text."""
+    base = chosen.model
     left, right = st.columns(2)
     with left:
         net = _select(
@@ -221,10 +227,16 @@ def _model_values(base: ModelConfig, preset: str) -> dict[str, Any]:
             key=f"res-{preset}",
             help="0 is RD4AD, 2 is SK-RD4AD as published.",
         )
-    step = 64 if lite else 32
-    key = f"size-{preset}-{step}"
     with right:
-        size = st.number_input("Image size, pixels", 64, 1024, base.image_size, step, key=key, persist_state="session")
+        size = st.text_input(
+            "Image size, pixels",
+            size_option(base.image_size) if chosen.keeps_size else "",
+            key=f"size-{preset}",
+            placeholder="by their shape",
+            help="What images are resized to: 256 is a square, 64x1280 height x width. Empty: a square of 256, or, "
+            "where the images of the class are longer than 3:2, about as many pixels in their shape.",
+            persist_state="session",
+        )
     fusion, retrieval = _select(
         "Anomaly map",
         _MAPS,
@@ -237,7 +249,7 @@ def _model_values(base: ModelConfig, preset: str) -> dict[str, Any]:
     return {
         "net": net,
         "res": res,
-        "image_size": int(size),
+        "image_size": size,
         "width": width,
         "fusion": fusion,
         "retrieval": retrieval,

@@ -8,6 +8,7 @@ from typing import Any, Literal, TypedDict, TypeVar
 
 import streamlit as st
 
+from skrd4ad.types import Pitch
 from skrd4ad.ui.text import plain
 
 T = TypeVar("T")
@@ -65,6 +66,25 @@ def choose(
         label_visibility=label_visibility,
     )
     return chosen
+
+
+def pick_pitch(label: str, *, least: float, value: float, key: str, help: str | None = None) -> Pitch | None:
+    """Millimetres a pixel, in x and y where they differ; None for 0."""
+    x = st.number_input(label, least, None, value, 0.01, format="%.4f", key=key, help=help, persist_state="session")
+    if not x:
+        return None
+    y = st.number_input(
+        "Scale in y, where it differs",
+        0.0,
+        None,
+        0.0,
+        0.01,
+        format="%.4f",
+        key=f"{key}-y",
+        help="Line scans often have another pitch along than across. 0: as in x.",
+        persist_state="session",
+    )
+    return (x, y) if y else x
 
 
 class Permitted(TypedDict):

@@ -285,7 +285,7 @@ def test_a_checkpoint_of_the_original_code_comes_in(visit, own_model: Path, tmp_
     at.button_group("models-import-kind").set_value("checkpoint").run()
     at.selectbox("models-import-net").set_value("efficientnet_lite0").run()
     at.selectbox("models-import-res").set_value(2).run()
-    at.number_input("models-import-size").set_value(64).run()
+    at.text_input("models-import-size").set_value("64").run()
     at.text_input("models-import-dataset").input("mvtec").run()
     at.file_uploader[0].set_value([("bottle.pth", b"no checkpoint", "application/octet-stream")]).run()
     at.button("models-import-checkpoint").click().run()

@@ -29,7 +29,7 @@ def choose_folder(at: AppTest, folder: Path | str) -> AppTest:
 
 
 def choose_tiny_settings(at: AppTest, *, epochs: int = 2) -> AppTest:
-    at.number_input(key="size-fast-64").set_value(64)
+    at.text_input(key="size-fast").set_value("64")
     at.number_input(key="epochs-fast").set_value(epochs)
     at.number_input(key="batch-fast").set_value(4)
     at.number_input(key="holdout-fast").set_value(25.0)
@@ -180,22 +180,26 @@ def test_data_that_would_train_a_wrong_model_cannot_be_started_with(visit, own_d
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "reason"),
+    ("kind", "key", "value", "reason"),
     [
-        ("size-fast-64", 100, "image size is 100"),
-        ("holdout-fast", 0.0, "hold images out or choose selection 'last'"),
+        ("text_input", "size-fast", "100", "image size is 100"),
+        ("text_input", "size-fast", "64 by 96", "such as 256, or height x width, such as 64x1280"),
+        ("number_input", "holdout-fast", 0.0, "hold images out or choose selection 'last'"),
     ],
 )
 def test_wrong_settings_are_a_message_and_keep_what_was_entered(
-    visit, own_data: Path, key: str, value: float, reason: str
+    visit, own_data: Path, kind: str, key: str, value: float | str, reason: str
 ) -> None:
+    def widget(at: AppTest):
+        return getattr(at, kind)(key=key)
+
     at = choose_tiny_settings(choose_folder(visit("train"), own_data), epochs=7)
-    good = at.number_input(key=key).value
-    at.number_input(key=key).set_value(value).run()
+    good = widget(at).value
+    widget(at).set_value(value).run()
     assert not at.exception
     assert reason in errors(at)
     assert not has_start_button(at)
-    at.number_input(key=key).set_value(good).run()
+    widget(at).set_value(good).run()
     assert not at.error
     assert at.number_input(key="epochs-fast").value == 7
     assert not start_button(at).disabled

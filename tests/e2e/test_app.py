@@ -163,7 +163,7 @@ def grip(slider: Locator) -> tuple[float, float]:
 
 
 def enter(page: Page, label: str, value: str) -> None:
-    box = page.get_by_test_id("stNumberInput").filter(has_text=label).locator("input")
+    box = page.get_by_test_id(re.compile("st(Number|Text)Input")).filter(has_text=label).locator("input")
     box.fill(value)
     box.press("Enter")
 

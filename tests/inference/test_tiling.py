@@ -72,6 +72,14 @@ def test_weights_of_all_tiles_sum_to_one_everywhere(starts: tuple[int, ...]) -> 
     np.testing.assert_allclose(total, 1, atol=1e-6)
 
 
+def test_tiles_of_a_rectangle_cover_an_image_with_its_own_steps() -> None:
+    grid = tile_grid(700, 100, size=(64, 256), tile_pixels=(256, 64))
+    assert grid.lefts == (0, 148, 296, 444) and grid.tops == (0, 36) and grid.text == "tiled 4x2 at 1:1"
+    # a tile of 512 x 32 pixels of the image: half a pixel of the map across, two down
+    stretched = tile_grid(1024, 64, size=(64, 256), tile_pixels=(512, 32))
+    assert (stretched.width, stretched.height) == (512, 128)
+
+
 def test_words_tell_grid_and_scale() -> None:
     assert tile_grid(208, 160, size=S, tile_pixels=(S, S)).text == "tiled 4x3 at 1:1"
     assert tile_grid(512, 256, size=S, tile_pixels=(256, 256)).text == "tiled 3x1 at 1:4"

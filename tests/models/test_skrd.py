@@ -18,14 +18,15 @@ from skrd4ad.models.skrd import (
     build_student,
     student_design,
 )
+from skrd4ad.types import ImageSize, height_width, size_option
 from tests.model_fixtures import build_model
 
 
-def features_of(net: str, *, size: int, batch: int = 1, seed: int = 0) -> list[Tensor]:
+def features_of(net: str, *, size: ImageSize, batch: int = 1, seed: int = 0) -> list[Tensor]:
     spec = teacher_spec(net)
     generator = torch.Generator().manual_seed(seed)
     drawn = [
-        torch.randn(batch, c, size // s, size // s, generator=generator)
+        torch.randn(batch, c, height_width(size)[0] // s, height_width(size)[1] // s, generator=generator)
         for c, s in zip(spec.channels, spec.strides, strict=True)
     ]
     return drawn if spec.block == "linear" else [f.relu() for f in drawn]
@@ -55,8 +56,9 @@ def test_shapes_of_the_published_model(random_teacher: Callable[[str], Path]) ->
 
 @pytest.mark.parametrize("net", [net for net in NETS if net != "wide_res50"])
 @pytest.mark.parametrize("res", [1, 2, 3])
-def test_restored_features_have_the_teachers_shapes(net: str, res: int) -> None:
-    features = features_of(net, size=64)
+@pytest.mark.parametrize("size", [64, (96, 160)], ids=size_option)
+def test_restored_features_have_the_teachers_shapes(net: str, res: int, size: ImageSize) -> None:
+    features = features_of(net, size=size)
     with torch.inference_mode():
         restored = small_student(net, res=res)(features)
     assert [g.shape for g in restored] == [f.shape for f in features]

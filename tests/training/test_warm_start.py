@@ -149,7 +149,7 @@ def test_a_training_with_another_start_is_not_gone_on_with(
 
 
 def test_another_design_is_refused(go_on: GoOn, disc: DatasetClass, start: WarmStart, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"128x128 pixels\. A training goes on from a student of the same design"):
+    with pytest.raises(ConfigError, match=r"128 x 128 pixels\. A training goes on from a student of the same design"):
         go_on(disc, start, tmp_path / "out", epochs=1, model=ModelConfig(image_size=128))
     with pytest.raises(ConfigError, match=r"2 skip connections, .* 0 skip connections"):
         go_on(disc, start, tmp_path / "out", epochs=1, model=ModelConfig(image_size=64, res=1))

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from skrd4ad.cli.arguments import add_out, add_weights
+from skrd4ad.cli.arguments import add_image_size, add_out, add_weights
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.config import NETS, ModelConfig
@@ -33,7 +33,8 @@ def add_options(parser: Parser) -> None:
         help="skip connections plus one, which the file does not tell. 3 (default): SK-RD4AD, whose code makes two "
         "whatever --res it is given, but none for 0; 1: RD4AD, and SK-RD4AD at --res 0; 2: not a file of that code",
     )
-    parser.add_argument("--image-size", type=int, default=256, metavar="N", help="default: %(default)s")
+    add_image_size(parser, default="256")
+    parser.set_defaults(image_size=256)
     parser.add_argument("--dataset", default="imported", metavar="NAME", help="what it was trained on, for the record")
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="its class (default: the file's name)")
     add_out(parser)

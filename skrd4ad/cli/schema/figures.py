@@ -9,7 +9,7 @@ from skrd4ad.metrics.consequences import Consequences
 from skrd4ad.metrics.evaluation import Metrics
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.compare_images import ImageChange
-from skrd4ad.types import Outcome, Region, Verdict
+from skrd4ad.types import ImageSize, Outcome, Region, Verdict
 
 Pair = tuple[float, float]
 
@@ -76,7 +76,7 @@ class EvaluateDocument(Document, Figures):
     """Metrics of the authors of the data set, by their names."""
     dataset: str
     class_name: str
-    image_size: int
+    image_size: ImageSize
     vanished: list[str]
     vanished_regions: int
     left_out: int

@@ -12,7 +12,7 @@ from skrd4ad.files import FileEntry
 from skrd4ad.metrics.bootstrap import PairedDifference
 from skrd4ad.model_folder.bundle import BundleManifest
 from skrd4ad.model_folder.info import StoredMetrics
-from skrd4ad.types import Verdict
+from skrd4ad.types import ImageSize, Verdict
 
 
 class TrainedModel(Struct, kw_only=True):
@@ -148,7 +148,7 @@ class ListedModel(Struct, kw_only=True):
     class_: str = field(name="class", default="")
     net: str = ""
     res: int = 0
-    image_size: int = 0
+    image_size: ImageSize = 0
     created_at: str = ""
     origin: str = ""
     digest: str = ""

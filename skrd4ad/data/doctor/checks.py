@@ -9,14 +9,15 @@ from skrd4ad.data.doctor.facts import ImageFacts
 from skrd4ad.data.doctor.folder_checks import check_folders
 from skrd4ad.data.doctor.mask_checks import check_masks
 from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity, counted
+from skrd4ad.data.doctor.shape import check_shape
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, Levels, Remark
+from skrd4ad.types import DatasetClass, ImageSize, Levels, Remark
 
 FEW_TRAIN = 20
 
 
 def check_class(
-    cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int, levels: Levels | None, given: bool
+    cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: ImageSize, levels: Levels | None, given: bool
 ) -> Iterator[Finding]:
     """All findings of a class, those of the reader of its layout first; for ``levels`` and ``given`` see
     :func:`check_depth`."""
@@ -25,6 +26,7 @@ def check_class(
         _check_numbers(cls),
         _check_images(facts),
         check_depth([fact.depth for fact in facts if fact.depth is not None], levels, given=given),
+        check_shape([f.size for f in facts if f.size and f.sample.split == "train"], image_size),
         _check_duplicates(facts),
         check_masks(cls, facts, image_size=image_size),
         check_folders(cls),

@@ -7,18 +7,23 @@ from collections.abc import Sequence
 from skrd4ad.data.doctor.checks import check_class
 from skrd4ad.data.doctor.facts import ImageFacts, read_facts
 from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, Finding
+from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.images.levels import levels_of
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Levels
+from skrd4ad.types import DatasetClass, ImageSize, Levels
 
 __all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 
 
 def examine(
-    classes: Sequence[DatasetClass], *, image_size: int = 256, levels: Levels | None = None, task: Task = QUIET
+    classes: Sequence[DatasetClass],
+    *,
+    image_size: ImageSize | None = None,
+    levels: Levels | None = None,
+    task: Task = QUIET,
 ) -> DoctorReport:
-    """Read every image and mask of the classes once, and report. ``image_size`` is the side that training would resize
-    to, ``levels`` what it is given for images above 8 bit."""
+    """Read every image and mask of the classes once, and report. ``image_size`` is what training would resize to,
+    None what :func:`input_size` says; ``levels`` is what it is given for images above 8 bit."""
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
 
@@ -29,14 +34,15 @@ def examine(
     findings: list[Finding] = []
     for cls in classes:
         shown = levels or levels_of(sample.path for sample in cls.train)
-        facts = read_facts(cls.samples, image_size=image_size, levels=shown, advance=advance)
-        summaries.append(_summary(cls, facts))
-        findings += check_class(cls, facts, image_size=image_size, levels=shown, given=levels is not None)
+        size = image_size or input_size(cls.train)
+        facts = read_facts(cls.samples, image_size=size, levels=shown, advance=advance)
+        summaries.append(_summary(cls, facts, size))
+        findings += check_class(cls, facts, image_size=size, levels=shown, given=levels is not None)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
     return DoctorReport(tuple(summaries), tuple(findings))
 
 
-def _summary(cls: DatasetClass, facts: Sequence[ImageFacts]) -> ClassSummary:
+def _summary(cls: DatasetClass, facts: Sequence[ImageFacts], size: ImageSize) -> ClassSummary:
     sizes = sorted((f.size for f in facts if f.size is not None), key=lambda size: (size[0] * size[1], size))
     return ClassSummary(
         dataset=cls.dataset,
@@ -49,4 +55,5 @@ def _summary(cls: DatasetClass, facts: Sequence[ImageFacts]) -> ClassSummary:
         min_size=sizes[0] if sizes else None,
         max_size=sizes[-1] if sizes else None,
         modes=dict(Counter(f.mode for f in facts if f.mode)),
+        image_size=size,
     )

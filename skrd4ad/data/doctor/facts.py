@@ -13,7 +13,7 @@ from skrd4ad.data.images.read import image_header, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import array_digest
 from skrd4ad.errors import ImageError
-from skrd4ad.types import Levels, Sample
+from skrd4ad.types import ImageSize, Levels, Sample
 
 FEW_LEVELS = 3
 """Pictures with so few values look like masks."""
@@ -58,7 +58,7 @@ class ImageFacts:
 
 
 def read_facts(
-    samples: Sequence[Sample], *, image_size: int, levels: Levels | None, advance: Callable[[], None]
+    samples: Sequence[Sample], *, image_size: ImageSize, levels: Levels | None, advance: Callable[[], None]
 ) -> list[ImageFacts]:
     """Facts of every sample, in order; a file that cannot be read gives facts with an error. ``advance`` is called
     after each."""
@@ -70,7 +70,7 @@ def read_facts(
     return facts
 
 
-def _facts(sample: Sample, image_size: int, levels: Levels | None) -> ImageFacts:
+def _facts(sample: Sample, image_size: ImageSize, levels: Levels | None) -> ImageFacts:
     mask = _mask_facts(sample, sample.mask_path, image_size) if sample.mask_path is not None else None
     try:
         mode = image_header(sample.path).mode
@@ -89,7 +89,7 @@ def _facts(sample: Sample, image_size: int, levels: Levels | None) -> ImageFacts
     )
 
 
-def _mask_facts(sample: Sample, path: Path, image_size: int) -> MaskFacts:
+def _mask_facts(sample: Sample, path: Path, image_size: ImageSize) -> MaskFacts:
     try:
         reading = read_sample_mask(sample)
     except ImageError as error:

@@ -9,13 +9,13 @@ from skrd4ad.data.doctor.facts import FEW_LEVELS, ImageFacts, MaskFacts
 from skrd4ad.data.doctor.report import Severity, counted
 from skrd4ad.data.images.mask_values import LARGE
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, Remark
+from skrd4ad.types import DatasetClass, ImageSize, Remark, size_option
 
 _SHOWN_VALUES = 6
 _SEPARATOR = re.compile(r"[ ._-]+")
 
 
-def check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: int) -> Iterator[Remark]:
+def check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: ImageSize) -> Iterator[Remark]:
     """Everything about the masks of a class."""
     yield from _check_pictures(facts)
     if cls.has_masks:
@@ -24,7 +24,7 @@ def check_masks(cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: i
         yield from counted("warning", "defect-without-mask", "defect", message, bare)
     pairs = [(f, f.mask) for f in facts if f.mask is not None]
     masks = [mask for _, mask in pairs if not mask.error]
-    at_size = f"at the training size {image_size}; choose a larger size to measure them."
+    at_size = f"at the training size {size_option(image_size)}; choose a larger size to measure them."
     partly = [m for m in masks if m.lost_regions and not m.vanishes]
     lost = plural(sum(m.lost_regions for m in partly), "region")
     checks: list[tuple[Severity, str, list[MaskFacts], str]] = [

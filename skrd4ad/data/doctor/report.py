@@ -9,7 +9,7 @@ from urllib.parse import unquote_plus
 
 from skrd4ad.documents import to_plain
 from skrd4ad.format import plural
-from skrd4ad.types import Remark
+from skrd4ad.types import ImageSize, Remark
 
 Severity = Literal["error", "warning", "note"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "note")
@@ -63,6 +63,8 @@ class ClassSummary:
     """Of the image with the fewest pixels; None when no image can be read."""
     max_size: Size | None
     modes: dict[str, int]
+    image_size: ImageSize
+    """Of the input that training resizes to."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from skrd4ad.data.images.mask_values import MaskReading, read_values
 from skrd4ad.data.images.read_pixels import MAX_PIXELS as MAX_PIXELS
 from skrd4ad.data.images.read_pixels import StoredPixels
 from skrd4ad.errors import DataError
-from skrd4ad.types import Levels
+from skrd4ad.types import ImageSize, Levels, height_width
 
 LOSSY_SUFFIXES = (".jpg", ".jpeg")
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".dcm", ".dicom")
@@ -87,14 +87,14 @@ def read_mask_values(source: Path | bytes, given: str = "", *, name: str | None 
     return read_values(read_pixels(source, name), given, lossy=lossy)
 
 
-def resize_image(image: NDArray[np.uint8], width: int, height: int | None = None) -> NDArray[np.uint8]:
-    """(height, width, 3): bilinear with antialiasing, the aspect ratio given up, as published; without ``height`` a
-    square. Every image that a model sees goes through here."""
-    side = width, width if height is None else height
-    return np.array(Image.fromarray(image).resize(side, Image.Resampling.BILINEAR))
+def resize_image(image: NDArray[np.uint8], size: ImageSize) -> NDArray[np.uint8]:
+    """(height, width, 3) of the size: bilinear with antialiasing, the aspect ratio given up, as published. Every image
+    that a model sees goes through here."""
+    height, width = height_width(size)
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def resize_mask(mask: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
-    """(size, size): bilinear with antialiasing, then above one half, as published."""
-    grey = Image.fromarray(mask.astype(np.uint8) * 255)
-    return np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127
+def resize_mask(mask: NDArray[np.bool_], size: ImageSize) -> NDArray[np.bool_]:
+    """(height, width) of the size: bilinear with antialiasing, then above one half, as published."""
+    grey, (height, width) = Image.fromarray(mask.astype(np.uint8) * 255), height_width(size)
+    return np.asarray(grey.resize((width, height), Image.Resampling.BILINEAR)) > 127

@@ -20,7 +20,7 @@ from skrd4ad.services.evaluation.store import load_evaluation
 from skrd4ad.services.jobs.handle import JobHandle
 from skrd4ad.services.jobs.kind import JobKind
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import EvaluationSet
+from skrd4ad.types import EvaluationSet, size_text
 
 FORMAT = 1
 
@@ -207,8 +207,8 @@ def _notes(a: MeasuredModel, b: MeasuredModel, *, n_common: int, only_a: int, on
         notes.append("Both are the same evaluation, so nothing differs.")
     if a.image_size != b.image_size:
         notes.append(
-            f"The maps have {a.image_size} and {b.image_size} pixels a side. Pixel figures are measured at each "
-            "model's own size, where small defects count differently."
+            f"The maps have {size_text(a.image_size)} and {size_text(b.image_size)} pixels (height x width). Pixel "
+            "figures are measured at each model's own size, where small defects count differently."
         )
     if a.surface_digest != b.surface_digest:
         notes.append("The calibrations ignore different pixels or have different smallest regions.")

@@ -8,6 +8,7 @@ from skrd4ad import documents
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.result import MeasuredModel
+from skrd4ad.types import size_option
 
 _TRAIN = {
     "epochs": "Epochs",
@@ -63,7 +64,7 @@ def _settings(summary: MeasuredModel, calibration: Calibration | None) -> dict[s
     return {
         "Teacher": model.net,
         "Skip connections": str(model.skips),
-        "Image size in pixels": str(model.image_size),
+        "Image size in pixels": size_option(model.image_size),
         "Width of the student": str(model.width),
         "Levels joined by": model.fusion,
         "Compared with good patches": _text(model.retrieval),

@@ -16,6 +16,7 @@ from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
 from skrd4ad.services.reports.html import render
+from skrd4ad.types import size_text
 
 Cell = tuple[str, str]
 
@@ -94,7 +95,8 @@ def _facts(summary: EvaluationSummary) -> list[tuple[str, str]]:
         ("Test images", f"{metrics.n_good} good, {metrics.n_defect} defective, {metrics.n_masks} with a mask"),
         (
             "Maps",
-            f"{summary.image_size} pixels a side; {summary.vanished_regions} regions of masks vanish at that size",
+            f"{size_text(summary.image_size)} pixels (height x width); {summary.vanished_regions} regions of masks "
+            "vanish at that size",
         ),
         ("Protocol", summary.protocol),
         (

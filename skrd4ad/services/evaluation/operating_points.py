@@ -47,9 +47,9 @@ class OpenedImage:
     image: NDArray[np.uint8]
     """(H, W, 3) RGB, as the file is."""
     anomaly_map: NDArray[np.float32]
-    """(S, S) raw scores, 0 where the calibration ignores them."""
+    """(H, W) raw scores, 0 where the calibration ignores them."""
     mask: NDArray[np.bool_] | None
-    """(S, S) at the size of the map; None without a mask."""
+    """(H, W) at the size of the map; None without a mask."""
     warning: str
     """Says that the file is not the one that was measured any more; empty when it is."""
 

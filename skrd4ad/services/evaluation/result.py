@@ -3,6 +3,7 @@
 :mod:`skrd4ad.services.evaluation.store` writes and reads it.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,7 +16,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from skrd4ad.config import ModelConfig, TrainConfig
-from skrd4ad.documents import Count, Positive
+from skrd4ad.documents import Count, Positive, StoredSize
 from skrd4ad.errors import CheckpointError, StorageError
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.metrics.bootstrap import Bootstrap, Interval
@@ -26,7 +27,7 @@ from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.task import Task
-from skrd4ad.types import EvaluationSet, Levels
+from skrd4ad.types import EvaluationSet, ImageSize, Levels, height_width
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
@@ -75,8 +76,8 @@ class MeasuredModel:
     """Of what counted of the maps."""
     test_selected: bool
     """The model's epoch was chosen on its test set, so figures are optimistic: to be badged."""
-    image_size: Positive
-    """Side of the maps in pixels."""
+    image_size: StoredSize
+    """Of the maps."""
     calibration: int | None
     """Version of the calibration whose ignored pixels and smallest region were in force."""
     ignores_pixels: bool
@@ -208,11 +209,11 @@ class MeasuredImages(ABC):
 
     @abstractmethod
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(S, S) raw scores of one image; DataError when its map is not kept."""
+        """(H, W) raw scores of one image; DataError when its map is not kept."""
 
     @abstractmethod
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
-        """(S, S) mask of one image at the size of its map; None without a mask, all false for a good image."""
+        """(H, W) mask of one image at the size of its map; None without a mask, all false for a good image."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -267,19 +268,19 @@ class StoredEvaluation(MeasuredImages):
         return path
 
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(S, S), one row of :meth:`maps`."""
+        """(H, W), one row of :meth:`maps`."""
         return np.array(self.maps()[index])
 
     def maps(self) -> NDArray[np.float32]:
-        """(N, S, S) raw scores, mapped from disk: only the rows that are looked at are read."""
-        size = self.summary.image_size
-        return _mapped(self.folder / MAPS, shape=(len(self.images), size, size), dtype=np.float32)
+        """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read."""
+        shape = (len(self.images), *height_width(self.summary.image_size))
+        return _mapped(self.folder / MAPS, shape=shape, dtype=np.float32)
 
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
-        """(S, S), also where the mask vanished at the size of the map."""
+        """(H, W), also where the mask vanished at the size of the map."""
         image, size = self.images[index], self.summary.image_size
         if image.label == 0:
-            return np.zeros((size, size), bool)
+            return np.zeros(height_width(size), bool)
         return None if image.mask_area is None else _unpacked(self.packed_masks()[index], size)
 
     def evaluation_set(self) -> EvaluationSet:
@@ -297,18 +298,18 @@ class StoredEvaluation(MeasuredImages):
         )
 
     def _ignored(self) -> NDArray[np.bool_] | None:
-        """(S, S), or (N, S, S) where masks ignore pixels."""
-        size = self.summary.image_size
+        """(H, W), or (N, H, W) where masks ignore pixels."""
+        shape = height_width(self.summary.image_size)
         everywhere, by_masks = self.folder / IGNORED, self.folder / IGNORED_BY_MASKS
         if by_masks.is_file():
-            packed = _mapped(by_masks, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
-            return _unpacked(packed, size)
-        return np.array(_mapped(everywhere, shape=(size, size), dtype=np.bool_)) if everywhere.is_file() else None
+            packed = _mapped(by_masks, shape=(len(self.images), -(-math.prod(shape) // 8)), dtype=np.uint8)
+            return _unpacked(packed, self.summary.image_size)
+        return np.array(_mapped(everywhere, shape=shape, dtype=np.bool_)) if everywhere.is_file() else None
 
     def packed_masks(self) -> NDArray[np.uint8]:
-        """(N, ceil(S x S / 8)) masks with eight pixels a byte, mapped from disk."""
-        size = self.summary.image_size
-        return _mapped(self.folder / MASKS, shape=(len(self.images), -(-(size**2) // 8)), dtype=np.uint8)
+        """(N, ceil(H x W / 8)) masks with eight pixels a byte, mapped from disk."""
+        pixels = math.prod(height_width(self.summary.image_size))
+        return _mapped(self.folder / MASKS, shape=(len(self.images), -(-pixels // 8)), dtype=np.uint8)
 
 
 def _pairs(intervals: Mapping[str, Interval | None]) -> dict[str, list[float] | None]:
@@ -327,6 +328,7 @@ def _mapped(path: Path, *, shape: tuple[int, ...], dtype: type) -> NDArray[Any]:
     return array
 
 
-def _unpacked(packed: NDArray[np.uint8], size: int) -> NDArray[np.bool_]:
-    bits = np.unpackbits(packed, axis=-1, count=size**2)
-    return bits.reshape(*packed.shape[:-1], size, size).view(np.bool_)
+def _unpacked(packed: NDArray[np.uint8], size: ImageSize) -> NDArray[np.bool_]:
+    height, width = height_width(size)
+    bits = np.unpackbits(packed, axis=-1, count=height * width)
+    return bits.reshape(*packed.shape[:-1], height, width).view(np.bool_)

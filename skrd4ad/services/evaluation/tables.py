@@ -11,6 +11,7 @@ from skrd4ad.services.evaluation.chart_parts import TEST_SELECTED
 from skrd4ad.services.evaluation.operating_points import Findings
 from skrd4ad.services.evaluation.published import METHODS, PROTOCOL_DIFFERENCE, published_for
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.types import size_option
 
 TABLE_METRICS = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
 _LATEX = {
@@ -115,7 +116,7 @@ def _metric_rows(summary: EvaluationSummary) -> Iterable[dict[str, object]]:
             "n_good": metrics.n_good,
             "n_defect": metrics.n_defect,
             "n_masks": metrics.n_masks,
-            "image_size": summary.image_size,
+            "image_size": size_option(summary.image_size),
             "replicates": summary.intervals.replicates,
             "seed": summary.intervals.seed,
             "data_digest": summary.data_digest,

@@ -27,7 +27,7 @@ from skrd4ad.services.labelling.files import checked_path, load_mask_file, store
 from skrd4ad.services.labelling.score_queue import score_labelled
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import EvaluationSet
+from skrd4ad.types import EvaluationSet, ImageSize, height_width, size_text
 
 FORMAT = 1
 """Of everything that the figures of labelled images are computed by."""
@@ -56,7 +56,7 @@ class LabelledEvaluation(MeasuredImages):
         return checked_path(image.file, digest=image.digest, name=image.name)
 
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(S, S), 0 where the calibration ignores it."""
+        """(H, W), 0 where the calibration ignores it."""
         image, store = self.judged.images[index], PredictionStore(self.judged.info)
         found = store.map_of(image.digest)
         if found is None:
@@ -67,7 +67,7 @@ class LabelledEvaluation(MeasuredImages):
         return plane
 
     def mask_of(self, index: int) -> NDArray[np.bool_] | None:
-        """(S, S), also where the mask vanished at the size of the map."""
+        """(H, W), also where the mask vanished at the size of the map."""
         return _mask_of(self.judged.images[index], self.summary.image_size)
 
 
@@ -110,7 +110,7 @@ def label_set(
     store, size = PredictionStore(info), info.model.image_size
     missing = [image for image in images if not store.has_map(image.digest)]
     left_out = list(score_labelled(info, missing, task=task).values())
-    shape = (len(images), size, size)
+    shape = (len(images), *height_width(size))
     maps = scratch_array(shape, np.float32, what="The maps of the labelled images")
     masks = scratch_array(shape, np.bool_, what="The masks of the labelled images")
     has_mask = np.zeros(len(images), bool)
@@ -127,7 +127,7 @@ def label_set(
             continue
         if mask is not None and image.label == "defect" and not mask.any():
             left_out.append(
-                f"Nothing is left of the mask of {image.name} at {size} x {size} pixels, the size of the maps."
+                f"Nothing is left of the mask of {image.name} at {size_text(size)} pixels, the size of the maps."
             )
         elif mask is not None:
             masks[index], has_mask[index] = mask, True
@@ -161,12 +161,12 @@ def _evaluated(index: int, image: LabelledImage) -> EvaluatedImage:
     )
 
 
-def _mask_of(image: LabelledImage, size: int) -> NDArray[np.bool_] | None:
+def _mask_of(image: LabelledImage, size: ImageSize) -> NDArray[np.bool_] | None:
     if image.label == "good":
-        return np.zeros((size, size), bool)
+        return np.zeros(height_width(size), bool)
     return None if image.mask_file is None else resize_mask(load_mask_file(image.mask_file), size)
 
 
 def _ignored(store: PredictionStore) -> NDArray[np.bool_] | None:
     ignored, size = store.mask.ignored, store.info.model.image_size
-    return None if ignored is None else ignored_pixels(ignored, height=size, width=size)
+    return None if ignored is None else ignored_pixels(ignored, *height_width(size))

@@ -1,6 +1,7 @@
 """Pixel figures on labelled images with masks, computed beside the page: a new mask moves them a second later."""
 
 import logging
+import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.improve.labelled import label_set
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.task import QUIET, Status, Task
+from skrd4ad.types import ImageSize, height_width
 
 MOST_PIXELS = 12_000_000
 """Pixels of all maps together that figures are taken from: 183 images of 256x256. More would take longer than a person
@@ -51,13 +53,13 @@ class PixelState:
     error: str | None
 
 
-def pixel_images(images: Sequence[LabelledImage], *, image_size: int) -> tuple[list[LabelledImage], bool]:
+def pixel_images(images: Sequence[LabelledImage], *, image_size: ImageSize) -> tuple[list[LabelledImage], bool]:
     """Images that pixel figures are taken from, and whether there are more; none without a mask or a good image."""
     masked = [image for image in images if image.label == "defect" and image.mask_file is not None]
     good = [image for image in images if image.label == "good"]
     if not masked or not good:
         return [], False
-    most = max(MOST_PIXELS // image_size**2, 2)
+    most = max(MOST_PIXELS // math.prod(height_width(image_size)), 2)
     n_masked = min(len(masked), max(int(MASKED_SHARE * most), most - len(good)))
     chosen = masked[:n_masked] + good[: most - n_masked]
     return chosen, len(chosen) < len(masked) + len(good)

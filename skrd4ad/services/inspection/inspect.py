@@ -1,7 +1,6 @@
 """Inspections for the command line and the app: verdicts, and the files, records and table rows made of them."""
 
 import io
-import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -12,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.errors import ConfigError, DataError
+from skrd4ad.errors import DataError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import BATCH, Inspection, Limits, Source, limits_of, predict_batch, predict_images
@@ -23,7 +22,7 @@ from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Prediction, Region
+from skrd4ad.types import WHOLE, Pitch, Prediction, Region, pitch_xy
 from skrd4ad.visualize import overlay, resize_map
 
 T = TypeVar("T")
@@ -147,8 +146,8 @@ def masks_archive(
     return made, content.getvalue()
 
 
-def to_record(inspection: Inspection, *, mm_per_pixel: float | None = None) -> dict[str, Any]:
-    """JSON-ready form; with a scale above 0, in mm per pixel, regions have area_mm2, box_mm and centroid_mm too."""
+def to_record(inspection: Inspection, *, mm_per_pixel: Pitch | None = None) -> dict[str, Any]:
+    """JSON-ready form; with a scale, in mm per pixel, regions have area_mm2, box_mm and centroid_mm too."""
     prediction, limits = inspection.prediction, inspection.limits
     return {
         "path": inspection.name,
@@ -165,16 +164,15 @@ def to_record(inspection: Inspection, *, mm_per_pixel: float | None = None) -> d
     }
 
 
-def _region_record(region: Region, mm_per_pixel: float | None) -> dict[str, Any]:
+def _region_record(region: Region, mm_per_pixel: Pitch | None) -> dict[str, Any]:
     record = asdict(region)
     if mm_per_pixel is None:
         return record
-    if not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise ConfigError(f"The scale is {mm_per_pixel} mm a pixel; allowed: above 0.")
+    x, y = pitch_xy(mm_per_pixel)
     return record | {
-        "area_mm2": region.area * mm_per_pixel**2,
-        "box_mm": tuple(edge * mm_per_pixel for edge in region.box),
-        "centroid_mm": tuple(position * mm_per_pixel for position in region.centroid),
+        "area_mm2": region.area * (x * y),
+        "box_mm": tuple(edge * mm for edge, mm in zip(region.box, (x, y, x, y), strict=True)),
+        "centroid_mm": (region.centroid[0] * x, region.centroid[1] * y),
     }
 
 

@@ -29,6 +29,7 @@ from skrd4ad.model_folder.info import REFERENCE, ModelInfo
 from skrd4ad.paths import workspace
 from skrd4ad.regions import ScoringMask
 from skrd4ad.task import QUIET, Task
+from skrd4ad.types import height_width, size_option
 from skrd4ad.visualize import resize_map
 
 FILE = "predictions.sqlite3"
@@ -164,7 +165,7 @@ class PredictionStore:
         return found
 
     def map_of(self, content: str) -> NDArray[np.float16] | None:
-        """The map of an image, (S, S) at the model's image size, raw scores; None when it is not kept.
+        """The map of an image, (H, W) at the model's image size, raw scores; None when it is not kept.
 
         Half precision is enough to rank pixels: it moves a score by less than one part in a thousand.
         """
@@ -174,7 +175,7 @@ class PredictionStore:
             os.utime(path)
         except (OSError, ValueError, EOFError):  # not there, or cut short: it is made again
             return None
-        expected = ((self.info.model.image_size,) * 2, np.float16)
+        expected = (height_width(self.info.model.image_size), np.float16)
         return found if isinstance(found, np.ndarray) and (found.shape, found.dtype) == expected else None
 
     def has_map(self, content: str) -> bool:
@@ -197,8 +198,7 @@ class PredictionStore:
 
     def _keep_map(self, inspection: Inspection) -> None:
         assert inspection.prediction is not None and inspection.content is not None
-        size = self.info.model.image_size
-        plane = resize_map(inspection.prediction.anomaly_map, height=size, width=size)
+        plane = resize_map(inspection.prediction.anomaly_map, *height_width(self.info.model.image_size))
         path = self._map_file(inspection.content)
         with (
             new_file(path, durable=False, error=StorageError) as temporary,
@@ -207,7 +207,7 @@ class PredictionStore:
             np.save(file, plane.astype(np.float16), allow_pickle=False)
 
     def _map_file(self, content: str) -> Path:
-        model = f"{self.info.digest[:16]}-{self.info.teacher_digest}-{self.info.model.image_size}"
+        model = f"{self.info.digest[:16]}-{self.info.teacher_digest}-{size_option(self.info.model.image_size)}"
         return _maps() / model / f"{content}.npy"
 
 

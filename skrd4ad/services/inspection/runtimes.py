@@ -27,7 +27,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.info import ModelInfo, read_info
 from skrd4ad.models.installed import is_installed, require_torch
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import DatasetClass, ImageSize, height_width
 
 if TYPE_CHECKING:
     import torch
@@ -237,12 +237,13 @@ def measure_model(
     return measure(predictor, images, precisions=precisions, normals=data.train if int8 else (), task=task)
 
 
-def _made_up(folder: Path, size: int) -> CheckImages:
+def _made_up(folder: Path, size: ImageSize) -> CheckImages:
     rng = np.random.default_rng(0)
     paths = [folder / f"{number}.png" for number in range(_GENERATED)]
+    height, width = height_width(size)
     for number, path in enumerate(paths):
         rough = rng.integers(0, 256, (4 << number % 4, 4 << number % 4, 3)).astype(np.uint8)
-        cv2.imwrite(str(path), cv2.resize(rough, (size, size), interpolation=cv2.INTER_CUBIC))
+        cv2.imwrite(str(path), cv2.resize(rough, (width, height), interpolation=cv2.INTER_CUBIC))
     return CheckImages(given_images(paths).samples, f"{_GENERATED} made-up images", labelled=False)
 
 

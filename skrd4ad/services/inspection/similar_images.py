@@ -17,7 +17,7 @@ from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.paths import workspace
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Sample
+from skrd4ad.types import DatasetClass, Sample, size_option
 
 BATCH = 16
 CACHE_FORMAT = 1
@@ -75,7 +75,7 @@ def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArra
 
 
 def _pooled(predictor: Predictor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Embeddings (B, C) of images (B, S, S, 3); the teacher alone is run."""
+    """Embeddings (B, C) of images (B, H, W, 3); the teacher alone is run."""
     teacher = predictor.model.teacher  # brings torch with it, which nobody needs before
     import torch
 
@@ -104,7 +104,7 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
 def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
     contents = "".join(image_digest(sample.path) for sample in samples)
     info = predictor.info
-    parts = f"{CACHE_FORMAT}|{info.model.net}|{info.teacher_digest}|{predictor.image_size}|{contents}"
+    parts = f"{CACHE_FORMAT}|{info.model.net}|{info.teacher_digest}|{size_option(predictor.image_size)}|{contents}"
     if info.levels is not None:
         parts += f"|{info.levels}"
     return workspace() / "cache" / "embeddings" / f"{content_digest(parts)}.safetensors"

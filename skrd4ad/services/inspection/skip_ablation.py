@@ -24,7 +24,7 @@ def skip_text(skips: int) -> str:
 def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
     """Anomaly maps of an image, (H, W, 3) RGB of any size, by the number of skip connections left: none to all.
 
-    The image is seen whole, and teacher and bottleneck run once. Each map is (S, S) in the unit of the model's own,
+    The image is seen whole, and teacher and bottleneck run once. Each map is (H, W) in the unit of the model's own,
     which is the one with all skips. The predictor is left as it is, so that other threads may use it meanwhile.
     """
     student = predictor.model.student  # brings torch with it, which nobody needs before

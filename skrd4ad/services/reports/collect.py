@@ -23,7 +23,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import overlay_of
-from skrd4ad.types import OUTCOMES, Outcome, Region
+from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, pitch_xy
 
 PICTURED = 60
 """Parts shown with pictures, unless another number is asked for: NG by falling score, REVIEW, CANNOT JUDGE."""
@@ -84,7 +84,7 @@ class BatchReport:
     model: ModelInfo
     calibration: Calibration | None
     """The model's current one; every part names the version that its verdict was made with."""
-    mm_per_pixel: float | None
+    mm_per_pixel: Pitch | None
     folder: str
     """Folder that all the parts' names start with; names are shown without it."""
     software: str
@@ -133,7 +133,7 @@ def collect_report(
     title: str = "Inspection report",
     batch: str = "",
     who: str = "",
-    mm_per_pixel: float | None = None,
+    mm_per_pixel: Pitch | None = None,
     pictured: int = PICTURED,
     created_at: datetime | None = None,
 ) -> BatchReport:
@@ -142,12 +142,12 @@ def collect_report(
     Args:
         batch: station, batch or order, in free words.
         who: the one who answers for the inspection.
-        mm_per_pixel: millimetres a pixel of the images, for lengths and areas; pixels without it.
+        mm_per_pixel: millimetres a pixel of the images, one number or (x, y), for lengths and areas; pixels without it.
         pictured: parts shown with pictures, at most.
         created_at: moment of the report, with its time zone; default now.
     """
-    if mm_per_pixel is not None and not (math.isfinite(mm_per_pixel) and mm_per_pixel > 0):
-        raise ConfigError(f"The scale is {mm_per_pixel} mm a pixel; allowed: any finite number above 0.")
+    if mm_per_pixel is not None:
+        pitch_xy(mm_per_pixel)
     if pictured < 0:
         raise ConfigError(f"The number of parts with pictures is {pictured}; allowed: 0 or more.")
     parts: list[Part] = []

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from skrd4ad.format import format_apart, format_number, format_rate, minute, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.reports.collect import BatchReport, Part
-from skrd4ad.types import OUTCOMES, Outcome, Region
+from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, pitch_xy, size_option
 
 Facts = tuple[tuple[str, str], ...]
 """Names and what they are."""
@@ -99,7 +99,8 @@ def batch_facts(report: BatchReport) -> Facts:
     """Which parts, when, by whom."""
     scale = "not given, so areas are in pixels (px)"
     if report.mm_per_pixel is not None:
-        scale = f"{format_number(report.mm_per_pixel)} mm a pixel"
+        across, down = (format_number(each) for each in pitch_xy(report.mm_per_pixel))
+        scale = f"{across} mm a pixel" if across == down else f"{across} mm a pixel in x, {down} in y"
     rows = [
         ("Station or batch", report.batch or "not given"),
         ("Reported", minute(report.created_at)),
@@ -119,7 +120,7 @@ def model_facts(report: BatchReport) -> Facts:
     learnt = f"{model.data['n_train']} good images" if "n_train" in model.data else "not known"
     return (
         ("Class", f"{model.class_name} ({model.dataset})"),
-        ("Network", f"{model.model.net}, {skips}, {model.model.image_size} px"),
+        ("Network", f"{model.model.net}, {skips}, {size_option(model.model.image_size)} px"),
         *((("Images above 8 bit", str(model.levels)),) if model.levels else ()),
         ("Folder", model.folder.name),
         ("Made", f"{minute(model.created_at)} ({model.origin})"),
@@ -215,26 +216,27 @@ def score_line(part: Part) -> str:
     return f"score {score}, limit {limit}"
 
 
-def area_text(pixels: int, mm_per_pixel: float | None) -> str:
+def area_text(pixels: int, mm_per_pixel: Pitch | None) -> str:
     """An area with its unit."""
     if mm_per_pixel is None:
         return f"{pixels} px"
-    return f"{format_number(pixels * mm_per_pixel**2)} mm²"
+    return f"{format_number(pixels * math.prod(pitch_xy(mm_per_pixel)))} mm²"
 
 
-def region_columns(mm_per_pixel: float | None) -> tuple[str, str, str, str]:
+def region_columns(mm_per_pixel: Pitch | None) -> tuple[str, str, str, str]:
     """Headings of :func:`region_row`, with the units."""
     unit = "px" if mm_per_pixel is None else "mm"
     return "Peak", "Area, px" if mm_per_pixel is None else "Area, mm²", f"From x, y, {unit}", f"Size, {unit}"
 
 
-def region_row(region: Region, mm_per_pixel: float | None) -> tuple[str, str, str, str]:
+def region_row(region: Region, mm_per_pixel: Pitch | None) -> tuple[str, str, str, str]:
     """Peak, area, place of the box's upper left corner, and size of the box."""
     x0, y0, x1, y1 = region.box
-    lengths = (x0, y0, x1 - x0, y1 - y0)
-    x, y, width, height = (
-        str(each) if mm_per_pixel is None else format_number(each * mm_per_pixel) for each in lengths
-    )
+    lengths = [str(each) for each in (x0, y0, x1 - x0, y1 - y0)]
+    if mm_per_pixel is not None:
+        across, down = pitch_xy(mm_per_pixel)
+        lengths = [format_number(each) for each in (x0 * across, y0 * down, (x1 - x0) * across, (y1 - y0) * down)]
+    x, y, width, height = lengths
     area, _, _ = area_text(region.area, mm_per_pixel).partition(" ")
     return format_number(region.peak), area, f"{x}, {y}", f"{width} × {height}"
 
@@ -245,7 +247,7 @@ def regions_left(part: Part) -> str:
     return f"and {left} more" if left else ""
 
 
-def table_row(part: Part, mm_per_pixel: float | None) -> tuple[str, str, str, str, str, str]:
+def table_row(part: Part, mm_per_pixel: Pitch | None) -> tuple[str, str, str, str, str, str]:
     """Number, score, limit, regions, area, and name with the reason where there is no verdict."""
     score, limit = ("–" if each is None else format_number(each) for each in (part.score, part.limit))
     if part.score is not None and part.limit is not None:

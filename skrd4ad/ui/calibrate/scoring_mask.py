@@ -13,11 +13,11 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import scoring_mask_with
-from skrd4ad.types import Levels
+from skrd4ad.types import ImageSize, Levels, Pitch, height_width, pitch_xy, size_text
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.widgets import button, choose
+from skrd4ad.ui.widgets import button, choose, pick_pitch
 
 DRAWN_SIDE = 1024
 """Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""
@@ -55,17 +55,19 @@ def forget_applied(info: ModelInfo) -> None:
     st.session_state.pop(_applied(info), None)
 
 
-def map_pixels_of(area: float, *, mm_per_pixel: float, shape: tuple[int, ...], side: int) -> int:
-    """Pixels of a map of ``side`` x ``side`` that an area in mm² takes up, rounded up, at least 1.
+def map_pixels_of(area: float, *, mm_per_pixel: Pitch, shape: tuple[int, ...], size: ImageSize) -> int:
+    """Pixels of a map of a size that an area in mm² takes up, rounded up, at least 1.
 
     ``mm_per_pixel`` and ``shape``, (height, width, …), are those of the image as the camera took it.
     """
-    one = (shape[0] / side) * (shape[1] / side) * mm_per_pixel**2
+    (x, y), (height, width) = pitch_xy(mm_per_pixel), height_width(size)
+    one = (shape[0] / height) * (shape[1] / width) * (x * y)
     return max(1, math.ceil(area / one - 1e-9))
 
 
 def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | None) -> int:
-    side = info.model.image_size
+    size = info.model.image_size
+    whole = math.prod(height_width(size))
     key = f"{info.digest}-{info.calibration_versions}"
     units = {unit: unit for unit in (_PIXELS, _AREA) if unit == _PIXELS or image is not None}
     unit = choose("Smallest region, in", units, default=_PIXELS, key="calibrate-area-unit")
@@ -73,25 +75,17 @@ def _pick_area(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | Non
         pixels = st.number_input(
             "Smallest region that counts, pixels of the map",
             1,
-            side * side,
-            min(now.min_area, side * side),
+            whole,
+            min(now.min_area, whole),
             key=f"calibrate-area-{key}",
-            help=f"The map has {side} x {side} pixels. A smaller region above a limit is no defect. 1 counts all.",
+            help=f"The map has {size_text(size)} pixels. A smaller region above a limit is no defect. 1 counts all.",
         )
         return int(pixels)
     height, width = image.shape[:2]
-    scale = st.number_input(
-        "Scale, mm per pixel of the image",
-        0.0001,
-        1000.0,
-        0.1,
-        0.01,
-        format="%.4f",
-        key="calibrate-scale",
-        persist_state="session",
-    )
+    scale = pick_pitch("Scale, mm per pixel of the image", least=0.0001, value=0.1, key="calibrate-scale")
+    assert scale is not None, "it is above 0"
     area = st.number_input("Smallest region that counts, mm²", 0.0, value=1.0, step=0.5, key=f"calibrate-mm2-{key}")
-    pixels = min(map_pixels_of(float(area), mm_per_pixel=float(scale), shape=(height, width), side=side), side * side)
+    pixels = min(map_pixels_of(float(area), mm_per_pixel=scale, shape=(height, width), size=size), whole)
     st.caption(f"That is {pixels:d} pixels of the map, for an image of {width:d} x {height:d} pixels.")
     return pixels
 

@@ -16,6 +16,7 @@ from skrd4ad.services.evaluation.store import (
     list_evaluations,
     load_evaluation,
 )
+from skrd4ad.types import size_text
 from skrd4ad.ui.evaluate.choice import show_choice
 from skrd4ad.ui.evaluate.classes import show_classes
 from skrd4ad.ui.evaluate.compare import show_comparison
@@ -201,7 +202,7 @@ def _protocol(summary: EvaluationSummary) -> list[str]:
         f"Model: {summary.model_title}",
         f"Test images: {summary.dataset}/{summary.class_name}, {images_text(summary)}, {summary.metrics.n_masks} "
         f"masks with {summary.metrics.n_regions} regions",
-        f"Maps of {summary.image_size} x {summary.image_size} pixels",
+        f"Maps of {size_text(summary.image_size)} pixels",
         summary.protocol,
     ]
     if summary.note:

@@ -21,6 +21,7 @@ from skrd4ad.services.reports.html import html_text
 from skrd4ad.services.reports.pdf import pdf_bytes
 from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.task import Task
+from skrd4ad.types import Pitch
 from skrd4ad.ui.cache import predictor_of
 from skrd4ad.ui.charts import is_dark, show_chart
 from skrd4ad.ui.components.gallery import GalleryItem
@@ -50,7 +51,7 @@ def show_batch(
     scored: Sequence[Scored],
     *,
     limit: float | None,
-    mm_per_pixel: float | None,
+    mm_per_pixel: Pitch | None,
     state: str,
 ) -> None:
     """Everything that concerns all images; ``scored`` is what was found in ``items``, in the same order.
@@ -116,7 +117,7 @@ def _trend(info: ModelInfo, scored: Sequence[Scored]) -> None:
 
 
 def _prepared_files(
-    info: ModelInfo, items: Sequence[Item], *, limit: float | None, mm_per_pixel: float | None, key: str
+    info: ModelInfo, items: Sequence[Item], *, limit: float | None, mm_per_pixel: Pitch | None, key: str
 ) -> None:
     left, right = st.columns(2)
     batch = left.text_input("Batch, order or station", key="report-batch", persist_state="session")

@@ -7,7 +7,7 @@ from skrd4ad.errors import DataError
 from skrd4ad.format import format_number, plural
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes
-from skrd4ad.types import GOOD, Region
+from skrd4ad.types import GOOD, Pitch, Region, pitch_xy
 from skrd4ad.ui.components.gallery import mistake_of
 from skrd4ad.ui.inspect.sources import Item
 from skrd4ad.ui.text import plain
@@ -43,7 +43,7 @@ def chosen_region() -> int | None:
     return int(rows[0]) if rows else None
 
 
-def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
+def show_regions(inspection: Inspection, *, mm_per_pixel: Pitch | None) -> None:
     """Table of the regions, in pixels of the image or in mm; a chosen row is marked in the picture."""
     if not inspection.regions or inspection.limits is None:
         st.caption("No region is above the limit.")
@@ -64,21 +64,24 @@ def show_regions(inspection: Inspection, *, mm_per_pixel: float | None) -> None:
     )
 
 
-def _row(region: Region, mm_per_pixel: float | None) -> dict[str, str]:
-    def length(value: float) -> str:
-        return f"{value:.0f}" if mm_per_pixel is None else format_number(value * mm_per_pixel)
+def _row(region: Region, mm_per_pixel: Pitch | None) -> dict[str, str]:
+    x, y = (1.0, 1.0) if mm_per_pixel is None else pitch_xy(mm_per_pixel)
+
+    def pair(across: float, down: float, *, between: str) -> str:
+        lengths = (across * x, down * y)
+        return between.join(f"{each:.0f}" if mm_per_pixel is None else format_number(each) for each in lengths)
 
     x0, y0, x1, y1 = region.box
     area = {"Area, px": f"{region.area}"}
     if mm_per_pixel is not None:
-        area = {"Area, mm²": format_number(region.area * mm_per_pixel**2)}
+        area = {"Area, mm²": format_number(region.area * (x * y))}
     return {
         **area,
         "Peak": format_number(region.peak),
         "Mean": format_number(region.mean),
-        "Box x, y": f"{length(x0)}, {length(y0)}",
-        "Size": f"{length(x1 - x0)} x {length(y1 - y0)}",
-        "Centre": f"{length(region.centroid[0])}, {length(region.centroid[1])}",
+        "Box x, y": pair(x0, y0, between=", "),
+        "Size": pair(x1 - x0, y1 - y0, between=" x "),
+        "Centre": pair(*region.centroid, between=", "),
     }
 
 

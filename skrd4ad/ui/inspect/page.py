@@ -12,6 +12,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
+from skrd4ad.types import Pitch
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
@@ -22,6 +23,7 @@ from skrd4ad.ui.inspect.explain import cut_skip_maps, offer_explanations
 from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import pick_pitch
 from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED = "_scored", "_selected"
@@ -58,19 +60,11 @@ def show_inspection(info: ModelInfo) -> None:
     show_batch(info, items, found, limit=limit, mm_per_pixel=scale, state=_state(info))
 
 
-def _scale() -> float | None:
+def _scale() -> Pitch | None:
     """Millimetres a pixel of the images, from the sidebar; None while it is not set."""
-    given = st.sidebar.number_input(
-        "Scale, mm per pixel",
-        min_value=0.0,
-        value=0.0,
-        step=0.01,
-        format="%.4f",
-        key="inspect-scale",
-        persist_state="session",
-        help="Of the images as they come from the camera. 0: not set, regions are given in pixels.",
-    )
-    return float(given) or None
+    about = "Of the images as they come from the camera. 0: not set, regions are given in pixels."
+    with st.sidebar:
+        return pick_pitch("Scale, mm per pixel", least=0.0, value=0.0, key="inspect-scale", help=about)
 
 
 def _limit(info: ModelInfo) -> float | None:
@@ -118,7 +112,7 @@ def _scored(item: Item, inspection: Inspection) -> Scored:
     return Scored(tile, {**to_record(inspection), **truth}, {**image_row(inspection), **truth})
 
 
-def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: float | None, colours: str) -> None:
+def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel: Pitch | None, colours: str) -> None:
     inspection = _inspection(info, item, limit)
     picture, beside = halves("part", 5, 3)
     if inspection.image is None or inspection.prediction is None:

@@ -10,6 +10,7 @@ from skrd4ad.format import METRIC_TITLES, duration, format_figure, format_number
 from skrd4ad.model_folder.card import map_text
 from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.services.models.library import LibraryModel, card_of
+from skrd4ad.types import size_text
 from skrd4ad.ui.calibrate.versions import METHOD_TEXTS, limits_text
 from skrd4ad.ui.charts import loss_chart, show_chart
 from skrd4ad.ui.evaluate.text import HOW_TO_READ
@@ -51,7 +52,7 @@ def _overview(model: LibraryModel) -> None:
             ("Data set", info.dataset),
             ("Network", f"{info.model.net}, {plural(info.model.skips, 'skip connection')}"),
             ("Map", map_text(info.model)),
-            ("Image size", f"{info.model.image_size} x {info.model.image_size} pixels"),
+            ("Image size", f"{size_text(info.model.image_size)} pixels"),
             *([("Images above 8 bit", f"{info.levels}")] if info.levels else []),
             ("Limits", limits),
             ("Guards", "on" if has_guards(info.folder) else "off"),

@@ -13,6 +13,7 @@ from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.models.exports import ExportEntry, State, delete_export, list_exports, pack_export
+from skrd4ad.types import size_text
 from skrd4ad.ui.frame import dialog
 from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
@@ -60,7 +61,7 @@ def _entry(info: ModelInfo, entry: ExportEntry) -> None:
 def _contents(info: ModelInfo, entry: ExportEntry, manifest: ExportManifest) -> None:
     size, certificate = manifest.image_size, entry.certificate
     st.caption(
-        f"{plain(settings_text(manifest.settings))}. In: RGB images of {size:d} x {size:d} pixels, 0 to 255; out: map "
+        f"{plain(settings_text(manifest.settings))}. In: RGB images of {size_text(size)} pixels, 0 to 255; out: map "
         f"and score. {format_size(entry.size)}, {plain(minute(manifest.made_at))}."
     )
     if entry.outdated:

@@ -9,6 +9,7 @@ from skrd4ad.format import format_size, minute, plural
 from skrd4ad.model_folder.bundle import read_bundle
 from skrd4ad.services.access import why_not
 from skrd4ad.services.models.library import import_model_bundle, import_uploaded_checkpoint
+from skrd4ad.types import parse_size
 from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
@@ -84,7 +85,8 @@ def _checkpoint() -> None:
         key="models-import-res",
         help="The file does not tell. The code of SK-RD4AD makes two whatever its --res says, but none for 0.",
     )
-    size = st.number_input("Image size, pixels", 64, 1024, 256, 32, key="models-import-size")
+    about = "What it was trained at: 256 is a square, 64x1280 height x width."
+    size = st.text_input("Image size, pixels", "256", key="models-import-size", help=about)
     dataset = st.text_input("Data set", key="models-import-dataset", placeholder="imported", max_chars=80)
     name = st.text_input("Class", key="models-import-class", placeholder="the file's name", max_chars=80)
     if file is None:
@@ -102,7 +104,7 @@ def _checkpoint() -> None:
             info = import_uploaded_checkpoint(
                 file.name,
                 file.getvalue(),
-                model=ModelConfig(net=str(net), res=int(res), image_size=int(size)),
+                model=ModelConfig(net=str(net), res=int(res), image_size=parse_size(size)),
                 dataset=dataset,
                 class_name=name,
                 task=task,

@@ -14,11 +14,11 @@ def choose_and_start() -> None:
     if source is None:
         return
     chosen = pick_classes(source, layout)
-    model, train, levels = pick_settings()
+    model, size, train, levels = pick_settings()
     if not chosen:
         st.info("Choose at least one class.")
         return
-    ready, insisted = show_report(chosen, image_size=model.image_size, levels=levels)
+    ready, insisted, sizes = show_report(chosen, image_size=size, levels=levels)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if button(
         f"Start {count}",
@@ -34,7 +34,7 @@ def choose_and_start() -> None:
                     source=source,
                     layout=layout,
                     class_name=data.name,
-                    model=model,
+                    model=model.changed(image_size=sizes[data.name]),
                     train=train,
                     levels=levels,
                     insisted=insisted.get(data.name, ""),

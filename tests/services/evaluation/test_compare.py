@@ -185,7 +185,7 @@ def test_what_a_reader_must_know_is_said(pair: tuple[StoredEvaluation, StoredEva
     notes = " ".join(find_comparison(a, selected).notes)
     assert "The second model had the epoch selected on a test set" in notes
     assert "ignore different pixels" in notes
-    assert "64 and 32 pixels a side" in notes
+    assert "64 x 64 and 32 x 32 pixels (height x width)" in notes
 
 
 def test_its_json_form_is_complete(pair: tuple[StoredEvaluation, StoredEvaluation]) -> None:

@@ -100,5 +100,12 @@ def test_regions_in_millimetres(predictor: Predictor, part: RGB) -> None:
     assert scaled["area_mm2"] == pytest.approx(plain["area"] / 4)
     assert scaled["box_mm"] == pytest.approx([edge / 2 for edge in plain["box"]])
     assert scaled["centroid_mm"] == pytest.approx([place / 2 for place in plain["centroid"]])
-    with pytest.raises(ConfigError, match="above 0"):
-        to_record(found, mm_per_pixel=0.0)
+    line_scan = to_record(found, mm_per_pixel=(0.5, 0.1))["regions"][0]
+    assert line_scan["area_mm2"] == pytest.approx(plain["area"] / 20)
+    assert line_scan["box_mm"] == pytest.approx(
+        [edge * mm for edge, mm in zip(plain["box"], (0.5, 0.1) * 2, strict=True)]
+    )
+    assert line_scan["centroid_mm"] == pytest.approx([plain["centroid"][0] / 2, plain["centroid"][1] / 10])
+    for wrong in (0.0, (0.5, 0.0)):
+        with pytest.raises(ConfigError, match="above 0"):
+            to_record(found, mm_per_pixel=wrong)

@@ -263,6 +263,10 @@ def test_both_forms_say_the_same() -> None:
 def test_regions_are_in_millimetres_when_a_scale_is_given() -> None:
     region = Region(area=24, peak=1.5, mean=1.4, box=(4, 4, 10, 8), centroid=(6.5, 5.5))
     assert words.region_row(region, 0.5) == ("1.50", "6.00", "2.00, 2.00", "3.00 × 2.00")
+    assert words.region_row(region, (0.5, 0.25)) == ("1.50", "3.00", "2.00, 1.00", "3.00 × 1.00")
+    assert (
+        dict(words.batch_facts(report_of([], mm_per_pixel=(0.5, 0.25))))["Scale"] == "0.500 mm a pixel in x, 0.250 in y"
+    )
     assert words.region_row(region, None) == ("1.50", "24", "4, 4", "6 × 4")
     assert "6.00 mm²" in pdf_text(report_of([seen("a.png", 1.5)], mm_per_pixel=0.5))
     assert "24 px" in pdf_text(report_of([seen("a.png", 1.5)]))
