@@ -14,7 +14,7 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from skrd4ad.serve import verdicts
+from skrd4ad.serve import open_inference, verdicts
 from skrd4ad.serve.callers import caller
 from skrd4ad.serve.inspections import Inspections
 from skrd4ad.serve.openapi import described, page
@@ -57,6 +57,12 @@ def routes() -> list[BaseRoute]:
         Route("/v1/review", _guarded(verdicts.review, "inspector", "send images to review"), methods=["POST"]),
         Route("/v1/models", _guarded(verdicts.models, "viewer", viewer)),
         Route("/v1/models/{name:path}/calibrations", _guarded(verdicts.calibrations, "viewer", viewer)),
+        Route("/v2", open_inference.server),
+        Route("/v2/health/live", open_inference.live),
+        Route("/v2/health/ready", open_inference.ready),
+        Route("/v2/models/{name:path}/infer", _guarded(open_inference.infer, "inspector", inspector), methods=["POST"]),
+        Route("/v2/models/{name:path}/ready", _guarded(open_inference.model_ready, "viewer", viewer)),
+        Route("/v2/models/{name:path}", _guarded(open_inference.model, "viewer", viewer)),
         Route("/metrics", _guarded(_metrics, "viewer", "read figures")),
         Route("/openapi.json", _openapi),
         Route("/docs", _docs),

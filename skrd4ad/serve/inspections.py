@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, get_args
 
+from starlette.requests import Request
+
 from skrd4ad.data.images.decode import image_header
 from skrd4ad.errors import ConfigError
 from skrd4ad.inference.predictions import Inspection, Limits, decode, limits_of
@@ -90,6 +92,12 @@ class Inspections:
     def _began(self, size: int) -> None:
         self.metrics.batches.observe(size)
         self.metrics.waiting.set(self.batcher.waiting)
+
+
+def inspections_of(request: Request) -> Inspections:
+    """What the worker that answers a request looks at images with."""
+    found: Inspections = request.app.state.inspections
+    return found
 
 
 def limits_for(model: OpenModel, query: Mapping[str, str]) -> Limits | None:

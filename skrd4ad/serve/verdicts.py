@@ -13,7 +13,7 @@ from skrd4ad.format import SCHEMA
 from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.info import read_history
 from skrd4ad.serve.body import image_of
-from skrd4ad.serve.inspections import Inspections, choice_in, limits_for, scale_in, tiling_in
+from skrd4ad.serve.inspections import choice_in, inspections_of, limits_for, scale_in, tiling_in
 from skrd4ad.serve.models import OpenModel
 from skrd4ad.serve.problems import Refusal
 from skrd4ad.services.inspection.inspect import overlay_of, png_bytes, to_record
@@ -46,13 +46,13 @@ async def review(request: Request) -> JSONResponse:
 
 async def models(request: Request) -> JSONResponse:
     """The models that are served."""
-    found = await asyncio.to_thread(_inspections(request).models.all)
+    found = await asyncio.to_thread(inspections_of(request).models.all)
     return JSONResponse({"schema": SCHEMA, "models": [listed(info) for info in found]})
 
 
 async def calibrations(request: Request) -> JSONResponse:
     """All calibrations of a model, and which one is in use."""
-    info = await asyncio.to_thread(_inspections(request).models.find, request.path_params["name"])
+    info = await asyncio.to_thread(inspections_of(request).models.find, request.path_params["name"])
     history = await asyncio.to_thread(read_history, info.folder)
     return JSONResponse(
         {
@@ -68,7 +68,7 @@ async def _inspected(
     request: Request, *, for_review: bool = False
 ) -> tuple[dict[str, Any], OpenModel, Inspection, bytes]:
     """The document on the image of a request, and what it was made of."""
-    inspections, query = _inspections(request), request.query_params
+    inspections, query = inspections_of(request), request.query_params
     with inspections.place():
         name, content = await image_of(request, most=inspections.settings.max_bytes)
         if for_review and not name.lower().endswith(IMAGE_SUFFIXES):
@@ -97,8 +97,3 @@ async def _inspected(
 def _overlay(inspection: Inspection) -> str:
     """The overlay as a data URI, which a page shows as it is."""
     return f"data:image/png;base64,{base64.b64encode(png_bytes(overlay_of(inspection))).decode()}"
-
-
-def _inspections(request: Request) -> Inspections:
-    found: Inspections = request.app.state.inspections
-    return found

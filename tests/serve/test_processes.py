@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
@@ -63,7 +63,11 @@ def test_a_killed_worker_loses_nothing_and_the_end_waits_for_what_is_under_way(
 ) -> None:
     monkeypatch.delenv("SKRD4AD_RUNTIME")
     images = sorted((tiny_data / "machined_disc" / "test").rglob("*.png"))
-    with service(with_graph, tmp_path, "--workers", 2) as (process, url), ThreadPoolExecutor(4) as pool:
+    with (
+        service(with_graph, tmp_path, "--workers", 2) as (process, url),
+        ThreadPoolExecutor(4) as pool,
+        ExitStack() as stack,
+    ):
         first = post(url, images[0])  # a worker is up
         workers = workers_of(process)
         answers = [pool.submit(post, url, image) for image in images * 4]
@@ -73,7 +77,7 @@ def test_a_killed_worker_loses_nothing_and_the_end_waits_for_what_is_under_way(
         wait_until(lambda: len(alive := workers_of(process)) == 2 and workers[0] not in alive)
         # an image is half sent when the service is to end: nothing more is accepted, and this is answered
         wait_until(lambda: all(map(listens, workers_of(process))))
-        line = HTTPConnection(url.removeprefix("http://"), timeout=LONG)
+        line = stack.enter_context(closing(HTTPConnection(url.removeprefix("http://"), timeout=LONG)))
         line.putrequest("POST", "/v1/inspect")
         content = images[0].read_bytes()
         line.putheader("Content-Type", "image/png")
