@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import wraps
 
@@ -34,6 +35,8 @@ def application(settings: ServeSettings) -> Starlette:
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
+        # as many as there are requests: some wait for a model to be opened, and the others go on
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(settings.most_requests + 8))
         # before anything is accepted, so that the first request does not wait for the model
         await asyncio.to_thread(_open_first, inspections)
         yield

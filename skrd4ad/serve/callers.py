@@ -9,7 +9,7 @@ from starlette.requests import Request
 from skrd4ad.serve.problems import Refusal
 from skrd4ad.serve.settings import ServeSettings
 from skrd4ad.services.access import SYSTEM, Actor
-from skrd4ad.services.service_keys import actor_of_key
+from skrd4ad.services.api_keys import actor_of_key
 
 _HOW = "Send one as 'Authorization: Bearer KEY'; `skrd4ad serve-key NAME` makes one."
 

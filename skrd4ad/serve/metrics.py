@@ -6,7 +6,9 @@ sums; those of a worker that was killed stay in them.
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
+import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, multiprocess
 from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
@@ -61,11 +63,20 @@ class ServeMetrics:
         """All counts, in Prometheus's text format."""
         counts = self._registry
         if FOLDER in os.environ:
+            _forget_dead(Path(os.environ[FOLDER]))
             counts = CollectorRegistry()
             multiprocess.MultiProcessCollector(counts)
         versions = CollectorRegistry()
         versions.register(self._models)
         return generate_latest(counts) + generate_latest(versions)
+
+
+def _forget_dead(folder: Path) -> None:
+    """Take the inspections of killed workers out of the sums of what is under way."""
+    pids = {int(file.stem.rpartition("_")[2]) for file in folder.glob("gauge_live*.db")}
+    for pid in pids:
+        if not psutil.pid_exists(pid):
+            multiprocess.mark_process_dead(pid, str(folder))
 
 
 class _ModelVersions(Collector):

@@ -54,6 +54,7 @@ class ServedModels:
         self._settings = settings
         self._open: OrderedDict[Path, OpenModel] = OrderedDict()
         self._lock = threading.Lock()
+        self._opening: dict[Path, threading.Lock] = {}
         self._listed: tuple[float, list[ModelInfo]] | None = None
 
     def all(self) -> list[ModelInfo]:
@@ -96,6 +97,8 @@ class ServedModels:
         """
         folder = self.find(name).folder
         with self._lock:
+            opening = self._opening.setdefault(folder, threading.Lock())
+        with opening:  # one thread opens it, and those that want another model do not wait
             known, network, calibration = self._open.get(folder), _state(folder, *_NETWORK), _state(folder, CALIBRATION)
             if known is None or (known.network, known.calibration) != (network, calibration):
                 if known is None or known.network != network:
@@ -111,11 +114,12 @@ class ServedModels:
                     network=network,
                     calibration=calibration,
                 )
-                self._open[folder] = known
+        with self._lock:
+            self._open[folder] = known
             self._open.move_to_end(folder)
             while len(self._open) > MOST_OPEN:
                 self._open.popitem(last=False)
-            return known
+        return known
 
     def is_open(self, info: ModelInfo) -> bool:
         """Whether a model needs not be opened any more."""

@@ -130,7 +130,7 @@ def _sources(tensors: Sequence[Tensor]) -> list[bytes | Inspection]:
         return list(values)
     if values.ndim != 4 or values.shape[3] != 3 or 0 in values.shape:
         raise Refusal(400, f"The shape of 'pixels' is {given.shape}; allowed: (H, W, 3) or (N, H, W, 3), of RGB.")
-    return [Inspection(name=_name(number), image=image) for number, image in enumerate(values)]  # type: ignore[arg-type]
+    return [Inspection(name=_name(number), image=image) for number, image in enumerate(values)]
 
 
 def _name(number: int) -> str:

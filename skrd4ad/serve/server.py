@@ -1,8 +1,11 @@
 """The processes of a service: one that watches, and the workers, which all accept from one socket."""
 
+import multiprocessing
 import os
+import signal
 import socket
 import tempfile
+import threading
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -45,7 +48,15 @@ def serve(settings: ServeSettings, *, started: Callable[[str], None]) -> None:
 def _application(settings: ServeSettings) -> Any:
     from skrd4ad.serve.app import application
 
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     return application(settings)
+
+
+def _end_with_parent() -> None:
+    """End this worker when the process that watches is gone: its socket would stay taken."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        parent.join()
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 def _listening(settings: ServeSettings) -> socket.socket:

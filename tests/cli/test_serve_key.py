@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.services.service_keys import actor_of_key
+from skrd4ad.services.api_keys import actor_of_key
 
 Run = Callable[..., tuple[int, Any]]
 

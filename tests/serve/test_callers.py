@@ -8,8 +8,8 @@ import pytest
 
 from skrd4ad.errors import ConfigError
 from skrd4ad.serve.settings import ServeSettings
+from skrd4ad.services.api_keys import actor_of_key, keys_file, make_key, read_keys, remove_key
 from skrd4ad.services.history import HistoryFilter, details_of, history_page
-from skrd4ad.services.service_keys import actor_of_key, keys_file, make_key, read_keys, remove_key
 
 Client = Callable[..., Any]
 

@@ -6,7 +6,7 @@ from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
 from skrd4ad.services.access import MAY, ROLES
-from skrd4ad.services.service_keys import keys_file, make_key, read_keys, remove_key
+from skrd4ad.services.api_keys import keys_file, make_key, read_keys, remove_key
 
 
 def add_options(parser: Parser) -> None:

@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     from skrd4ad.model_folder.info import read_info
     from skrd4ad.serve.server import serve
     from skrd4ad.serve.settings import ServeSettings
-    from skrd4ad.services.service_keys import read_keys
+    from skrd4ad.services.api_keys import read_keys
 
     model = None if arguments.model is None else read_info(arguments.model).folder
     settings = ServeSettings(

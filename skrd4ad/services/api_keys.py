@@ -1,4 +1,4 @@
-"""API keys of ``skrd4ad serve``: who may send what, in ``service_keys.json`` of the workspace.
+"""API keys of ``skrd4ad serve``: who may send what, in ``api_keys.json`` of the workspace.
 
 Only the SHA-256 of a key is kept. A key holds 256 random bits: nobody finds it by trying, so no slow hash is needed.
 """
@@ -18,7 +18,7 @@ from skrd4ad.services.access import ROLES, Actor, needs
 from skrd4ad.services.history import record
 from skrd4ad.types import Role
 
-FILE = "service_keys.json"
+FILE = "api_keys.json"
 FORMAT = 1
 LONGEST = 80
 PREFIX = "skrd4ad_"
