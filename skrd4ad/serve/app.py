@@ -19,7 +19,7 @@ from skrd4ad.serve import open_inference, verdicts
 from skrd4ad.serve.callers import caller
 from skrd4ad.serve.inspections import Inspections
 from skrd4ad.serve.openapi import described, page
-from skrd4ad.serve.problems import HANDLERS, too_busy
+from skrd4ad.serve.problems import HANDLERS, Refusal, too_busy
 from skrd4ad.serve.settings import ServeSettings
 from skrd4ad.services.access import acting_as, require
 from skrd4ad.types import Role
@@ -137,5 +137,7 @@ def _open_first(inspections: Inspections) -> None:
     """Open the model that is served where none is named; a worker that cannot still serves the others."""
     try:
         inspections.models.current(None)
+    except Refusal:  # there are several classes: each model is opened when it is asked for
+        pass
     except Exception as error:  # noqa: BLE001 - said again to whoever asks for it
         log.warning("No model is opened before the first request: %s", error)

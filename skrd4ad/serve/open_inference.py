@@ -8,7 +8,6 @@ It gives ``score`` FP32 (N,), ``verdict`` BYTES (N,), ``record`` BYTES (N,): the
 import asyncio
 import json
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -50,9 +49,12 @@ async def live(_request: Request) -> Response:
 async def ready(request: Request) -> Response:
     """Whether the model that is asked for without a name is open, where there is one."""
     models = inspections_of(request).models
-    with suppress(Refusal):  # several models are served, each is opened when it is asked for
-        if not models.is_open(await asyncio.to_thread(models.find, None)):
-            raise too_busy(503, "The model is not open yet, or cannot be; the service's log says why.")
+    try:
+        is_open = models.is_open(await asyncio.to_thread(models.find, None))
+    except Refusal as refusal:
+        is_open = refusal.status == 400  # there are several classes: each model is opened when it is asked for
+    if not is_open:
+        raise too_busy(503, "The model is not open yet, or cannot be; the service's log says why.")
     return JSONResponse({"ready": True})
 
 

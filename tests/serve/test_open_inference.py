@@ -167,5 +167,5 @@ def test_readiness_needs_no_key_and_inference_does(client: Client, info: ModelIn
     assert service.get("/v2").json()["name"] == "skrd4ad" and service.get("/v2/health/ready").json() == {"ready": True}
     assert service.post(f"/v2/models/{NAME}/infer", json={}).status_code == 401
     (info.folder / "config.json").write_text("{")
-    damaged = client(model=None)
-    assert damaged.get("/v2/health/live").status_code == 200
+    damaged = client()
+    assert [damaged.get(f"/v2/health/{each}").status_code for each in ("live", "ready")] == [200, 503]
