@@ -5,7 +5,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from starlette.datastructures import UploadFile
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from skrd4ad.serve.problems import Refusal
 
@@ -25,12 +25,15 @@ async def read_body(request: Request, *, most: int) -> bytes:
     if encoding not in ("identity", *_WINDOW):
         raise Refusal(415, f"The body is encoded by {encoding!r}; allowed: gzip, deflate, or nothing.")
     chunks, size = [], 0
-    async for chunk in request.stream():
-        size += len(chunk)
-        if size <= most:  # the rest is read and dropped, so that the sender comes to read the answer
-            chunks.append(chunk)
-        elif size > 2 * most:
-            break
+    try:
+        async for chunk in request.stream():
+            size += len(chunk)
+            if size <= most:  # the rest is read and dropped, so that the sender comes to read the answer
+                chunks.append(chunk)
+            elif size > 2 * most:
+                break
+    except ClientDisconnect:
+        raise Refusal(400, "The connection ended before the body did. Send it again.") from None
     body = b"".join(chunks)
     if size <= most and encoding != "identity":
         inflate = zlib.decompressobj(_WINDOW[encoding])

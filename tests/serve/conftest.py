@@ -1,8 +1,8 @@
 import asyncio
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -14,6 +14,8 @@ from skrd4ad.serve.app import application
 from skrd4ad.serve.settings import ServeSettings
 from tests.limits import LONG
 
+T = TypeVar("T")
+
 
 class Client:
     """Sends requests to an application in an event loop of their own; may be called from several threads."""
@@ -21,13 +23,16 @@ class Client:
     def __init__(self, app: Starlette, loop: asyncio.AbstractEventLoop) -> None:
         self.app, self._loop = app, loop
 
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(LONG)
+
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         async def send() -> httpx.Response:
             transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
             async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
                 return await client.request(method, path, timeout=LONG, **options)
 
-        return asyncio.run_coroutine_threadsafe(send(), self._loop).result(LONG)
+        return self.run(send())
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)

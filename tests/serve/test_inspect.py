@@ -127,6 +127,20 @@ def test_a_multipart_body_that_is_none_and_paths_that_are_none_are_refused(clien
     assert service.get("/v1/nothing").status_code == 404 and service.get("/v1/inspect").status_code == 405
 
 
+def test_a_connection_that_ends_within_the_body_is_no_error_of_the_program(client: Client) -> None:
+    service, sent = client(), []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/inspect", "query_string": b"", "scheme": "http"}
+    service.run(service.app({**scope, "headers": [(b"host", b"127.0.0.1")]}, receive, send))
+    assert sent[0]["status"] == 400 and b"ended before the body did" in sent[1]["body"]
+
+
 def test_a_compressed_body_is_that_of_the_image(client: Client, defect: Path) -> None:
     service = client()
     plain = service.post("/v1/inspect", content=defect.read_bytes(), headers=PNG).json()
