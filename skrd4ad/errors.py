@@ -28,6 +28,7 @@ EXTRAS = {
     "images": ("imagecodecs", "pydicom"),
     "train": ("scipy", "torch", "torchvision", "efficientnet_lite_pytorch", "elpv_dataset"),
     "export": ("onnx", "onnxruntime", "onnxscript", "nncf"),
+    "serve": ("starlette", "uvicorn", "python_multipart", "prometheus_client"),
     "app": ("streamlit", "pandas", "plotly"),
 }
 """Libraries by the extra of ``pip install skrd4ad[EXTRA]`` that brings them; others are in every installation."""

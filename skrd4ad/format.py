@@ -6,6 +6,9 @@ from datetime import UTC, datetime
 FIGURES = 3
 MOST_FIGURES = 9
 MISSING = "–"
+SCHEMA = 1
+"""Version of the schema of the JSON documents for programs, which ``skrd4ad schema`` prints; another number where a
+value is changed or taken away."""
 METRIC_TITLES = {
     "image_auroc": "Image AUROC",
     "image_ap": "Image AP",

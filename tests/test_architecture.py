@@ -43,7 +43,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": _INFERENCE | {"inference"},
     "services": _SERVICES,
     "ui": _SERVICES | {"services"},
-    "cli": _SERVICES | {"services"},
+    "serve": _SERVICES | {"services"},
+    "cli": _SERVICES | {"services", "serve"},
     "api": _SERVICES | {"services"},
     "__main__": {"cli"},
 }

@@ -37,6 +37,8 @@ COMMANDS = {
     "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
     "roles": "Show who may do what in the app, and give roles",
+    "serve": "Answer other programs over HTTP: images in, verdicts out",
+    "serve-key": "List, make and remove the keys by which programs call the service",
     "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
     "schema": "Print the JSON schema of what commands write with --json",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
@@ -53,6 +55,8 @@ MODULES = {
     "models": "models.list",
     "roles": "studio.roles",
     "runtimes": "models.runtimes",
+    "serve": "line.serve",
+    "serve-key": "line.keys",
     "watch": "line.watch",
     "schema": "schema.publish",
 }

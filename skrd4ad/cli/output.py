@@ -11,13 +11,10 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 from skrd4ad.errors import ConfigError, SkrdError, needing_extras
-from skrd4ad.format import METRIC_TITLES
+from skrd4ad.format import METRIC_TITLES, SCHEMA
 from skrd4ad.task import Status, Task
 
 DONE, NO, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
-SCHEMA = 1
-"""Version of the schema of all documents, which ``skrd4ad schema`` prints; another number where a value is changed or
-taken away."""
 QUIET_SECONDS = 10.0
 """Between two lines of progress where standard error is no terminal."""
 

@@ -158,15 +158,17 @@ def predict_images(
         raise ConfigError(f"Tiling is {tiling!r}; allowed: {', '.join(get_args(Tiling))}.")
     mask = mask or (ScoringMask() if limits is None else limits.mask)
     reference = read_reference(predictor.info.folder)
-    decode = partial(_decode, levels=predictor.info.levels)
+    decode_one = partial(decode, levels=predictor.info.levels)
 
     def inspect(decoded: list[Inspection]) -> list[Inspection]:
-        images = [each.image for each in decoded if each.image is not None]
-        predictions = iter(predict_batch(predictor, images, reference=reference, tiling=tiling, task=task))
-        return [each if each.image is None else _scored(each, next(predictions), limits, mask) for each in decoded]
+        return inspect_batch(
+            predictor, decoded, limits=limits, mask=mask, reference=reference, tiling=tiling, task=task
+        )
 
     def inspections() -> Iterator[Inspection]:
-        decoded = ordered_map(decode, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE)
+        decoded = ordered_map(
+            decode_one, sources, workers=DECODERS, ahead=2 * batch, size=_bytes, most=3 * PIXELS_AT_ONCE
+        )
         batches = grouped(decoded, most=batch, size=_bytes, room=3 * PIXELS_AT_ONCE)
         for inspected in ordered_map(inspect, batches, workers=STREAMS, ahead=STREAMS):
             for inspection in inspected:
@@ -174,6 +176,22 @@ def predict_images(
                 yield inspection
 
     return inspections()
+
+
+def inspect_batch(
+    predictor: Predictor,
+    decoded: Sequence[Inspection],
+    *,
+    limits: Limits | None,
+    mask: ScoringMask,
+    reference: Reference | None,
+    tiling: Tiling = "auto",
+    task: Task = QUIET,
+) -> list[Inspection]:
+    """Inspections of images that :func:`decode` gave, in their order; arguments as for :func:`predict_images`."""
+    images = [each.image for each in decoded if each.image is not None]
+    predictions = iter(predict_batch(predictor, images, reference=reference, tiling=tiling, task=task))
+    return [each if each.image is None else _scored(each, next(predictions), limits, mask) for each in decoded]
 
 
 def predict_batch(
@@ -229,7 +247,8 @@ def wants_tiles(
     return is_larger and tiles_look_better(predictor, image, reference)
 
 
-def _decode(source: Source, *, levels: Levels | None) -> Inspection:
+def decode(source: Source, *, levels: Levels | None) -> Inspection:
+    """An image with nothing said of it yet, or why it cannot be read; ``levels``: of the model."""
     name, given = source
     try:
         if isinstance(given, ImageError):

@@ -7,9 +7,9 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from skrd4ad.cli import main
-from skrd4ad.cli.output import SCHEMA
 from skrd4ad.cli.schema.documents import DOCUMENTS
 from skrd4ad.cli.schema.publish import schema_of
+from skrd4ad.format import SCHEMA
 
 
 @cache

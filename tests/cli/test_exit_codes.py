@@ -32,10 +32,12 @@ USED_RIGHTLY = {
     "roles": [],
     "runtimes": MODEL,
     "schema": [],
+    "serve": MODEL,
+    "serve-key": [],
     "train": [*DATA, "--class", "all"],
     "watch": ["missing", *MODEL],
 }
-NEEDS_NOTHING = {"app", "demo", "history", "models", "roles", "schema"}
+NEEDS_NOTHING = {"app", "demo", "history", "models", "roles", "schema", "serve-key"}
 WRONG = [
     ["app", "--port", "0"],
     ["bundle"],
@@ -61,6 +63,8 @@ WRONG = [
     ["roles", "ada@example.org", "boss"],
     ["runtimes"],
     ["schema", "fly"],
+    ["serve", "--workers", "0"],
+    ["serve-key", "line-3", "boss"],
     ["train", *DATA],
     ["watch", "missing"],
     ["train", "--data", "synthetic", "--class", "all", "--epochs", "0"],

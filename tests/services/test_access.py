@@ -55,7 +55,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         ),
         "training": ("train_class",),
     },
-    "admin": {"models.library": ("delete_model",), "roles": ("give_role",)},
+    "admin": {"models.library": ("delete_model",), "roles": ("give_role",), "api_keys": ("make_key", "remove_key")},
 }
 """What each role may do that the one before it may not, by module of the services."""
 FUNCTIONS = [

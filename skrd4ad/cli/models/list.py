@@ -1,14 +1,13 @@
 """``skrd4ad models``: which models there are."""
 
 import argparse
-from typing import Any
 
 from skrd4ad.cli.arguments import add_out
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe
-from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo, has_guards
+from skrd4ad.model_folder.info import GUARDS_OFF, has_guards
 from skrd4ad.paths import listed_models
-from skrd4ad.services.models.list import list_models
+from skrd4ad.services.models.list import list_models, listed
 
 
 def add_options(parser: Parser) -> None:
@@ -39,30 +38,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         output.say(f"damaged: {model.folder}: {' '.join(model.reason.split())}")
     if not usable and not broken:
         output.note(f"There are no models in {root}; `skrd4ad train` makes one.")
-    entries = [_entry(info) for info in usable]
+    entries = [listed(info) for info in usable]
     entries += [{"folder": str(model.folder), "error": model.reason} for model in broken]
     output.document({"models": entries})
     return NO if broken else DONE
-
-
-def _entry(info: ModelInfo) -> dict[str, Any]:
-    return {
-        "folder": str(info.folder),
-        "title": info.title,
-        "dataset": info.dataset,
-        "class": info.class_name,
-        "net": info.model.net,
-        "res": info.model.res,
-        "image_size": info.model.image_size,
-        "created_at": info.created_at,
-        "origin": info.origin,
-        "digest": info.digest,
-        "threshold": None if info.calibration is None else info.calibration.image_threshold,
-        "calibration": None if info.calibration is None else info.calibration.version,
-        "calibration_versions": info.calibration_versions,
-        "test_fitted": info.calibration is not None and info.calibration.test_fitted,
-        "test_selected": info.test_selected,
-        "guards": has_guards(info.folder),
-        "metrics": info.metrics,
-        "error": None,
-    }

@@ -142,3 +142,31 @@ class RolesDocument(Document):
     file: str
     default: Role
     roles: dict[str, Role]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeDocument(Document):
+    """What is started, and where it answers; ``model``: the only one that is served, null for all in ``root``."""
+
+    url: str
+    root: str
+    model: str | None
+    workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class ListedKey:
+    """Who has a key of the service."""
+
+    name: str
+    role: Role
+    created_at: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeKeysDocument(Document):
+    """The keys of the service; ``key``: the one that was made now, which is shown this once."""
+
+    file: str
+    key: str | None
+    keys: list[ListedKey]

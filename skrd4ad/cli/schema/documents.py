@@ -13,6 +13,8 @@ from skrd4ad.cli.schema.data import (
     LabelsExportDocument,
     LabelsImportDocument,
     RolesDocument,
+    ServeDocument,
+    ServeKeysDocument,
 )
 from skrd4ad.cli.schema.figures import (
     CalibrateDocument,
@@ -55,6 +57,8 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
     "retrain": (RetrainDocument,),
     "roles": (RolesDocument,),
     "runtimes": (RuntimesDocument,),
+    "serve": (ServeDocument,),
+    "serve-key": (ServeKeysDocument,),
     "train": (TrainDocument,),
     "watch": (WatchDocument,),
 }

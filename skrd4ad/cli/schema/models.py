@@ -143,6 +143,8 @@ class ListedModel(Struct, kw_only=True):
 
     folder: str
     error: str | None
+    name: str = ""
+    """``dataset/class/run``."""
     title: str = ""
     dataset: str = ""
     class_: str = field(name="class", default="")

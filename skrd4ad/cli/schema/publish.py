@@ -8,10 +8,11 @@ from typing import Any
 
 import msgspec
 
-from skrd4ad.cli.output import DONE, SCHEMA, Output
+from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.cli.schema.base import ErrorDocument
 from skrd4ad.cli.schema.documents import DOCUMENTS
+from skrd4ad.format import SCHEMA
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.folder import find_models, read_info
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo, has_guards
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.paths import checkpoints
 
@@ -52,3 +53,33 @@ def predecessor_digest(info: ModelInfo) -> str | None:
     """Digest of the model that a model went on from; None when it began anew."""
     started = info.data.get("started_from")
     return str(started["digest"]) if isinstance(started, dict) and "digest" in started else None
+
+
+def model_name(info: ModelInfo) -> str:
+    """Name of a model in all that lists models: ``dataset/class/run``."""
+    return f"{info.dataset}/{info.class_name}/{info.folder.name}"
+
+
+def listed(info: ModelInfo) -> dict[str, Any]:
+    """JSON-ready form of a model in a list of models."""
+    return {
+        "name": model_name(info),
+        "folder": str(info.folder),
+        "title": info.title,
+        "dataset": info.dataset,
+        "class": info.class_name,
+        "net": info.model.net,
+        "res": info.model.res,
+        "image_size": info.model.image_size,
+        "created_at": info.created_at,
+        "origin": info.origin,
+        "digest": info.digest,
+        "threshold": None if info.calibration is None else info.calibration.image_threshold,
+        "calibration": None if info.calibration is None else info.calibration.version,
+        "calibration_versions": info.calibration_versions,
+        "test_fitted": info.calibration is not None and info.calibration.test_fitted,
+        "test_selected": info.test_selected,
+        "guards": has_guards(info.folder),
+        "metrics": info.metrics,
+        "error": None,
+    }

@@ -1,0 +1,1 @@
+"""Verdicts over HTTP for other programs: ``skrd4ad serve``. Built on Starlette and uvicorn, without torch."""
