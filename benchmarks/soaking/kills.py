@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Error
 
 from benchmarks.soaking.app import App, World, kill_workers, new_world, running
 from benchmarks.soaking.client import ENDLESS, AppDied, Client, StepMissing, chromium
-from benchmarks.soaking.journal import Figure, Journal, broken_models, half_listed, none_of
+from benchmarks.soaking.journal import Figure, Journal, broken_models, complete_models, half_listed, none_of
 from skrd4ad.files import SWEEP_SECONDS
 from skrd4ad.model_folder.folder import find_models
 from skrd4ad.services.leftovers import sweep_leftovers
@@ -55,12 +55,15 @@ def soak(root: Path, *, kills: int, seed: int) -> list[Figure]:
             if not app.lives:
                 app.start()
             print(f"kill {turn + 1} of {kills}: {victim} while {what}; {journal.confirmed} steps confirmed", flush=True)
+        # without the model of this workspace
+        models = len(complete_models()) - 1
         left_over = _finish(browser, app, journal, problems, lost, trained=counts["training"] > 0)
         logged = app.tracebacks()
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
     return [
         Figure("kills (-9)", f"{kills} ({told}; of {', '.join(f'{n} {v}' for v, n in victims.items())})", "100", True),
         Figure("labels and calibrations confirmed", str(journal.confirmed), "–", True),
+        Figure("trainings that became models between kills", str(models), "–", True),
         none_of("confirmed and lost, models half listed", lost),
         none_of("tracebacks on a page, steps that did not come", problems),
         Figure("tracebacks in the log of the app", str(logged), "0", logged == 0),
