@@ -16,7 +16,7 @@ from skrd4ad.files import SWEEP_SECONDS
 from skrd4ad.model_folder.folder import find_models
 from skrd4ad.services.leftovers import sweep_leftovers
 
-EPOCHS = (20, 200, ENDLESS)
+EPOCHS = (5, 50, ENDLESS)
 """Of a training that is to be killed: the shorter ones come to their end in between."""
 LAST_EPOCHS = 3
 VICTIMS = ("the app", "the worker", "both")
