@@ -11,12 +11,20 @@ from playwright.sync_api import Browser, Error
 
 from benchmarks.soaking.app import App, World, kill_workers, new_world, running
 from benchmarks.soaking.client import ENDLESS, AppDied, Client, StepMissing, chromium
-from benchmarks.soaking.journal import Figure, Journal, broken_models, complete_models, half_listed, none_of
+from benchmarks.soaking.journal import (
+    Figure,
+    Journal,
+    broken_models,
+    complete_models,
+    half_listed,
+    none_of,
+    training_states,
+)
 from skrd4ad.files import SWEEP_SECONDS
 from skrd4ad.model_folder.folder import find_models
 from skrd4ad.services.leftovers import sweep_leftovers
 
-EPOCHS = (5, 50, ENDLESS)
+EPOCHS = (2, 20, ENDLESS)
 """Of a training that is to be killed: the shorter ones come to their end in between."""
 LAST_EPOCHS = 3
 VICTIMS = ("the app", "the worker", "both")
@@ -117,15 +125,16 @@ def _finish(
     world = app.world
     client = Client(browser, app, journal, name="Anna")
     models = world.root / "models"
-    before = set(find_models(models))
     try:
         if trained:
             if journal.awaits_model:
                 client.go_on_training()
-            if journal.awaits_model:
+            # past its epochs it becomes a model, also when it is cancelled, then without figures
+            if client.epoch is not None:
                 client.page.get_by_role("button", name="Cancel").first.click()
-                client.wait(lambda: client.epoch is None, "the end of the training")
+            client.wait(lambda: "running" not in training_states(), "the end of the training")
             lost += journal.lost(world.model)
+            before = set(find_models(models))
             journal.training()
             client.start_training(world.parts / "machined_disc", epochs=LAST_EPOCHS)
             client.wait(lambda: not journal.awaits_model, "the model of a training")
