@@ -141,7 +141,7 @@ def _finish(
             client.wait(lambda: len(set(find_models(models)) - before) == 1, "the end of its first look")
             lost += [problem for folder in set(find_models(models)) - before for problem in half_listed(folder)]
         client.settle()
-    except StepMissing as error:
+    except (StepMissing, Error) as error:
         problems.append(str(error))
     problems += client.problems
     lost += journal.lost(world.model)
