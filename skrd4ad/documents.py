@@ -45,7 +45,7 @@ _SHOWN = 60
 
 def read(path: Path, kind: type[T], *, format: int | None = None, ignore: Collection[str] = (), remedy: str = "") -> T:
     """The document in a JSON file; see :func:`decode`."""
-    return decode(read_values(path), kind, what=str(path), format=format, ignore=ignore, remedy=remedy)
+    return decode(read_values(path, remedy=remedy), kind, what=str(path), format=format, ignore=ignore, remedy=remedy)
 
 
 def decode(
@@ -86,14 +86,14 @@ def damaged(what: str, problem: str, *, remedy: str = "") -> DocumentError:
     return DocumentError(message.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """The plain object in a JSON file."""
+def read_values(path: Path, *, remedy: str = "") -> dict[str, Any]:
+    """The plain object in a JSON file; ``remedy`` is what to do when it is damaged."""
     try:
         values = json.loads(read_regular(path).decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
-        raise DocumentError(f"{path} cannot be read: {error}.") from error
+        raise DocumentError(f"{path} cannot be read: {error}. {remedy}".rstrip()) from error
     if not isinstance(values, dict):
-        raise damaged(str(path), f"it holds {_shown(values)}; expected a JSON object")
+        raise damaged(str(path), f"it holds {_shown(values)}; expected a JSON object", remedy=remedy)
     return values
 
 

@@ -135,6 +135,17 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder in one go: it is out of sight first, so that a process that dies leaves no half of it.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    gone = temporary_name(folder)
+    folder.rename(gone)
+    shutil.rmtree(gone)
+
+
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
     """Only one holder at a time, over all threads and processes; a folder that nobody can write is not locked.

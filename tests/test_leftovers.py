@@ -20,15 +20,16 @@ from skrd4ad.services.leftovers import sweep_leftovers
 from tests.limits import LONG
 
 KILLED = """
-import os, signal, sys
+import os, shutil, signal, sys
 from pathlib import Path
-from skrd4ad.files import new_file, new_folder
+from skrd4ad.files import new_file, new_folder, remove_folder
 
 root = Path(sys.argv[1])
 with new_folder(root / "model") as folder, new_file(root / "bundle.zip") as file:
     (folder / "weights").write_bytes(b"half")
     file.write_bytes(b"half")
-    os.kill(os.getpid(), signal.SIGKILL)
+    shutil.rmtree = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+    remove_folder(root / "old")
 """
 
 
@@ -44,18 +45,18 @@ def hidden(root: Path) -> list[Path]:
 
 def test_what_a_killed_process_was_writing_is_swept_once_it_is_old(home: Path, tmp_path: Path) -> None:
     root = checkpoints()
-    root.mkdir(parents=True)
+    (root / "old").mkdir(parents=True)
     killed = subprocess.run([sys.executable, "-c", KILLED, root], timeout=LONG, check=False)
     assert killed.returncode == -signal.SIGKILL
     left = hidden(root)
-    assert len(left) == 2
+    assert len(left) == 3 and not (root / "old").exists()
     assert sweep(root) == []  # it may be that of a process whose number this system does not show
     for path in left:
         age(path, SWEEP_SECONDS + 1)
     (workspace() / "uploads").mkdir()
     (workspace() / "uploads" / ".hidden.png").touch()
     age(workspace() / "uploads" / ".hidden.png", 10 * SWEEP_ELSEWHERE_SECONDS)
-    assert sweep_leftovers() == 2
+    assert sweep_leftovers() == 3
     assert [*root.iterdir()] == []
     assert (workspace() / "uploads" / ".hidden.png").exists()
 

@@ -10,11 +10,14 @@ from playwright.sync_api import Browser, Error, Page, sync_playwright
 
 from benchmarks.soaking.app import App, find_chromium
 from benchmarks.soaking.journal import Journal
+from skrd4ad.model_folder.unfinished import is_unfinished, unfinished_runs
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-sync"]
 SETTLED = '[data-testid="stApp"][data-test-script-state="notRunning"]'
 PATIENCE = 180.0
 """Seconds for a step of a page on a busy machine; then it counts as missing."""
+ENDLESS = 10_000
+"""Epochs of a training that is to last as long as a section: the most that the page takes."""
 
 
 class AppDied(Exception):
@@ -201,7 +204,8 @@ class Client:
         self.page.get_by_role("button", name="Start training").click()
 
     def go_on_training(self) -> None:
-        """Press the button under the training that was interrupted, if it does not go on by itself."""
+        """Press the button under the training that was interrupted, if it does not go on by itself; returns when an
+        epoch has passed, or when it is past its epochs."""
         self.open("train")
         button = self.page.get_by_role("button", name="Go on from its last epoch")
         shown: list[int] = []
@@ -209,9 +213,11 @@ class Client:
         def moves() -> bool:
             if button.count():
                 button.first.click(timeout=5_000)
+            elif any(map(is_unfinished, unfinished_runs(self.app.world.model.parent))):
+                return True
             if (epoch := self.epoch) is not None:
                 shown.append(epoch)
-            return bool(shown) and shown[-1] > shown[0]
+            return (bool(shown) and shown[-1] > shown[0]) or not self.journal.awaits_model
 
         self.wait(moves, "a training that goes on")
 

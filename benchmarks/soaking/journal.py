@@ -6,12 +6,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skrd4ad.errors import SkrdError
-from skrd4ad.model_folder.info import CALIBRATION, read_history
+from skrd4ad.model_folder.first_look import full_model_folder
+from skrd4ad.model_folder.folder import find_models
+from skrd4ad.model_folder.info import CALIBRATION, has_guards, read_history
+from skrd4ad.model_folder.network import load_model
 from skrd4ad.model_folder.resume_state import read_record
 from skrd4ad.model_folder.unfinished import state_file, unfinished_runs
+from skrd4ad.paths import checkpoints
 from skrd4ad.services.labelling.annotate import history_of
 from skrd4ad.services.labelling.files import load_mask_file
 from skrd4ad.services.models.list import list_models
+from skrd4ad.storage import jobs
+from skrd4ad.storage.database import workspace_database
 
 
 class Journal:
@@ -21,7 +27,8 @@ class Journal:
         self._path = path
         self._labels: dict[str, list[tuple[str, str, bool]]] = defaultdict(list)
         self._versions: list[int] = []
-        self._epochs: dict[Path, int] = {}
+        self._epoch = 0
+        self._before: set[Path] | None = None
 
     def label(self, digest: str, label: str, *, reviewer: str, drawn: bool) -> None:
         """The page showed a label of an image as stored."""
@@ -33,10 +40,20 @@ class Journal:
         self._versions.append(version)
         self._note(version=version)
 
-    def epoch(self, parent: Path, epoch: int) -> None:
-        """The page showed that a training below ``parent`` had completed an epoch; 0 begins another training."""
-        self._epochs[parent] = epoch
-        self._note(run=str(parent), epoch=epoch)
+    def training(self) -> None:
+        """Another training begins now."""
+        self._before = complete_models()
+        self.epoch(0)
+
+    def epoch(self, epoch: int) -> None:
+        """The page showed that the training had completed an epoch."""
+        self._epoch = epoch
+        self._note(epoch=epoch)
+
+    @property
+    def awaits_model(self) -> bool:
+        """Whether the training that was begun last has not become a model."""
+        return self._before is not None and complete_models() <= self._before
 
     @property
     def confirmed(self) -> int:
@@ -63,11 +80,10 @@ class Journal:
             for version, count in Counter(self._versions).items()
             if there[version] < count
         ]
-        for parent, epoch in self._epochs.items():
-            runs = unfinished_runs(parent)
-            kept = max((_epoch_of(run) for run in runs), default=0)
-            if kept < epoch:
-                problems.append(f"epoch {epoch} was shown as completed, {kept} is kept")
+        # a model that is complete has all its epochs, see half_listed; the state is gone then
+        kept = max(map(_epoch_of, unfinished_runs(model.parent)), default=0)
+        if kept < self._epoch and self.awaits_model:
+            problems.append(f"epoch {self._epoch} was shown as completed, {kept} is kept")
         return problems
 
     def _note(self, **values: object) -> None:
@@ -78,6 +94,38 @@ class Journal:
 def broken_models() -> list[str]:
     """Model folders that cannot be used, in words."""
     return [each.reason for each in list_models(archived=True)[1]]
+
+
+def complete_models() -> set[Path]:
+    """Model folders whose training is complete: no first looks."""
+    return {folder for folder in find_models(checkpoints()) if not _is_first_look(folder)}
+
+
+def half_listed(folder: Path) -> list[str]:
+    """What a model lacks that is listed since its training, in words: only a first look may be there before the end."""
+    try:
+        _, info = load_model(folder)
+    except SkrdError as error:
+        # a first look goes when the full model is there
+        return [str(error)] if folder.exists() else []
+    lacks = {
+        "a limit": info.calibration is None,
+        "the reference of its guards": not has_guards(folder),
+        "its badge as a first look": info.first_look != _is_first_look(folder),
+        "an epoch": not info.first_look and info.train is not None and len(info.history) != info.train.epochs,
+        "its figures": not info.first_look and info.metrics is None,
+    }
+    return [f"{folder} is listed without {what}" for what, lacking in lacks.items() if lacking]
+
+
+def training_states() -> list[str]:
+    """The states of the trainings of the workspace, newest first."""
+    with workspace_database().read() as session:
+        return [job.state for job in jobs.latest_jobs(session, states=None, limit=10) if job.kind == "train"]
+
+
+def _is_first_look(folder: Path) -> bool:
+    return full_model_folder(folder) != folder
 
 
 def _epoch_of(run: Path) -> int:

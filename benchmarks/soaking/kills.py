@@ -10,14 +10,22 @@ from pathlib import Path
 from playwright.sync_api import Browser, Error
 
 from benchmarks.soaking.app import App, World, kill_workers, new_world, running
-from benchmarks.soaking.client import AppDied, Client, StepMissing, chromium
-from benchmarks.soaking.journal import Figure, Journal, broken_models, none_of
+from benchmarks.soaking.client import ENDLESS, AppDied, Client, StepMissing, chromium
+from benchmarks.soaking.journal import (
+    Figure,
+    Journal,
+    broken_models,
+    complete_models,
+    half_listed,
+    none_of,
+    training_states,
+)
 from skrd4ad.files import SWEEP_SECONDS
 from skrd4ad.model_folder.folder import find_models
 from skrd4ad.services.leftovers import sweep_leftovers
 
-EPOCHS = 100_000
-"""Of a training that is to be killed: it never ends by itself."""
+EPOCHS = (2, 20, ENDLESS)
+"""Of a training that is to be killed: the shorter ones come to their end in between."""
 LAST_EPOCHS = 3
 VICTIMS = ("the app", "the worker", "both")
 
@@ -31,14 +39,14 @@ def soak(root: Path, *, kills: int, seed: int) -> list[Figure]:
     victims = dict.fromkeys(VICTIMS, 0)
     with new_world(root, images=20 * kills + 20, seed=seed) as world, chromium() as browser, running(world) as app:
         journal = Journal(root / "journal.jsonl")
-        whole = {str(folder) for folder in find_models(root / "models")}
+        whole = set(find_models(root / "models"))
         logged = 0
         for turn in range(kills):
             what = list(counts)[turn % 3]
             client = Client(browser, app, journal, name=f"Anna {turn}")
             victim = "the app" if what != "training" else chance.choice(VICTIMS)
             try:
-                _work_until_killed(client, what, victim, chance, resume=counts["training"] > 0)
+                _work_until_killed(client, what, victim, chance)
             except StepMissing as error:
                 problems.append(f"{what}: {error}")
                 _kill(app, world, "the app")
@@ -47,19 +55,23 @@ def soak(root: Path, *, kills: int, seed: int) -> list[Figure]:
             problems += client.problems
             lost += journal.lost(world.model)
             lost += [f"broken: {reason}" for reason in broken_models()]
-            listed = {str(folder) for folder in find_models(root / "models")}
-            lost += [f"{folder} is listed before its training was complete" for folder in listed - whole]
+            listed = set(find_models(root / "models"))
+            lost += [problem for folder in listed - whole for problem in half_listed(folder)]
+            whole |= listed
             with suppress(Error):
                 client.close()
             if not app.lives:
                 app.start()
             print(f"kill {turn + 1} of {kills}: {victim} while {what}; {journal.confirmed} steps confirmed", flush=True)
+        # without the model of this workspace
+        models = len(complete_models()) - 1
         left_over = _finish(browser, app, journal, problems, lost, trained=counts["training"] > 0)
         logged = app.tracebacks()
     told = ", ".join(f"{number} {name}" for name, number in counts.items())
     return [
         Figure("kills (-9)", f"{kills} ({told}; of {', '.join(f'{n} {v}' for v, n in victims.items())})", "100", True),
         Figure("labels and calibrations confirmed", str(journal.confirmed), "–", True),
+        Figure("trainings that became models between kills", str(models), "–", True),
         none_of("confirmed and lost, models half listed", lost),
         none_of("tracebacks on a page, steps that did not come", problems),
         Figure("tracebacks in the log of the app", str(logged), "0", logged == 0),
@@ -67,21 +79,19 @@ def soak(root: Path, *, kills: int, seed: int) -> list[Figure]:
     ]
 
 
-def _work_until_killed(client: Client, what: str, victim: str, chance: random.Random, *, resume: bool) -> None:
-    app, world = client.app, client.app.world
-    parent = world.root / "models" / "parts" / "machined_disc"
+def _work_until_killed(client: Client, what: str, victim: str, chance: random.Random) -> None:
+    app, world, journal = client.app, client.app.world, client.journal
     with suppress(AppDied):
         if what == "labelling":
             client.open_label()
         elif what == "calibrating":
             client.open_calibrate()
-        elif resume:
+        elif journal.awaits_model:
             client.go_on_training()
         else:
-            client.journal.epoch(parent, 0)
-            client.start_training(world.parts / "machined_disc", epochs=EPOCHS)
-        if what == "training":
-            client.wait(lambda: client.epoch is not None, "an epoch")
+            journal.training()
+            client.start_training(world.parts / "machined_disc", epochs=chance.choice(EPOCHS))
+            client.wait(lambda: client.epoch is not None or not journal.awaits_model, "an epoch")
         timer = threading.Timer(chance.uniform(0.1, 10.0), _kill, (app, world, victim))
         timer.start()
         try:
@@ -92,7 +102,7 @@ def _work_until_killed(client: Client, what: str, victim: str, chance: random.Ra
                     client.calibrate()
                 else:
                     if (epoch := client.epoch) is not None:
-                        client.journal.epoch(parent, epoch - 1)
+                        journal.epoch(epoch - 1)
                     time.sleep(0.05)
         except Error:
             if app.lives:
@@ -115,16 +125,23 @@ def _finish(
     world = app.world
     client = Client(browser, app, journal, name="Anna")
     models = world.root / "models"
-    before = set(find_models(models))
     try:
         if trained:
-            client.go_on_training()
-            client.page.get_by_role("button", name="Cancel").first.click()
-            client.wait(lambda: client.epoch is None, "the end of the training")
+            if journal.awaits_model:
+                client.go_on_training()
+            # past its epochs it becomes a model, also when it is cancelled, then without figures
+            if client.epoch is not None:
+                client.page.get_by_role("button", name="Cancel").first.click()
+            client.wait(lambda: "running" not in training_states(), "the end of the training")
+            lost += journal.lost(world.model)
+            before = set(find_models(models))
+            journal.training()
             client.start_training(world.parts / "machined_disc", epochs=LAST_EPOCHS)
-            client.wait(lambda: len(set(find_models(models)) - before) == 1, "the model of a training")
+            client.wait(lambda: not journal.awaits_model, "the model of a training")
+            client.wait(lambda: len(set(find_models(models)) - before) == 1, "the end of its first look")
+            lost += [problem for folder in set(find_models(models)) - before for problem in half_listed(folder)]
         client.settle()
-    except StepMissing as error:
+    except (StepMissing, Error) as error:
         problems.append(str(error))
     problems += client.problems
     lost += journal.lost(world.model)

@@ -7,9 +7,8 @@ from pathlib import Path
 
 from benchmarks.soaking.app import World, kill_workers, new_world, running
 from benchmarks.soaking.client import Client, StepMissing, chromium
-from benchmarks.soaking.journal import Figure, Journal, broken_models, none_of
+from benchmarks.soaking.journal import Figure, Journal, broken_models, complete_models, none_of
 from skrd4ad.errors import StorageError
-from skrd4ad.model_folder.folder import find_models
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import workspace_database
 
@@ -31,7 +30,7 @@ def soak(root: Path, *, decisions: int, seed: int) -> list[Figure]:
         watcher.start()
         journal = Journal(root / "journal.jsonl")
         clients = [Client(browser, app, journal, name=name) for app, name in ((one, "Anna"), (other, "Bob"))]
-        before = len(list(find_models(root / "models")))
+        before = len(complete_models())
         commands = []
         try:
             for client in clients:
@@ -45,9 +44,7 @@ def soak(root: Path, *, decisions: int, seed: int) -> list[Figure]:
                     other.kill()  # and the one goes on, with the jobs of both
                     other.start()
                     clients[1].open_label()
-            clients[0].wait(
-                lambda: len(list(find_models(root / "models"))) >= before + 3, "the models of three trainings"
-            )
+            clients[0].wait(lambda: len(complete_models()) >= before + 3, "the models of three trainings")
         except StepMissing as error:
             problems.append(str(error))
         for name, command in commands:
@@ -58,7 +55,7 @@ def soak(root: Path, *, decisions: int, seed: int) -> list[Figure]:
         problems += [problem for client in clients for problem in client.problems]
         conflicts = sum(client.conflicts for client in clients)
         lost = journal.lost(world.model) + broken_models()
-        trained = len(list(find_models(root / "models"))) - before
+        trained = len(complete_models()) - before
         kill_workers(world)
         logged = one.tracebacks() + other.tracebacks()
     return [

@@ -6,10 +6,8 @@ from pathlib import Path
 from playwright.sync_api import Error
 
 from benchmarks.soaking.app import kill_workers, new_world, running
-from benchmarks.soaking.client import Client, StepMissing, chromium
-from benchmarks.soaking.journal import Figure, Journal, none_of
-from skrd4ad.storage import jobs
-from skrd4ad.storage.database import workspace_database
+from benchmarks.soaking.client import ENDLESS, Client, StepMissing, chromium
+from benchmarks.soaking.journal import Figure, Journal, none_of, training_states
 from tests.postgres_server import running_postgres
 
 DECISIONS = 5
@@ -33,7 +31,7 @@ def soak(root: Path, *, restarts: int, seed: int) -> list[Figure]:
         ):
             journal = Journal(root / "journal.jsonl")
             trainer = Client(browser, app, journal, name="Bob")
-            trainer.start_training(world.parts / "machined_disc", epochs=1_000_000)
+            trainer.start_training(world.parts / "machined_disc", epochs=ENDLESS)
             trainer.wait(lambda: trainer.epoch is not None, "an epoch")
             client = Client(browser, app, journal, name="Anna")
             client.open_label()
@@ -59,7 +57,7 @@ def soak(root: Path, *, restarts: int, seed: int) -> list[Figure]:
                     client.open_label()
             problems += client.problems + trainer.problems
             lost = journal.lost(world.model)
-            states = _training_states()
+            states = training_states()
             client.close()
             trainer.close()
             kill_workers(world)
@@ -72,8 +70,3 @@ def soak(root: Path, *, restarts: int, seed: int) -> list[Figure]:
         none_of("tracebacks on a page, steps that did not come", problems),
         Figure("tracebacks in the log of the app", str(logged), "0", logged == 0),
     ]
-
-
-def _training_states() -> list[str]:
-    with workspace_database().read() as session:
-        return [job.state for job in jobs.latest_jobs(session, states=None, limit=10) if job.kind == "train"]

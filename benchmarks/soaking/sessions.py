@@ -13,8 +13,8 @@ import psutil
 from playwright.async_api import Browser, Error, Page, async_playwright
 
 from benchmarks.soaking.app import App, find_chromium, kill_workers, memory_of, new_world, running
-from benchmarks.soaking.client import FLAGS, PATIENCE, SETTLED, Client, chromium
-from benchmarks.soaking.journal import Figure, Journal, none_of
+from benchmarks.soaking.client import ENDLESS, FLAGS, PATIENCE, SETTLED, Client, chromium
+from benchmarks.soaking.journal import Figure, Journal, none_of, training_states
 from skrd4ad.ui.garbage import EVERY_SECONDS
 
 NAMES = ("Overview", "Inspect", "Calibrate", "Label", "Evaluate", "Models", "Train")
@@ -39,7 +39,7 @@ def soak(root: Path, *, sessions: int, minutes: float, seed: int) -> list[Figure
         memory, handles = after_return(app, wait=wait)
         with chromium() as browser:
             starter = Client(browser, app, Journal(root / "journal.jsonl"), name="Anna")
-            starter.start_training(world.parts / "machined_disc", epochs=1_000_000)
+            starter.start_training(world.parts / "machined_disc", epochs=ENDLESS)
             starter.wait(lambda: starter.epoch is not None, "an epoch")
             starter.close()
         ended = threading.Event()
@@ -51,12 +51,13 @@ def soak(root: Path, *, sessions: int, minutes: float, seed: int) -> list[Figure
         finally:
             ended.set()
             asking.join()
-        at_most = memory_of(app.process)
+        at_most, states = memory_of(app.process), training_states()
         kill_workers(world)
         last_memory, last_handles = after_return(app, enough=GROWTH * memory, wait=wait)
         logged = app.tracebacks()
     return [
         Figure("sessions, minutes, page changes", f"{sessions}, {minutes:g}, {len(changes)}", "20, 10, –", True),
+        Figure("the training beside them", ", ".join(states), "runs on", states == ["running"]),
         Figure("page change beside a training, p50 and p95", f"{_quantiles(changes)} s", "–", True),
         Figure("/_stcore/health, p50 and p95", f"{_quantiles(health)} s of {len(health)}", "–", True),
         none_of("tracebacks on a page, pages that did not come", problems),

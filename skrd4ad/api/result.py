@@ -2,7 +2,7 @@
 
 import sys
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,7 @@ from PIL import Image
 
 from skrd4ad.format import plural
 from skrd4ad.inference.predictions import Inspection
+from skrd4ad.services.inspection.input_files import output_names
 from skrd4ad.services.inspection.inspect import mask_of, overlay_of, png_bytes, to_record, write_outputs
 from skrd4ad.types import Pitch, Region, Verdict
 
@@ -92,7 +93,7 @@ class Result:
         Raises:
             DataError: the image cannot be read, or a file cannot be written.
         """
-        return write_outputs(self.inspection, Path(folder), name=name or PurePath(self.name).stem)
+        return write_outputs(self.inspection, Path(folder), name=name or output_names([Path(self.name)])[0])
 
     def show(self) -> None:
         """Open the overlay: in the notebook where there is one, else in the system's viewer. Raises as that."""

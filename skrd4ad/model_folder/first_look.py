@@ -1,9 +1,9 @@
 """The model of the memory bank alone, which can be inspected with while its student learns."""
 
-import shutil
 from contextlib import suppress
 from pathlib import Path
 
+from skrd4ad.files import remove_folder
 from skrd4ad.model_folder.info import read_history
 from skrd4ad.model_folder.metadata import ABOUT
 
@@ -29,4 +29,4 @@ def remove_first_look(run: Path) -> None:
     if history is None or len(history.versions) == 1:
         # a folder that cannot be removed is only a model too many
         with suppress(OSError):
-            shutil.rmtree(folder)
+            remove_folder(folder)

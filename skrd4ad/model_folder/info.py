@@ -137,7 +137,7 @@ def read_info(folder: Path) -> ModelInfo:
             f"{folder} is no model folder: it must hold {WEIGHTS} and {CONFIG}. "
             "`skrd4ad models` lists the folders there are; `skrd4ad import-rd4ad` makes one from a .pth file."
         )
-    values = documents.read_values(config)
+    values = documents.read_values(config, remedy=_REMEDY)
     if wrong := sorted(_ELSEWHERE & set(values)):
         raise documents.damaged(str(config), f"{', '.join(wrong)}: unknown", remedy=_REMEDY)
     info = documents.decode(values, ModelInfo, what=str(config), format=FORMAT, remedy=_REMEDY)
@@ -190,5 +190,6 @@ def has_guards(folder: Path) -> bool:
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
-    values = documents.read_values(path)
-    return documents.decode_known(values, StoredMetrics, what=str(path), remedy="Evaluate the model again.")
+    remedy = "Delete the file; evaluating the model makes another."
+    values = documents.read_values(path, remedy=remedy)
+    return documents.decode_known(values, StoredMetrics, what=str(path), remedy=remedy)

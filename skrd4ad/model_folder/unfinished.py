@@ -41,8 +41,17 @@ def finish(folder: Path) -> None:
         (folder / MARKER).unlink(missing_ok=True)
     except OSError as error:
         raise CheckpointError(f"The folder {folder} cannot be written: {error.strerror or error}.") from error
-    remove_state(state_file(folder))
     remove_first_look(folder)
+    # last: by it finish_killed knows what a killed process left
+    remove_state(state_file(folder))
+
+
+def finish_killed(root: Path) -> None:
+    """Remove states and first looks of complete models below ``root``, whose process died before it could."""
+    for state in root.glob(f"*/*/*{SUFFIX}"):
+        run = state.with_name(state.name.removesuffix(SUFFIX))
+        if run.exists() and not is_unfinished(run):
+            finish(run)
 
 
 def remove_state(path: Path) -> None:

@@ -6,6 +6,7 @@ from functools import cache
 
 from skrd4ad.errors import StorageError
 from skrd4ad.files import sweep
+from skrd4ad.model_folder.unfinished import finish_killed
 from skrd4ad.paths import checkpoints, workspace
 
 log = logging.getLogger(__name__)
@@ -18,8 +19,9 @@ def start_sweeping() -> None:
 
 
 def sweep_leftovers() -> int:
-    """Sweep workspace and model folders; returns how many files and folders were removed."""
+    """Sweep workspace and model folders; returns how many half-written files and folders were removed."""
     try:
+        finish_killed(checkpoints())
         removed = [path for root in {workspace(), checkpoints()} for path in sweep(root)]
     except StorageError:  # the first page says why there is no workspace
         return 0

@@ -26,6 +26,8 @@ from skrd4ad.storage.migrate import migrate
 
 BUSY_SECONDS = 10
 """How long a write waits for another one to end, and opening for a server's answer."""
+REST_SECONDS = 5.0
+"""After a wait in vain for opening, the same answer comes at once: a page asks many times, and would wait for each."""
 EMPTY_SECONDS = 1.0
 """How long a new file may stay empty while another process makes its tables."""
 WRITE_LOCK = 0x534B5244
@@ -33,6 +35,8 @@ WRITE_LOCK = 0x534B5244
 _HELP = "or unset SKRD4AD_DATABASE_URL to use a file in the workspace."
 DRIVERS = {"sqlite": "pysqlite", "postgresql": "psycopg"}
 """Databases that are allowed, each with the driver that it is used through."""
+_waited: dict[URL, tuple[float, str]] = {}
+"""When opening was last waited for in vain, by the monotonic clock, and why it failed."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +113,16 @@ def open_database(url: str | None = None) -> Database:
 
 def workspace_database() -> Database:
     """The workspace's database, opened once in a process and kept open; safe to share between threads."""
-    return _kept_open(_target(os.environ.get("SKRD4AD_DATABASE_URL")))
+    target, begun = _target(os.environ.get("SKRD4AD_DATABASE_URL")), time.monotonic()
+    ended, reason = _waited.get(target, (-REST_SECONDS, ""))
+    if begun - ended < REST_SECONDS:
+        raise StorageError(reason)
+    try:
+        return _kept_open(target)
+    except StorageError as error:
+        if time.monotonic() - begun >= BUSY_SECONDS / 2:
+            _waited[target] = time.monotonic(), str(error)
+        raise
 
 
 def _target(given: str | None) -> URL:

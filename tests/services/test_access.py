@@ -234,6 +234,7 @@ HARMLESS = {
     "skrd4ad.services.labelling.exchange.import_job._forget_uploads",
     # at the start of the app, what killed processes left half written
     "skrd4ad.files.sweep",
+    "skrd4ad.model_folder.unfinished.finish_killed",
     # scratch files of a test of what can be written
     "skrd4ad.files.temporary_folder",
 }

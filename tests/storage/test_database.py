@@ -13,7 +13,7 @@ from sqlalchemy.exc import IntegrityError
 import skrd4ad
 from skrd4ad.errors import SkrdError, StorageError
 from skrd4ad.storage import database as database_module
-from skrd4ad.storage.database import Database, open_database
+from skrd4ad.storage.database import Database, open_database, workspace_database
 from skrd4ad.storage.jobs import add_job, save_progress
 from skrd4ad.storage.migrate import MIGRATIONS
 from skrd4ad.storage.tables import Job, JobPoint
@@ -242,6 +242,25 @@ def test_a_lock_held_too_long_is_reported(database: Database, monkeypatch: pytes
     with database.write(), pytest.raises(StorageError, match="in use by another process"), impatient.write():
         pass
     impatient.close()
+
+
+def test_opening_that_was_waited_for_in_vain_is_not_waited_for_at_once_again(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    open_database().close()
+    monkeypatch.setattr(database_module, "BUSY_SECONDS", 0)
+    monkeypatch.setattr(database_module, "REST_SECONDS", LONG)
+    holder = sqlite3.connect(home / "skrd4ad.db", isolation_level=None)
+    holder.execute("PRAGMA locking_mode = EXCLUSIVE")
+    holder.execute("BEGIN EXCLUSIVE")
+    with pytest.raises(StorageError, match="in use by another process"):
+        workspace_database()
+    holder.close()
+    with pytest.raises(StorageError, match="in use by another process"):
+        workspace_database()
+    monkeypatch.setattr(database_module, "REST_SECONDS", 0)
+    with workspace_database().read() as session:
+        assert session.execute(text("SELECT count(*) FROM jobs")).scalar() == 0
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:"])

@@ -18,7 +18,7 @@ from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.first_look import first_look_folder, full_model_folder
 from skrd4ad.model_folder.folder import find_models, read_info, save_calibration
 from skrd4ad.model_folder.info import ModelInfo, has_guards
-from skrd4ad.model_folder.unfinished import state_file
+from skrd4ad.model_folder.unfinished import finish_killed, state_file
 from skrd4ad.models.normality import patch_descriptors
 from skrd4ad.services.models.list import default_model, list_models
 from skrd4ad.task import Task
@@ -98,6 +98,21 @@ def test_the_full_model_takes_its_place(
     assert not stopped.folder.exists() and not state_file(full.folder).exists()
     at_once = train_disc(model=AGREEMENT, epochs=2, out=tmp_path / "other")
     assert all(torch.equal(one, weights_of(at_once)[name]) for name, one in weights_of(full).items())
+
+
+def test_what_a_process_that_died_could_not_remove_goes_with_the_next_sweep(
+    stopped: ModelInfo, train_disc: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(run: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying, pytest.raises(KeyboardInterrupt):
+        dying.setattr("skrd4ad.model_folder.unfinished.remove_first_look", die)
+        train_disc(model=AGREEMENT, epochs=2, resume=True)
+    full = full_model_folder(stopped.folder)
+    assert list(find_models(tmp_path / "out")) == [full, stopped.folder]
+    finish_killed(tmp_path / "out")
+    assert list(find_models(tmp_path / "out")) == [full] and not state_file(full).exists()
 
 
 def test_limits_that_somebody_chose_for_it_are_kept(stopped: ModelInfo, train_disc: Train, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from skrd4ad import documents
 from skrd4ad.errors import CheckpointError, DataError, StorageError
-from skrd4ad.files import locked, new_folder, write_json
+from skrd4ad.files import locked, new_folder, remove_folder, write_json
 from skrd4ad.metrics.curves import Curve, CurveName
 from skrd4ad.paths import workspace
 from skrd4ad.services.access import needs
@@ -148,7 +148,7 @@ def delete_evaluation(key: str) -> None:
     if folder is None:
         raise StorageError(f"There is no evaluation {key!r} in this workspace; it may have been deleted.")
     try:
-        shutil.rmtree(folder)
+        remove_folder(folder)
     except OSError as error:
         raise StorageError(f"The evaluation in {folder} cannot be removed: {error.strerror}.") from error
 

@@ -7,6 +7,9 @@ from pathlib import Path
 from skrd4ad.data.images.read import is_hidden, is_image, natural_key
 from skrd4ad.errors import ConfigError
 
+MOST_BYTES = 200
+"""Of a name for results: a file's name may have 255, with what is added and while it is written."""
+
 
 def expand_inputs(paths: Iterable[Path], *, leave_out: Path | None = None) -> list[Path]:
     """Image files of files and folders, each once, in natural order; folders with their sub-folders but ``leave_out``.
@@ -41,11 +44,15 @@ def output_names(paths: Sequence[Path]) -> list[str]:
 
 
 def distinct(names: Iterable[str]) -> list[str]:
-    """Names with a number added where one came before, letter case not counting."""
+    """Names, cut to ``MOST_BYTES``, with a number added where one came before, letter case not counting."""
     taken: set[str] = set()
     different = []
-    for plain in names:
-        name, number = plain, 1
+    for given in names:
+        folder, slash, plain = given.rpartition("/")
+        while len(plain.encode(errors="replace")) > MOST_BYTES:
+            plain = plain[:-1]
+        plain = name = folder + slash + plain
+        number = 1
         while name.casefold() in taken:
             number += 1
             name = f"{plain}-{number}"

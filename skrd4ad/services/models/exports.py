@@ -1,7 +1,6 @@
 """The exports that a model has: listing them with their certificates, packing one for download, deleting."""
 
 import io
-import shutil
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Literal
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.certificate import Certificate, read_certificate
 from skrd4ad.export.manifest import EXPORTS, ExportManifest, read_export, require_intact
+from skrd4ad.files import remove_folder
 from skrd4ad.model_folder.folder import folder_name
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import needs
@@ -65,7 +65,7 @@ def delete_export(info: ModelInfo, name: str) -> None:
     """Delete an export with its certificate."""
     folder = _folder_of(info, name)
     try:
-        shutil.rmtree(folder)
+        remove_folder(folder)
     except OSError as error:
         raise CheckpointError(f"The export {folder} cannot be deleted: {error.strerror or error}.") from error
 

@@ -1,6 +1,5 @@
 """The models a user keeps: finding, naming, archiving, deleting, and bringing them in from files."""
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from skrd4ad.config import ModelConfig
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.carried import require_sound_graph
 from skrd4ad.export.manifest import EXPORTS
-from skrd4ad.files import temporary_folder, temporary_name
+from skrd4ad.files import remove_folder, temporary_folder
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.model_folder.bundle import ImportedBundle, bundle_name, import_bundle, write_bundle
 from skrd4ad.model_folder.card import model_card
@@ -158,11 +157,8 @@ def delete_model(folder: Path) -> None:
         info, title = read_info(own), what_goes(own).title
     except CheckpointError:  # damaged models are deleted too
         info, title = None, own.name
-    # out of sight first: a folder that is half deleted would be listed as damaged
-    gone = temporary_name(own)
     try:
-        own.rename(gone)
-        shutil.rmtree(gone)
+        remove_folder(own)
     except OSError as error:
         raise CheckpointError(f"{own} cannot be deleted: {error.strerror or error}.") from error
     with workspace_database().write() as session:

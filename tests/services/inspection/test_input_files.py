@@ -39,6 +39,7 @@ def test_results_in_an_input_folder_are_not_taken_for_images(tmp_path: Path) -> 
         (["a/1.png", "a/1.jpg", "a/1.bmp"], ["1", "1-2", "1-3"]),
         (["a/x.png", "a/X.png"], ["x", "X-2"]),
         (["1-2.png", "1.png", "1.jpg"], ["1-2", "1", "1-3"]),
+        ([f"{'é' * 120}{end}.png" for end in "ab"], ["é" * 100, f"{'é' * 100}-2"]),
         ([], []),
     ],
 )
