@@ -230,4 +230,4 @@ def test_models_of_two_sizes_are_compared(
     assert b.maps().shape[1:] == (128, 128)
     found = compare(pair[0], b)
     assert found.differences["aupro"].interval is not None
-    assert "64 and 128 pixels a side" in " ".join(found.notes)
+    assert "64 x 64 and 128 x 128 pixels" in " ".join(found.notes)
