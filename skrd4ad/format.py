@@ -21,6 +21,13 @@ METRIC_TITLES = {
     "aupro_paper": "AUPRO (paper protocol)",
 }
 """Metrics by their names in documents, in the order in which they are shown."""
+OUTCOME_TITLES = {
+    "false_rejects": "False rejects",
+    "escapes": "Escapes",
+    "for_review": "For review",
+    "cannot_judge": "Cannot judge",
+}
+"""What limits do to the images of an evaluation, by the names in documents."""
 
 
 def format_number(value: float, *, figures: int = FIGURES) -> str:
@@ -61,6 +68,11 @@ def metric_name(metric: str) -> str:
     """The title of a metric inside of a sentence: ``image AUROC``."""
     title = METRIC_TITLES[metric]
     return title if title.startswith("AUPRO") else title[0].lower() + title[1:]
+
+
+def share_text(share: float | None, low: float, high: float) -> str:
+    """``1.37 %, 0.2 to 4.9``: a share with its interval, each 0 to 1, in percent; a dash where there is none."""
+    return MISSING if share is None else f"{format_rate(share)}, {100 * low:.1f} to {100 * high:.1f}"
 
 
 def plural(count: int, noun: str, *, grouped: bool = False) -> str:

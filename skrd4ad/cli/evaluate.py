@@ -18,10 +18,11 @@ from skrd4ad.cli.arguments import (
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.errors import ConfigError
-from skrd4ad.format import format_figure
+from skrd4ad.format import OUTCOME_TITLES, format_figure, format_number, share_text
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, evaluate_class, result_of
+from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.task import Status
 from skrd4ad.types import DatasetClass, size_text
@@ -82,11 +83,15 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         )
         turn.result = result_of(stored, reused=known)
     summary, metrics = stored.summary, stored.summary.document()
+    calibration, why_none = stored.limits()
+    at_limits = None if calibration is None else findings(stored, calibration)
     if known:
         output.note(f"Known since {summary.created_at} of this model and these images; --fresh measures again.")
     if arguments.save:
         save_metrics(arguments.model, metrics)
-    output.say(f"{data.dataset}/{data.name}\n{metrics_text(metrics)}")
+    output.say(f"{data.dataset}/{data.name}")
+    _say_outcomes(at_limits, output)
+    output.say(metrics_text(metrics))
     for defect_type, found in metrics["by_defect"].items():
         figures = [_figure(found, name, title) for name, title in (("image_auroc", "image"), ("pixel_auroc", "pixel"))]
         output.say(f"  {defect_type} ({found['n_defect']}): {', '.join(filter(None, figures))}")
@@ -102,8 +107,28 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             f"{summary.vanished_regions} regions of the masks vanish at {size_text(summary.image_size)} pixels; no "
             "pixel metric can count them."
         )
-    output.document(metrics)
+    if why_none:
+        output.note(why_none)
+    outcomes = None if at_limits is None else at_limits.document()
+    output.document({**metrics, "at_limits": outcomes, "why_no_limits": why_none})
     return DONE
+
+
+def _say_outcomes(found: Findings | None, output: Output) -> None:
+    """What the model's own limits do to these images, which a plant asks first."""
+    if found is None:
+        return
+    limits = found.calibration
+    review = "" if limits.review_threshold is None else f"REVIEW above {format_number(limits.review_threshold)}, "
+    output.say(f"  At the limits of version {limits.version}: {review}NG above {format_number(limits.image_threshold)}")
+    for each in found.outcomes:
+        rate = share_text(each.share, each.interval.low, each.interval.high)
+        output.say(f"  {OUTCOME_TITLES[each.name]:<24}{each.count} of {each.total}   {rate} (95 %)")
+    for group in found.by_type:
+        rate = share_text(group.rate, group.interval.low, group.interval.high)
+        output.say(f"    escapes of {group.name}: {len(group.escaped)} of {len(group.indices)}   {rate} (95 %)")
+    for note in found.notes:
+        output.note(note)
 
 
 def _figure(found: Mapping[str, Any], name: str, title: str) -> str:

@@ -42,6 +42,8 @@ class Evaluation:
     data: EvaluationSet
     verdict_scores: NDArray[np.float64]
     """(N,): as the scores in ``data``, without regions that are too small to count."""
+    refused: NDArray[np.bool_]
+    """(N,): cannot be judged, as it is unlike the training images."""
     vanished: tuple[str, ...]
     """Images whose mask has no pixel left at the size of the maps."""
     vanished_regions: int
@@ -126,6 +128,7 @@ def evaluate_model(
         samples=samples,
         data=collected,
         verdict_scores=scored.verdict_scores,
+        refused=scored.refused,
         in_tiles=scored.in_tiles,
         vanished=tuple(map(str, vanished)),
         vanished_regions=masks.vanished_regions if masks else 0,
@@ -170,6 +173,8 @@ class ScoredSamples:
     """(N,): the highest pixel that is not ignored; what metrics rank by."""
     verdict_scores: NDArray[np.float64]
     """(N,): as ``scores``, without regions that are too small to count; what limits are compared with."""
+    refused: NDArray[np.bool_]
+    """(N,): cannot be judged, as it is unlike the training images."""
     in_tiles: int
 
 
@@ -187,7 +192,7 @@ def score_samples(
     size = predictor.image_size
     maps = scratch_array((len(samples), *height_width(size)), np.float32, what="The anomaly maps of the test images")
     scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)
-    in_tiles = 0
+    refused, in_tiles = np.zeros(len(samples), bool), 0
     sources = ((str(sample.path), sample.path) for sample in samples)
     found = predict_images(
         predictor, sources, limits=None, mask=mask, tiling=tiling, batch=BATCH, task=Task(check=task.check)
@@ -198,6 +203,7 @@ def score_samples(
         maps[index] = resize_map(inspection.scored_map, *height_width(size))
         scores[index] = inspection.scored_map.max()
         verdict_scores[index] = inspection.score
+        refused[index] = inspection.refusal is not None
         in_tiles += not inspection.seen_whole
         task.report(index + 1, len(samples))
-    return ScoredSamples(maps, scores, verdict_scores, in_tiles)
+    return ScoredSamples(maps, scores, verdict_scores, refused, in_tiles)

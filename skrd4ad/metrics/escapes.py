@@ -5,7 +5,7 @@ Every count keeps the indices of its images in the test set, so that a page can 
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -38,6 +38,20 @@ class ConfusionCell:
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutcomeRate:
+    """What a plant asks first: how many parts go wrong or need a person, of how many."""
+
+    name: Literal["false_rejects", "escapes", "for_review", "cannot_judge"]
+    count: int
+    total: int
+    """Good parts for false rejects, defects for escapes, else all images."""
+    share: float | None
+    """None of a total of 0."""
+    interval: Interval
+    """95 % Clopper-Pearson interval of the share: exact for a count of independent images."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class EscapeGroup:
     """Defective images of one type or one range of sizes. An escape is a defect with the verdict OK; one for review
     is none, because a person looks at it."""
@@ -50,6 +64,8 @@ class EscapeGroup:
     """Indices of the defects that would be passed as good, highest score first."""
     reviewed: tuple[int, ...]
     rejected: tuple[int, ...]
+    refused: tuple[int, ...]
+    """Indices of images that cannot be judged: no escapes, because a person looks at them."""
     rate: float
     """Share that escapes, 0 to 1."""
     interval: Interval
@@ -71,12 +87,25 @@ class EscapesBySize:
 
 
 def confusion(
-    labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None
+    labels: ArrayLike,
+    scores: ArrayLike,
+    *,
+    reject: float,
+    review: float | None,
+    refused: Sequence[bool | None] | None = None,
 ) -> tuple[ConfusionCell, ...]:
-    """Six cells, in the order good OK, good REVIEW, good NG, defect OK, defect REVIEW, defect NG; four without review.
-    ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,). NG above ``reject``, REVIEW above ``review``."""
-    images = _Judged.of(labels, scores, reject=reject, review=review)
-    verdicts: tuple[Verdict, ...] = ("OK", "NG") if review is None else ("OK", "REVIEW", "NG")
+    """Cells of good parts, then of defects, each in the order OK, REVIEW, NG, CANNOT JUDGE: REVIEW only with a limit
+    for it, CANNOT JUDGE only where an image is refused. ``labels``: (N,) 0 good, 1 defect. ``scores``: (N,). NG above
+    ``reject``, REVIEW above ``review``. ``refused``: (N,) cannot be judged whatever its score; None where nobody
+    looked."""
+    images = _Judged.of(labels, scores, reject=reject, review=review, refused=refused)
+    possible: dict[Verdict, bool] = {
+        "OK": True,
+        "REVIEW": review is not None,
+        "NG": True,
+        "CANNOT JUDGE": bool(images.refused.any()),
+    }
+    verdicts = [verdict for verdict, there in possible.items() if there]
     truths: tuple[tuple[Truth, int], ...] = (("good", 0), ("defect", 1))
     cells = []
     for truth, label in truths:
@@ -88,11 +117,39 @@ def confusion(
     return tuple(cells)
 
 
+def outcome_rates(cells: Sequence[ConfusionCell]) -> tuple[OutcomeRate, ...]:
+    """False rejects, escapes, images for review and images that cannot be judged, of the cells of :func:`confusion`."""
+    good, defect = (sum(cell.count for cell in cells if cell.truth == truth) for truth in ("good", "defect"))
+
+    def rate(name: Any, verdict: Verdict, total: int, truths: tuple[Truth, ...] = ("good", "defect")) -> OutcomeRate:
+        count = sum(cell.count for cell in cells if cell.verdict == verdict and cell.truth in truths)
+        return OutcomeRate(
+            name=name,
+            count=count,
+            total=total,
+            share=count / total if total else None,
+            interval=binomial_interval(count, total),
+        )
+
+    return (
+        rate("false_rejects", "NG", good, ("good",)),
+        rate("escapes", "OK", defect, ("defect",)),
+        rate("for_review", "REVIEW", good + defect),
+        rate("cannot_judge", "CANNOT JUDGE", good + defect),
+    )
+
+
 def escapes_by_type(
-    labels: ArrayLike, scores: ArrayLike, defect_types: Sequence[str], *, reject: float, review: float | None
+    labels: ArrayLike,
+    scores: ArrayLike,
+    defect_types: Sequence[str],
+    *,
+    reject: float,
+    review: float | None,
+    refused: Sequence[bool | None] | None = None,
 ) -> tuple[EscapeGroup, ...]:
     """Escapes of each type of defect, sorted by name. Arguments as for :func:`confusion`."""
-    images = _Judged.of(labels, scores, reject=reject, review=review)
+    images = _Judged.of(labels, scores, reject=reject, review=review, refused=refused)
     types, defect = np.array(defect_types, object), images.labels == 1
     return tuple(
         images.group(str(name), defect & (types == name)) for name in sorted({str(name) for name in types[defect]})
@@ -100,11 +157,17 @@ def escapes_by_type(
 
 
 def escapes_by_size(
-    labels: ArrayLike, scores: ArrayLike, areas: Sequence[int | None], *, reject: float, review: float | None
+    labels: ArrayLike,
+    scores: ArrayLike,
+    areas: Sequence[int | None],
+    *,
+    reject: float,
+    review: float | None,
+    refused: Sequence[bool | None] | None = None,
 ) -> EscapesBySize:
     """Escapes by size of defect: up to four ranges with about as many images each. ``areas``: (N,) area of each image's
     mask in pixels of the map; None without a mask. The others are as for :func:`confusion`."""
-    images = _Judged.of(labels, scores, reject=reject, review=review)
+    images = _Judged.of(labels, scores, reject=reject, review=review, refused=refused)
     sizes = np.array([-1 if area is None else area for area in areas], np.int64)
     defect = images.labels == 1
     measured = defect & (sizes > 0)
@@ -144,15 +207,25 @@ class _Judged:
 
     labels: NDArray[np.int64]
     verdicts: NDArray[np.str_]
+    refused: NDArray[np.bool_]
     order: NDArray[np.int64]
     """Indices, highest score first."""
 
     @staticmethod
-    def of(labels: ArrayLike, scores: ArrayLike, *, reject: float, review: float | None) -> "_Judged":
+    def of(
+        labels: ArrayLike,
+        scores: ArrayLike,
+        *,
+        reject: float,
+        review: float | None,
+        refused: Sequence[bool | None] | None,
+    ) -> "_Judged":
         values = finite_scores(scores)
+        unlike = np.zeros(values.shape, bool) if refused is None else np.array(refused, bool)
         lower = reject if review is None else review
         verdicts = np.where(values > np.float64(reject), "NG", np.where(values > np.float64(lower), "REVIEW", "OK"))
-        return _Judged(np.asarray(labels, np.int64), verdicts, np.argsort(-values, kind="stable"))
+        verdicts = np.where(unlike, "CANNOT JUDGE", verdicts)
+        return _Judged(np.asarray(labels, np.int64), verdicts, unlike, np.argsort(-values, kind="stable"))
 
     def indices(self, chosen: NDArray[np.bool_], verdict: Verdict | None = None) -> tuple[int, ...]:
         """Of the chosen images, with one verdict or any, highest score first."""
@@ -169,6 +242,7 @@ class _Judged:
             escaped=escaped,
             reviewed=self.indices(chosen, "REVIEW"),
             rejected=self.indices(chosen, "NG"),
+            refused=self.indices(chosen, "CANNOT JUDGE"),
             rate=len(escaped) / total,
             interval=binomial_interval(len(escaped), total),
         )

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.digests import file_digest
-from skrd4ad.format import METRIC_TITLES
+from skrd4ad.format import METRIC_TITLES, OUTCOME_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES, SEED
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.datasets import class_of_model
@@ -120,10 +120,11 @@ def test_the_first_visit_says_what_is_missing_and_the_button_fixes_it(visit, own
     assert standings(at) == {"machined_disc": "up to date"}
     assert not at.info
     summary = list_evaluations()[0]
-    assert [metric.value for metric in at.metric] == [figure_text(getattr(summary.metrics, n)) for n in HEADLINES]
+    ranked = at.metric[len(OUTCOME_TITLES) :]
+    assert [metric.value for metric in ranked] == [figure_text(getattr(summary.metrics, n)) for n in HEADLINES]
     interval = summary.intervals.intervals["aupro"]
     assert interval is not None
-    assert at.metric[2].delta == f"{interval.low:.3f} to {interval.high:.3f}"
+    assert ranked[2].delta == f"{interval.low:.3f} to {interval.high:.3f}"
 
 
 def test_all_that_are_missing_are_evaluated_and_nothing_else(visit, evaluated: StoredEvaluation) -> None:
@@ -197,7 +198,7 @@ def test_an_imported_model_is_measured_on_other_images(visit, own_model: Path, o
     at = fine(finish(at))
     assert list(standings(at).values()) == ["cannot be evaluated", "up to date"]
     assert [summary.source for summary in list_evaluations()] == [str(own_data)]
-    assert len(at.metric) == len(HEADLINES)
+    assert len(at.metric) == len(OUTCOME_TITLES) + len(HEADLINES)
 
 
 def test_a_failure_is_told_with_its_reason(visit, rewritable: Path, own_data: Path) -> None:
@@ -239,6 +240,15 @@ def test_the_overview_knows_evaluations_among_the_jobs(visit, own_model: Path) -
 
 
 # ---- what was found ----
+
+
+def test_what_the_limits_do_to_the_images_comes_first(visit, evaluated: StoredEvaluation) -> None:
+    at = fine(visit("evaluate"))
+    outcomes = found_in(evaluated).outcomes
+    assert [(each.label, each.value) for each in at.metric[:4]] == [
+        (OUTCOME_TITLES[each.name], f"{each.count} of {each.total}") for each in outcomes
+    ]
+    assert at.metric[4].label == METRIC_TITLES["image_auroc"]
 
 
 def test_bars_are_the_metrics_with_their_intervals(visit, evaluated: StoredEvaluation) -> None:

@@ -8,12 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import skrd4ad
 from skrd4ad.cli import COMMANDS, MODULES, main, published_main
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.documents import to_plain
+from skrd4ad.format import OUTCOME_TITLES
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.model_folder.folder import read_info
@@ -149,6 +151,8 @@ def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
     assert code == 0
     assert {key: document[key] for key in expected} == expected
     assert set(document) - set(expected) == {
+        "at_limits",
+        "why_no_limits",
         "by_defect",
         "by_mask_class",
         "authors",
@@ -167,6 +171,42 @@ def test_evaluate_gives_the_figures_of_the_engine_and_keeps_them(
         patch.setattr("skrd4ad.services.evaluation.run.evaluate_model", lambda *_, **__: pytest.fail("measured again"))
         assert as_json("evaluate", "--model", folder, "--data", root)[1]["evaluated_at"] == document["evaluated_at"]
     delete_evaluation(stored.summary.key)
+
+
+def test_evaluate_counts_what_predict_says_at_the_models_own_limits(
+    tiny_model: tuple[Path, Path], tmp_path: Path, as_json: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, data = tiny_model
+    root = Path(shutil.copytree(data, tmp_path / "with_a_dark_one"))
+    dark = root / "machined_disc" / "test" / "good" / "900.png"
+    Image.new("RGB", (64, 64), (2, 2, 2)).save(dark)
+    code, document = as_json("evaluate", "--model", folder, "--data", root)
+    test = root / "machined_disc" / "test"
+    types = sorted(each.name for each in test.iterdir())
+    verdicts = {
+        name: [
+            each["verdict"]
+            for each in as_json("predict", "--model", folder, test / name, "--out", tmp_path / name)[1]["images"]
+        ]
+        for name in types
+    }
+    good, defects = verdicts.pop("good"), [each for of_type in verdicts.values() for each in of_type]
+    found = document["at_limits"]
+    assert (code, document["why_no_limits"], found["version"]) == (0, "", 1)
+    counted = {name: (found[name]["count"], found[name]["total"]) for name in OUTCOME_TITLES}
+    assert counted == {
+        "false_rejects": (good.count("NG"), len(good)),
+        "escapes": (defects.count("OK"), len(defects)),
+        "for_review": ((good + defects).count("REVIEW"), len(good + defects)),
+        "cannot_judge": ((good + defects).count("CANNOT JUDGE"), len(good + defects)),
+    }
+    assert good[-1] == "CANNOT JUDGE"
+    assert {name: each["escapes"] for name, each in found["by_defect"].items()} == {
+        name: of_type.count("OK") for name, of_type in verdicts.items()
+    }
+    assert main(["evaluate", "--model", str(folder), "--data", str(root)]) == 0
+    count = found["cannot_judge"]["count"]
+    assert f"Cannot judge            {count} of {len(good + defects)}   " in capsys.readouterr().out
 
 
 def test_evaluate_measures_again_when_asked(
@@ -210,7 +250,9 @@ def test_evaluate_stores_the_figures_only_when_asked(
     as_json("evaluate", "--model", folder, "--data", tiny_model[1])
     assert as_json("models")[1]["models"][0]["metrics"] is None
     _, document = as_json("evaluate", "--model", folder, "--data", tiny_model[1], "--save")
-    assert as_json("models")[1]["models"][0]["metrics"] == document
+    of_limits = ("at_limits", "why_no_limits")  # change with the next calibration, and are not kept with the model
+    figures = {name: value for name, value in document.items() if name not in of_limits}
+    assert as_json("models")[1]["models"][0]["metrics"] == figures
 
 
 def test_predict_scores_images_writes_files_and_reports_the_unreadable(

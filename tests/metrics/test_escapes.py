@@ -4,7 +4,7 @@ from scipy.stats import binomtest
 
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.consequences import consequences
-from skrd4ad.metrics.escapes import binomial_interval, confusion, escapes_by_size, escapes_by_type
+from skrd4ad.metrics.escapes import binomial_interval, confusion, escapes_by_size, escapes_by_type, outcome_rates
 
 LABELS = [0, 1, 1, 0, 1, 1, 0, 1]
 SCORES = [0.1, 0.9, 0.2, 0.6, 0.4, 0.5, 0.8, 0.3]
@@ -23,6 +23,31 @@ def test_every_image_is_in_exactly_one_cell():
     ]
     assert sorted(place for cell in cells for place in cell.indices) == list(range(8))
     assert [cell.share for cell in cells] == pytest.approx([1 / 3, 0, 2 / 3, 2 / 5, 2 / 5, 1 / 5])
+
+
+def test_what_cannot_be_judged_has_no_other_verdict_and_every_rate_is_exact():
+    refused = [False, True, None, True, False, False, False, False]
+    cells = confusion(LABELS, SCORES, reject=0.5, review=0.3, refused=refused)
+    assert {(cell.truth, cell.verdict): cell.indices for cell in cells if cell.indices} == {
+        ("good", "OK"): (0,),
+        ("good", "NG"): (6,),
+        ("good", "CANNOT JUDGE"): (3,),
+        ("defect", "OK"): (7, 2),
+        ("defect", "REVIEW"): (5, 4),
+        ("defect", "CANNOT JUDGE"): (1,),
+    }
+    rates = outcome_rates(cells)
+    assert [(each.name, each.count, each.total) for each in rates] == [
+        ("false_rejects", 1, 3), ("escapes", 2, 5), ("for_review", 2, 8), ("cannot_judge", 2, 8)
+    ]  # fmt: skip
+    for each in rates:
+        exact = binomtest(each.count, each.total).proportion_ci(0.95, method="exact")
+        assert (each.share, each.interval.low, each.interval.high) == pytest.approx(
+            (each.count / each.total, exact.low, exact.high)
+        )
+    dent, _ = escapes_by_type(LABELS, SCORES, TYPES, reject=0.5, review=0.3, refused=refused)
+    assert (dent.escaped, dent.refused, dent.rejected) == ((7, 2), (1,), ())
+    assert outcome_rates(confusion([0], [0.0], reject=0.5, review=None))[1].share is None
 
 
 def test_the_counts_are_those_of_the_consequences():

@@ -66,9 +66,54 @@ class BinnedReplicates(Replicates):
 
 
 @dataclass(frozen=True, kw_only=True)
+class OutcomeFigures:
+    """Images with one outcome: count, share and its exact 95 % interval."""
+
+    count: int
+    total: int
+    share: float | None
+    interval: Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomesOfType:
+    """What the limits do to the defects of one type."""
+
+    total: int
+    escapes: int
+    for_review: int
+    rejected: int
+    cannot_judge: int
+    escape_share: float
+    interval: Pair
+    """Of the share that escapes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OutcomesAtLimits:
+    """What the model's own limits do to the images."""
+
+    version: int
+    reject: float
+    review: float | None
+    test_fitted: bool
+    false_rejects: OutcomeFigures
+    """Of the good images."""
+    escapes: OutcomeFigures
+    """Of the defective images."""
+    for_review: OutcomeFigures
+    cannot_judge: OutcomeFigures
+    by_defect: dict[str, OutcomesOfType]
+    notes: list[str]
+
+
+@dataclass(frozen=True, kw_only=True)
 class EvaluateDocument(Document, Figures):
     """Figures of a model on a test set, by type of defect too, and how they were measured."""
 
+    at_limits: OutcomesAtLimits | None
+    why_no_limits: str
+    """Empty with ``at_limits``."""
     by_defect: dict[str, Figures]
     by_mask_class: dict[str, Metrics]
     """By class in the masks, where masks tell classes apart."""

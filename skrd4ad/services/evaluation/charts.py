@@ -135,7 +135,7 @@ def confusion_chart(cells: Sequence[ConfusionCell], *, colours: ChartColours | N
     # cells are bars of one height on top of each other, because bars can be clicked
     for cell in reversed(cells):
         meaning = meanings.get((cell.truth, cell.verdict), "")
-        colour = look.ng if meaning else look.review if cell.verdict == "REVIEW" else look.ok
+        colour = look.ng if meaning else look.review if cell.verdict in ("REVIEW", "CANNOT JUDGE") else look.ok
         share = "" if cell.share is None else f"<br>{format_rate(cell.share)} of the {_PLURALS[cell.truth]}"
         figure.add_bar(
             x=[cell.verdict],

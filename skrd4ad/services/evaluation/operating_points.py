@@ -1,6 +1,7 @@
 """What the current calibration makes of an evaluation: confusion, escapes, operating points, and images to open."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,9 +13,11 @@ from skrd4ad.metrics.escapes import (
     ConfusionCell,
     EscapeGroup,
     EscapesBySize,
+    OutcomeRate,
     confusion,
     escapes_by_size,
     escapes_by_type,
+    outcome_rates,
 )
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.key import changed_since
@@ -27,6 +30,7 @@ class Findings:
 
     calibration: Calibration
     confusion: tuple[ConfusionCell, ...]
+    outcomes: tuple[OutcomeRate, ...]
     by_type: tuple[EscapeGroup, ...]
     by_size: EscapesBySize | None
     """None when no defect has a mask."""
@@ -37,6 +41,38 @@ class Findings:
     pixel_point: OperatingPoint | None
     """At the pixel limit; None without masks."""
     notes: tuple[str, ...]
+
+    def document(self) -> dict[str, Any]:
+        """What ``skrd4ad evaluate --json`` gives: counts, shares and 95 % intervals as ``[low, high]``."""
+        limits = self.calibration
+        return {
+            "version": limits.version,
+            "reject": limits.image_threshold,
+            "review": limits.review_threshold,
+            "test_fitted": limits.test_fitted,
+            **{
+                each.name: {
+                    "count": each.count,
+                    "total": each.total,
+                    "share": each.share,
+                    "interval": [each.interval.low, each.interval.high],
+                }
+                for each in self.outcomes
+            },
+            "by_defect": {
+                group.name: {
+                    "total": len(group.indices),
+                    "escapes": len(group.escaped),
+                    "for_review": len(group.reviewed),
+                    "rejected": len(group.rejected),
+                    "cannot_judge": len(group.refused),
+                    "escape_share": group.rate,
+                    "interval": [group.interval.low, group.interval.high],
+                }
+                for group in self.by_type
+            },
+            "notes": list(self.notes),
+        }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,13 +95,18 @@ def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
     reject, review = calibration.image_threshold, calibration.review_threshold
     labels, scores = stored.labels, stored.verdict_scores
     types = [image.defect_type for image in stored.images]
+    refused = [image.refused for image in stored.images]
     areas = [image.mask_area for image in stored.images]
     measured = any(area is not None for area in areas)
+    cells = confusion(labels, scores, reject=reject, review=review, refused=refused)
     return Findings(
         calibration=calibration,
-        confusion=confusion(labels, scores, reject=reject, review=review),
-        by_type=escapes_by_type(labels, scores, types, reject=reject, review=review),
-        by_size=escapes_by_size(labels, scores, areas, reject=reject, review=review) if measured else None,
+        confusion=cells,
+        outcomes=outcome_rates(cells),
+        by_type=escapes_by_type(labels, scores, types, reject=reject, review=review, refused=refused),
+        by_size=escapes_by_size(labels, scores, areas, reject=reject, review=review, refused=refused)
+        if measured
+        else None,
         image_point=image_point(labels, scores, threshold=reject),
         review_point=None if review is None else image_point(labels, scores, threshold=review),
         pixel_point=pixel_point(stored.evaluation_set(), threshold=calibration.pixel_threshold) if measured else None,
@@ -96,6 +137,10 @@ def open_image(measured: MeasuredImages, index: int) -> OpenedImage:
 
 def _notes(stored: StoredEvaluation, calibration: Calibration) -> tuple[str, ...]:
     notes = []
+    if any(image.refused is None for image in stored.images):
+        notes.append(
+            "An earlier build measured this and did not ask which images cannot be judged. Evaluate again to see."
+        )
     if calibration.test_fitted:
         notes.append(
             "The limits are test-fitted: test images had a part in their choice, so escapes and false rejects counted "

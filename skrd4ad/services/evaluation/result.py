@@ -171,6 +171,8 @@ class EvaluatedImage:
     """SHA-256 of the image file."""
     mask_content: str | None
     """SHA-256 of the mask file."""
+    refused: bool | None = None
+    """Cannot be judged: it is unlike the training images. None where an earlier build measured, which did not ask."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -126,6 +126,7 @@ def _images(data: DatasetClass, contents: Contents, evaluation: Evaluation) -> t
                 mask_area=int(found.masks[index].sum()) if has_mask and found.masks is not None else None,
                 content=contents.images[index],
                 mask_content=contents.masks[index] if has_mask else None,
+                refused=bool(evaluation.refused[index]),
             )
         )
     return tuple(images)

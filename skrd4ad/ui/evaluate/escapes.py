@@ -24,9 +24,11 @@ _CELLS: dict[tuple[str, Verdict], str] = {
     ("good", "OK"): "Good parts that pass",
     ("good", "REVIEW"): "Good parts for review",
     ("good", "NG"): "False rejects: good parts that are rejected",
+    ("good", "CANNOT JUDGE"): "Good parts that cannot be judged",
     ("defect", "OK"): "Escapes: defects that pass",
     ("defect", "REVIEW"): "Defects for review",
     ("defect", "NG"): "Defects that are rejected",
+    ("defect", "CANNOT JUDGE"): "Defects that cannot be judged",
 }
 
 
@@ -130,7 +132,12 @@ def groups_of(found: Findings) -> list[ImageGroup]:
 
 
 def _parts(group: EscapeGroup, *, chart: str, of: str) -> list[ImageGroup]:
-    parts = {"passed": group.escaped, "for review": group.reviewed, "rejected": group.rejected}
+    parts = {
+        "passed": group.escaped,
+        "for review": group.reviewed,
+        "rejected": group.rejected,
+        "cannot be judged": group.refused,
+    }
     return [
         ImageGroup(chart=chart, name=group.name, title=f"{of[:1].upper()}{of[1:]}, {what}", indices=indices)
         for what, indices in parts.items()

@@ -10,7 +10,7 @@ from skrd4ad.format import format_number, plural
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
 from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, StoredEvaluation
-from skrd4ad.types import GOOD
+from skrd4ad.types import GOOD, Verdict
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import map_viewer
 from skrd4ad.ui.frame import halves
@@ -96,7 +96,7 @@ def _about(column: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, c
         if calibration is None:
             st.markdown(f"Score {format_number(image.verdict_score)}, no limit")
         else:
-            verdict = calibration.verdict(image.verdict_score)
+            verdict: Verdict = "CANNOT JUDGE" if image.refused else calibration.verdict(image.verdict_score)
             limit = calibration.lower_threshold if verdict == "OK" else calibration.image_threshold
             st.html(verdict_badge(verdict, image.verdict_score, limit))
             if image.label == 1 and verdict == "OK":

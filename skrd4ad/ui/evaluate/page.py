@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from skrd4ad.format import METRIC_TITLES, format_size
+from skrd4ad.format import METRIC_TITLES, OUTCOME_TITLES, format_size, share_text
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.access import why_not
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
@@ -26,7 +26,15 @@ from skrd4ad.ui.evaluate.export import show_export
 from skrd4ad.ui.evaluate.figures import pick_format
 from skrd4ad.ui.evaluate.findings import findings_of
 from skrd4ad.ui.evaluate.targets import Standing, standings_of
-from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, evaluation_labels, figure_text, images_text, show_badges
+from skrd4ad.ui.evaluate.text import (
+    HEADLINES,
+    HOW_TO_READ,
+    WHAT_IT_COUNTS,
+    evaluation_labels,
+    figure_text,
+    images_text,
+    show_badges,
+)
 from skrd4ad.ui.frame import halves, shielded
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import button, permitted
@@ -67,6 +75,7 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
         return
     with right:
         _about(stored.summary)
+    _at_limits(stored)
     _headlines(stored.summary)
     _authors(stored.summary)
     for reason in stored.stale:
@@ -136,6 +145,24 @@ def _pick(finished: Finished, first: Standing) -> StoredEvaluation | None:
     if st.query_params.get(_EVALUATION) != key:
         st.query_params[_EVALUATION] = key
     return finished.load(key)
+
+
+def _at_limits(stored: StoredEvaluation) -> None:
+    """What the model's own limits do to these images; without limits the view of escapes says what is missing."""
+    found, _ = findings_of(stored)
+    if found is None:
+        return
+    with st.container(horizontal=True, gap="medium", key="evaluate-at-limits"):
+        for each in found.outcomes:
+            st.metric(
+                OUTCOME_TITLES[each.name],
+                f"{each.count:,} of {each.total:,}",
+                share_text(each.share, each.interval.low, each.interval.high),
+                delta_color="off",
+                delta_arrow="off",
+                help=f"{WHAT_IT_COUNTS[each.name]} Below it the share in percent and its exact 95 % interval.",
+                width="content",
+            )
 
 
 def _headlines(summary: EvaluationSummary) -> None:

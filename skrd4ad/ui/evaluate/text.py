@@ -31,6 +31,14 @@ HOW_TO_READ = {
 }
 """One sentence a figure, by the names of ``skrd4ad.metrics.bootstrap.METRIC_NAMES``."""
 
+WHAT_IT_COUNTS = {
+    "false_rejects": "Good test images that the model's limits reject.",
+    "escapes": "Defective test images that the model's limits pass.",
+    "for_review": "Test images between the two limits: a person decides.",
+    "cannot_judge": "Test images unlike the training images: they get no verdict, whatever their score.",
+}
+"""One sentence a figure, by the names of ``skrd4ad.format.OUTCOME_TITLES``."""
+
 HEADLINES = ("image_auroc", "pixel_auroc", "aupro", "aupro_005", "aupro_paper")
 
 _BADGES: dict[str, tuple[Literal["orange", "gray"], str]] = {
