@@ -397,8 +397,10 @@ def test_a_command_that_cannot_be_imported_is_one_line(
     assert line.endswith("Run it again with --debug, and report it.")
 
 
-def test_debug_shows_where_a_user_error_came_from_and_keeps_its_exit_code(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--debug", "doctor", "--data", "synthetic", "--class", "none of them"]) == 2
+def test_debug_shows_where_a_user_error_came_from_and_keeps_its_exit_code(
+    tiny_data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--debug", "doctor", "--data", str(tiny_data), "--class", "none of them"]) == 2
     shown = capsys.readouterr().err
     assert "Traceback (most recent call last)" in shown
     assert shown.splitlines()[-1].startswith("The class is 'none of them'")
