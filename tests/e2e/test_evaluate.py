@@ -15,6 +15,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.format import OUTCOME_TITLES
 from skrd4ad.metrics.bootstrap import METRIC_NAMES
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.services.evaluation.compare import find_comparison
@@ -245,7 +246,8 @@ def start_from_nothing(page: Page, place: Place, settled) -> None:
     assert address(page) == {"view": "Curves", "evaluation": place.stored().summary.key}
     metrics = place.stored().summary.metrics
     shown = page.get_by_test_id("stMetricValue").all_inner_texts()
-    assert shown == [
+    assert [text.partition(" of ")[2] for text in shown[: len(OUTCOME_TITLES)]] == ["4", "8", "12", "12"]
+    assert shown[len(OUTCOME_TITLES) :] == [
         f"{value:.3f}"
         for value in (
             metrics.image_auroc,
