@@ -40,7 +40,7 @@ class Batcher:
     """Threads that look at images."""
 
     def __init__(self, *, threads: int = THREADS, observe: Callable[[int], None] = lambda _: None) -> None:
-        """Start the threads; ``observe`` is told of the size of each batch."""
+        """Start the threads; ``observe`` is called with the number of images of each batch."""
         self._waiting: deque[PendingImage] = deque()
         self._changed = threading.Condition()
         self._closed = False

@@ -232,7 +232,7 @@ def _model_values(chosen: Preset, preset: str) -> dict[str, Any]:
             "Image size, pixels",
             size_option(base.image_size) if chosen.keeps_size else "",
             key=f"size-{preset}",
-            placeholder="by their shape",
+            placeholder="chosen by the shape of the images",
             help="What images are resized to: 256 is a square, 64x1280 height x width. Empty: a square of 256, or, "
             "where the images of the class are longer than 3:2, about as many pixels in their shape.",
             persist_state="session",

@@ -29,7 +29,7 @@ Shape = tuple[int, int]
 
 
 def input_size(samples: Sequence[Sample]) -> ImageSize:
-    """The size for models of images by their headers, those that cannot be read left out; see :func:`size_for`."""
+    """The input size that :func:`size_for` chooses, from the headers of images; unreadable files do not count."""
     with decoding_pool() as pool:
         return size_for([shape for shape in pool.map(_shape, samples) if shape is not None])
 
