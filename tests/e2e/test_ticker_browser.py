@@ -75,3 +75,38 @@ def test_a_section_stops_when_the_page_says_so(counting: Page) -> None:
     _, runs = counts(counting)
     counting.wait_for_timeout(1000)
     assert counts(counting)[1] == runs
+
+
+PAGES = """
+import time
+import streamlit as st
+from skrd4ad.ui.frame import STYLE, section
+
+def slow():
+    st.session_state.runs = st.session_state.get("runs", 0) + 1
+    st.code(f"0 {st.session_state.runs}")
+    time.sleep(1.5)
+
+def first():
+    st.html(STYLE)
+    st.title("First")
+    section(slow, every=0.1)
+
+def second():
+    st.title("Second")
+
+st.navigation([st.Page(first, title="First"), st.Page(second, title="Second")]).run()
+"""
+
+
+def test_a_section_that_waits_for_an_answer_does_not_keep_the_user_on_its_page(
+    page: Page, serve, tmp_path: Path
+) -> None:
+    script = tmp_path / "pages_app.py"
+    script.write_text(PAGES, encoding="utf-8")
+    with serve(script) as url:
+        page.goto(url)
+        expect(page.get_by_role("heading", name="First")).to_be_visible()
+        expect_more(page, 1)  # a run has begun, and will take longer than the section's patience
+        page.get_by_role("link", name="Second").click()
+        expect(page.get_by_role("heading", name="Second")).to_be_visible()
