@@ -4,6 +4,7 @@ Streamlit collects after every run of a page or fragment (``runner.postScriptGC`
 half a million objects, and each such collection holds the interpreter's lock for 0.4 s.
 """
 
+import ctypes
 import gc
 import logging
 import sys
@@ -46,10 +47,18 @@ def collect(frozen_modules: int) -> int:
     of sessions that are alive at that moment go with it, so it is done for imports only, a few times in a process.
     """
     gc.collect()
+    give_memory_back()
     if len(sys.modules) < frozen_modules + NEW_MODULES:
         return frozen_modules
     gc.freeze()
     return len(sys.modules)
+
+
+def give_memory_back() -> None:
+    """Let the system have the memory that sessions have left. glibc keeps what is free below what is in use, in an arena
+    for each thread that ran a page; other C libraries give it back by themselves."""
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
+        libc.malloc_trim(0)
 
 
 def _collect_for_ever() -> None:

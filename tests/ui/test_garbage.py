@@ -1,15 +1,17 @@
 import gc
+import platform
 import sys
 import threading
 from pathlib import Path
 from types import ModuleType
 
+import psutil
 import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.ui import garbage
-from skrd4ad.ui.garbage import NEW_MODULES, OPTION, collect, start_collecting
+from skrd4ad.ui.garbage import NEW_MODULES, OPTION, collect, give_memory_back, start_collecting
 from tests.limits import LONG
 
 CONFIG = Path(__file__).parents[2] / ".streamlit" / "config.toml"
@@ -66,3 +68,13 @@ def test_the_sidebar_tells_of_the_slow_setting(is_on: bool, monkeypatch: pytest.
     at = AppTest.from_function(script, default_timeout=LONG).run()
     assert not at.exception
     assert [OPTION in warning.value for warning in at.warning] == [True] * is_on
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc keeps free memory")
+def test_memory_that_is_free_below_what_is_in_use_goes_back_to_the_system() -> None:
+    blocks = [b"x" * (5000 + number % 2) for number in range(30_000)]
+    kept = blocks[-1]
+    del blocks
+    held = psutil.Process().memory_full_info().uss
+    give_memory_back()
+    assert held - psutil.Process().memory_full_info().uss > 100_000_000, len(kept)
