@@ -39,6 +39,8 @@ COMMANDS = {
     "roles": "Show who may do what in the app, and give roles",
     "serve": "Answer other programs over HTTP: images in, verdicts out",
     "serve-key": "List, make and remove the keys by which programs call the service",
+    "study": "Say whether the measurement is fit, from parts photographed repeatedly: gauge R&R, agreement of "
+    "verdicts, stability, bias",
     "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
     "schema": "Print the JSON schema of what commands write with --json",
     "runtimes": "Run a model by torch, OpenVINO and ONNX Runtime on the same images: how fast each is here, and "
@@ -57,6 +59,7 @@ MODULES = {
     "runtimes": "models.runtimes",
     "serve": "line.serve",
     "serve-key": "line.keys",
+    "study": "line.study",
     "watch": "line.watch",
     "schema": "schema.publish",
 }

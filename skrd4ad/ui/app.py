@@ -19,6 +19,7 @@ ICONS = {
     "calibrate": ":material/tune:",
     "label": ":material/draw:",
     "evaluate": ":material/query_stats:",
+    "study": ":material/straighten:",
     "models": ":material/deployed_code:",
 }
 

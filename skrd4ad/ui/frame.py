@@ -35,6 +35,7 @@ PAGES = {
     "calibrate": "Calibrate",
     "label": "Label",
     "evaluate": "Evaluate",
+    "study": "Study",
     "models": "Models",
 }
 """Pages by the name of their file."""

@@ -34,6 +34,7 @@ USED_RIGHTLY = {
     "schema": [],
     "serve": MODEL,
     "serve-key": [],
+    "study": [*MODEL, "missing.csv"],
     "train": [*DATA, "--class", "all"],
     "watch": ["missing", *MODEL],
 }
@@ -63,6 +64,7 @@ WRONG = [
     ["roles", "ada@example.org", "boss"],
     ["runtimes"],
     ["schema", "fly"],
+    ["study", *MODEL],
     ["serve", "--workers", "0"],
     ["serve-key", "line-3", "boss"],
     ["train", *DATA],

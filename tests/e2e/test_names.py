@@ -23,6 +23,9 @@ from skrd4ad.services.labelling.add_images import add_class, add_files
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.review import send_to_review
 from skrd4ad.services.models.library import note_model, rename_model
+from skrd4ad.services.study.design import Photograph
+from skrd4ad.services.study.measure import Measurement, StudyRecord
+from skrd4ad.services.study.store import save_study
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.jobs import add_job, end_job
 from skrd4ad.storage.labelled_images import PredictionRow
@@ -157,6 +160,28 @@ def fill(root: Path, tiny_model: tuple[Path, Path], *, address: str) -> None:
         annotate.decide(item, label, reviewer=name[:80], defect_type=kind, comment=text)
     path = next((images / "test" / FILE).iterdir())
     send_to_review(info, [(name, path, PredictionRow(9.0, "NG", 1.0, None, text))])
+    again = [
+        Measurement(
+            photograph=Photograph(file=path, part=f"{name}{part}", setting=text, round=f"{name}{round}", truth="good"),
+            score=float(part + round / 7),
+            verdict="OK",
+        )
+        for part in range(3)
+        for round in range(2)
+    ]
+    save_study(
+        StudyRecord(
+            source=images,
+            model=folder,
+            model_title=name,
+            model_digest=info.digest,
+            made_at="2026-01-02T03:04:05+00:00",
+            calibration=1,
+            reject=2.0,
+            measurements=tuple(again),
+            left_out=(text,),
+        )
+    )
     with workspace_database().write() as session:
         for number, (kind, request) in enumerate((("train", {"train": {"epochs": 1}}), ("evaluate", {}), ("odd", {}))):
             add_job(session, job_id=f"job-{number}", kind=kind, title=text, request=request, owner="nobody")

@@ -37,6 +37,7 @@ from skrd4ad.cli.schema.models import (
     RuntimesDocument,
     TrainDocument,
 )
+from skrd4ad.cli.schema.study import StudyDocument
 
 DOCUMENTS: dict[str, tuple[type, ...]] = {
     "app": (AppDocument,),
@@ -59,6 +60,7 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
     "runtimes": (RuntimesDocument,),
     "serve": (ServeDocument,),
     "serve-key": (ServeKeysDocument,),
+    "study": (StudyDocument,),
     "train": (TrainDocument,),
     "watch": (WatchDocument,),
 }

@@ -17,6 +17,7 @@ KINDS = {
     "compare-labels": "skrd4ad.services.improve.compare:LABEL_COMPARISON",
     "export": "skrd4ad.services.models.export_job:EXPORT",
     "score": "skrd4ad.services.labelling.score_queue:SCORING",
+    "study": "skrd4ad.services.study.store:STUDY",
     "labels": "skrd4ad.services.labelling.exchange.import_job:IMPORT",
 }
 """Module and attribute of each :class:`skrd4ad.services.jobs.kind.JobKind`."""
