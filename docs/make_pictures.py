@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import cv2
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
 
@@ -24,16 +26,22 @@ from skrd4ad.data.images.read import read_mask
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.predict import Predictor
 from skrd4ad.inference.predictions import limits_of
+from skrd4ad.metrics.escapes import Truth
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.labelling.add_images import add_class
 from skrd4ad.services.labelling.annotate import decide, draw
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.services.labelling.queue import filter_of, items_of, order_of_queue
 from skrd4ad.services.labelling.score_queue import score_images
+from skrd4ad.services.study.design import Photograph
+from skrd4ad.services.study.measure import measure
+from skrd4ad.services.study.store import save_study
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.predictions import without_score
+from skrd4ad.types import DatasetClass
 
 ROOT = Path(__file__).resolve().parents[1]
 IMAGES = ROOT / "docs" / "images"
@@ -48,6 +56,7 @@ PICTURES = {
     "calibrate": ("/calibrate", None),
     "label": ("/label", ".brush[data-ready]"),
     "evaluate": ("/evaluate", ".js-plotly-plot"),
+    "study": ("/study", ".js-plotly-plot"),
     "models": ("/models", None),
 }
 """Address of a page, and what must be there before its picture is taken."""
@@ -75,6 +84,7 @@ def furnish(models: Path) -> None:
         if data.has_masks:
             add_class(info, data)
             label_some(info)
+            study_some(info, data)
 
 
 def label_some(info: ModelInfo) -> None:
@@ -90,6 +100,26 @@ def label_some(info: ModelInfo) -> None:
             decide(item, "good", reviewer=REVIEWER)
         else:
             draw(item, read_mask(mask), reviewer=REVIEWER, defect_type=item.known_type)
+
+
+def study_some(info: ModelInfo, data: DatasetClass) -> None:
+    """A study of twelve parts, three photographs each, drawn from one by moving and lighting it a little otherwise."""
+    rng = np.random.default_rng(0)
+    good = [sample for sample in data.test if sample.label == 0][:7]
+    photographs = []
+    for sample in (*good, *[sample for sample in data.test if sample.label == 1][::9][:5]):
+        image = cv2.imread(str(sample.path)).astype(float)
+        name, height, width = sample.path.stem, *image.shape[:2]
+        for number in range(3):
+            moved = np.array([[1, 0, rng.normal(0, 0.7)], [0, 1, rng.normal(0, 0.7)]])
+            again = cv2.warpAffine(image, moved, (width, height), borderMode=cv2.BORDER_REPLICATE)
+            file = workspace() / "msa" / f"{sample.defect_type}-{name}-{number}.png"
+            file.parent.mkdir(exist_ok=True)
+            cv2.imwrite(str(file), np.clip(again * rng.normal(1, 0.005) + rng.normal(0, 2, image.shape), 0, 255))
+            truth: Truth = "good" if sample.label == 0 else "defect"
+            part = f"{sample.defect_type} {name}"
+            photographs.append(Photograph(file=file, part=part, round=f"day {number + 1}", truth=truth))
+    save_study(measure(Predictor.load(info.folder), photographs, source=workspace() / "msa"))
 
 
 @contextmanager
