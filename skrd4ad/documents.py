@@ -23,6 +23,8 @@ T = TypeVar("T")
 
 Count = Annotated[int, msgspec.Meta(ge=0)]
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Squarable = Annotated[float, msgspec.Meta(ge=-1e100, le=1e100)]
+"""Its square is finite, so that variances are."""
 StoredSize = int | tuple[Positive, Positive]
 """A :data:`skrd4ad.types.ImageSize`; msgspec 0.23 does not support a bound of the whole number in this union."""
 

@@ -27,6 +27,7 @@ from skrd4ad.model_folder.info import REFERENCE, ModelInfo, config_values, read_
 from skrd4ad.model_folder.metadata import ABOUT, ModelMetadata, read_metadata
 from skrd4ad.model_folder.resume_state import TrainState, read_record
 from skrd4ad.models.tensor_files import write_tensors
+from skrd4ad.paths import workspace
 from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
 from skrd4ad.services.evaluation.store import evaluations_folder, load_evaluation
@@ -34,6 +35,9 @@ from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirm
 from skrd4ad.services.jobs.view import view_of
 from skrd4ad.services.labelling.exchange.import_job import ImportPreview, ImportRequest, preview_of
 from skrd4ad.services.models.export_job import ExportRequest
+from skrd4ad.services.study.measure import StudyRecord, analyse
+from skrd4ad.services.study.report import study_html
+from skrd4ad.services.study.store import load_study
 from skrd4ad.services.training import TrainingRequest
 from skrd4ad.storage.tables import Job
 from skrd4ad.ui.text import progress_of
@@ -128,6 +132,18 @@ def job_of(folder: Path) -> dict[str, Any]:
     return {"request": view.request, "progress": view.progress, "result": view.result}
 
 
+def study_of(folder: Path) -> StudyRecord:
+    """As its page reads and analyses it."""
+    kept = workspace() / "studies" / "20260101-000000-0123abcd.json"
+    kept.parent.mkdir(exist_ok=True)
+    kept.write_bytes((folder / "study.json").read_bytes())
+    record = load_study(kept.stem)
+    study = analyse(record)
+    study_html(study)
+    json.dumps(study.document())
+    return record
+
+
 DOCUMENTS = [
     Stored("job.json", "job.json", job_of, lambda found: to_plain(found, infinite="null")),
     Stored("config.json", "config.json", config_of, config_values),
@@ -158,6 +174,7 @@ DOCUMENTS = [
     Stored("request_evaluation.json", "request.json", request_of(EvaluationRequest)),
     Stored("request_export.json", "request.json", request_of(ExportRequest)),
     Stored("request_labels.json", "request.json", request_of(ImportRequest)),
+    Stored("study.json", "study.json", study_of, with_format(1)),
     Stored("labels_checked.json", "checked.json", lambda folder: preview_of(read_values(folder / "checked.json"))),
 ]
 each_document = pytest.mark.parametrize("stored", DOCUMENTS, ids=lambda stored: stored.golden)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skrd4ad.data.images.read import is_hidden, is_image, natural_key
+from skrd4ad.documents import Squarable
 from skrd4ad.errors import DataError
 from skrd4ad.metrics.escapes import Truth
 
@@ -34,7 +35,7 @@ class Photograph:
     round: str = ""
     """Shift or day; empty when it is not known."""
     truth: Truth | None = None
-    reference: float | None = None
+    reference: Squarable | None = None
     """Score that the part should have, for the bias."""
 
 
@@ -116,8 +117,8 @@ def _photograph(values: Mapping[str, str], folder: Path) -> Photograph:
         score = float(reference) if reference else None
     except ValueError:
         score = math.nan
-    if score is not None and not math.isfinite(score):
-        raise DataError(f"reference is {reference!r}; allowed: a number, or nothing")
+    if score is not None and not abs(score) <= 1e100:
+        raise DataError(f"reference is {reference!r}; allowed: a number up to 1e100, or nothing")
     setting = ", ".join(filter(None, (values.get("operator"), values.get("camera"))))
     return Photograph(
         file=Path(os.path.normpath(folder / values["file"])),

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from skrd4ad.documents import Squarable
 from skrd4ad.errors import DataError
 from skrd4ad.format import format_rate
 from skrd4ad.inference.predict import Predictor
@@ -45,7 +46,7 @@ class Measurement:
     """A photograph and what the model says of it."""
 
     photograph: Photograph
-    score: float
+    score: Squarable
     verdict: Verdict | None
     """None for a model without limits."""
 
@@ -61,7 +62,7 @@ class StudyRecord:
     made_at: str
     """ISO 8601, UTC."""
     calibration: int | None
-    reject: float | None
+    reject: Squarable | None
     """NG above this."""
     measurements: tuple[Measurement, ...]
     left_out: tuple[str, ...]
