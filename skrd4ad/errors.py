@@ -15,6 +15,7 @@ The tree::
     │   └── TrainingCancelled  the user asked it to stop
     ├── StorageError           the database or the workspace cannot be used
     │   └── ConflictError      somebody else changed the same thing meanwhile
+    ├── ChallengeError         limits would give a challenge part another verdict than it must get
     └── AccessError            who acts may not do this
 
 A message says what was given, what is allowed, and what to do. Errors of lower layers (Pillow, torch, SQLAlchemy)
@@ -44,6 +45,10 @@ class ConfigError(SkrdError):
 
 class DependencyError(SkrdError):
     """A library that this needs is not installed, or cannot be used here; the message says how to install it."""
+
+
+class ChallengeError(SkrdError):
+    """Limits would give a challenge part another verdict than it must get."""
 
 
 class DataError(SkrdError):

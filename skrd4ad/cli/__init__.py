@@ -39,6 +39,7 @@ COMMANDS = {
     "roles": "Show who may do what in the app, and give roles",
     "serve": "Answer other programs over HTTP: images in, verdicts out",
     "serve-key": "List, make and remove the keys by which programs call the service",
+    "challenge": "Judge the challenge parts of a model's class, which must get their expected verdict, or change them",
     "study": "Say whether the measurement is fit, from parts photographed repeatedly: gauge R&R, agreement of "
     "verdicts, stability, bias",
     "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
@@ -59,6 +60,7 @@ MODULES = {
     "runtimes": "models.runtimes",
     "serve": "line.serve",
     "serve-key": "line.keys",
+    "challenge": "line.challenge",
     "study": "line.study",
     "watch": "line.watch",
     "schema": "schema.publish",

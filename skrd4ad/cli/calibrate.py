@@ -62,6 +62,9 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--who", metavar="NAME", help="who answers for it (default: the user)")
     parser.add_argument("--note", default="", metavar="TEXT", help="stored with it")
+    parser.add_argument(
+        "--override", default="", metavar="REASON", help="use the limits though challenge parts fail, for this reason"
+    )
     past = parser.add_mutually_exclusive_group()
     past.add_argument("--history", action="store_true", help="list the versions, and change nothing")
     past.add_argument("--use", type=whole(1), metavar="VERSION", help="make an earlier version the current one")
@@ -73,7 +76,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if arguments.history:
         return _show_history(arguments.model, output)
     if arguments.use is not None:
-        info = use_version(arguments.model, arguments.use)
+        info = use_version(arguments.model, arguments.use, override=arguments.override)
         assert info.calibration is not None
         output.say(f"In use: {_version_line(info.calibration)}")
         output.document({"model": str(arguments.model), "calibration": to_plain(info.calibration)})
@@ -100,7 +103,11 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             task=task,
         )
     proposal = propose(found, choice)
-    _report(proposal, save(proposal, who=arguments.who or acting_user(), note=arguments.note), output)
+    _report(
+        proposal,
+        save(proposal, who=arguments.who or acting_user(), note=arguments.note, override=arguments.override),
+        output,
+    )
     return DONE
 
 

@@ -19,7 +19,7 @@ _Calibration = Literal["calibrated", "recalibrated", "calibration chosen"]
 _Model = Literal["imported", "exported", "promoted", "set aside", "renamed", "noted"]
 _Rest = Literal["archived", "unarchived", "deleted", "labels imported", "labels exported", "recorded"]
 _Shared = Literal["watched", "watch removed", "role given", "key made", "key removed"]
-_Fitness = Literal["studied"]
+_Fitness = Literal["studied", "challenge changed", "challenge overridden"]
 What = Literal[_Training, _Calibration, _Model, _Rest, _Shared, _Fitness]
 """``recorded``: a model folder that an earlier version knew of, without knowing where it came from."""
 WHATS: tuple[What, ...] = get_args(What)

@@ -7,7 +7,8 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.model_folder.folder import read_history, read_info
-from tests.shown_page import fine, words
+from skrd4ad.services.study.challenge import add_challenge_parts
+from tests.shown_page import as_shown, fine, words
 
 
 def key_of(at: AppTest, kind: str, start: str):
@@ -193,3 +194,17 @@ def test_a_model_that_is_damaged_meanwhile_is_named_in_words(visit, own_model: P
     save_button(at).click().run()
     assert not at.exception
     assert "cannot be used" in at.warning[0].value
+
+
+def test_limits_that_fail_a_challenge_part_are_saved_for_a_reason_only(visit, own_model: Path, tiny_data: Path) -> None:
+    good = next((tiny_data / "machined_disc" / "test" / "good").iterdir())
+    info = read_info(own_model)
+    at = signed(fine(visit("calibrate")))
+    assert not [each for each in at.text_input if (each.key or "").startswith("calibrate-override-")]
+    add_challenge_parts(info, [("master.png", good.read_bytes())], "NG")  # which no usual limit gives
+    save_button(at).click().run()
+    assert "master.png must be NG and is OK" in as_shown(at.error[0].value)
+    assert read_info(own_model).calibration == info.calibration
+    key_of(at, "text_input", "calibrate-override-").input("a new master is ordered").run()
+    fine(save_button(at).click().run())
+    assert read_info(own_model).calibration.version == info.calibration.version + 1

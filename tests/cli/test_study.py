@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from skrd4ad.metrics.gauge import gauge_study
+from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.types import DatasetClass
 from tests.cli.test_report import text_of
 
 Run = Callable[..., tuple[int, Any]]
@@ -87,3 +89,16 @@ def test_names_from_a_table_are_text_in_the_report(
     code, found = as_json("study", "--model", tiny_model[0], table, "--out", html)
     assert code == 0 and "<img src=x>" in json.dumps(found)
     assert "<img src=x>" not in html.read_text(encoding="utf-8")
+
+
+def test_challenge_parts_are_judged_added_and_removed(info: ModelInfo, disc: DatasetClass, as_json: Run) -> None:
+    code, _ = as_json("challenge", "--model", info.folder)
+    assert code == 1  # there are none
+    good = next(sample.path for sample in disc.test if sample.label == 0)
+    code, found = as_json("challenge", "--model", info.folder, "--add", good, "--expect", "NG")
+    assert (code, found["passed"], [part["expected"] for part in found["parts"]]) == (0, None, ["NG"])
+    code, found = as_json("challenge", "--model", info.folder)
+    [part] = found["parts"]
+    assert (code, found["passed"]) == ((0, True) if part["verdict"] == "NG" else (1, False))
+    code, found = as_json("challenge", "--model", info.folder, "--remove", part["name"])
+    assert (code, found["parts"]) == (0, [])

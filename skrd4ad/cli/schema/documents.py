@@ -37,12 +37,13 @@ from skrd4ad.cli.schema.models import (
     RuntimesDocument,
     TrainDocument,
 )
-from skrd4ad.cli.schema.study import StudyDocument
+from skrd4ad.cli.schema.study import ChallengeDocument, StudyDocument
 
 DOCUMENTS: dict[str, tuple[type, ...]] = {
     "app": (AppDocument,),
     "bundle": (BundleDocument,),
     "calibrate": (CalibrateDocument, CalibrationInUse, CalibrationVersions),
+    "challenge": (ChallengeDocument,),
     "compare": (CompareDocument,),
     "demo": (DemoDocument,),
     "doctor": (DoctorDocument,),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from skrd4ad.cli.schema.base import Document
 from skrd4ad.cli.schema.figures import OutcomeFigures, Pair
 from skrd4ad.services.study.measure import Part
+from skrd4ad.types import Verdict
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,28 @@ class BiasFigures:
     parts: int
     mean: float
     interval: Pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class JudgedChallengePart:
+    """A challenge part and what the model says of it; null where nothing was judged."""
+
+    name: str
+    digest: str
+    expected: Verdict
+    score: float | None
+    verdict: Verdict | None
+    error: str
+    passed: bool | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChallengeDocument(Document):
+    """The challenge parts of a class, and whether all get their expected verdict; null when they were changed."""
+
+    model: str
+    passed: bool | None
+    parts: list[JudgedChallengePart]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,17 +9,19 @@ from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.format import format_number, format_rate, plural
+from skrd4ad.inference.predictions import limits_of
 from skrd4ad.metrics.consequences import Consequences, consequences
 from skrd4ad.metrics.thresholds import conformal_threshold, false_reject_interval, smallest_certifiable
 from skrd4ad.model_folder.calibration import Calibration, heat_top_above, this_moment
-from skrd4ad.model_folder.folder import save_calibration
+from skrd4ad.model_folder.folder import read_info, save_calibration
 from skrd4ad.model_folder.folder import use_version as set_version
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo, read_history
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.access import needs, signed
 from skrd4ad.services.calibration.scores import Distributions, score_distributions
 from skrd4ad.services.calibration.threshold_choice import METHODS, ThresholdChoice, thresholds_of
 from skrd4ad.services.history import What, record
+from skrd4ad.services.study.challenge import require_challenge
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import DatasetClass
 
@@ -94,13 +96,25 @@ def propose(found: Distributions, choice: ThresholdChoice) -> Proposal:
 
 
 @needs("engineer", "calibrate a model")
-def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
-    """Store a proposal as the newest version of its model's calibration, and use it; ``who`` answers for it."""
+def save(proposal: Proposal, *, who: str, note: str = "", override: str = "") -> ModelInfo:
+    """Store a proposal as the newest version of its model's calibration, and use it; ``who`` answers for it.
+
+    ``override``: the reason to use it though challenge parts fail.
+
+    Raises:
+        ChallengeError: they fail, and there is no reason.
+    """
     who = signed(who).strip()
     if not who:
         raise ConfigError("Nobody is named; a calibration is stored with the name of who answers for it.")
     # the moment it is signed, not that of the proposal
     version = replace(proposal.calibration, who=who, note=note.strip(), created_at=this_moment())
+    info = replace(read_info(proposal.folder), calibration=version)
+    limits = limits_of(info)
+    assert limits is not None
+    if proposal.new_mask is not None:
+        limits = replace(limits, mask=replace(limits.mask, ignored=proposal.new_mask))
+    require_challenge(info, limits, override=override)
     saved = save_calibration(proposal.folder, version, ignore_mask=proposal.new_mask)
     assert saved.calibration is not None
     _record("calibrated" if saved.calibration.version == 1 else "recalibrated", saved, who=who)
@@ -108,8 +122,12 @@ def save(proposal: Proposal, *, who: str, note: str = "") -> ModelInfo:
 
 
 @needs("engineer", "choose the limits of a model")
-def use_version(folder: Path, version: int) -> ModelInfo:
-    """Make an earlier version of a model's calibration the current one."""
+def use_version(folder: Path, version: int, *, override: str = "") -> ModelInfo:
+    """Make an earlier version of a model's calibration the current one; ``override`` as for :func:`save`."""
+    history = read_history(folder)
+    if history is not None:
+        earlier = replace(read_info(folder), calibration=history.of_version(version))
+        require_challenge(earlier, limits_of(earlier), override=override)
     info = set_version(folder, version)
     _record("calibration chosen", info)
     return info

@@ -8,6 +8,7 @@ from skrd4ad.services.history import record
 from skrd4ad.services.improve.compare import LabelComparison
 from skrd4ad.services.labelling.annotate import reviewer_name
 from skrd4ad.services.labelling.score_queue import submit_scoring
+from skrd4ad.services.study.challenge import require_challenge
 from skrd4ad.services.watching.watches import keep_watching
 from skrd4ad.storage import watched_folders
 from skrd4ad.storage.database import workspace_database
@@ -38,11 +39,16 @@ def note_outcome(comparison: LabelComparison, *, who: str, used: bool) -> str:
 
 
 @needs("engineer", "decide which model is used")
-def use_new_model(comparison: LabelComparison, *, who: str) -> str | None:
+def use_new_model(comparison: LabelComparison, *, who: str, override: str = "") -> str | None:
     """Note that the new model is used from now on, and let it look at the rest of the queue in the background.
 
-    What comes into the folders that were watched for the old one is judged by it.
+    What comes into the folders that were watched for the old one is judged by it. ``override``: the reason to use it
+    though challenge parts fail.
+
+    Raises:
+        ChallengeError: they fail, and there is no reason.
     """
+    require_challenge(comparison.new.judged.info, None, override=override)
     note_outcome(comparison, who=who, used=True)
     _hand_over(comparison.old.judged.info, comparison.new.judged.info)
     return submit_scoring(comparison.new.judged.info)

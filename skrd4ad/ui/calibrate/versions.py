@@ -14,6 +14,7 @@ from skrd4ad.services.calibration.calibrate import Proposal, save, use_version
 from skrd4ad.ui.calibrate.scoring_mask import forget_applied
 from skrd4ad.ui.frame import halves
 from skrd4ad.ui.login.account import ask_signature
+from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import button, permitted
 
@@ -45,6 +46,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
         st.subheader(title, anchor=False)
         who = ask_signature("Who calibrates", key="calibrate-who")
         note = st.text_area("Note", key=f"calibrate-note-{info.digest}-{version}", height=80, max_chars=1000)
+        override = ask_override(info, key=f"calibrate-override-{version}")
         if proposal.calibration.test_fitted:
             st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
         if button(
@@ -54,7 +56,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
             key="calibrate-save",
             **permitted(why_not(save), disabled=not who),
         ):
-            saved = save(proposal, who=who, note=note or "")
+            saved = save(proposal, who=who, note=note or "", override=override)
             assert saved.calibration is not None
             forget_applied(info)
             st.session_state[_SAVED] = f"Version {saved.calibration.version} is saved; every verdict uses it."
@@ -99,10 +101,11 @@ def show_versions(info: ModelInfo) -> None:
                 f"From now on verdicts use version {version:d} ({limits_text(chosen)}) in place of version "
                 f"{history.current_version:d}, which stays in the history."
             )
+            override = ask_override(info, key=f"calibrate-use-override-{version}")
             if button(
                 f"Use version {version:d}", type="primary", key="calibrate-use", **permitted(why_not(use_version))
             ):
-                use_version(info.folder, int(version))
+                use_version(info.folder, int(version), override=override)
                 forget_applied(info)
                 st.rerun()
 

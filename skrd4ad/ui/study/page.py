@@ -20,6 +20,7 @@ from skrd4ad.services.study.store import STUDY, StudyRequest, delete_study, load
 from skrd4ad.ui.frame import halves, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_folder
+from skrd4ad.ui.study.challenge import show_challenge
 from skrd4ad.ui.study.chart import score_chart
 from skrd4ad.ui.text import STATES, plain, plain_lines
 from skrd4ad.ui.widgets import button, file_button, permitted
@@ -43,6 +44,7 @@ def show_studies(info: ModelInfo) -> None:
     follow_jobs(STUDY.active, _jobs)
     if names:
         shielded(lambda: _show(_pick(names)))
+    shielded(lambda: show_challenge(info))
 
 
 def _new(info: ModelInfo) -> None:

@@ -36,6 +36,7 @@ from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.figures import score_with_progress
 from skrd4ad.ui.label.improve.state import LoopState, loop_state, reviewer
 from skrd4ad.ui.login.account import ask_signature
+from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
 from skrd4ad.ui.widgets import button, permitted
@@ -198,6 +199,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
     if note := read_metadata(new.folder).note:
         st.caption("  \n".join(f":material/history: {plain(line)}" for line in note.splitlines()))
     who = ask_signature("Who decides", key="loop-decides", value=reviewer(), width=320)
+    override = "" if in_use == "new" else ask_override(new, key=f"loop-use-override-{new.digest}")
     unnamed = not who
     with st.container(horizontal=True):
         if in_use == "new":
@@ -218,7 +220,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
                 key="loop-use",
                 **permitted(why_not(use_new_model), disabled=unnamed),
             ):
-                use_new_model(found, who=who)
+                use_new_model(found, who=who, override=override)
                 choose_model(new.folder)
                 st.rerun()
             with st.popover("Keep the old one", icon=":material/close:", key="loop-keep-popover", disabled=unnamed):

@@ -12,6 +12,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.label.improve.agreement import counts_text
 from skrd4ad.ui.label.improve.state import LoopState, reviewer
 from skrd4ad.ui.login.account import ask_signature
+from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import button, permitted
 
@@ -94,6 +95,7 @@ def _pick_choice(state: LoopState) -> ThresholdChoice:
 def _sign(state: LoopState, found: Recalibration) -> None:
     who = ask_signature("Who calibrates", key="loop-who", value=reviewer())
     note = st.text_input("Note", key=f"loop-note-{state.info.digest}", max_chars=1000)
+    override = ask_override(state.info, key=f"loop-override-{state.info.digest}")
     calibration = found.proposal.calibration
     if calibration.test_fitted:
         st.badge("uses test images: figures on them will be optimistic", color="orange", icon=":material/warning:")
@@ -104,7 +106,7 @@ def _sign(state: LoopState, found: Recalibration) -> None:
         icon=":material/save:",
         key="loop-save-limits",
     ):
-        saved = save(found.proposal, who=who, note=note or "")
+        saved = save(found.proposal, who=who, note=note or "", override=override)
         assert saved.calibration is not None, "a calibration was stored"
         st.session_state[_SAVED] = (
             f"Version {saved.calibration.version} is saved; every verdict uses it from now on. The Calibrate page has "
