@@ -29,6 +29,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         "labelling.review": ("send_to_review", "keep_upload"),
         "labelling.score_queue": ("submit_scoring", "score_images", "score_labelled"),
         "reports.html": ("save",),
+        "study.challenge": ("judge_challenge",),
         "watching.watches": ("start_watching", "stop_watching", "watch_again", "forget_watch"),
     },
     "engineer": {
@@ -53,6 +54,8 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
             "import_model_bundle",
             "import_uploaded_checkpoint",
         ),
+        "study.challenge": ("add_challenge_parts", "remove_challenge_parts", "require_challenge"),
+        "study.store": ("save_study", "delete_study"),
         "training": ("train_class",),
     },
     "admin": {"models.library": ("delete_model",), "roles": ("give_role",), "api_keys": ("make_key", "remove_key")},

@@ -158,6 +158,7 @@ def judge_challenge(
     return tuple(outcomes)
 
 
+@needs("engineer", "change which limits are used")
 def require_challenge(info: ModelInfo, limits: Limits | None, *, override: str = "") -> None:
     """Refuse limits, or a model with its own, that give a challenge part another verdict than the expected one.
 
