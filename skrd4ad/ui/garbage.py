@@ -57,8 +57,8 @@ def collect(frozen_modules: int) -> int:
 def give_memory_back() -> None:
     """Let the system have the memory that sessions have left.
 
-    glibc keeps what is free below what is in use, in an arena for each thread that ran a page; other C libraries give it
-    back by themselves.
+    glibc keeps what is free below what is in use, in an arena for each thread that ran a page; other C libraries give
+    it back by themselves.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
         libc.malloc_trim(0)

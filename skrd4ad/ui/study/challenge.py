@@ -41,7 +41,6 @@ def ask_override(info: ModelInfo, *, key: str) -> str:
 
 def show_challenge(info: ModelInfo) -> None:
     """The challenge parts of the model's class: what it says of them now, and how they are changed."""
-    st.subheader("Challenge parts", anchor=False)
     parts = challenge_parts(info)
     st.caption(
         "Parts whose verdict is known. Judge them at the start of a shift; new limits and retrained models become "

@@ -25,12 +25,27 @@ from skrd4ad.ui.study.chart import score_chart
 from skrd4ad.ui.text import STATES, plain, plain_lines
 from skrd4ad.ui.widgets import button, file_button, permitted
 
+VIEWS = {"studies": "Studies", "challenge": "Challenge parts"}
 _STUDY = "study"
 _FOLDERS = "(the folders are the parts)"
 
 
-def show_studies(info: ModelInfo) -> None:
+def show_page(info: ModelInfo) -> None:
     """The whole page."""
+    view = st.segmented_control(
+        "View",
+        list(VIEWS),
+        format_func=VIEWS.__getitem__,
+        default="studies",
+        required=True,
+        key="study-view",
+        bind="query-params",
+        label_visibility="collapsed",
+    )
+    shielded(lambda: _show_studies(info) if view == "studies" else show_challenge(info))
+
+
+def _show_studies(info: ModelInfo) -> None:
     names = study_ids()
     if not names:
         st.info(
@@ -44,7 +59,6 @@ def show_studies(info: ModelInfo) -> None:
     follow_jobs(STUDY.active, _jobs)
     if names:
         shielded(lambda: _show(_pick(names)))
-    shielded(lambda: show_challenge(info))
 
 
 def _new(info: ModelInfo) -> None:
