@@ -9,7 +9,7 @@ PARALLEL := --numprocesses auto --dist loadfile --no-loadscope-reorder
 FAST := -m "not slow and not browser"
 # torch's builds for the processor alone; PyPI's bring 4 GB of libraries for graphics cards. Empty: as the configured indexes have it
 TORCH_CPU ?= https://download.pytorch.org/whl/cpu
-.PHONY: run test test-fast test-oldest coverage lint docs lock soak browser postgres pango demo-models pictures clean
+.PHONY: run test test-fast test-oldest coverage lint docs lock soak system browser postgres pango demo-models pictures clean
 
 run: $(VENV)/.app pango
 	$(BIN)/python -m streamlit run app.py
@@ -50,7 +50,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest tests/test_architecture.py
+	$(BIN)/python -m pytest --noconftest tests/test_architecture.py
 
 # hours; docs/reliability.md has its table. One section, fewer kills: make soak SOAK="--only kills --kills 10"
 soak: $(VENV)/.dev browser postgres
@@ -63,6 +63,11 @@ demo-models: $(VENV)/.app
 # the pictures of README and docs, taken from the running app
 pictures: $(VENV)/.dev browser
 	$(BIN)/python docs/make_pictures.py
+
+# all that the tests need of the system at once; where that fails, each of the next three says what is missing
+system:
+	-@if command -v apt-get >/dev/null 2>&1 && [ "$$(id -u)" = 0 ]; then apt-get update -qq && \
+		DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium postgresql $(PANGO); fi
 
 # Debian's Chromium where it can be installed, otherwise Playwright's own
 browser: $(VENV)/.dev

@@ -52,7 +52,7 @@ def of_batches(published: Callable[[Tensor], object], *, rounds: int) -> dict[st
     with ThreadPoolExecutor(STREAMS) as pool:
         for choice in CHOICES[1:4]:
             predictor = load_runtime(DEMO, choice, streams=STREAMS)
-            ways[f"lite0, {choice.words}"] = lambda p=predictor: list(pool.map(p.batch, [images] * turns))  # type: ignore[misc]
+            ways[f"lite0, {choice.text}"] = lambda p=predictor: list(pool.map(p.batch, [images] * turns))  # type: ignore[misc]
         seconds = in_turn(ways, rounds=rounds)
     return {name: value / (8 if name.startswith("wide") else 8 * turns) for name, value in seconds.items()}
 
@@ -74,7 +74,7 @@ def main() -> None:
             else:
                 info = ModelInfo(dataset="none", class_name="none", model=WIDE, train=None, teacher_digest="random")
                 predictor = by_runtime(Predictor(ours_of(teacher, student), info), choice, normals=normals)
-            name = f"{'lite0' if given.lite0 else 'wide_res50'}, {choice.words}"
+            name = f"{'lite0' if given.lite0 else 'wide_res50'}, {choice.text}"
             ways[name] = lambda predictor=predictor: predictor.batch(image)
         print(f"Images of {SIZE}x{SIZE}, {torch.get_num_threads()} threads")
         print_table("One after the other", in_turn(ways, rounds=given.rounds, warm_up=2, least=IN_A_ROW), per=1)

@@ -1,30 +1,27 @@
 """The example of the Python interface in docs/ runs as it stands."""
 
 import re
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 
+import pytest
+
 from skrd4ad.model_folder.folder import find_models, read_info
-from tests.limits import LONG
 
 EXAMPLE = Path(__file__).parents[1] / "docs" / "use_python.py"
 
 
-def test_it_trains_measures_and_looks_at_a_part(tiny_data: Path, tmp_path: Path) -> None:
+def test_it_trains_measures_and_looks_at_a_part(
+    tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     part = tiny_data / "machined_disc" / "test" / "scratch" / "000.png"
-    done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLE), str(tiny_data), "machined_disc", str(part), "1"],
-        capture_output=True,
-        text=True,
-        timeout=LONG,
-        check=False,
-        cwd=tmp_path,
-    )
-    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr(sys, "argv", [str(EXAMPLE), str(tiny_data), "machined_disc", str(part), "1"])
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
     (folder,) = find_models(tmp_path / "models")
     assert read_info(folder).train is not None
-    first, second, third = done.stdout.splitlines()
+    first, second, third = capsys.readouterr().out.splitlines()
     assert first == f"model folder {folder}"
     assert re.fullmatch(r"image AUROC [01]\.\d{3} on 4 good and \d+ defective test images", second)
     assert re.fullmatch(r"score \d+\.\d{3}, limit \d+\.\d{3}, (OK|REVIEW|NG|CANNOT JUDGE), \d+ regions", third)

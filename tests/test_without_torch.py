@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -13,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+from skrd4ad.cli import main
 from skrd4ad.digests import file_digest
 from skrd4ad.errors import CheckpointError
 from skrd4ad.export.carried import require_sound_graph, why_no_graph
@@ -35,6 +37,18 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
+"""
+COMMANDS = """
+import io, json
+from contextlib import redirect_stderr, redirect_stdout
+from skrd4ad.cli import main
+
+answers = []
+for argv in json.loads(sys.argv[1]):
+    with redirect_stdout(io.StringIO()) as printed, redirect_stderr(io.StringIO()) as problem:
+        code = main(argv)
+    answers.append((code, printed.getvalue(), problem.getvalue()))
+print(json.dumps(answers))
 """
 MODULES = (
     *(
@@ -71,18 +85,19 @@ def images(tiny_data: Path, tmp_path: Path) -> Path:
     return folder
 
 
-def called(tmp_path: Path, *argv: object, torch: bool = False) -> tuple[int, Any, str]:
-    """Exit code, JSON document and standard error of a command in a process of its own."""
-    (tmp_path / "path").mkdir(exist_ok=True)
-    (tmp_path / "path" / "sitecustomize.py").write_text("" if torch else BLOCKER)
+def called(tmp_path: Path, *commands: Sequence[object]) -> list[tuple[int, Any, str]]:
+    """Exit code, JSON document and standard error of commands, one after the other in a process without torch."""
+    given = json.dumps([[*map(str, argv), "--json"] for argv in commands])
     done = subprocess.run(
-        [sys.executable, "-m", "skrd4ad", *map(str, argv), "--json"],
-        env={**os.environ, "PYTHONPATH": f"{tmp_path / 'path'}{os.pathsep}{ROOT}"},
+        [sys.executable, "-c", BLOCKER + COMMANDS, given],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=LONG,
     )
-    return done.returncode, json.loads(done.stdout), done.stderr
+    assert done.returncode == 0, done.stderr
+    return [(code, json.loads(document), problem) for code, document, problem in json.loads(done.stdout)]
 
 
 def change_weights(graph: Path) -> None:
@@ -107,10 +122,20 @@ def reseal(graph: Path) -> None:
 
 
 @pytest.mark.slow
-def test_predict_says_and_writes_what_torch_does(with_graph: ModelInfo, images: Path, tmp_path: Path) -> None:
-    look = ["predict", images, "--model", with_graph.folder]
-    code, found, _ = called(tmp_path, *look, "--out", tmp_path / "without")
-    expected_code, expected, _ = called(tmp_path, *look, "--out", tmp_path / "with", "--runtime", "torch", torch=True)
+def test_commands_say_and_write_what_they_do_with_torch(
+    with_graph: ModelInfo, loaded_once: None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page, model = tmp_path / "batch.html", ["--model", with_graph.folder]
+    look = ["predict", images, *model, "--out"]
+    predicted, reported, watched = called(
+        tmp_path,
+        [*look, tmp_path / "without"],
+        ["report", images, *model, "--out", tmp_path / "batch.pdf", "--html", page],
+        ["watch", images, *model, "--once"],
+    )
+    code, found, _ = predicted
+    expected_code = main([*map(str, look), str(tmp_path / "with"), "--runtime", "torch", "--json"])
+    expected = json.loads(capsys.readouterr().out)
     assert (found["runtime"], expected["runtime"]) == ("openvino fp32", "torch")
     assert code == expected_code == 1 and found["counts"] == expected["counts"]
     assert found["counts"]["CANNOT JUDGE"] and found["counts"]["UNREADABLE"] and found["counts"]["NG"]
@@ -124,36 +149,38 @@ def test_predict_says_and_writes_what_torch_does(with_graph: ModelInfo, images: 
             np.testing.assert_allclose(*maps, rtol=1e-3, atol=1e-4)
     assert any(each["view"].startswith("tiled") for each in found["images"])
 
-
-@pytest.mark.slow
-def test_report_and_watch_count_what_predict_counts(with_graph: ModelInfo, images: Path, tmp_path: Path) -> None:
-    page = tmp_path / "batch.html"
-    model = ["--model", with_graph.folder]
-    _, expected, _ = called(tmp_path, "predict", images, *model, "--out", tmp_path / "out")
-    code, found, problem = called(tmp_path, "report", images, *model, "--out", tmp_path / "batch.pdf", "--html", page)
+    code, document, problem = reported
     assert code == 0, problem
-    assert found["counts"] == expected["counts"] and page.stat().st_size > 1000
-    code, watched, problem = called(tmp_path, "watch", images, *model, "--once")
-    assert (code, watched["counts"]) == (1, expected["counts"]), problem
-    scores = {Path(each["path"]).name: each["score"] for each in expected["images"] if "good" not in each["path"]}
-    assert {
-        Path(each["path"]).name: each["score"] for each in watched["images"] if "good" not in each["path"]
-    } == scores
+    assert document["counts"] == found["counts"] and page.stat().st_size > 1000
+    code, document, problem = watched
+    assert (code, document["counts"]) == (1, found["counts"]), problem
+    assert scores_of(document) == scores_of(found)
+
+
+def scores_of(document: dict[str, Any]) -> dict[str, float | None]:
+    """By the name of the file, which tells those outside the folders of good parts apart."""
+    return {Path(each["path"]).name: each["score"] for each in document["images"] if "good" not in each["path"]}
 
 
 @pytest.mark.slow
 def test_limits_are_chosen_and_a_model_without_a_graph_says_what_to_do(
-    with_graph: ModelInfo, images: Path, tmp_path: Path
+    with_graph: ModelInfo, tiny_data: Path, images: Path, tmp_path: Path
 ) -> None:
     model = ["--model", with_graph.folder]
-    assert called(tmp_path, "calibrate", *model, "--normals", images / "good", "--who", "W")[0] == 0
+    ((code, _, problem),) = called(tmp_path, ["calibrate", *model, "--normals", images / "good", "--who", "W"])
+    assert code == 0, problem
     assert read_info(with_graph.folder).calibration_versions == 2
     shutil.rmtree(with_graph.folder / GRAPH)
-    code, document, _ = called(tmp_path, "predict", images, *model, "--out", tmp_path / "out")
-    assert code == 2 and "no converted graph" in document["error"] and "skrd4ad runtimes" in document["error"]
-    train = ["train", "--data", "synthetic", "--class", "machined_disc", "--out", tmp_path]
-    code, document, _ = called(tmp_path, *train)
-    assert code == 2 and "Training needs the Python package torch" in document["error"]
+    predicted, trained = called(
+        tmp_path,
+        ["predict", images, *model, "--out", tmp_path / "out"],
+        ["train", "--data", tiny_data, "--class", "machined_disc", "--out", tmp_path],
+    )
+    for code, document, words in (
+        (predicted[0], predicted[1], ["no converted graph", "skrd4ad runtimes"]),
+        (trained[0], trained[1], ["Training needs the Python package torch"]),
+    ):
+        assert code == 2 and all(word in document["error"] for word in words)
 
 
 def test_no_module_that_inspects_needs_torch(tmp_path: Path) -> None:

@@ -126,7 +126,7 @@ def measure(
     opened: dict[RuntimeChoice, Predictor] = {RuntimeChoice("torch"): reference}
     found = {RuntimeChoice("torch"): Candidate(choice=RuntimeChoice("torch"), milliseconds=None, certificate=None)}
     for choice in _candidates(precisions):
-        task.report(0, 0, f"preparing {choice.words}")
+        task.report(0, 0, f"preparing {choice.text}")
         try:
             opened[choice] = by_runtime(reference, choice, normals=normals)
             certificate, problem = judged(reference, opened[choice], choice, images, task=task)
@@ -137,7 +137,7 @@ def measure(
     times = _milliseconds(opened, images)
     measured = Measured(
         candidates=tuple(replace(each, milliseconds=times.get(choice)) for choice, each in found.items()),
-        images=images.words,
+        images=images.text,
         calibration=None if calibration is None else calibration.version,
         environment=_environment(),
     )

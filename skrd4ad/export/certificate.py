@@ -76,7 +76,7 @@ class Certificate:
         return not self.problems
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """One line for people."""
         parts = ["passed" if self.passed else "failed", f"{self.images} images"]
         if self.score_difference is not None:

@@ -34,7 +34,7 @@ class CheckImages:
     """Images to compare with, and what they are."""
 
     samples: tuple[Sample, ...]
-    words: str
+    text: str
     labelled: bool = True
 
 
@@ -132,7 +132,7 @@ def compare(
     auroc_torch = auroc(labels, expected) if labels.size else None
     found = Certificate(
         images=len(samples),
-        data=images.words,
+        data=images.text,
         good=int((labels == 0).sum()),
         defective=int((labels == 1).sum()),
         scale=scale,

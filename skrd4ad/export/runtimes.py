@@ -59,7 +59,7 @@ class RuntimeChoice:
             raise ConfigError(f"The runtime is {self.runtime!r} in {self.precision!r}; allowed: {allowed}.")
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Such as "openvino bf16"; torch in fp32 is the reference."""
         return self.runtime if self == RuntimeChoice("torch") else f"{self.runtime} {self.precision}"
 
@@ -153,7 +153,7 @@ def by_runtime(
         scores, maps, levels, embeddings = (found[name] for name in SCORING_OUTPUTS)
         return Maps(levels=levels, maps=maps, scores=scores, embeddings=embeddings)
 
-    return predictor.computed_by(look, runtime=choice.words)
+    return predictor.computed_by(look, runtime=choice.text)
 
 
 def is_converted(info: ModelInfo, choice: RuntimeChoice) -> bool:

@@ -88,8 +88,4 @@ def own_model(app_world: Path, tiny_model: tuple[Path, Path], tiny_data: Path, m
 def visit() -> Visit:
     """``visit("train")``: the app on that page."""
 
-    def open_page(name: str) -> AppTest:
-        at = AppTest.from_file(str(APP), default_timeout=LONG).run()
-        return at.switch_page(f"routes/{name}.py").run()
-
-    return open_page
+    return lambda name: AppTest.from_file(str(APP), default_timeout=LONG).switch_page(f"routes/{name}.py").run()

@@ -1,5 +1,5 @@
-import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -12,7 +12,7 @@ from skrd4ad.cli.paper import table
 from skrd4ad.model_folder.folder import find_models, read_info
 from skrd4ad.model_folder.info import ModelInfo
 
-ROOT = Path(__file__).parents[2]
+SCRIPT = Path(__file__).parents[2] / "main.py"
 VERBATIM = (
     "--epochs 1 --res 3 --learning_rate 0.005 --batch_size 16 --seed 111 --class all --seg 1 --print_epoch 10 "
     "--data_path {data} --save_path {save} --print_loss 1 --net {net} --L2 0"
@@ -39,21 +39,23 @@ def models(save: Path) -> list[ModelInfo]:
     return [read_info(folder) for folder in find_models(save)]
 
 
-@pytest.mark.slow
-def test_published_command_runs_verbatim(two_classes: Path, tmp_path: Path, res18_weights: Path) -> None:
+def test_published_command_runs_verbatim(
+    two_classes: Path,
+    tmp_path: Path,
+    res18_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     argv = VERBATIM.format(data=f"{two_classes}/", save=tmp_path / "save", net="res18").split()
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), *argv, "--weights", str(res18_weights), "--image_size", "64"],
-        cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0
+    argv += ["--weights", str(res18_weights), "--image_size", "64"]
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), *argv])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(str(SCRIPT), run_name="__main__")
+    assert ended.value.code == 0
+    printed = capsys.readouterr()
     # a machine that is busy for ten seconds gets lines of progress there, and nothing else
-    assert all(re.search(r"\d+ of \d+$|^converting$", line) for line in done.stderr.splitlines()), done.stderr
-    lines = done.stdout.splitlines()
+    assert all(re.search(r"\d+ of \d+$", line) for line in printed.err.splitlines()), printed.err
+    lines = printed.out.splitlines()
     assert lines[-4].split("  ")[0] == "class"
     assert [line.split()[0] for line in lines[-3:]] == ["bolt", "nut", "mean"]
     assert sum(line.startswith("epoch [1/1], loss: ") for line in lines) == 2
@@ -61,6 +63,11 @@ def test_published_command_runs_verbatim(two_classes: Path, tmp_path: Path, res1
     assert [info.class_name for info in infos] == ["bolt", "nut"]
     assert all(info.calibration is None and not info.test_selected for info in infos)
     assert infos[0].data["n_train"] == 6
+
+
+def test_it_is_a_program_by_itself() -> None:
+    done = subprocess.run([sys.executable, str(SCRIPT), "--help"], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "") and "--data_path" in done.stdout
 
 
 def test_rate_is_taken_also_for_all_classes(two_classes: Path, tmp_path: Path) -> None:

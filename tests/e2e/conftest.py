@@ -12,7 +12,7 @@ import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect
@@ -32,6 +32,7 @@ CHROMIUM_FLAGS = [
 ]
 expect.set_options(timeout=SLOW)
 Serve = Callable[..., AbstractContextManager[str]]
+NewTab = Callable[..., Page]
 
 
 @pytest.fixture(autouse=True)
@@ -60,8 +61,45 @@ def browser(browser: Browser) -> Browser:
     return browser
 
 
+@pytest.fixture(scope="session")
+def used_browser(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all files: what Streamlit serves is read and compiled once, as all servers have one port."""
+    with browser.new_context() as context:
+        yield context
+
+
+@pytest.fixture
+def new_tab(used_browser: BrowserContext) -> Iterator[NewTab]:
+    """``new_tab(width=800, scheme="dark")``: a tab of a browser that has seen Streamlit before, and nothing else."""
+    tabs: list[Page] = []
+
+    def start(*, width: int = 1440, height: int = 900, scheme: Literal["light", "dark"] = "light") -> Page:
+        page = used_browser.new_page()
+        page.set_viewport_size({"width": width, "height": height})
+        page.emulate_media(color_scheme=scheme)
+        tabs.append(page)
+        return page
+
+    yield start
+    used_browser.clear_cookies()
+    for page in tabs:
+        if page.url.startswith("http"):
+            page.evaluate("localStorage.clear()")
+        page.close()
+
+
+def _free_port(before: int) -> int:
+    """The port of the server before, where it has ended: the browser knows what came from there."""
+    for port in (before, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return int(probe.getsockname()[1])
+    raise RuntimeError("no port is free")
+
+
 @contextlib.contextmanager
-def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Iterator[str]:
+def _serve(script: Path, *, port: int, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Iterator[str]:
     """Address of a Streamlit server that runs ``script`` until the end of the block.
 
     Args:
@@ -69,9 +107,6 @@ def _serve(script: Path, *, env: Mapping[str, str] | None = None, cwd: Path = RO
         env: Added to the environment, such as SKRD4AD_HOME.
         cwd: Where the server starts; its ``.streamlit/config.toml`` is read.
     """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
     options = {
         "server.port": port,
         "server.address": "127.0.0.1",
@@ -114,7 +149,8 @@ def _is_healthy(server: subprocess.Popen, url: str) -> bool:
 @pytest.fixture(scope="session")
 def serve() -> Serve:
     """``with serve(script, env=…, cwd=…) as url``: a Streamlit server on a free port of this machine."""
-    return _serve
+    usual = _free_port(0)
+    return lambda script, **options: _serve(script, port=_free_port(usual), **options)
 
 
 @pytest.fixture(scope="session")

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect
+from playwright.sync_api import Locator, Page, WebSocket, expect
 from pypdf import PdfReader
 
 from skrd4ad.model_folder.folder import read_info
+from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
 
@@ -80,22 +81,14 @@ def place(serve, tiny_model: tuple[Path, Path], tmp_path_factory: pytest.TempPat
         yield Place(url=url, own_parts=own, models=models)
 
 
-@pytest.fixture(scope="module")
-def context(browser: Browser) -> Iterator[BrowserContext]:
-    """One for the file: the second visit finds Streamlit's files in the browser's cache."""
-    with browser.new_context(viewport={"width": 1440, "height": 900}, accept_downloads=True) as made:
-        yield made
-
-
 @pytest.fixture
-def tab(context: BrowserContext) -> Iterator[Page]:
+def tab(new_tab: NewTab) -> Iterator[Page]:
     """A tab that must not complain, whatever the test does in it."""
     complaints = Complaints()
-    page = context.new_page()
+    page = new_tab()
     complaints.watch(page)
     yield page
     assert page.locator(EXCEPTION).count() == 0
-    page.close()
     assert complaints.found == []
 
 
@@ -310,7 +303,7 @@ def test_an_unreadable_upload_does_not_stop_the_others(tab: Page, place: Place, 
 
 
 def test_a_training_goes_on_without_its_page_and_is_seen_and_ended_from_another_tab(
-    tab: Page, place: Place, browser: Browser, settled
+    tab: Page, place: Place, new_tab: NewTab, settled
 ) -> None:
     start_training(tab, place, settled, epochs=3000)
     words = tab.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))
@@ -325,12 +318,11 @@ def test_a_training_goes_on_without_its_page_and_is_seen_and_ended_from_another_
     go_to(tab, "Inspect")
     expect(beside).to_be_visible()
     go_to(tab, "Train")
-    with browser.new_context() as another:
-        second = another.new_page()
-        open_page(second, place, "Train")
-        expect(second.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))).to_be_visible()
-        second.get_by_test_id("stMain").get_by_role("button", name="Cancel").click()
-        expect(second.get_by_text("cancelled")).to_be_visible()
+    second = new_tab()
+    open_page(second, place, "Train")
+    expect(second.get_by_test_id("stMain").get_by_text(re.compile(r"^epoch \d+ of 3000$"))).to_be_visible()
+    second.get_by_test_id("stMain").get_by_role("button", name="Cancel").click()
+    expect(second.get_by_text("cancelled")).to_be_visible()
     expect(tab.get_by_text("cancelled")).to_be_visible()
     expect(words).to_have_count(0)
 
@@ -372,24 +364,22 @@ def contrast(text: str, ground: str) -> float:
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_fit_their_window_and_chosen_options_can_be_read(
-    browser: Browser, place: Place, settled, fits, scheme: str
+    new_tab: NewTab, place: Place, settled, fits, scheme: str
 ) -> None:
-    complaints = Complaints()
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1440, "height": 900}) as made:
-        page = made.new_page()
-        complaints.watch(page)
-        for name in ("Overview", "Train", "Inspect"):
-            open_page(page, place, name)
-            if name == "Inspect":
-                expect(page.locator(READY)).to_be_visible()
-            settled(page)
-            for width in (1440, 800):
-                page.set_viewport_size({"width": width, "height": 900})
-                fits(page)
-            page.set_viewport_size({"width": 1440, "height": 900})
-            for chosen in page.locator('[data-testid="stButtonGroup"] button[data-selected]').all():
-                colour = chosen.evaluate(AS_RGB)
-                ground = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
-                assert contrast(colour, ground) >= 4.5, (name, chosen.inner_text())
-            assert page.locator(EXCEPTION).count() == 0
+    complaints, page = Complaints(), new_tab(scheme=scheme)
+    complaints.watch(page)
+    for name in ("Overview", "Train", "Inspect"):
+        open_page(page, place, name)
+        if name == "Inspect":
+            expect(page.locator(READY)).to_be_visible()
+        settled(page)
+        for width in (1440, 800):
+            page.set_viewport_size({"width": width, "height": 900})
+            fits(page)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        for chosen in page.locator('[data-testid="stButtonGroup"] button[data-selected]').all():
+            colour = chosen.evaluate(AS_RGB)
+            ground = page.get_by_test_id("stApp").evaluate("e => getComputedStyle(e).backgroundColor")
+            assert contrast(colour, ground) >= 4.5, (name, chosen.inner_text())
+        assert page.locator(EXCEPTION).count() == 0
     assert complaints.found == []

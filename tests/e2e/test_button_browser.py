@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+
+from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
 
@@ -46,8 +48,9 @@ with st.form("form"):
 
 
 def test_a_press_acts_once_though_another_run_of_the_page_cuts_its_own_short(
-    page: Page, serve, settled, tmp_path: Path
+    new_tab: NewTab, serve, settled, tmp_path: Path
 ) -> None:
+    page = new_tab()
     script = tmp_path / "button_app.py"
     script.write_text(SCRIPT, encoding="utf-8")
 

@@ -16,6 +16,7 @@ from skrd4ad.metrics.thresholds import false_reject_interval
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.regions import score_under
 from skrd4ad.services.inspection.inspect import inspect_images
+from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
 
@@ -75,11 +76,10 @@ def url(serve, scores: dict, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 @pytest.fixture
-def page(browser: Browser, url: str, settled) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
-        page = context.new_page()
-        opened(page, url, settled)
-        yield page
+def page(new_tab: NewTab, url: str, settled) -> Page:
+    page = new_tab(width=1280, height=1000)
+    opened(page, url, settled)
+    return page
 
 
 def opened(page: Page, url: str, settled) -> None:
@@ -185,34 +185,33 @@ def test_the_browser_counts_as_python_does(browser: Browser) -> None:
 
 
 def test_a_dragged_limit_changes_the_numbers_without_the_server(
-    browser: Browser, url: str, settled, scores: dict
+    new_tab: NewTab, url: str, settled, scores: dict
 ) -> None:
     sent: list[object] = []
-    with browser.new_context(viewport={"width": 1280, "height": 1000}) as context:
-        page = context.new_page()
+    page = new_tab(width=1280, height=1000)
 
-        def watch(socket: WebSocket) -> None:
-            socket.on("framesent", lambda frame: sent.append(frame))
+    def watch(socket: WebSocket) -> None:
+        socket.on("framesent", lambda frame: sent.append(frame))
 
-        page.on("websocket", watch)
-        opened(page, url, settled)
-        assert sent, "the socket is not watched"
+    page.on("websocket", watch)
+    opened(page, url, settled)
+    assert sent, "the socket is not watched"
+    expect_as_python(scores, page)
+    runs, before = runs_of(page), shown(page)
+    sent.clear()
+    x, y = grab(page, "reject")
+    seen = {before["falseRejects"]}
+    for step in range(1, 9):
+        page.mouse.move(x - 12 * step, y)
         expect_as_python(scores, page)
-        runs, before = runs_of(page), shown(page)
-        sent.clear()
-        x, y = grab(page, "reject")
-        seen = {before["falseRejects"]}
-        for step in range(1, 9):
-            page.mouse.move(x - 12 * step, y)
-            expect_as_python(scores, page)
-            seen.add(shown(page)["falseRejects"])
-        assert len(seen) > 3, "the numbers follow the pointer"
-        assert sent == []
-        assert limits(page)[1] < 0.8
-        page.mouse.up()
-        expect_report(page, runs=runs + 1)
-        assert len(sent) == 1
-        assert page.locator(".figures .number").first.inner_text() == f"{in_python(scores, page).false_rejects:.3g}"
+        seen.add(shown(page)["falseRejects"])
+    assert len(seen) > 3, "the numbers follow the pointer"
+    assert sent == []
+    assert limits(page)[1] < 0.8
+    page.mouse.up()
+    expect_report(page, runs=runs + 1)
+    assert len(sent) == 1
+    assert page.locator(".figures .number").first.inner_text() == f"{in_python(scores, page).false_rejects:.3g}"
 
 
 def test_keys_move_a_limit_and_a_burst_is_one_report(page: Page, scores: dict) -> None:
@@ -343,18 +342,15 @@ def own(tiny_model: tuple[Path, Path], tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def app(serve, browser: Browser, own: Path, tiny_data: Path, tmp_path: Path, settled) -> Iterator[Page]:
+def app(serve, new_tab: NewTab, own: Path, tiny_data: Path, tmp_path: Path, settled) -> Iterator[Page]:
     env = {
         "SKRD4AD_HOME": str(tmp_path / "home"),
         "SKRD4AD_CHECKPOINTS": str(tmp_path / "models"),
         "SKRD4AD_DATA_ROOTS": str(tiny_data),
         "OMP_NUM_THREADS": "1",
     }
-    with (
-        serve(ROOT / "app.py", env=env) as address,
-        browser.new_context(viewport={"width": 1440, "height": 1000}) as context,
-    ):
-        page = context.new_page()
+    with serve(ROOT / "app.py", env=env) as address:
+        page = new_tab(height=1000)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         opened(page, f"{address}/calibrate", settled)

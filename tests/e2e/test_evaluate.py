@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.format import OUTCOME_TITLES
@@ -25,6 +25,7 @@ from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.evaluation.store import list_evaluations, load_evaluation
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.images import PAGE_SIZE
+from tests.e2e.conftest import NewTab
 from tests.evaluation_world import worse_copy
 from tests.limits import RETRY, TRIES
 
@@ -89,24 +90,22 @@ def place(serve, tiny_model: tuple[Path, Path], tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def page(browser: Browser, place: Place) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True) as context:
-        page = context.new_page()
-        complaints = place.complaints
-        page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
-        page.on(
-            "console",
-            lambda m: m.type == "error" and "Failed to load resource" not in m.text and complaints.append(m.text),
-        )
-        page.on(
-            "request",
-            lambda request: (
-                re.match(r"https?://127\.0\.0\.1[:/]|data:|blob:", request.url) or complaints.append(request.url)
-            ),
-        )
-        yield page
-        assert page.locator('[data-testid="stException"]').count() == 0
-        assert complaints == []
+def page(new_tab: NewTab, place: Place) -> Iterator[Page]:
+    page, complaints = new_tab(height=1000), place.complaints
+    page.on("pageerror", lambda error: complaints.append(f"script: {error}"))
+    page.on(
+        "console",
+        lambda m: m.type == "error" and "Failed to load resource" not in m.text and complaints.append(m.text),
+    )
+    page.on(
+        "request",
+        lambda request: (
+            re.match(r"https?://127\.0\.0\.1[:/]|data:|blob:", request.url) or complaints.append(request.url)
+        ),
+    )
+    yield page
+    assert page.locator('[data-testid="stException"]').count() == 0
+    assert complaints == []
 
 
 def address(page: Page) -> dict[str, str]:

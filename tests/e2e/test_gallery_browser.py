@@ -1,10 +1,11 @@
 """The gallery in a real browser: choosing, stepping and filtering, and what Python hears of it."""
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
+from playwright.sync_api import BrowserContext, Locator, Page, WebSocket, expect
 
 pytestmark = pytest.mark.browser
 
@@ -57,9 +58,9 @@ def url(serve, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        yield context.new_page()
+def tab(used_browser: BrowserContext) -> Iterator[Page]:
+    with contextlib.closing(used_browser.new_page()) as page:
+        yield page
 
 
 @pytest.fixture

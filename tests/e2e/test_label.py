@@ -4,7 +4,6 @@ import contextlib
 import itertools
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -37,12 +36,17 @@ Point = tuple[float, float]
 
 @dataclass
 class Place:
-    """A workspace with images to decide on, and the app that runs on it."""
+    """A workspace with images to decide on, and the app that runs on it, which can be killed and started again."""
 
-    url: str
     home: Path
     models: Path
     wanted: QueueFilter
+    port: int
+    server: "subprocess.Popen[bytes] | None" = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
 
     def items(self) -> list[QueueItem]:
         return items_of(self.wanted, order_of_queue(self.wanted))
@@ -50,27 +54,24 @@ class Place:
     def item(self, digest: str) -> QueueItem:
         return items_of(self.wanted, [digest])[0]
 
-
-@contextlib.contextmanager
-def running(home: Path, models: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """The app on a port; unlike the shared server it can be killed and started again on the same workspace."""
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), f"--server.port={port}"]
-    command += ["--server.address=127.0.0.1", "--server.headless=true", "--browser.gatherUsageStats=false"]
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    own = {"SKRD4AD_HOME": str(home), "SKRD4AD_CHECKPOINTS": str(models), "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    with (home / "server.log").open("ab") as log:
-        server = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **own}, stdout=log, stderr=log)
-    try:
+    def start(self) -> None:
+        command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), f"--server.port={self.port}"]
+        command += ["--server.address=127.0.0.1", "--server.headless=true", "--browser.gatherUsageStats=false"]
+        path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+        own = {"SKRD4AD_HOME": str(self.home), "SKRD4AD_CHECKPOINTS": str(self.models)}
+        environment = {**os.environ, **own, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+        with (self.home / "server.log").open("ab") as log:
+            self.server = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
         for _ in range(1200):
-            health = f"http://127.0.0.1:{port}/_stcore/health"
-            with contextlib.suppress(OSError), urllib.request.urlopen(health, timeout=1):
-                break
-            assert server.poll() is None, (home / "server.log").read_text()[-2000:]
+            with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.url}/_stcore/health", timeout=1):
+                return
+            assert self.server.poll() is None, (self.home / "server.log").read_text()[-2000:]
             time.sleep(0.05)
-        yield server
-    finally:
-        server.kill()
-        server.wait()
+
+    def kill(self) -> None:
+        if self.server is not None:
+            self.server.kill()
+            self.server.wait()
 
 
 def free_port() -> int:
@@ -80,7 +81,7 @@ def free_port() -> int:
 
 
 @pytest.fixture(scope="module")
-def filled(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Iterator[Place]:
+def served(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Path]) -> Iterator[Place]:
     """Twelve images in the queue; the nearest to the limit is the first."""
     root = tmp_path_factory.mktemp("label")
     folder, _ = tiny_model
@@ -104,27 +105,18 @@ def filled(tmp_path_factory: pytest.TempPathFactory, tiny_model: tuple[Path, Pat
             )
         send_to_review(info, requests)
         wanted = filter_of(info, limits_of(info))
-        yield Place(url="", home=root / "home", models=root / "models", wanted=wanted)
-
-
-@pytest.fixture(scope="module")
-def served(filled: Place) -> Iterator[Place]:
-    port = free_port()
-    with running(filled.home, filled.models, port):
-        filled.url = f"http://127.0.0.1:{port}"
-        yield filled
+        made = Place(home=root / "home", models=root / "models", wanted=wanted, port=free_port())
+        try:
+            made.start()
+            yield made
+        finally:
+            made.kill()
 
 
 @pytest.fixture
-def world(filled: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
+def place(served: Place, monkeypatch: pytest.MonkeyPatch) -> Place:
     """The workspace, also in this process: every test would have an empty one of its own."""
-    monkeypatch.setenv("SKRD4AD_HOME", str(filled.home))
-    return filled
-
-
-@pytest.fixture
-def place(served: Place, world: Place) -> Place:
-    """The workspace with the app that runs on it."""
+    monkeypatch.setenv("SKRD4AD_HOME", str(served.home))
     return served
 
 
@@ -339,49 +331,38 @@ def test_two_reviewers_on_one_image(bench, place: Place) -> None:
 
 
 def test_nothing_is_lost_by_leaving_reloading_and_killing_the_server(
-    browser: Browser, world: Place, settled: Callable[[Page], None]
+    bench: Callable[..., Bench], place: Place, settled: Callable[[Page], None]
 ) -> None:
-    port = free_port()
-    here = Place(url=f"http://127.0.0.1:{port}", home=world.home, models=world.models, wanted=world.wanted)
-    with browser.new_context(viewport={"width": 1440, "height": 900}) as context:
-        page = context.new_page()
-        one = Bench(page, here)
-        with running(here.home, here.models, port) as server:
-            page.goto(f"{here.url}/label")
-            page.get_by_label("Your name").fill("Cleo")
-            page.keyboard.press("Enter")
-            expect(page.locator(".brush[data-ready]")).to_be_visible()
-            digest = one.image
-            one.shows(digest)
-            one.drag((0.2, 0.2), (0.8, 0.2))
-            drawn = load_mask_file(one.stored(1).mask_file or "")
-            page.get_by_test_id("stSidebarNav").get_by_role("link", name="Overview").click()
-            expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
-            page.get_by_test_id("stSidebarNav").get_by_role("link", name="Label").click()
-            one.shows(digest)
-            one.area(int(drawn.sum()))
+    one = bench("Cleo")
+    page, digest = one.page, one.image
+    one.drag((0.2, 0.2), (0.8, 0.2))
+    drawn = load_mask_file(one.stored(1).mask_file or "")
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Overview").click()
+    expect(page.get_by_role("heading", name="Overview", level=1)).to_be_visible()
+    page.get_by_test_id("stSidebarNav").get_by_role("link", name="Label").click()
+    one.shows(digest)
+    one.area(int(drawn.sum()))
 
-            page.reload()  # a new session: the name is known, and the next open image is in hand
-            expect(page.locator(".brush[data-ready]")).to_be_visible()
-            second = one.image
-            assert second != digest
-            one.shows(second)
-            one.press("p")
-            one.shows(digest)
-            one.area(int(drawn.sum()))
-            one.press("n")
-            one.shows(second)
-            settled(page)
-            one.drag((0.3, 0.3), (0.6, 0.6))
-            item = one.stored(1)
-            assert item.latest.reviewer == "Cleo"
-            server.send_signal(signal.SIGKILL)
-            server.wait()
-        with running(here.home, here.models, port):
-            page.goto(f"{here.url}/label")
-            expect(page.locator(".brush[data-ready]")).to_be_visible()
-            for known, area in ((digest, drawn.sum()), (second, load_mask_file(item.mask_file or "").sum())):
-                page.locator(f'.queue [data-image="{known}"]').click()
-                one.shows(known)
-                one.area(int(area))
-                assert len(history_of(known)) == 1
+    page.reload()  # a new session: the name is known, and the next open image is in hand
+    expect(page.locator(".brush[data-ready]")).to_be_visible()
+    second = one.image
+    assert second != digest
+    one.shows(second)
+    one.press("p")
+    one.shows(digest)
+    one.area(int(drawn.sum()))
+    one.press("n")
+    one.shows(second)
+    settled(page)
+    one.drag((0.3, 0.3), (0.6, 0.6))
+    item = one.stored(1)
+    assert item.latest.reviewer == "Cleo"
+    place.kill()
+    place.start()
+    page.goto(f"{place.url}/label")
+    expect(page.locator(".brush[data-ready]")).to_be_visible()
+    for known, area in ((digest, drawn.sum()), (second, load_mask_file(item.mask_file or "").sum())):
+        page.locator(f'.queue [data-image="{known}"]').click()
+        one.shows(known)
+        one.area(int(area))
+        assert len(history_of(known)) == 1

@@ -15,10 +15,10 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from skrd4ad.services.history import HistoryFilter, history_page
-from tests.e2e.conftest import ROOT, Serve
+from tests.e2e.conftest import ROOT, NewTab, Serve
 
 pytestmark = pytest.mark.browser
 CLIENT = "studio"
@@ -113,8 +113,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def app(world: Path, provider: Provider, serve: Serve) -> Iterator[str]:
-    shutil.copytree(ROOT / "checkpoints", world / "models")
+def app(world: Path, provider: Provider, serve: Serve, tiny_model: tuple[Path, Path]) -> Iterator[str]:
+    for name in ("first", "second"):
+        shutil.copytree(tiny_model[0], world / "models" / "parts" / "machined_disc" / name)
     (world / ".streamlit").mkdir()
     shutil.copy(ROOT / ".streamlit" / "config.toml", world / ".streamlit")
     values = {
@@ -128,15 +129,17 @@ def app(world: Path, provider: Provider, serve: Serve) -> Iterator[str]:
     (world / ".streamlit" / "secrets.toml").write_text("\n".join(["[auth]", *lines, ""]))
     (world / "home").mkdir()
     (world / "home" / "roles.toml").write_text('[roles]\n"ada@example.org" = "engineer"\n"zoe@example.org" = "admin"\n')
-    places = {"SKRD4AD_HOME": str(world / "home"), "SKRD4AD_CHECKPOINTS": str(world / "models")}
-    with serve(ROOT / "app.py", env=places, cwd=world) as url:
+    env = {"SKRD4AD_HOME": str(world / "home"), "SKRD4AD_CHECKPOINTS": str(world / "models")}
+    env["SKRD4AD_DATA_ROOTS"] = str(tiny_model[1])
+    with serve(ROOT / "app.py", env=env, cwd=world) as url:
         yield url
 
 
-def log_in(browser: Browser, url: str, provider: Provider, **claims: Any) -> Page:
-    """A browser of its own, logged in on the Models page."""
+def log_in(new_tab: NewTab, url: str, provider: Provider, **claims: Any) -> Page:
+    """Somebody else, logged in on the Models page."""
     provider.claims = {"sub": claims["email"], **claims}
-    page = browser.new_context().new_page()
+    page = new_tab()
+    page.context.clear_cookies()
     page.goto(f"{url}/models")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_text("Logged in as ")).to_be_visible()
@@ -146,27 +149,27 @@ def log_in(browser: Browser, url: str, provider: Provider, **claims: Any) -> Pag
 
 
 def test_people_see_and_do_what_their_role_allows(
-    browser: Browser, app: str, provider: Provider, world: Path, monkeypatch: pytest.MonkeyPatch
+    new_tab: NewTab, app: str, provider: Provider, world: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stranger = browser.new_context().new_page()
+    stranger = new_tab()
     stranger.goto(f"{app}/models")
     expect(stranger.get_by_role("button", name="Log in")).to_be_visible()
     expect(stranger.get_by_role("heading", name="Models")).to_have_count(0)
 
-    viewer = log_in(browser, app, provider, name="Vi", email="vi@example.org")
+    viewer = log_in(new_tab, app, provider, name="Vi", email="vi@example.org")
     expect(viewer.get_by_text("Logged in as Vi, viewer")).to_be_visible()
     expect(viewer.get_by_role("button", name="Rename")).to_be_disabled()
 
     # whoever calls themselves as an admin does is not one
-    false = log_in(browser, app, provider, name="zoe@example.org", email="eve@example.org")
+    false = log_in(new_tab, app, provider, name="zoe@example.org", email="eve@example.org")
     expect(false.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
 
-    engineer = log_in(browser, app, provider, name="Ada", email="ada@example.org")
+    engineer = log_in(new_tab, app, provider, name="Ada", email="ada@example.org")
     expect(engineer.get_by_role("button", name="Delete", exact=True)).to_be_disabled()
     engineer.get_by_role("button", name="Archive", exact=True).click()
     expect(engineer.get_by_text("is archived")).to_be_visible()
 
-    admin = log_in(browser, app, provider, name="Zoë", email="zoe@example.org")
+    admin = log_in(new_tab, app, provider, name="Zoë", email="zoe@example.org")
     admin.get_by_role("button", name="Delete", exact=True).click()
     admin.get_by_role("button", name="Delete for good").click()
     expect(admin.get_by_text("was deleted")).to_be_visible()

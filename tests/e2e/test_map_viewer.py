@@ -1,6 +1,7 @@
 """The map viewer in a real browser: what it draws and counts, and that it leaves the server alone."""
 
 import base64
+import contextlib
 import io
 import json
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import cv2
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import Browser, Locator, Page, WebSocket, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect
 
 from skrd4ad.format import format_number
 from skrd4ad.regions import find_regions, region_mask
@@ -75,10 +76,10 @@ def opened(page: Page, url: str) -> Page:
 
 
 @pytest.fixture(scope="module")
-def tab(browser: Browser) -> Iterator[Page]:
-    """One tab for all tests of the file: the second visit finds Streamlit's files in the browser's cache."""
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        yield context.new_page()
+def tab(used_browser: BrowserContext) -> Iterator[Page]:
+    with contextlib.closing(used_browser.new_page()) as page:
+        page.set_viewport_size({"width": 1280, "height": 900})
+        yield page
 
 
 @pytest.fixture

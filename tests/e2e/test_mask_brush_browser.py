@@ -1,5 +1,6 @@
 """The mask brush in a real browser: what pointers draw is the analytic mask, at the image's resolution."""
 
+import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect
+
+from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
 
@@ -170,10 +173,10 @@ def opened(url: str, folder: Path, settled) -> Callable[[Page], Drawing]:
 
 
 @pytest.fixture(scope="module")
-def again(browser: Browser, folder: Path, opened) -> Iterator[Callable[[], Drawing]]:
+def again(used_browser: BrowserContext, folder: Path, opened) -> Iterator[Callable[[], Drawing]]:
     """A brush of its own for each call, in one tab for the tests of the file."""
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        page = context.new_page()
+    with contextlib.closing(used_browser.new_page()) as page:
+        page.set_viewport_size({"width": 1280, "height": 900})
         opened(page)
         turns = itertools.count(1)
 
@@ -595,15 +598,14 @@ def test_every_control_has_a_name_and_shows_the_focus(drawing: Drawing) -> None:
     assert focused.evaluate("e => getComputedStyle(e).outlineStyle") == "solid"
 
 
-def test_it_fits_a_narrow_page_and_loads_nothing_from_elsewhere(browser: Browser, url: str, opened) -> None:
+def test_it_fits_a_narrow_page_and_loads_nothing_from_elsewhere(new_tab: NewTab, url: str, opened) -> None:
     requests: list[str] = []
     errors: list[str] = []
-    with browser.new_context(viewport={"width": 800, "height": 800}, color_scheme="dark") as context:
-        page = context.new_page()
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        drawing = opened(page)
-        overflow = drawing.root.evaluate("e => e.scrollWidth - e.clientWidth")
-        expect(drawing.root).to_have_css("color", "rgb(230, 235, 236)")
+    page = new_tab(width=800, height=800, scheme="dark")
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    drawing = opened(page)
+    overflow = drawing.root.evaluate("e => e.scrollWidth - e.clientWidth")
+    expect(drawing.root).to_have_css("color", "rgb(230, 235, 236)")
     assert overflow <= 0 and not errors
     assert requests and not [a for a in requests if not a.startswith((url, "data:", "blob:"))]

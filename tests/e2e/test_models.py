@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from playwright.sync_api import Browser, Download, Error, Locator, Page, expect
+from playwright.sync_api import Download, Error, Locator, Page, expect
 
 from skrd4ad.config import ModelConfig
 from skrd4ad.model_folder.bundle import import_bundle, read_bundle
 from skrd4ad.model_folder.folder import WEIGHTS, read_info
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.models.skrd import build_student
+from tests.e2e.conftest import NewTab
 from tests.limits import RETRY, SLOW, TRIES
 
 pytestmark = pytest.mark.browser
@@ -67,11 +68,10 @@ def place(running: Place) -> Place:
 
 
 @pytest.fixture
-def tab(browser: Browser) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1440, "height": 1000}, accept_downloads=True) as context:
-        page = context.new_page()
-        yield page
-        assert page.locator('[data-testid="stException"]').count() == 0
+def tab(new_tab: NewTab) -> Iterator[Page]:
+    page = new_tab(height=1000)
+    yield page
+    assert page.locator('[data-testid="stException"]').count() == 0
 
 
 @pytest.fixture
@@ -318,13 +318,12 @@ def test_an_export_is_made_certified_downloaded_and_deleted(tab: Page, place: Pl
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_fits_a_narrow_window(browser: Browser, place: Place, settled, fits, scheme: str) -> None:
+def test_the_page_fits_a_narrow_window(new_tab: NewTab, place: Place, settled, fits, scheme: str) -> None:
     place.add("machined_disc")
-    with browser.new_context(color_scheme=scheme, viewport={"width": 1440, "height": 900}) as context:
-        page = context.new_page()
-        open_page(page, place, settled)
-        for width in (1440, 800):
-            page.set_viewport_size({"width": width, "height": 900})
-            for name in ("Card", "Training", "Figures", "Limits", "Data", "Environment", "Exports"):
-                section(page, name)
-                fits(page)
+    page = new_tab(scheme=scheme)
+    open_page(page, place, settled)
+    for width in (1440, 800):
+        page.set_viewport_size({"width": width, "height": 900})
+        for name in ("Card", "Training", "Figures", "Limits", "Data", "Environment", "Exports"):
+            section(page, name)
+            fits(page)

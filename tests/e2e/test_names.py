@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.model_folder.calibration import Calibration
@@ -31,6 +31,7 @@ from skrd4ad.storage.jobs import add_job, end_job
 from skrd4ad.storage.labelled_images import PredictionRow
 from skrd4ad.ui.acting import COOKIE
 from skrd4ad.ui.frame import PAGES
+from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
 
@@ -190,15 +191,14 @@ def fill(root: Path, tiny_model: tuple[Path, Path], *, address: str) -> None:
 
 
 @pytest.fixture
-def tab(browser: Browser, place: Place) -> Iterator[Page]:
-    with browser.new_context(viewport={"width": 1440, "height": 1000}) as context:
-        context.add_cookies([{"name": COOKIE, "value": quote(FILE), "url": place.url}])
-        page = context.new_page()
-        asked: list[str] = []
-        page.on("request", lambda request: asked.append(request.url))
-        yield page
-        assert [url for url in asked if not url.startswith((place.url, "data:", "blob:"))] == []
-        assert [url for url in asked if "leak" in url] == []
+def tab(new_tab: NewTab, place: Place) -> Iterator[Page]:
+    page = new_tab(height=1000)
+    page.context.add_cookies([{"name": COOKIE, "value": quote(FILE), "url": place.url}])
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    yield page
+    assert [url for url in asked if not url.startswith((place.url, "data:", "blob:"))] == []
+    assert [url for url in asked if "leak" in url] == []
     assert place.asked == []
 
 

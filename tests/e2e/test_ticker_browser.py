@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.e2e.conftest import NewTab
+
 pytestmark = pytest.mark.browser
 
 SCRIPT = """
@@ -30,10 +32,11 @@ HIDE = """hidden => {
 
 
 @pytest.fixture
-def counting(page: Page, serve, settled, tmp_path: Path) -> Iterator[Page]:
+def counting(new_tab: NewTab, serve, settled, tmp_path: Path) -> Iterator[Page]:
     script = tmp_path / "ticker_app.py"
     script.write_text(SCRIPT, encoding="utf-8")
     with serve(script) as url:
+        page = new_tab()
         page.goto(url)
         settled(page)
         yield page

@@ -93,7 +93,7 @@ def test_a_faithful_export_passes_with_its_figures(predictor: Predictor, export:
     assert certificate.scale == predictor.info.calibration.image_threshold  # type: ignore[union-attr]
     assert {"processor", "torch", "onnxruntime"} == set(certificate.environment)
     assert read_certificate(export) == certificate
-    assert "0 verdicts differ" in certificate.words
+    assert "0 verdicts differ" in certificate.text
 
 
 @pytest.mark.slow
@@ -105,7 +105,7 @@ def test_a_broken_graph_fails(
     certificate = check_export(export, predictor, images_of(disc, most=4), threads=1)
     assert not certificate.passed
     assert "a score differs by" in certificate.problems[0]
-    assert "failed" in certificate.words
+    assert "failed" in certificate.text
     assert json.loads((export.folder / CERTIFICATE).read_text(encoding="utf-8"))["passed"] is False
 
 
@@ -168,10 +168,10 @@ def test_images_without_labels_have_no_auroc(disc: DatasetClass) -> None:
 def test_the_images_of_a_class_are_its_tests_or_else_its_good_training_images(disc: DatasetClass) -> None:
     n = len(disc.test)
     few = images_of(disc, most=3)
-    assert few.words == f"3 of {n} test images of parts/machined_disc"
+    assert few.text == f"3 of {n} test images of parts/machined_disc"
     assert [few.samples[0], few.samples[-1]] == [disc.test[0], disc.test[-1]]
     untested = replace(disc, samples=disc.train)
-    assert images_of(untested).words == "12 good training images of parts/machined_disc"
+    assert images_of(untested).text == "12 good training images of parts/machined_disc"
     with pytest.raises(DataError, match="no images"):
         images_of(replace(disc, samples=()))
 

@@ -18,9 +18,10 @@ from typing import Any
 import psutil
 import pytest
 
+from skrd4ad.cli import main
 from skrd4ad.model_folder.info import ModelInfo
 from tests.limits import LONG
-from tests.test_without_torch import BLOCKER, ROOT, called
+from tests.test_without_torch import BLOCKER, ROOT
 
 pytestmark = pytest.mark.slow
 
@@ -59,7 +60,11 @@ def post(url: str, image: Path) -> Any:
 
 
 def test_a_killed_worker_loses_nothing_and_the_end_waits_for_what_is_under_way(
-    with_graph: ModelInfo, tiny_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    with_graph: ModelInfo,
+    tiny_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.delenv("SKRD4AD_RUNTIME")
     images = sorted((tiny_data / "machined_disc" / "test").rglob("*.png"))
@@ -92,7 +97,8 @@ def test_a_killed_worker_loses_nothing_and_the_end_waits_for_what_is_under_way(
         assert [each["score"] for each in said.get("images", ())] == [first["images"][0]["score"]], said
         assert process.wait(LONG) == 0
     look = ["predict", *images, "--model", with_graph.folder, "--out", tmp_path / "out"]
-    expected = [{**each, "files": {}} for each in called(tmp_path, *look)[1]["images"]]
+    main([*map(str, look), "--json"])
+    expected = [{**each, "files": {}} for each in json.loads(capsys.readouterr().out)["images"]]
     assert found == expected * 4 and first["runtime"] == "openvino fp32"
 
 

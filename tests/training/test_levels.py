@@ -76,7 +76,7 @@ def test_with_its_levels_a_deep_class_is_its_8_bit_copy(
 
 
 def test_the_levels_are_in_bundle_and_export_and_kept_by_what_goes_on(
-    deep_model: ModelInfo, camera: DatasetClass, tmp_path: Path
+    deep_model: ModelInfo, camera: DatasetClass, tmp_path: Path, quick_onnx: None
 ) -> None:
     write_bundle(deep_model.folder, tmp_path / "model.zip")
     imported = import_bundle(tmp_path / "model.zip", out=tmp_path / "models")

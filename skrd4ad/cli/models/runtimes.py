@@ -7,7 +7,7 @@ from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe
 from skrd4ad.export.benchmark import Candidate
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.services.inspection.runtimes import measure_model, words_of
+from skrd4ad.services.inspection.runtimes import measure_model, measured_text
 from skrd4ad.services.jobs.process import end_with_parent, lower_process_priority
 
 
@@ -40,12 +40,12 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         measured = measure_model(predictor, data, int8=arguments.int8, task=task)
     for each in measured.candidates:
         output.say(_line(each))
-    output.say(words_of(measured))
+    output.say(measured_text(measured))
     output.document({"model": str(arguments.model), **measured.to_plain()})
     return DONE
 
 
 def _line(each: Candidate) -> str:
     speed = "could not run" if each.milliseconds is None else f"{each.milliseconds:8.2f} ms an image"
-    said = each.certificate.words if each.certificate is not None else ""
-    return f"{each.choice.words:<18}{speed}  {'; '.join(filter(None, (said, each.problem)))}"
+    said = each.certificate.text if each.certificate is not None else ""
+    return f"{each.choice.text:<18}{speed}  {'; '.join(filter(None, (said, each.problem)))}"

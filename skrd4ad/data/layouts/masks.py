@@ -66,8 +66,8 @@ def with_masks(
     index: dict[tuple[Folder, str], list[Path]] = defaultdict(list)
     for mask in masks:
         folder = folder_of(mask.parent)
-        for place, stem in product({folder, _without_split(folder)}, picture_stems(mask)):
-            index[place, stem].append(mask)
+        for parent, stem in product({folder, _without_split(folder)}, picture_stems(mask)):
+            index[parent, stem].append(mask)
         if folder:  # as in MVTec LOCO: the masks of 000.png lie in a folder 000
             index[_without_split(folder[:-1]), f"{folder[-1]}/"].append(mask)
     found = {s.path: _masks_of(s.path, folder_of(s.path.parent), index) for s in samples if s.label == 1}
@@ -87,26 +87,26 @@ def with_masks(
 def without_picture(masks: Sequence[Path], pictures: Iterable[Path], *, root: Path, hints: Hints) -> list[Path]:
     """Masks to which none of the pictures belongs."""
     folder_of = cache(lambda folder: _without_split(_folder_of(folder, root, hints)))
-    places = {(folder_of(path.parent), path.stem.casefold()) for path in pictures}
-    stems = {stem for _, stem in places}
+    known = {(folder_of(path.parent), path.stem.casefold()) for path in pictures}
+    stems = {stem for _, stem in known}
 
     def fits(mask: Path) -> bool:
         folder, names = folder_of(mask.parent), picture_stems(mask)
         if not folder:
             return bool(names & stems)
-        return any((folder, name) in places for name in names) or (folder[:-1], folder[-1]) in places
+        return any((folder, name) in known for name in names) or (folder[:-1], folder[-1]) in known
 
     return [mask for mask in masks if not fits(mask)]
 
 
 def _masks_of(image: Path, folder: Folder, index: Mapping[tuple[Folder, str], list[Path]]) -> list[Path]:
     stem = image.stem.casefold()
-    # the nearest place first: the same folder, the same type in whatever split, then one folder for all types
-    for place in dict.fromkeys([folder, _without_split(folder), ()]):
-        if own := [mask for mask in index.get((place, stem), ()) if mask != image]:
+    # the nearest folder first: the same folder, the same type in whatever split, then one folder for all types
+    for near in dict.fromkeys([folder, _without_split(folder), ()]):
+        if own := [mask for mask in index.get((near, stem), ()) if mask != image]:
             return _chosen(own)
-        if (place, f"{stem}/") in index:
-            return sorted(index[place, f"{stem}/"], key=natural_key)
+        if (near, f"{stem}/") in index:
+            return sorted(index[near, f"{stem}/"], key=natural_key)
     return []
 
 

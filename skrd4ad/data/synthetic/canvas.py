@@ -71,14 +71,14 @@ def clouds(rng: Generator, side: int, cells: int) -> Field:
 @lru_cache(maxsize=16)
 def _cubic(count: int, factor: int) -> NDArray[np.float64]:
     """(count x factor, count): weights of cubic convolution that enlarge a row of values, the ends repeated."""
-    place = (np.arange(count * factor) + 0.5) / factor - 0.5
-    first = np.floor(place).astype(int)
+    source = (np.arange(count * factor) + 0.5) / factor - 0.5
+    first = np.floor(source).astype(int)
     weights = np.zeros((count * factor, count))
     for offset in (-1, 0, 1, 2):
-        d = np.abs(place - first - offset)
+        d = np.abs(source - first - offset)
         near = ((_CUBIC + 2) * d - (_CUBIC + 3)) * d * d + 1
         far = ((_CUBIC * d - 5 * _CUBIC) * d + 8 * _CUBIC) * d - 4 * _CUBIC
-        np.add.at(weights, (np.arange(place.size), np.clip(first + offset, 0, count - 1)), np.where(d <= 1, near, far))
+        np.add.at(weights, (np.arange(source.size), np.clip(first + offset, 0, count - 1)), np.where(d <= 1, near, far))
     return weights
 
 

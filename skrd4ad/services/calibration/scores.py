@@ -117,7 +117,7 @@ def score_distributions(
     predictions = _predictions(info, [*good, *labelled_samples], chosen, weights=weights, task=task)
     of_good, of_labelled = predictions[: len(good)], predictions[len(good) :]
     if kept is None:
-        what = f"{len(good)} good images given" if normals else _held_out_words(info, len(good))
+        what = f"{len(good)} good images given" if normals else _held_out_text(info, len(good))
         kept = tuple(sorted(each.score for each in of_good)), what, _any_of(good, tests)
     normal_scores, normals_data, normals_are_tests = kept
     warnings += _tile_warning(of_good, "good images") + _tile_warning(of_labelled, "labelled images")
@@ -151,7 +151,7 @@ def score_distributions(
     )
 
 
-def _held_out_words(info: ModelInfo, found: int) -> str:
+def _held_out_text(info: ModelInfo, found: int) -> str:
     """How many of the images that were held out of training are left."""
     recorded = len(info.data.get("held_out", ()))
     count = f"{found} of {recorded}" if found < recorded else str(found)
@@ -193,9 +193,7 @@ def _predictions(
     found: list[CachedPrediction] = []
     choice = runtime_now(info, exact=True) if files else RuntimeChoice("torch")
     load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
-    for prediction in PredictionStore(info, mask, runtime=choice.words).predictions(
-        files, load, batch=BATCH, task=task
-    ):
+    for prediction in PredictionStore(info, mask, runtime=choice.text).predictions(files, load, batch=BATCH, task=task):
         if isinstance(prediction, ImageError):
             raise prediction
         found.append(prediction)

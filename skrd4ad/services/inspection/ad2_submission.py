@@ -49,11 +49,11 @@ def write_submission(inspection: Inspection, out: Path, *, image: Path, class_fo
         raise ConfigError(
             "The model has no limits; the thresholded maps need the one that good images give. Calibrate it."
         )
-    place = image.relative_to(class_folder.parent)
+    name = image.relative_to(class_folder.parent)
     scores = resize_map(inspection.scored_map, height=pixels.shape[0], width=pixels.shape[1])
     files = [
-        (out / "anomaly_images" / place).with_suffix(".tiff"),
-        (out / "anomaly_images_thresholded" / place).with_suffix(".png"),
+        (out / "anomaly_images" / name).with_suffix(".tiff"),
+        (out / "anomaly_images_thresholded" / name).with_suffix(".png"),
     ]
     with new_file(files[0], durable=False, error=DataError) as temporary:
         tifffile.imwrite(temporary, scores.astype(np.float16), compression="zlib")

@@ -276,15 +276,15 @@ class Background:
         if os.environ.get(VARIABLE, "auto") != "auto":
             choice = known_runtime(info)
             assert choice is not None
-            return choice, f"Runs on {choice.words}, as {VARIABLE} says."
+            return choice, f"Runs on {choice.text}, as {VARIABLE} says."
         measured = remembered(info)
         known = _ready_runtime(info, measured, exact=exact)
         if measured is not None and known == measured.fastest(exact=exact):
-            return known, words_of(measured)
+            return known, measured_text(measured)
         choice = known or runtime_now(info, exact=exact)
         begun = search and is_installed("torch") and self._begin(info)
         doing = "; looking for a faster runtime in the background" if begun else ""
-        return choice, f"Runs on {choice.words}{doing}."
+        return choice, f"Runs on {choice.text}{doing}."
 
     def _begin(self, info: ModelInfo) -> bool:
         """Whether the model is being measured; each is tried once."""
@@ -313,11 +313,11 @@ def background() -> Background:
     return Background()
 
 
-def words_of(measured: Measured) -> str:
+def measured_text(measured: Measured) -> str:
     """One line on what was chosen and why."""
     times = {each.choice: each.milliseconds for each in measured.candidates}
     fastest, torch_ms = measured.fastest(), times[RuntimeChoice("torch")]
     if fastest == RuntimeChoice("torch"):
         return f"Runs on torch, {torch_ms:.3g} ms an image: no other runtime was faster and said the same."
-    line = f"Runs on {fastest.words}, {times[fastest]:.3g} ms an image; torch took {torch_ms:.3g}."
+    line = f"Runs on {fastest.text}, {times[fastest]:.3g} ms an image; torch took {torch_ms:.3g}."
     return line if measured.calibration is None else f"{line} Verdicts were compared on {measured.images}."

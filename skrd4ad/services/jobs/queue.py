@@ -167,14 +167,14 @@ class JobQueue:
     def list(self, *, states: Collection[JobState] | None = None, limit: int = 50) -> JobViews:
         """Jobs of every process, newest first; of some states only when ``states`` is given."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session)
-            return [view_of(job, places) for job in jobs.latest_jobs(session, states=states, limit=limit)]
+            positions = jobs.queue_positions(session)
+            return [view_of(job, positions) for job in jobs.latest_jobs(session, states=states, limit=limit)]
 
     def active(self) -> JobViews:
         """Jobs of every process that run or wait, oldest first."""
         with self._database.read() as session:
-            places = jobs.queue_positions(session)
-            return [view_of(job, places) for job in jobs.active_jobs(session)]
+            positions = jobs.queue_positions(session)
+            return [view_of(job, positions) for job in jobs.active_jobs(session)]
 
     def points(self, job_id: str) -> Points:
         """Curve of a job in the order of its points: ``{"step": …}`` and the values of each."""

@@ -77,8 +77,8 @@ class JobView:
         return self.state == "running" and bool(self.progress.get("paused"))
 
 
-def view_of(job: Job, places: Mapping[str, int]) -> JobView:
-    """View of a job; ``places`` gives the place of every waiting job in its queue."""
+def view_of(job: Job, positions: Mapping[str, int]) -> JobView:
+    """View of a job; ``positions`` gives the position of every waiting job in its queue."""
     stored: dict[str, dict[str, Any]] = {}
     problem = ""
     for name, kind in _STORED.items():
@@ -102,7 +102,7 @@ def view_of(job: Job, places: Mapping[str, int]) -> JobView:
         created_at=job.created_at,
         started_at=job.started_at,
         finished_at=job.finished_at,
-        position=places.get(job.id, 0),
+        position=positions.get(job.id, 0),
         problem=problem,
     )
 

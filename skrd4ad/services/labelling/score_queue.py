@@ -120,7 +120,7 @@ def score_labelled(
     """
     choice = runtime_now(info) if images else RuntimeChoice("torch")
     load = partial(load_runtime, info.folder, choice, streams=STREAMS, weights=weights)
-    scores = _score(PredictionStore(info, runtime=choice.words), images, load, keep_maps=True, task=task)
+    scores = _score(PredictionStore(info, runtime=choice.text), images, load, keep_maps=True, task=task)
     return {each.digest: each.note for each in scores if each.note is not None}
 
 

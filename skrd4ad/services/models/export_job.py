@@ -127,6 +127,6 @@ def result_of(export: Export, certificate: Certificate | None, model: Path) -> d
         "folder": str(export.folder),
         "model": str(model),
         "passed": None if certificate is None else certificate.passed,
-        "words": UNCHECKED if certificate is None else certificate.words,
+        "words": UNCHECKED if certificate is None else certificate.text,
         "certificate": None if certificate is None else certificate.to_plain(),
     }

@@ -15,8 +15,7 @@ import skrd4ad
 from skrd4ad.errors import CheckpointError, ConfigError, DataError
 from skrd4ad.files import new_file
 from skrd4ad.services.access import needs
-from skrd4ad.services.reports import chart
-from skrd4ad.services.reports import text as words
+from skrd4ad.services.reports import chart, text
 from skrd4ad.services.reports.collect import BatchReport
 from skrd4ad.services.reports.text import LOOKS, Look, Point
 
@@ -40,7 +39,7 @@ def html_text(report: BatchReport, *, paper: Paper = "a4") -> str:
     return render(
         "report.html",
         report=report,
-        words=words,
+        text=text,
         looks=LOOKS,
         chart=chart,
         shapes=chart.score_chart(report),

@@ -82,7 +82,7 @@ def _limit(info: ModelInfo) -> float | None:
 def _state(info: ModelInfo) -> str:
     """Weights, calibration and runtime of a model; verdicts are kept as long as all stay."""
     calibration = info.calibration.version if info.calibration else 0
-    return f"{info.digest}:{calibration}:{info.calibration_versions}:{runtime_of(info)[0].words}"
+    return f"{info.digest}:{calibration}:{info.calibration_versions}:{runtime_of(info)[0].text}"
 
 
 def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> dict[str, Scored]:

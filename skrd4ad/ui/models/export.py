@@ -169,7 +169,7 @@ def _check_text(info: ModelInfo, data: DatasetClass | None, why_not: str) -> str
         images, why_not = None, str(error).rstrip(".")
     if images is None:
         return f"It will not be checked against the model: {plain(why_not)}. It carries no certificate then."
-    text = f"It will be checked against the model on {plain(images.words)}; nothing is fitted to them."
+    text = f"It will be checked against the model on {plain(images.text)}; nothing is fitted to them."
     if info.calibration is None:
         text += " The model has no limits, so scores and maps are compared, not verdicts."
     return text

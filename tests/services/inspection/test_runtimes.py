@@ -28,8 +28,8 @@ from skrd4ad.services.inspection.runtimes import (
     RuntimeRequest,
     _on_accelerator,
     measure_model,
+    measured_text,
     open_predictor,
-    words_of,
 )
 from skrd4ad.task import QUIET
 from skrd4ad.types import DatasetClass
@@ -67,8 +67,8 @@ def test_auto_is_openvino_until_measured_and_then_the_fastest(
     measured = measure_model(Predictor.load(model.folder), disc)
     fastest = measured.fastest()
     opened = open_predictor(model.folder, RuntimeRequest())
-    assert opened.runtime == fastest.words
-    assert open_predictor(model.folder, RuntimeRequest(), exact=True).runtime == measured.fastest(exact=True).words
+    assert opened.runtime == fastest.text
+    assert open_predictor(model.folder, RuntimeRequest(), exact=True).runtime == measured.fastest(exact=True).text
     assert open_predictor(model.folder, RuntimeRequest(runtime="torch")).runtime == "torch"
     images = load_images(disc.test[:3], 64)
     np.testing.assert_allclose(opened.batch(images).scores, Predictor.load(model.folder).batch(images).scores, rtol=0.1)
@@ -114,7 +114,7 @@ def test_the_app_runs_on_torch_until_another_process_has_measured(
     assert background.choice_for(model) == (RuntimeChoice("torch"), "Runs on torch.")
     assert started.read_text() == "x"
     measured = measure_model(Predictor.load(model.folder), disc)
-    assert background.choice_for(model) == (measured.fastest(), words_of(measured))
+    assert background.choice_for(model) == (measured.fastest(), measured_text(measured))
     # a conversion that was thrown away is no reason to wait: the model was given a graph of its own
     shutil.rmtree(runtimes.runtime_cache())
     assert background.choice_for(model) == (RuntimeChoice("openvino"), "Runs on openvino fp32.")

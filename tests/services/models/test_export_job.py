@@ -118,7 +118,7 @@ def test_given_images_are_compared_without_labels(model: ModelInfo, data: Datase
     export, certificate = make_export(predictor, ExportSettings(), data=data, images=images, threads=1)
     assert certificate is not None
     assert (certificate.data, certificate.auroc_torch) == ("2 images given", None)
-    assert result_of(export, certificate, model.folder)["words"] == certificate.words
+    assert result_of(export, certificate, model.folder)["words"] == certificate.text
 
 
 @pytest.mark.usefixtures("quick_onnx")
