@@ -43,14 +43,14 @@ from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, size_text
 
 DEFAULT_PRESET = "fast"
 INSIST = "--yes insists, and the model card says so"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
 _TRAIN_OPTIONS = (
     *("epochs", "most_steps", "batch_size", "learning_rate", "schedule"),
-    *("loss", "rate", "seed", "holdout", "selection", "precision"),
+    *("loss", "rate", "seed", "holdout", "selection", "align", "precision"),
 )
 
 
@@ -104,6 +104,12 @@ def add_options(parser: Parser) -> None:
         choices=get_args(Selection),
         help="epoch to keep: the last, the best on held-out good images, or the best on the test set (figures are then "
         "marked test-selected)",
+    )
+    add(
+        "--align",
+        choices=get_args(Align),
+        help="crop images to the part, or turn it to lie alike as well (rotate); auto does so where good parts lie by "
+        "themselves on a plain ground and not all alike",
     )
     add(
         "--precision",
@@ -175,6 +181,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             )
             turn.result = result_of(info, request, data)
         output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
+        if info.alignment is not None:
+            output.note(f"{data.name}: {info.alignment}; --align off looks at whole images.")
         if info.metrics is not None:
             output.say(metrics_text(info.metrics))
         if why_not := turn.result["not_measured"]:

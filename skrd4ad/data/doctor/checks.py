@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from skrd4ad.data.alignment import lie_of
 from skrd4ad.data.doctor.depth import check_depth
 from skrd4ad.data.doctor.facts import ImageFacts
 from skrd4ad.data.doctor.folder_checks import check_folders
@@ -27,6 +28,7 @@ def check_class(
         _check_images(facts),
         check_depth([fact.depth for fact in facts if fact.depth is not None], levels, given=given),
         check_shape([f.size for f in facts if f.size and f.sample.split == "train"], image_size),
+        _check_parts(facts),
         _check_duplicates(facts),
         check_masks(cls, facts, image_size=image_size),
         check_folders(cls),
@@ -70,6 +72,20 @@ def _check_images(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
     modes = sorted({f.mode for f in facts if f.mode})
     if len(modes) > 1:
         yield Remark("note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.")
+
+
+def _check_parts(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
+    """What training makes of the parts by itself."""
+    good = [f for f in facts if f.size and (f.sample.split, f.sample.label) == ("train", 0)]
+    lie = lie_of([f.part for f in good], [f.size[::-1] for f in good if f.size])
+    done = {"rotate": "turned to lie alike, and cropped", "crop": "cropped to"}.get(lie.mode)
+    if done:
+        yield Remark(
+            "note",
+            "alignment",
+            f"parts lie by themselves on a plain ground, each elsewhere or turned; {lie.found} of {lie.looked_at} were "
+            f"found. With --align auto, which the preset fast has, they are {done}.",
+        )
 
 
 def _check_duplicates(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
