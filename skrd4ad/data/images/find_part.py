@@ -7,6 +7,7 @@ that of the model, or what an export says of it, as the attributes of a ``types.
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import cv2
@@ -25,13 +26,14 @@ MARGIN = 10 / 256
 MAP_SIDE = 1024
 """Longest side of a map on the photograph."""
 _BORDER = 2
+_STEP, _FITS = 4, 3  # every fourth pixel along both sides says what the ground is like; so often is it found out
 _SPREADS, _LEAST_CONTRAST, _OF_OTSU = 4.0, 8.0, 0.5
 """A pixel belongs to the part when its colour is farther from the ground's, in CIELAB, than so many median distances of
 the border's pixels, than so much, and than Otsu's threshold, or than so much of it where it is lighter than the ground:
 there is no shadow, and the dark side of a part on a dark ground is near to it."""
 _LEAST_PART = 0.002
 """Share of the photograph below which the largest region is dirt, not a part."""
-_CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+_CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
 """Gaps of a few pixels, such as glints at the edge, belong to the part."""
 _FINER = 4
 _USUAL = 64
@@ -101,8 +103,7 @@ class AlignedImage:
     @property
     def frame(self) -> Matrix:
         """From pixels of the photograph to shares of what the network sees, -0.5 to 0.5 in x and in y."""
-        height, width = self.counted.shape
-        return chained(self.matrix, scaling(1 / width, 1 / height))
+        return chained(self.matrix, scaling(*(1 / side for side in self.counted.shape[::-1])))
 
     def on_photograph(self, plane: NDArray[np.float32]) -> NDArray[np.float32]:
         """A map (h, w) over the whole photograph: (H, W) at the network's scale, 0 where it does not count."""
@@ -110,20 +111,15 @@ class AlignedImage:
         height, width = self.photograph
         scale = min(self.scale, MAP_SIDE / max(height, width))
         size = max(1, round(height * scale)), max(1, round(width * scale))
-        to_map = scaling(size[1] / width, size[0] / height)
-        matrix = chained(inverse(self.matrix), to_map)
+        matrix = chained(inverse(self.matrix), scaling(size[1] / width, size[0] / height))
         return np.asarray(cv2.warpAffine(shown, matrix, size[::-1], flags=cv2.INTER_LINEAR), np.float32)
 
 
-def find_part(image: RGB) -> tuple[Part, NDArray[np.uint8]] | None:
+def find_part(image: RGB, small: RGB | None = None) -> tuple[Part, NDArray[np.uint8]] | None:
     """The largest thing on the ground of a photograph (H, W, 3) RGB, and its mask (h, w), 0 or 1, holes filled, of up
-    to ``SIDE`` pixels; None where there is none. The ground has the border's colour, which may fall off evenly."""
-    return find_in_thumbnail(small_of(image), image.shape)
-
-
-def find_in_thumbnail(small: RGB, photograph: tuple[int, ...]) -> tuple[Part, NDArray[np.uint8]] | None:
-    """As :func:`find_part`, from the thumbnail of a photograph of a height and width."""
-    off_ground, ground = _off_ground(small)
+    to ``SIDE`` pixels; None where there is none. The ground has the border's colour, which may fall off evenly.
+    ``small``: its thumbnail, if it is at hand."""
+    off_ground, ground = _off_ground(small_of(image) if small is None else small)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(off_ground, connectivity=8)
     if count < 2:
         return None
@@ -135,7 +131,7 @@ def find_in_thumbnail(small: RGB, photograph: tuple[int, ...]) -> tuple[Part, ND
         return None
     # a thing in a hole of the part lies on the part
     others = [stats[index, cv2.CC_STAT_AREA] for index in order[1:4] if not mask[labels == index].any()]
-    down, across = photograph[0] / mask.shape[0], photograph[1] / mask.shape[1]
+    down, across = image.shape[0] / mask.shape[0], image.shape[1] / mask.shape[1]
     unit = math.sqrt(down * across)
     x, y = moments["m10"] / area, moments["m01"] / area
     covariance = np.array([[moments["mu20"], moments["mu11"]], [moments["mu11"], moments["mu02"]]]) / area
@@ -168,7 +164,7 @@ def find_in_thumbnail(small: RGB, photograph: tuple[int, ...]) -> tuple[Part, ND
 def aligned(image: RGB, size: tuple[int, int], alignment: "Alignment") -> AlignedImage | None:
     """What the network sees of a photograph (H, W, 3) RGB: ``size``, height and width; None where no part is found."""
     small = small_of(image)
-    found = find_in_thumbnail(small, image.shape)
+    found = find_part(image, small)
     if found is None:
         return None
     part, mask = found
@@ -313,28 +309,32 @@ def small_of(image: RGB) -> RGB:
 def _off_ground(small: RGB) -> tuple[NDArray[np.uint8], float]:
     """(h, w), 0 or 1: pixels that have not the ground's colour; and the share of the border's that have it."""
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    rows, columns = np.nonzero(_border(lab.shape[:2], _BORDER))
-    border, places = lab[rows, columns].astype(np.float64), _slopes(rows, columns, lab.shape)
-    # a plane through the border's colours, which the part and dust at the border must not tilt
-    away = np.sqrt(((border - np.median(border, axis=0)) ** 2).sum(axis=1))
-    near = away <= max(_SPREADS * float(np.median(away)), _LEAST_CONTRAST)
-    plane = np.linalg.lstsq(places[near], border[near], rcond=None)[0].astype(np.float32)
-    down, across = (np.linspace(-1, 1, side, dtype=np.float32) for side in lab.shape[:2])
-    ground = plane[0] + down[:, None, None] * plane[1] + across[None, :, None] * plane[2]
-    difference = lab - ground
-    distance = np.sqrt(np.einsum("hwc,hwc->hw", difference, difference))
-    at_border = distance[rows, columns]
-    least = max(_SPREADS * float(np.median(at_border)), _LEAST_CONTRAST)
+    # the ground's colours fall off evenly over the photograph, and the lens darkens its corners
+    surface, chosen, border = _places(lab.shape[:2])
+    terms, colours = surface[chosen], lab[chosen]
+    away = np.linalg.norm(colours - np.median(colours[border], axis=0), axis=1)
+    for _ in range(_FITS):
+        near = away <= max(_SPREADS * float(np.median(away[border])), _LEAST_CONTRAST)
+        weights = np.linalg.lstsq(terms[near].T @ terms[near], terms[near].T @ colours[near], rcond=None)[0]
+        away = np.linalg.norm(colours - terms @ weights, axis=1)
+    least = max(_SPREADS * float(np.median(away[border])), _LEAST_CONTRAST)
+    difference = lab - (surface.reshape(-1, surface.shape[2]) @ weights).reshape(lab.shape)
+    distance = cv2.sqrt(cv2.transform(difference * difference, np.ones((1, 3), np.float32)))
     top = max(float(distance.max()), 1e-6)
     otsu = cv2.threshold((distance * (255 / top)).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)[0] * top / 255
-    limit = np.where(difference[..., 0] < 0, max(least, otsu), max(least, _OF_OTSU * otsu))
-    return (distance > limit).astype(np.uint8), float((at_border <= least).mean())
+    limit = np.where(difference[..., 0] < 0, np.float32(max(least, otsu)), np.float32(max(least, _OF_OTSU * otsu)))
+    return (distance > limit).astype(np.uint8), float((away[border] <= least).mean())
 
 
-def _slopes(rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, ...]) -> NDArray[np.float64]:
-    """(n, 3): 1, and each place from -1 to 1 down and across."""
-    down, across = (2 * at / max(side - 1, 1) - 1 for at, side in ((rows, shape[0]), (columns, shape[1])))
-    return np.column_stack([np.ones(len(rows)), down, across])
+@lru_cache(maxsize=8)
+def _places(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
+    """(h, w, 6): the terms of a quadratic surface; (h, w): pixels that say what the ground is like, which are those of
+    the border and a grid; and which of these, (n,), are of the border."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, side, dtype=np.float32) for side in shape), indexing="ij")
+    border = _border(shape, _BORDER)
+    chosen = border.copy()
+    chosen[::_STEP, ::_STEP] = True
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=2), chosen, border[chosen]
 
 
 def _border(shape: tuple[int, ...], width: int) -> NDArray[np.bool_]:

@@ -86,7 +86,7 @@ def test_pose_is_that_of_the_drawing(angle: int, light: bool) -> None:
     assert abs((off + 90) % 180 - 90) < 0.5
     assert part.length == pytest.approx(120, abs=3)
     assert part.width == pytest.approx(40, abs=3)
-    assert part.area == pytest.approx(cv2.contourArea(ARROW.astype(np.float32)), rel=0.15)
+    assert part.area == pytest.approx(cv2.contourArea(ARROW.astype(np.float32)), rel=0.2)
     assert (part.cut, part.other) == (0, 0)
     assert part.ground > 0.99
     assert set(np.unique(mask)) == {0, 1}
@@ -99,7 +99,7 @@ def test_the_centre_stays_on_the_part_whatever_its_angle() -> None:
         c, s = math.cos(math.radians(angle)), math.sin(math.radians(angle))
         along.append(c * (part.x - 150) + s * (part.y - 130))
         across.append(c * (part.y - 130) - s * (part.x - 150))
-    assert max(np.std(along), np.std(across)) < 0.15
+    assert max(np.std(along), np.std(across)) < 0.25
 
 
 @pytest.mark.parametrize("angle", ANGLES)
@@ -176,7 +176,7 @@ def test_what_touches_the_border_or_lies_beside_is_measured() -> None:
     image = drawn(angle=0)
     image[20:40, 20:60] = 40
     beside, _ = found(image)
-    assert beside.other == pytest.approx(800 / beside.area, rel=0.15)
+    assert beside.other == pytest.approx(800 / beside.area, rel=0.2)
 
 
 @pytest.mark.parametrize("image", [np.full((80, 90, 3), 130, np.uint8), np.zeros((64, 64, 3), np.uint8)])
