@@ -125,6 +125,17 @@ def draw_outlines(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[
     return drawn
 
 
+def draw_frame(image: NDArray[np.uint8], corners: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The image (H, W, 3) RGB with a closed line through corners (n, 2), x and y, a new array; as the outlines are."""
+    _check_image(image)
+    drawn = np.ascontiguousarray(image).copy()
+    bits, line = 4, max(1, round(max(image.shape[:2]) / 500))
+    points = [np.rint(corners * 2**bits).astype(np.int32)]
+    for colour, width in ((OUTLINE_HALO, line + 2), (OUTLINE_INNER, line)):
+        cv2.polylines(drawn, points, True, colour, width, cv2.LINE_AA, bits)
+    return drawn
+
+
 def _check_image(image: NDArray[np.uint8]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise DataError(f"The image has the shape {image.shape} and type {image.dtype}; allowed: (H, W, 3) uint8.")

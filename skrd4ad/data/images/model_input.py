@@ -18,6 +18,16 @@ def model_input(
     return (resize_image(image, size), None) if found is None else (found.pixels, found)
 
 
+def seen_at_full_size(image: NDArray[np.uint8], size: ImageSize, alignment: Alignment | None) -> NDArray[np.uint8]:
+    """What a model of a size sees of a photograph (H, W, 3) RGB, at the photograph's own scale: all of it, or the part,
+    turned and cropped."""
+    seen = model_input(image, size, alignment)[1]
+    if seen is None or alignment is None:
+        return image
+    height, width = (round(side / seen.scale) for side in height_width(size))
+    return model_input(image, (height, width), alignment)[0]
+
+
 def placed_mask(
     mask: NDArray[np.bool_], frame: Matrix, photograph: tuple[int, ...], size: tuple[int, ...]
 ) -> NDArray[np.bool_]:
@@ -27,6 +37,10 @@ def placed_mask(
     matrix = chained(inverse(to_mask), scaling(size[1] / photograph[1], size[0] / photograph[0]))
     drawn = cv2.warpAffine(mask.astype(np.float32), matrix, (size[1], size[0]), flags=cv2.INTER_LINEAR)
     return np.asarray(drawn > 0, bool)
+
+
+CORNERS = np.array([[-0.5, -0.5], [0.5, -0.5], [0.5, 0.5], [-0.5, 0.5]])
+"""Of what the network sees, for :func:`on_image`."""
 
 
 def on_image(places: NDArray[np.float64], frame: Matrix) -> NDArray[np.float64]:

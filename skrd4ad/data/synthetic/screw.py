@@ -33,7 +33,7 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
         across = across + where * np.float64(flaw.uniform(2.0, 4.5)) * beyond**2
     outline = _outline(along, across, phase, flat_at=at if defect_type == "flat_thread" else None, flat_side=where)
     if defect_type == "nick":
-        size = flaw.uniform(0.006, 0.012)
+        size = flaw.uniform(0.010, 0.016)
         edge = where * np.float64(_half_width(np.array(at)))
         outline = np.maximum(outline, np.float64(size) - np.hypot(along - at, across - edge))
     lum = _steel(along, across, turn, phase) * polish * (1 + 0.02 * speckle + 0.025 * streaks)
@@ -42,7 +42,7 @@ def paint(part: Generator, flaw: Generator, defect_type: str, side: int) -> Pict
     steel = draw.coloured(lum, (1.0, 0.99, 0.965))
     if defect_type == "stain":
         u, v = along - at, across - where * np.float64(0.4 * SHAFT)
-        blot = draw.blot(flaw, u, v, radius=flaw.uniform(0.006, 0.013), softness=0.004)
+        blot = draw.blot(flaw, u, v, radius=flaw.uniform(0.009, 0.016), softness=0.004)
         steel = draw.tint(steel, (0.62, 0.45, 0.33), np.float64(flaw.uniform(0.6, 1.0)) * blot)
     return draw.blend(picture, steel, draw.coverage(outline, 1.5 / side))
 
@@ -85,7 +85,7 @@ def _outline(
     """Signed distance, negative on the screw."""
     crest = CREST * _ridge(along, across, phase)
     if flat_at is not None:
-        worn = draw.bump(along - flat_at, 0.8 * PITCH) * (across * flat_side > 0)
+        worn = draw.bump(along - flat_at, 1.2 * PITCH) * (across * flat_side > 0)
         crest = crest * (1 - worn)
     width = _half_width(along) + crest * np.clip((LENGTH / 2 - along) / TIP, 0, 1)
     ends = np.maximum(np.abs(along) - LENGTH / 2, 0)
