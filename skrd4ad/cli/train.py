@@ -146,14 +146,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     asked: dict[str, str] = {}
     if not arguments.skip_doctor:
         size = None if by_shape else model.image_size
-        asked = _examine(classes, output, image_size=size, levels=levels, insist=arguments.yes)
+        asked = _examine(classes, output, image_size=size, levels=levels, align=config.align, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
         if by_shape:
-            model = replace(model, image_size=input_size(data.train))
+            model = replace(model, image_size=input_size(data.train, config.align, levels=levels))
             if isinstance(model.image_size, tuple):
                 shown = size_text(model.image_size)
-                output.note(f"{data.name}: the input is {shown} (height x width), as the images are; see --image-size.")
+                output.note(
+                    f"{data.name}: the input is {shown} (height x width), as the images or their parts are; see "
+                    "--image-size."
+                )
         request = TrainingRequest(
             source=arguments.data,
             class_name=data.name,
@@ -216,11 +219,12 @@ def _examine(
     *,
     image_size: ImageSize | None,
     levels: Levels | None,
+    align: Align,
     insist: bool,
 ) -> dict[str, str]:
     """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:
-        report = examine(classes, image_size=image_size, levels=levels, task=task)
+        report = examine(classes, image_size=image_size, levels=levels, align=align, task=task)
     for finding in report.findings:
         if finding.severity == "warning" or finding.code == GUESSED:
             output.note(f"{finding.severity}: {finding.class_name}: {finding.message}")

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.dataset import decoding_pool
+from skrd4ad.data.dataset import decoding_pool, spread
 from skrd4ad.data.images.find_part import (
     AlignedImage,
     Part,
@@ -25,13 +25,15 @@ from skrd4ad.data.images.find_part import (
 )
 from skrd4ad.data.images.model_input import model_input
 from skrd4ad.data.images.read import read_image
-from skrd4ad.errors import DataError
+from skrd4ad.errors import DataError, ImageError
 from skrd4ad.format import plural
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Align, Alignment, ImageSize, Levels, Sample, height_width
 
 FEWEST = 10
 """Good images below which nobody can say how parts lie."""
+SHAPED = 48
+"""Good images, evenly spread, that the shape of the input is chosen by."""
 FOUND = 0.99
 """Share of the good images in which a part must be found."""
 PLAIN = 0.8
@@ -130,6 +132,23 @@ def fit_alignment(
     return replace(_fitted(found, mode == "rotate", height_width(size)), looked_at=len(looks)), missing
 
 
+def frame_shape(samples: Sequence[Sample], asked: Align, *, levels: Levels | None = None) -> tuple[int, int] | None:
+    """Width and height in proportion of what a model will see of good images, by some of them; None where it sees them
+    whole. Unreadable files do not count."""
+    if asked == "off":
+        return None
+    chosen = [samples[index] for index in spread(len(samples), SHAPED)]
+    with decoding_pool() as pool:
+        looks = [look for look in pool.map(partial(_readable_look, levels=levels), chosen) if look is not None]
+    lie = lie_of([look.part for look in looks], [look.photograph for look in looks])
+    found = [look for look in looks if look.part is not None]
+    mode = lie.mode if asked == "auto" else asked
+    if mode == "off" or not found:
+        return None
+    frame = _fitted(found, mode == "rotate", (SHAPED, SHAPED))
+    return round(1000 * frame.width), round(1000 * frame.height)
+
+
 def without_part(samples: Sequence[Sample], *, levels: Levels | None = None, task: Task = QUIET) -> frozenset[Path]:
     """Images in which no part is found."""
     missing = []
@@ -171,6 +190,13 @@ class _Look:
         assert self.part is not None
         matrix = frame_matrix(self.part, alignment, size, self.photograph, half_turn=half_turn)
         return template_of(self.small, self.mask, to_template(matrix, self.mask.shape, self.photograph, size))
+
+
+def _readable_look(sample: Sample, *, levels: Levels | None) -> _Look | None:
+    try:
+        return _look(sample, levels=levels)
+    except ImageError:
+        return None
 
 
 def _look(sample: Sample, *, levels: Levels | None) -> _Look:

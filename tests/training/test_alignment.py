@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from skrd4ad.config import ModelConfig, TrainConfig
 from skrd4ad.data.alignment import fit_alignment, lie_of
 from skrd4ad.data.doctor.examine import examine
+from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.images.find_part import aligned, find_part
 from skrd4ad.data.images.read import read_image
 from skrd4ad.data.sources import open_dataset
@@ -37,7 +38,7 @@ from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.inspect import png_bytes
 from skrd4ad.training.placement import drawn
 from skrd4ad.training.train import train
-from skrd4ad.types import Alignment, DatasetClass
+from skrd4ad.types import Alignment, DatasetClass, height_width
 from tests.limits import LONG
 
 Shared = Callable[[str, Callable[[Path], None]], Path]
@@ -85,7 +86,7 @@ def test_screws_that_lie_anyhow_are_turned(screws: DatasetClass, folder: Path) -
     assert str(info.alignment) == "Parts are turned to lie alike, and cropped; 32 of 32 found"
     assert f"| Part | {info.alignment} |" in model_card(info)
     (note,) = [each for each in examine([screws], image_size=64).findings if each.code == "alignment"]
-    assert "32 of 32 were found" in note.message
+    assert "32 of 32 good images have a part by itself" in note.message
     assert "turned to lie alike" in note.message
 
 
@@ -299,3 +300,15 @@ def test_an_export_finds_the_part_as_the_program_does(folder: Path, screw_predic
         shown, verdict = line.rpartition("highest of the map ")[2].split(", ")
         assert float(shown) == pytest.approx(score, abs=1e-4)
         assert verdict == calibration.verdict(score)
+
+
+def test_the_input_has_the_shape_of_the_part(screws: DatasetClass, disc: DatasetClass) -> None:
+    assert input_size(screws.train) == input_size(screws.train, "off") == 256
+    height, width = height_width(input_size(screws.train, "auto"))
+    assert 3.5 < width / height < 6
+    assert height * width <= 1.25 * 256 * 256
+    assert input_size(disc.train, "auto") == 256
+    (summary,) = examine([screws]).classes
+    assert height_width(summary.image_size) == (height, width)
+    (summary,) = examine([screws], align="off").classes
+    assert summary.image_size == 256

@@ -12,23 +12,30 @@ from skrd4ad.data.doctor.mask_checks import check_masks
 from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity, counted
 from skrd4ad.data.doctor.shape import check_shape
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, ImageSize, Levels, Remark
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, Remark
 
 FEW_TRAIN = 20
 
 
 def check_class(
-    cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: ImageSize, levels: Levels | None, given: bool
+    cls: DatasetClass,
+    facts: Sequence[ImageFacts],
+    *,
+    image_size: ImageSize,
+    levels: Levels | None,
+    given: bool,
+    align: Align = "off",
 ) -> Iterator[Finding]:
     """All findings of a class, those of the reader of its layout first; for ``levels`` and ``given`` see
-    :func:`check_depth`."""
+    :func:`check_depth`, for ``align`` :func:`skrd4ad.data.alignment.fit_alignment`."""
+    mode, parts = _check_parts(facts, align)
     checks = (
         cls.remarks,
         _check_numbers(cls),
         _check_images(facts),
         check_depth([fact.depth for fact in facts if fact.depth is not None], levels, given=given),
-        check_shape([f.size for f in facts if f.size and f.sample.split == "train"], image_size),
-        _check_parts(facts),
+        [] if mode != "off" else check_shape(_shapes(facts), image_size),
+        parts,
         _check_duplicates(facts),
         check_masks(cls, facts, image_size=image_size),
         check_folders(cls),
@@ -74,18 +81,21 @@ def _check_images(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
         yield Remark("note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.")
 
 
-def _check_parts(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
-    """What training makes of the parts by itself."""
+def _shapes(facts: Sequence[ImageFacts]) -> list[tuple[int, int]]:
+    return [f.size for f in facts if f.size and f.sample.split == "train"]
+
+
+def _check_parts(facts: Sequence[ImageFacts], align: Align) -> tuple[Align, list[Remark]]:
+    """Whether training crops images to the parts or turns these, and what to say of it."""
     good = [f for f in facts if f.size and (f.sample.split, f.sample.label) == ("train", 0)]
     lie = lie_of([f.part for f in good], [f.size[::-1] for f in good if f.size])
-    done = {"rotate": "turned to lie alike, and cropped", "crop": "cropped to"}.get(lie.mode)
-    if done:
-        yield Remark(
-            "note",
-            "alignment",
-            f"parts lie by themselves on a plain ground, each elsewhere or turned; {lie.found} of {lie.looked_at} were "
-            f"found. With --align auto, which the preset fast has, they are {done}.",
-        )
+    mode = lie.mode if align == "auto" else align
+    done = {"rotate": "turned to lie alike, and cropped", "crop": "cropped to"}.get(mode)
+    if not done:
+        return "off", []
+    found = f"{lie.found} of {plural(lie.looked_at, 'good image')} have a part by itself"
+    message = f"{found}; parts are {done}. Align off looks at whole images."
+    return mode, [Remark("note", "alignment", message)]
 
 
 def _check_duplicates(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
