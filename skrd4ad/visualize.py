@@ -126,13 +126,18 @@ def draw_outlines(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[
 
 
 def draw_frame(image: NDArray[np.uint8], corners: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """The image (H, W, 3) RGB with a closed line through corners (n, 2), x and y, a new array; as the outlines are."""
+    """The image (H, W, 3) RGB with marks at the corners (4, 2), x and y, of a frame, a new array; as the outlines are,
+    and short, so that they are not taken for one."""
     _check_image(image)
     drawn = np.ascontiguousarray(image).copy()
     bits, line = 4, max(1, round(max(image.shape[:2]) / 500))
-    points = [np.rint(corners * 2**bits).astype(np.int32)]
+    reach = 0.15 * min(np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[2] - corners[1]))
+    marks = []
+    for corner, *others in zip(corners, np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), strict=True):
+        ends = [corner + reach * (other - corner) / np.linalg.norm(other - corner) for other in others]
+        marks.append(np.rint(np.array([ends[0], corner, ends[1]]) * 2**bits).astype(np.int32))
     for colour, width in ((OUTLINE_HALO, line + 2), (OUTLINE_INNER, line)):
-        cv2.polylines(drawn, points, True, colour, width, cv2.LINE_AA, bits)
+        cv2.polylines(drawn, marks, False, colour, width, cv2.LINE_AA, bits)
     return drawn
 
 
