@@ -36,6 +36,8 @@ from skrd4ad.model_folder.info import CONFIG, config_values, read_info
 from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.inspect import png_bytes
+from skrd4ad.services.inspection.nearest_patch import nearest_patch
+from skrd4ad.services.inspection.skip_ablation import skip_ablation
 from skrd4ad.training.placement import drawn
 from skrd4ad.training.train import train
 from skrd4ad.types import Alignment, DatasetClass, height_width
@@ -45,6 +47,7 @@ Shared = Callable[[str, Callable[[Path], None]], Path]
 RGB = NDArray[np.uint8]
 SIDE = 128
 SMALL = ModelConfig(image_size=64)
+WITH_BANK = ModelConfig(image_size=64, fusion="agreement", retrieval=True)
 CONFIG_OF = TrainConfig(epochs=1, batch_size=8, holdout=0.25, align="auto")
 
 
@@ -58,9 +61,9 @@ def screws(shared: Shared) -> DatasetClass:
 @pytest.fixture(scope="module")
 def folder(shared: Shared, screws: DatasetClass) -> Path:
     def fill(root: Path) -> None:
-        train(screws, model=SMALL, config=CONFIG_OF, out=root, source=str(screws.root))
+        train(screws, model=WITH_BANK, config=CONFIG_OF, out=root, source=str(screws.root))
 
-    return next(shared("screw-model", fill).glob("*/*/*/config.json")).parent
+    return min(shared("screw-model", fill).glob("*/*/*-res3/config.json")).parent
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +258,28 @@ def test_what_is_not_one_whole_part_of_the_usual_size_cannot_be_judged(
 
 def test_a_screw_elsewhere_in_the_photograph_is_judged(screw_predictor: Predictor) -> None:
     assert inspected(screw_predictor, drawn(good(4), 1, 0.08, -0.05)).refusal is None
+
+
+def test_what_looks_inside_the_model_looks_at_the_part(screws: DatasetClass, screw_predictor: Predictor) -> None:
+    image = good(1, size=256)
+    found = screw_predictor.predict(image)
+    maps = skip_ablation(screw_predictor, image)
+    np.testing.assert_allclose(maps[2], found.anomaly_map, atol=1e-5)
+    assert maps[0].shape == found.anomaly_map.shape
+    y, x = np.unravel_index(found.anomaly_map.argmax(), found.anomaly_map.shape)
+    peak = ((x + 0.5) / found.anomaly_map.shape[1], (y + 0.5) / found.anomaly_map.shape[0])
+    patch = nearest_patch(screw_predictor, image, screws, peak=peak)
+    assert patch is not None
+    assert patch.path in {sample.path for sample in screws.train}
+    x0, y0, x1, y1 = patch.box
+    assert x0 <= 256 * peak[0] <= x1
+    assert y0 <= 256 * peak[1] <= y1
+    part, _ = find_part(read_image(patch.path)) or (None, None)
+    assert part is not None
+    left, top, right, bottom = patch.good_box
+    middle = ((left + right) / 2 - part.x, (top + bottom) / 2 - part.y)
+    assert math.hypot(*middle) < part.length, "the good patch lies on the good part"
+    assert max(right - left, bottom - top) < 0.8 * SIDE
 
 
 def test_evaluation_compares_maps_and_masks_in_the_photograph(screws: DatasetClass, screw_predictor: Predictor) -> None:
