@@ -28,18 +28,15 @@ MAP_SIDE = 1024
 _BORDER = 2
 _STEP, _FITS = 4, 3  # every fourth pixel along both sides says what the ground is like; so often is it found out
 _SPREADS, _LEAST_CONTRAST, _OF_OTSU = 4.0, 8.0, 0.5
-"""A pixel belongs to the part when its colour is farther from the ground's, in CIELAB, than so many median distances of
-the border's pixels, than so much, and than Otsu's threshold, or than so much of it where it is lighter than the ground:
-there is no shadow, and the dark side of a part on a dark ground is near to it."""
+"""A pixel is off the ground when it differs from it, in CIELAB, by more than so many median distances of the border's
+pixels, by so much, and by Otsu's threshold, or so much of it where it is lighter: there is no shadow."""
 _LEAST_PART = 0.002
 """Share of the photograph below which the largest region is dirt, not a part."""
 _CLOSING = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (9, 9))
 """Gaps of a few pixels, such as glints at the edge, belong to the part."""
-_FINER = 4
-_USUAL = 64
-"""A quarter of the good parts, of 255, cover a place where the part is expected."""
-_SUPERSAMPLED = 8
-"""Most samples, along a side, that a pixel of the network is the mean of."""
+_FINER = 4  # a pixel of the template is the mean of so many along both sides
+_USUAL = 64  # of 255: where a quarter of the good parts have something, the part is expected
+_SUPERSAMPLED = 8  # at most so many samples, along a side, make a pixel of the network
 
 RGB = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
@@ -92,8 +89,7 @@ class AlignedImage:
     """From pixels of the photograph to those of the network."""
     counted: NDArray[np.bool_]
     """(h, w): the part and its surroundings, where the map counts."""
-    photograph: tuple[int, int]
-    """Height and width."""
+    photograph: tuple[int, int]  # height and width
 
     @property
     def scale(self) -> float:
@@ -236,7 +232,6 @@ def template_of(small: RGB, mask: NDArray[np.uint8], matrix: Matrix) -> tuple[ND
     ``small``: the thumbnail of the photograph; ``matrix`` leads from its pixels to those of the frame at this size."""
     grey = cv2.cvtColor(small, cv2.COLOR_RGB2GRAY).astype(np.float32)
     lighter = np.where(mask > 0, grey - np.median(grey[_border(mask.shape, _BORDER)]), np.float32(0))
-    # at four times the size, and then the mean: a pixel of the template covers many of the thumbnail
     fine = chained(matrix, scaling(_FINER, _FINER))
     shape, light = (
         cv2.resize(
@@ -310,15 +305,19 @@ def _off_ground(small: RGB) -> tuple[NDArray[np.uint8], float]:
     """(h, w), 0 or 1: pixels that have not the ground's colour; and the share of the border's that have it."""
     lab = cv2.cvtColor(small.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     # the ground's colours fall off evenly over the photograph, and the lens darkens its corners
-    surface, chosen, border = _places(lab.shape[:2])
-    terms, colours = surface[chosen], lab[chosen]
+    chosen, border, terms = _places(lab.shape[:2])
+    colours = lab[chosen]
     away = np.linalg.norm(colours - np.median(colours[border], axis=0), axis=1)
     for _ in range(_FITS):
         near = away <= max(_SPREADS * float(np.median(away[border])), _LEAST_CONTRAST)
-        weights = np.linalg.lstsq(terms[near].T @ terms[near], terms[near].T @ colours[near], rcond=None)[0]
-        away = np.linalg.norm(colours - terms @ weights, axis=1)
+        # by einsum: products of matrices would wait for threads that a busy machine does not run
+        left, right = (np.einsum("ni,nj->ij", terms[near], each[near]) for each in (terms, colours))
+        weights = np.linalg.lstsq(left, right, rcond=None)[0]
+        away = np.linalg.norm(colours - np.einsum("ni,ij->nj", terms, weights), axis=1)
     least = max(_SPREADS * float(np.median(away[border])), _LEAST_CONTRAST)
-    difference = lab - (surface.reshape(-1, surface.shape[2]) @ weights).reshape(lab.shape)
+    y, x = (np.linspace(-1, 1, side, dtype=np.float32)[:, None] for side in lab.shape[:2])
+    down, across = weights[0] + y * weights[2] + y * y * weights[5], x * weights[1] + x * x * weights[3]
+    difference = lab - (down[:, None] + across + y[:, None] * (x * weights[4]))
     distance = cv2.sqrt(cv2.transform(difference * difference, np.ones((1, 3), np.float32)))
     top = max(float(distance.max()), 1e-6)
     otsu = cv2.threshold((distance * (255 / top)).astype(np.uint8), 0, 255, cv2.THRESH_OTSU)[0] * top / 255
@@ -327,14 +326,15 @@ def _off_ground(small: RGB) -> tuple[NDArray[np.uint8], float]:
 
 
 @lru_cache(maxsize=8)
-def _places(shape: tuple[int, int]) -> tuple[NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_]]:
-    """(h, w, 6): the terms of a quadratic surface; (h, w): pixels that say what the ground is like, which are those of
-    the border and a grid; and which of these, (n,), are of the border."""
+def _places(shape: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.float32]]:
+    """Pixels (h, w) that say what the ground is like, which are those of the border and a grid; which of these, (n,),
+    are of the border; and the terms of a quadratic surface there, (n, 6)."""
     y, x = np.meshgrid(*(np.linspace(-1, 1, side, dtype=np.float32) for side in shape), indexing="ij")
     border = _border(shape, _BORDER)
     chosen = border.copy()
     chosen[::_STEP, ::_STEP] = True
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=2), chosen, border[chosen]
+    x, y = x[chosen], y[chosen]
+    return chosen, border[chosen], np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
 def _border(shape: tuple[int, ...], width: int) -> NDArray[np.bool_]:
