@@ -1,6 +1,7 @@
 """Accuracy of settings on classes of real and drawn parts. From the project's folder::
 
     python -m benchmarks.accuracy --data ../shared/data --settings plain default
+    python -m benchmarks.accuracy --classes loose_screw --align off      whole images, whatever the settings say
     python -m benchmarks.accuracy --table              print the tables of what was measured, write the plot
     python -m benchmarks.accuracy --table --document docs/accuracy.md      and put them into the document
 
@@ -18,9 +19,10 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import plotly.graph_objects as go
@@ -28,8 +30,10 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.config import PRESETS, ModelConfig, TrainConfig
+from skrd4ad.data.alignment import fit_alignment
 from skrd4ad.data.dataset import load_images, load_masks
 from skrd4ad.data.sources import open_dataset
+from skrd4ad.data.synthetic.write import write_synthetic
 from skrd4ad.inference.evaluate import score_samples
 from skrd4ad.inference.feature_cache import cache_features
 from skrd4ad.inference.predict import Predictor
@@ -40,9 +44,10 @@ from skrd4ad.model_folder.network import load_model
 from skrd4ad.model_folder.seen_images import split_holdout
 from skrd4ad.models.skrd import SKRD4AD, build_student
 from skrd4ad.models.teachers import build_teacher
+from skrd4ad.paths import workspace
 from skrd4ad.training.normality import fit_first_look, fit_normality, memory_bank
 from skrd4ad.training.train import train
-from skrd4ad.types import DatasetClass
+from skrd4ad.types import Align, DatasetClass
 
 RESULTS = Path(__file__).parent / "results" / "accuracy.csv"
 COSTS = Path(__file__).parent / "results" / "cost.csv"
@@ -65,6 +70,7 @@ HEADS = {
 """Of the columns of tables."""
 EMBEDDED = ("elpv", "synthetic")
 FOLDERS = ("mvtec", "magnetic_tile")
+SCREWS = "loose_screw"
 
 
 @dataclass(frozen=True)
@@ -104,9 +110,14 @@ SETTINGS = {
 }
 
 
-def classes_of(data: Path) -> dict[str, DatasetClass]:
-    """Classes by name: the embedded ones, and those of the folders that are there."""
+def classes_of(data: Path, asked: Sequence[str]) -> dict[str, DatasetClass]:
+    """Classes by name: the embedded ones, those of the folders that are there, and screws where they are asked for,
+    which are drawn once into the workspace."""
+    screws = workspace() / "datasets" / SCREWS
+    if SCREWS in asked and not screws.is_dir():
+        write_synthetic(screws, classes=[SCREWS], train=288, test_good=40, per_defect=20, size=512)
     sources = [*(str(data / name) for name in FOLDERS if (data / name).is_dir()), *EMBEDDED]
+    sources += [str(screws)] if screws.is_dir() else []
     return {each.name: each for source in sources for each in open_dataset(source)}
 
 
@@ -135,11 +146,18 @@ class Trained:
     def _first_look(self, setting: Setting) -> Predictor:
         model = SKRD4AD(build_teacher(setting.model.net), build_student(setting.model, seed=self.seed))
         learn, _ = split_holdout(self.data.train, share=setting.train.holdout, seed=self.seed)
-        with cache_features(model.teacher, learn, image_size=setting.model.image_size) as learning:
+        size = setting.model.image_size
+        alignment, _ = fit_alignment(self.data.train, setting.train.align, size=size)
+        with cache_features(model.teacher, learn, image_size=size, alignment=alignment) as learning:
             bank = memory_bank(learning, seed=self.seed)
             normality = fit_first_look(bank, learning, fusion=setting.model.fusion)
         info = ModelInfo(
-            dataset=self.data.dataset, class_name=self.data.name, model=setting.model, train=None, teacher_digest=""
+            dataset=self.data.dataset,
+            class_name=self.data.name,
+            model=setting.model,
+            train=None,
+            teacher_digest="",
+            alignment=alignment,
         )
         return Predictor(SKRD4AD(model.teacher, model.student, normality).eval().requires_grad_(False), info)
 
@@ -148,7 +166,7 @@ class Trained:
         model, _ = load_model(info.folder)
         learn, _ = split_holdout(self.data.train, share=info.train.holdout, seed=self.seed)
         size = setting.model.image_size
-        with cache_features(model.teacher, learn, image_size=size) as learning:
+        with cache_features(model.teacher, learn, image_size=size, alignment=info.alignment) as learning:
             normality = fit_normality(model.student, learning, model=setting.model, seed=self.seed)
         other = SKRD4AD(model.teacher, model.student, normality).eval().requires_grad_(False)
         return Predictor(other, replace(info, model=setting.model))
@@ -162,7 +180,8 @@ def measured(trained: Trained, setting: Setting) -> dict[str, float | None]:
     maps, scores = scored.maps, scored.scores
     labels = np.array([sample.label for sample in data.test])
     figures = {"image_auroc": auroc(labels, scores), "pixel_auroc": None, "aupro": None}
-    figures |= other_scores(predictor, data, maps, labels)
+    if predictor.info.alignment is None:
+        figures |= other_scores(predictor, data, maps, labels)
     if data.has_masks:
         masks = load_masks(data.test, predictor.image_size)
         pool = pool_pixels(maps, masks.masks, labelled=masks.has_mask)
@@ -185,7 +204,8 @@ def other_scores(
 
 def milliseconds(predictor: Predictor, data: DatasetClass, *, images: int = 20) -> float:
     """Median time of one image."""
-    pictures = load_images(data.test[:images], predictor.image_size)
+    alignment = predictor.info.alignment
+    pictures = load_images(data.test[:images], predictor.image_size, alignment=alignment)
     times = []
     for picture in pictures:
         begun = time.perf_counter()
@@ -303,20 +323,27 @@ def main() -> int:
     parser.add_argument("--classes", nargs="+", metavar="C", help="names of classes (default: all)")
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=["plain", "default"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--align", choices=get_args(Align), help="in place of that of the settings")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="only print the table and write the plot")
     parser.add_argument("--document", type=Path, help="Markdown file whose tables are replaced")
     arguments = parser.parse_args()
     if not arguments.table:
-        classes = classes_of(arguments.data)
+        classes = classes_of(arguments.data, arguments.classes or [])
+        settings = {name: SETTINGS[name] for name in arguments.settings}
+        if arguments.align:
+            settings = {
+                f"{name}, align {arguments.align}": replace(each, train=replace(each.train, align=arguments.align))
+                for name, each in settings.items()
+            }
         for name, seed in itertools.product(arguments.classes or classes, arguments.seeds):
             with tempfile.TemporaryDirectory() as out:
                 trained = Trained(classes[name], seed=seed, out=Path(out))
-                for setting in arguments.settings:
+                for setting, chosen in settings.items():
                     key = {"class": name, "seed": str(seed), "setting": setting}
                     if any(key.items() <= row.items() for row in rows_of(arguments.results)):
                         continue
-                    row = key | measured(trained, SETTINGS[setting])
+                    row = key | measured(trained, chosen)
                     add_row(arguments.results, row)
                     print(row, flush=True)
     rows = rows_of(arguments.results)

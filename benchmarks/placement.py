@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 from benchmarks.guards import BATCH, RGB, cropped
 from benchmarks.plain import in_turn, print_table
 from skrd4ad.config import PRESETS
+from skrd4ad.data.dataset import iter_images
 from skrd4ad.data.images.read import read_image, resize_image
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.predictions import limits_of
+from skrd4ad.inference.predictions import limits_of, predict_batch
 from skrd4ad.inference.reference import Reference, refusal_of
 from skrd4ad.regions import score_under
 from skrd4ad.training.placement import drawn
@@ -57,16 +58,12 @@ CHANGES: dict[str, Callable[[RGB], RGB]] = {
 
 def references(predictor: Predictor, data: DatasetClass) -> tuple[Reference, Reference]:
     """Without and with the placement of the part."""
-    size = predictor.image_size
-    statistics, thumbnails = measure(data.train, image_size=size)
-    embeddings = np.concatenate(
-        [
-            predictor.batch(_squares([read_image(each.path) for each in data.train[at : at + BATCH]], size)).embeddings
-            for at in range(0, len(data.train), BATCH)
-        ]
-    )
+    size, alignment = predictor.image_size, predictor.info.alignment
+    statistics, thumbnails, places = measure(data.train, image_size=size, alignment=alignment)
+    batches = iter_images(data.train, size, batch=BATCH, alignment=alignment)
+    embeddings = np.concatenate([predictor.batch(images).embeddings for _, images in batches])
     before = make_reference(statistics, embeddings, image_size=size)
-    return before, make_reference(statistics, embeddings, image_size=size, thumbnails=thumbnails)
+    return before, make_reference(statistics, embeddings, image_size=size, thumbnails=thumbnails, places=places)
 
 
 def outcome(predictor: Predictor, images: Sequence[RGB], guards: Sequence[Reference]) -> NDArray[np.bool_]:
@@ -75,11 +72,11 @@ def outcome(predictor: Predictor, images: Sequence[RGB], guards: Sequence[Refere
     assert limits is not None, "images were held out"
     rows: list[list[bool]] = []
     for at in range(0, len(images), BATCH):
-        batch = images[at : at + BATCH]
-        maps = predictor.batch(_squares(batch, predictor.image_size))
-        for image, plane, embedding in zip(batch, maps.maps, maps.embeddings, strict=True):
-            above = score_under(plane, limits.mask) > limits.reject
-            rows.append([above, *(refusal_of(image, embedding, guard) is not None for guard in guards)])
+        batch = [np.ascontiguousarray(image) for image in images[at : at + BATCH]]
+        found = [predict_batch(predictor, batch, reference=guard, tiling="off") for guard in guards]
+        for each in zip(*found, strict=True):
+            above = score_under(each[0].anomaly_map, limits.mask) > limits.reject
+            rows.append([above, *(prediction.refusal is not None for prediction in each)])
     return np.array(rows, bool)
 
 
@@ -103,6 +100,8 @@ def run(data: DatasetClass, predictor: Predictor) -> None:
     print(row("defects, unchanged", outcome(predictor, defects, guards)), flush=True)
     for name, change in CHANGES.items():
         print(row(name, outcome(predictor, [change(image) for image in good], guards)), flush=True)
+    if predictor.info.alignment is not None:
+        return  # the finder is timed by benchmarks.find_part
     for words, change in (("good", np.asarray), ("cropped", CHANGES["good, crop to 80 % (part at 125 %)"])):
         timed = [resize_image(np.ascontiguousarray(change(image)), predictor.image_size) for image in good[:TIMED]]
         ways = {
@@ -110,10 +109,6 @@ def run(data: DatasetClass, predictor: Predictor) -> None:
             for name, guard in zip(("without placement", "with placement"), guards, strict=True)
         }
         print_table(f"the guards of one image, {words}", in_turn(ways, rounds=ROUNDS), per=len(timed))
-
-
-def _squares(images: Sequence[RGB], size: int) -> RGB:
-    return np.stack([resize_image(np.ascontiguousarray(image), size) for image in images])
 
 
 def main() -> None:

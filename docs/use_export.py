@@ -1,12 +1,14 @@
 """Verdicts from an exported model, without its program: python use_export.py model.onnx part.png [more images]
 
 Needs onnxruntime, numpy, Pillow, and read_pixels.py, which lies beside the model and reads files as the model's own
-program does (TIFF by tifffile and imagecodecs, DICOM by pydicom). The image is resized as there, too.
+program does (TIFF by tifffile and imagecodecs, DICOM by pydicom). The image is resized as there, too, or turned and
+cropped to the part: find_part.py lies beside such a model, and needs OpenCV.
 """
 
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import onnxruntime
@@ -30,10 +32,22 @@ session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProv
 about = json.loads(session.get_modelmeta().custom_metadata_map["skrd4ad"])
 (height, width), batch, limits = about["input"]["shape"][1:3], about["batch"] or 1, about["limits"]
 levels = (about["levels"]["black"], about["levels"]["white"]) if about.get("levels") else None
+if about.get("alignment"):  # the model sees the part alone
+    from find_part import aligned
 for path in sys.argv[2:]:
-    pixels = np.asarray(Image.fromarray(read_pixels(path, levels)).resize((width, height), Image.Resampling.BILINEAR))
+    image, part = read_pixels(path, levels), None
+    if about.get("alignment"):
+        part = aligned(image, (height, width), SimpleNamespace(**about["alignment"]))
+        if part is None:
+            print(f"{path}: no map, cannot judge: no part found")
+            continue
+    whole = Image.fromarray(image).resize((width, height), Image.Resampling.BILINEAR)
+    pixels = np.asarray(whole) if part is None else part.pixels
     scores, maps = session.run(["score", "map"], {"images": np.repeat(pixels[None], batch, axis=0)})
     score, plane, verdict = float(scores[0]), maps[0], "no limits, so no verdict"
+    if part is not None:  # the part and its surroundings count, where they are in the photograph
+        plane = part.on_photograph(plane)
+        score = float(plane.max())
     if not np.isfinite(plane).all():
         verdict = "cannot judge: the map holds values that are no numbers"
     elif limits:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from skrd4ad.errors import ConfigError
-from skrd4ad.types import MAX_SIDE, ImageSize
+from skrd4ad.types import MAX_SIDE, Align, ImageSize
 
 LITE_NETS = ("efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2")
 """Teachers whose weights come as Python packages."""
@@ -142,6 +142,8 @@ class TrainConfig:
     """Epoch to keep: the last, the best on held-out good images, or ("test") the best on the test set, which is
     what the original code does; every number from the latter is marked "test-selected"."""
 
+    align: Align = "off"
+    """Whether photographs are cropped to the part and turned to lie alike; see :mod:`skrd4ad.data.alignment`."""
     precision: TrainPrecision = "auto"
     """What the student's convolutions compute in while it is trained: fp32 or bf16. auto is bf16 for
     the ResNets where the processor or graphics card computes in it by itself. The trained model is fp32 either way."""
@@ -164,6 +166,7 @@ class TrainConfig:
             _setting(self, "evaluate_every", _is_int(self.evaluate_every, 1, 2**63), "1 or more epochs"),
             _one_of(self, "selection", get_args(Selection)),
             _one_of(self, "precision", get_args(TrainPrecision)),
+            _one_of(self, "align", get_args(Align)),
             (
                 not (self.selection == "holdout" and self.holdout == 0),
                 "selection is 'holdout' but holdout is 0; hold images out or choose selection 'last'",
@@ -195,7 +198,7 @@ PRESETS = {
         title="Fast on a CPU",
         about="EfficientNet-Lite0 as the teacher, good patches as a second opinion: two minutes on two cores.",
         model=ModelConfig(width=2, fusion="agreement", retrieval=True),
-        train=TrainConfig(epochs=100, most_steps=700, schedule="cosine"),
+        train=TrainConfig(epochs=100, most_steps=700, schedule="cosine", align="auto"),
     ),
     "paper": Preset(
         title="As published",

@@ -31,6 +31,12 @@ Pitch = float | tuple[float, float]
 MAX_SIDE = 4096
 _SIZE = re.compile(r"([0-9]{1,6})(?:\s*[xX×]\s*([0-9]{1,6}))?")
 
+Align = Literal["auto", "off", "crop", "rotate"]
+"""Whether photographs are cropped to the part and turned to lie alike; auto where good training images allow it and
+gain by it."""
+TEMPLATE = 32
+"""Side of the shape of an :class:`Alignment`, and places of its profile."""
+
 Role = Literal["viewer", "inspector", "engineer", "admin"]
 """What somebody may do in a workspace; each role may do what the ones before it may."""
 
@@ -52,6 +58,45 @@ class Levels:
 
     def __str__(self) -> str:
         return f"{self.black:g} (black) to {self.white:g} (white)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Alignment:
+    """How photographs are cropped and turned to the part, found on good training images."""
+
+    turned: bool
+    """Whether the part's axis is laid from left to right; otherwise the photograph is only cropped."""
+    width: float
+    """Of the frame that the network sees, in roots of the photograph's area."""
+    height: float
+    ahead: float = 0.0
+    """How far the frame's middle lies from the part's centre, along the axis, in the same unit."""
+    aside: float = 0.0
+    """How far it lies from it across the axis."""
+    profile: tuple[float, ...] = ()
+    """By how much the good parts are lighter than the ground, in grey levels at 32 places from left to right: with
+    their shape, what tells one end from the other."""
+    shape: tuple[int, ...] = ()
+    """Share of the good parts that cover a place of the frame, (32, 32) row by row, 0..255."""
+    found: int = 0
+    """Good images in which a part was found, of ``looked_at``."""
+    looked_at: int = 0
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be as it stands in a file; empty when it can."""
+        if not (0 < self.width < math.inf and 0 < self.height < math.inf):
+            return f"the frame of the alignment is {self.width} x {self.height}; allowed: above 0"
+        found, needed = (len(self.shape), len(self.profile)), (TEMPLATE**2, TEMPLATE * self.turned)
+        if found != needed or not all(0 <= value <= 255 for value in self.shape):
+            return (
+                f"shape and profile of the alignment hold {found} values; needed: {needed}, the shape's from 0 to 255"
+            )
+        return ""
+
+    def __str__(self) -> str:
+        done = "Parts are turned to lie alike, and cropped" if self.turned else "Images are cropped to the part"
+        return f"{done}; {self.found} of {self.looked_at} found"
 
 
 @dataclass(frozen=True)
@@ -156,10 +201,23 @@ class Prediction:
     score: float
     """Maximum of ``anomaly_map``."""
     view: str = WHOLE
-    """How the model saw the image: "resized whole", or such as "tiled 4x3 at 1:1"."""
+    """How the model saw the image: "resized whole", such as "tiled 4x3 at 1:1", or "cropped to the part"."""
+    frame: NDArray[np.float64] | None = None
+    """(2, 3): from pixels of the image to shares of the model's input, -0.5 to 0.5 in x and in y, where it was aligned
+    to the part."""
     refusal: str | None = None
     """Why the image cannot be judged: "cannot judge: …", when it is not like the training images; None when it is, or
     when the model does not know them."""
+
+    @property
+    def in_tiles(self) -> bool:
+        """Whether the model saw the image in tiles."""
+        return is_tiled(self.view)
+
+
+def is_tiled(view: str) -> bool:
+    """Whether a view, as predictions name it, is of tiles."""
+    return view.startswith("tiled")
 
 
 @dataclass(frozen=True, eq=False)

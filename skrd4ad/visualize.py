@@ -125,6 +125,22 @@ def draw_outlines(image: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[
     return drawn
 
 
+def draw_frame(image: NDArray[np.uint8], corners: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """The image (H, W, 3) RGB with marks at the corners (4, 2), x and y, of a frame, a new array; as the outlines are,
+    and short, so that they are not taken for one."""
+    _check_image(image)
+    drawn = np.ascontiguousarray(image).copy()
+    bits, line = 4, max(1, round(max(image.shape[:2]) / 500))
+    reach = 0.15 * min(np.linalg.norm(corners[1] - corners[0]), np.linalg.norm(corners[2] - corners[1]))
+    marks = []
+    for corner, *others in zip(corners, np.roll(corners, 1, axis=0), np.roll(corners, -1, axis=0), strict=True):
+        ends = [corner + reach * (other - corner) / np.linalg.norm(other - corner) for other in others]
+        marks.append(np.rint(np.array([ends[0], corner, ends[1]]) * 2**bits).astype(np.int32))
+    for colour, width in ((OUTLINE_HALO, line + 2), (OUTLINE_INNER, line)):
+        cv2.polylines(drawn, marks, False, colour, width, cv2.LINE_AA, bits)
+    return drawn
+
+
 def _check_image(image: NDArray[np.uint8]) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise DataError(f"The image has the shape {image.shape} and type {image.dtype}; allowed: (H, W, 3) uint8.")

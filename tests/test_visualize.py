@@ -5,6 +5,7 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.visualize import (
     COLOUR_MAPS,
     HEAT_STEPS,
+    draw_frame,
     draw_outlines,
     heat_alpha,
     heat_index,
@@ -158,3 +159,15 @@ def test_wrong_input_is_refused(image, anomaly_map, opacity, error) -> None:
 def test_a_mask_of_another_size_is_refused() -> None:
     with pytest.raises(DataError, match="mask"):
         draw_outlines(np.zeros((4, 4, 3), np.uint8), np.zeros((5, 4), bool))
+
+
+def test_a_frame_is_marked_at_its_corners_only() -> None:
+    image = np.full((100, 120, 3), 90, np.uint8)
+    corners = np.array([[20, 30], [100, 30], [100, 70], [20, 70]], float)
+    drawn = draw_frame(image, corners)
+    changed = np.argwhere((drawn != image).any(axis=2))
+    assert (image == 90).all()
+    for y, x in changed:
+        assert min(abs(x - 20), abs(x - 100)) <= 10
+        assert min(abs(y - 30), abs(y - 70)) <= 10
+    assert tuple(drawn[30, 20]) > (200, 200, 200)

@@ -266,9 +266,11 @@ def train(
         config = replace(config, epochs=epochs)
     chosen = _class_of(data, class_name, layout=layout)
     if by_shape:
-        model = replace(model, image_size=input_size(chosen.train))
+        model = replace(model, image_size=input_size(chosen.train, config.align))
     if check:
-        report = examine([chosen], image_size=model.image_size, task=task.part(0, 0.05, "examining images"))
+        report = examine(
+            [chosen], image_size=model.image_size, align=config.align, task=task.part(0, 0.05, "examining images")
+        )
         require_sound(report, advice="check=False trains all the same.")
     request = TrainingRequest(
         source=str(data),

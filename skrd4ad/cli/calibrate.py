@@ -58,7 +58,10 @@ def add_options(parser: Parser) -> None:
     _add_choice(parser)
     parser.add_argument("--min-area", type=whole(1), metavar="N", help="smallest region that counts, in map pixels")
     parser.add_argument(
-        "--ignore", type=Path, metavar="MASK.png", help="white where the image is ignored; a black one ignores nothing"
+        "--ignore",
+        type=Path,
+        metavar="MASK.png",
+        help="white where the image, or the part as the model sees it, is ignored; a black one ignores nothing",
     )
     parser.add_argument("--who", metavar="NAME", help="who answers for it (default: the user)")
     parser.add_argument("--note", default="", metavar="TEXT", help="stored with it")

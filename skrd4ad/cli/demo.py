@@ -6,7 +6,9 @@ from typing import Any
 
 from skrd4ad.cli.output import DONE, Output
 from skrd4ad.cli.parser import Parser, describe, whole
-from skrd4ad.data.synthetic.write import SYNTHETIC_CLASSES, write_synthetic
+from skrd4ad.data.synthetic.write import DEFAULT_CLASSES, SYNTHETIC_CLASSES, write_synthetic
+
+_CLASSES = f"of {', '.join(SYNTHETIC_CLASSES)} (default: {', '.join(DEFAULT_CLASSES)})"
 
 
 def add_options(parser: Parser) -> None:
@@ -17,7 +19,7 @@ def add_options(parser: Parser) -> None:
         run=run,
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="a new or empty folder, or one that demo wrote")
-    parser.add_argument("--classes", nargs="+", choices=SYNTHETIC_CLASSES, metavar="C", help="default: all")
+    parser.add_argument("--classes", nargs="+", choices=SYNTHETIC_CLASSES, metavar="C", help=_CLASSES)
     parser.add_argument("--size", type=whole(64, 1024), default=256, metavar="N", help="side (default: %(default)s)")
     parser.add_argument("--train", type=whole(1), default=120, metavar="N", help="good images (default: %(default)s)")
     parser.add_argument(

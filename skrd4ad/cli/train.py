@@ -43,14 +43,14 @@ from skrd4ad.services.datasets import require_sound
 from skrd4ad.services.improve.retrain import TRAINING, retrain_config, start_for
 from skrd4ad.services.jobs.turn import own_turn
 from skrd4ad.services.training import TrainingRequest, result_of, train_class
-from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, size_text
 
 DEFAULT_PRESET = "fast"
 INSIST = "--yes insists, and the model card says so"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
 _TRAIN_OPTIONS = (
     *("epochs", "most_steps", "batch_size", "learning_rate", "schedule"),
-    *("loss", "rate", "seed", "holdout", "selection", "precision"),
+    *("loss", "rate", "seed", "holdout", "selection", "align", "precision"),
 )
 
 
@@ -106,6 +106,12 @@ def add_options(parser: Parser) -> None:
         "marked test-selected)",
     )
     add(
+        "--align",
+        choices=get_args(Align),
+        help="crop images to the part, or turn it to lie alike as well (rotate); auto does so where good parts lie by "
+        "themselves on a plain ground and not all alike",
+    )
+    add(
         "--precision",
         choices=get_args(TrainPrecision),
         help="what the student is trained in: auto is bf16 for the ResNets where the machine computes in it, else fp32",
@@ -140,14 +146,17 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     asked: dict[str, str] = {}
     if not arguments.skip_doctor:
         size = None if by_shape else model.image_size
-        asked = _examine(classes, output, image_size=size, levels=levels, insist=arguments.yes)
+        asked = _examine(classes, output, image_size=size, levels=levels, align=config.align, insist=arguments.yes)
     entries: list[dict[str, Any]] = []
     for data in classes:
         if by_shape:
-            model = replace(model, image_size=input_size(data.train))
+            model = replace(model, image_size=input_size(data.train, config.align, levels=levels))
             if isinstance(model.image_size, tuple):
                 shown = size_text(model.image_size)
-                output.note(f"{data.name}: the input is {shown} (height x width), as the images are; see --image-size.")
+                output.note(
+                    f"{data.name}: the input is {shown} (height x width), as the images or their parts are; see "
+                    "--image-size."
+                )
         request = TrainingRequest(
             source=arguments.data,
             class_name=data.name,
@@ -175,6 +184,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             )
             turn.result = result_of(info, request, data)
         output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
+        if info.alignment is not None:
+            output.note(f"{data.name}: {info.alignment}; --align off looks at whole images.")
         if info.metrics is not None:
             output.say(metrics_text(info.metrics))
         if why_not := turn.result["not_measured"]:
@@ -208,11 +219,12 @@ def _examine(
     *,
     image_size: ImageSize | None,
     levels: Levels | None,
+    align: Align,
     insist: bool,
 ) -> dict[str, str]:
     """Look at the classes with the doctor; what was insisted on, by class."""
     with output.progress("examining images") as task:
-        report = examine(classes, image_size=image_size, levels=levels, task=task)
+        report = examine(classes, image_size=image_size, levels=levels, align=align, task=task)
     for finding in report.findings:
         if finding.severity == "warning" or finding.code == GUESSED:
             output.note(f"{finding.severity}: {finding.class_name}: {finding.message}")

@@ -13,11 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.images.mask_values import MaskReading
-from skrd4ad.data.images.read import read_image, resize_image, resize_mask
+from skrd4ad.data.images.model_input import model_input
+from skrd4ad.data.images.read import read_image, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.scratch import scratch_array
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import ImageSize, Levels, Sample, height_width
+from skrd4ad.types import Alignment, ImageSize, Levels, Sample, height_width
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,26 +52,39 @@ def decoding_pool() -> Iterator[ThreadPoolExecutor]:
 
 
 def load_images(
-    samples: Sequence[Sample], size: ImageSize, *, levels: Levels | None = None, task: Task = QUIET
+    samples: Sequence[Sample],
+    size: ImageSize,
+    *,
+    levels: Levels | None = None,
+    alignment: Alignment | None = None,
+    task: Task = QUIET,
 ) -> NDArray[np.uint8]:
-    """(N, H, W, 3) RGB images of the samples; ``levels``: see :func:`read_image`."""
+    """(N, H, W, 3) RGB images of the samples as a model sees them; for ``levels`` and ``alignment`` see
+    :func:`read_image` and :func:`model_input`."""
     images = np.empty((len(samples), *height_width(size), 3), np.uint8)
     with decoding_pool() as pool:
-        for done, image in enumerate(pool.map(partial(_read, size=size, levels=levels), samples), start=1):
+        read = partial(_read, size=size, levels=levels, alignment=alignment)
+        for done, image in enumerate(pool.map(read, samples), start=1):
             images[done - 1] = image
             task.report(done, len(samples))
     return images
 
 
 def iter_images(
-    samples: Sequence[Sample], size: ImageSize, *, batch: int, levels: Levels | None = None
+    samples: Sequence[Sample],
+    size: ImageSize,
+    *,
+    batch: int,
+    levels: Levels | None = None,
+    alignment: Alignment | None = None,
 ) -> Iterator[tuple[range, NDArray[np.uint8]]]:
-    """Images in batches of bounded memory: indices of the samples, and (B, H, W, 3) RGB."""
+    """Images in batches of bounded memory: indices of the samples, and (B, H, W, 3) RGB; see :func:`load_images`."""
+    read = partial(_read, size=size, levels=levels, alignment=alignment)
     with decoding_pool() as pool:
         for start in range(0, len(samples), batch):
             indices = range(start, min(start + batch, len(samples)))
             part = samples[indices.start : indices.stop]
-            yield indices, np.stack(list(pool.map(partial(_read, size=size, levels=levels), part)))
+            yield indices, np.stack(list(pool.map(read, part)))
 
 
 def load_masks(samples: Sequence[Sample], size: ImageSize) -> MaskSet:
@@ -149,5 +163,5 @@ def spread(count: int, most: int) -> list[int]:
     return [] if count == 0 else np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
 
 
-def _read(sample: Sample, *, size: ImageSize, levels: Levels | None) -> NDArray[np.uint8]:
-    return resize_image(read_image(sample.path, levels=levels), size)
+def _read(sample: Sample, *, size: ImageSize, levels: Levels | None, alignment: Alignment | None) -> NDArray[np.uint8]:
+    return model_input(read_image(sample.path, levels=levels), size, alignment)[0]

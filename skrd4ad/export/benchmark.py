@@ -205,7 +205,8 @@ def _problem(choice: RuntimeChoice, certificate: Certificate, limits: ExportLimi
 def _milliseconds(opened: dict[RuntimeChoice, Predictor], images: CheckImages) -> dict[RuntimeChoice, float]:
     """One image at a time, all runtimes in turn, so that a machine that is busy for a while slows all of them alike."""
     size = next(iter(opened.values())).image_size
-    image = load_images(images.samples[:1], size, levels=next(iter(opened.values())).info.levels)
+    info = next(iter(opened.values())).info
+    image = load_images(images.samples[:1], size, levels=info.levels, alignment=info.alignment)
     times: dict[RuntimeChoice, list[float]] = {choice: [] for choice in opened}
     for _ in range(ROUNDS):
         for choice, predictor in opened.items():

@@ -116,7 +116,10 @@ def compare(
     samples = images.samples
     expected, given = np.empty(len(samples)), np.empty(len(samples))
     largest, total = 0.0, 0.0
-    for indices, pixels in iter_images(samples, reference.image_size, batch=BATCH, levels=reference.levels):
+    batches = iter_images(
+        samples, reference.image_size, batch=BATCH, levels=reference.levels, alignment=reference.alignment
+    )
+    for indices, pixels in batches:
         task.check()
         right, converted = reference.batch(pixels), other.batch(pixels)
         here = slice(indices.start, indices.stop)

@@ -11,7 +11,7 @@ from skrd4ad.documents import Count, Positive, StoredSize
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.files import FileEntry
 from skrd4ad.model_folder.calibration import Calibration, this_moment
-from skrd4ad.types import Levels, height_width
+from skrd4ad.types import Alignment, Levels, height_width
 
 MANIFEST = "manifest.json"
 FORMAT = 1
@@ -125,6 +125,8 @@ class ExportManifest:
     """None when the model has no calibration: scores without verdicts."""
     levels: Levels | None = None
     """Black and white of images above 8 bit; None for their full range."""
+    alignment: Alignment | None = None
+    """How photographs are cropped and turned to the part before; None where the whole image is resized."""
     quantisation: dict[str, Any] | None = None
     """Of int8: tool, images, and the digest over their contents."""
     environment: dict[str, str] = field(default_factory=dict)
@@ -153,13 +155,16 @@ class ExportManifest:
                 "shape": [self.settings.batch or "N", height, width, 3],
                 "colours": "RGB, 0 to 255, as decoded; normalising is inside",
                 "resizing": f"outside: the whole image to {height} x {width}, aspect ratio given up, bilinear with "
-                "antialiasing (Pillow's BILINEAR)",
+                "antialiasing (Pillow's BILINEAR)"
+                if self.alignment is None
+                else f"outside: cropped and turned to the part, {height} x {width}, by aligned() of find_part.py",
             },
             "outputs": {name: _MEANING[name].format(sides=sides) for name in self.outputs},
             "compile": compile_properties(self.settings.format, self.settings.precision),
             "model": self.model,
             "limits": documents.to_plain(self.limits),
             **({} if self.levels is None else {"levels": documents.to_plain(self.levels)}),
+            **({} if self.alignment is None else {"alignment": documents.to_plain(self.alignment)}),
             "quantisation": self.quantisation,
             "environment": self.environment,
             "made_at": self.made_at,

@@ -96,7 +96,7 @@ class MaskedModel:
     def __init__(self, predictor: Predictor, mask: ScoringMask) -> None:
         self._predictor, self._mask = predictor, mask
         self.image_size = predictor.image_size
-        self.levels = predictor.info.levels
+        self.levels, self.alignment = predictor.info.levels, predictor.info.alignment
 
     def batch(self, images: NDArray[np.uint8]) -> Verdicts:
         """Maps and scores of images that have the model's size: (B, H, W, 3) RGB."""

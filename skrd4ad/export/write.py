@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 import skrd4ad
 from skrd4ad.data.dataset import spread
-from skrd4ad.data.images import read_pixels
-from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.data.images import find_part, read_pixels
+from skrd4ad.data.images.model_input import model_input
+from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.convert import write_onnx, write_openvino
@@ -114,6 +115,7 @@ def _write(
         },
         limits=limits,
         levels=info.levels,
+        alignment=info.alignment,
         quantisation=_quantisation(chosen) if quantised else None,
         environment=_environment(settings),
         graph_version=GRAPH_VERSION,
@@ -122,7 +124,7 @@ def _write(
 
     def read(index: int) -> NDArray[np.uint8]:
         task.report(index + 1, len(chosen), f"quantising with good image {index + 1} of {len(chosen)}")
-        return resize_image(read_image(chosen[index].path, levels=info.levels), size)[None]
+        return model_input(read_image(chosen[index].path, levels=info.levels), size, info.alignment)[0][None]
 
     with new_folder(target) as folder, _CONVERTING:
         file, halve = folder / settings.main_file, settings.precision == "fp16"
@@ -146,7 +148,8 @@ def _write(
         except RuntimeError as error:  # of torch and of OpenVINO alike
             raise CheckpointError(f"The model cannot be converted to {settings.format}: {error}") from error
         if isinstance(graph, VerdictGraph):  # this program has its own
-            shutil.copyfile(read_pixels.__file__, folder / "read_pixels.py")
+            for module in (read_pixels, *([] if info.alignment is None else [find_part])):
+                shutil.copyfile(str(module.__file__), folder / Path(str(module.__file__)).name)
         task.check()
         files = {path.name: FileEntry.of(path) for path in sorted(folder.iterdir())}
         write_json(folder / MANIFEST, replace(manifest, files=files).to_plain())

@@ -10,7 +10,7 @@ from skrd4ad.data.dataset import load_masks
 from skrd4ad.errors import DataError, ImageError
 from skrd4ad.inference.authors import authors_metrics
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.predictions import Inspection, predict_images
+from skrd4ad.inference.predictions import Inspection, ignored_of, predict_images
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import Tiling
 from skrd4ad.metrics.evaluation import Metrics, by_defect_type, by_mask_class, evaluate
@@ -99,7 +99,6 @@ def evaluate_model(
     scoring = task.part(0, 0.9, "scoring image {done} of {total}")
     scored = score_samples(predictor, samples, mask=mask, record=record, task=scoring)
     size = predictor.image_size
-    ignored = None if mask.ignored is None else ignored_pixels(mask.ignored, *height_width(size))
     measuring = task.part(0.9, 1, "measuring")
     measuring.report(0, 0)
     masks = measuring.beside(lambda: load_masks(samples, size)) if data.has_masks else None
@@ -110,7 +109,7 @@ def evaluate_model(
         maps=scored.maps,
         masks=masks.masks if masks else None,
         has_mask=masks.has_mask if masks else np.zeros(len(samples), bool),
-        ignored=_all_ignored(ignored, None if masks is None else masks.ignored),
+        ignored=_all_ignored(scored.ignored, None if masks is None else masks.ignored),
         mask_classes=masks.classes if masks else (),
         class_of=masks.class_of if masks else None,
     )
@@ -135,7 +134,7 @@ def evaluate_model(
         test_selected=predictor.info.test_selected,
         image_size=predictor.image_size,
         calibration=None if calibration is None else calibration.version,
-        ignores_pixels=ignored is not None,
+        ignores_pixels=scored.ignored is not None,
         left_out=len(data.test) - len(samples),
     )
 
@@ -176,6 +175,8 @@ class ScoredSamples:
     refused: NDArray[np.bool_]
     """(N,): cannot be judged, as it is unlike the training images."""
     in_tiles: int
+    ignored: NDArray[np.bool_] | None
+    """(H, W), or (N, H, W) where the ignored regions lie on the parts; None when nothing is ignored."""
 
 
 def score_samples(
@@ -193,6 +194,11 @@ def score_samples(
     maps = scratch_array((len(samples), *height_width(size)), np.float32, what="The anomaly maps of the test images")
     scores, verdict_scores = np.empty(len(samples), np.float32), np.empty(len(samples), np.float64)
     refused, in_tiles = np.zeros(len(samples), bool), 0
+    ignored, on_parts = None, predictor.info.alignment is not None
+    if mask is not None and mask.ignored is not None:
+        ignored = ignored_pixels(mask.ignored, *height_width(size))
+        if on_parts:
+            ignored = scratch_array(maps.shape, np.bool_, what="The ignored pixels of the test images")
     sources = ((str(sample.path), sample.path) for sample in samples)
     found = predict_images(
         predictor, sources, limits=None, mask=mask, tiling=tiling, batch=BATCH, task=Task(check=task.check)
@@ -204,6 +210,10 @@ def score_samples(
         scores[index] = inspection.scored_map.max()
         verdict_scores[index] = inspection.score
         refused[index] = inspection.refusal is not None
-        in_tiles += not inspection.seen_whole
+        in_tiles += inspection.prediction is not None and inspection.prediction.in_tiles
+        if ignored is not None and on_parts and mask is not None:
+            assert inspection.prediction is not None and inspection.image is not None
+            here = ignored_of(inspection.prediction, mask, inspection.image.shape, height_width(size))
+            ignored[index] = False if here is None else ignored_pixels(here, *height_width(size))
         task.report(index + 1, len(samples))
-    return ScoredSamples(maps, scores, verdict_scores, refused, in_tiles)
+    return ScoredSamples(maps, scores, verdict_scores, refused, in_tiles, ignored)

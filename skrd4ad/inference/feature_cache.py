@@ -13,7 +13,7 @@ from skrd4ad.models.devices import ahead_on
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.scratch import in_files, memory_budget
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import ImageSize, Levels, Sample, height_width
+from skrd4ad.types import Alignment, ImageSize, Levels, Sample, height_width
 
 BATCH = 4
 """Images that the teacher sees at once: the activations of more do not fit into a processor's cache."""
@@ -67,6 +67,7 @@ def cache_features(
     *,
     image_size: ImageSize,
     levels: Levels | None = None,
+    alignment: Alignment | None = None,
     task: Task = QUIET,
     budget: int | None = None,
     dtype: torch.dtype = torch.float32,
@@ -90,7 +91,8 @@ def cache_features(
         kept = [torch.empty(size, dtype=dtype) for size in sizes]
     cache = FeatureCache(kept, mapped=mapped, device=teacher.mean.device)
     try:
-        for indices, images in iter_images(samples, image_size, batch=BATCH, levels=levels):
+        batches = iter_images(samples, image_size, batch=BATCH, levels=levels, alignment=alignment)
+        for indices, images in batches:
             with torch.inference_mode():
                 # convolutions are faster with channels last, and the features come as they are kept
                 pixels = tensor_of(images).to(teacher.mean.device)

@@ -1,11 +1,13 @@
 """Where the part lies in an image and how large it is, held against the training images.
 
-Two ways to measure it; which one a class allows is found out at training (:mod:`skrd4ad.training.placement`):
+Three ways to measure it; which one a class allows is found out at training (:mod:`skrd4ad.training.placement`):
 
 - ground: the part is the largest region whose colour is not that of the image's border;
 - layout: the mean training image, small and grey, is laid over the image at many shifts and scales; the best match
   says how the view has moved. It refuses only where the moved view matches clearly better than the unmoved one: a part
-  that is displaced on a ground with structure is a defect, and left to the model.
+  that is displaced on a ground with structure is a defect, and left to the model;
+- part: where the model looks at the part alone, cropped or turned, the part that it has found: it may lie anywhere, but
+  all of it, of the usual size, and by itself.
 """
 
 from dataclasses import dataclass
@@ -16,11 +18,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from skrd4ad.data.images.find_part import AlignedImage
 from skrd4ad.inference.bands import Band
 
 RGB = NDArray[np.uint8]
 Grey = NDArray[np.float32]
-Kind = Literal["ground", "layout", "off"]
+Kind = Literal["ground", "layout", "part", "off"]
 
 SIDE = 64
 """Side in pixels of the thumbnails that are measured."""
@@ -44,6 +47,9 @@ _TEMPLATE, _PADDING = 22, 9
 _SIDES = range(22, 47, 2)
 """Sides to which the image is scaled for the search: from 1.45 times to 0.7 times the usual size. Even ones, so that
 the template can lie in the middle."""
+_SECOND = 0.5
+"""Of the part's area: what lies beside it and is larger may be a part as well."""
+_SIZES = {"size": ("smaller", "larger"), "length": ("shorter", "longer"), "width": ("narrower", "wider")}
 _DIRECTIONS = {("x", -1): "left", ("x", 1): "right", ("y", -1): "up", ("y", 1): "down"}
 
 
@@ -56,9 +62,16 @@ class Place:
     y: float
     """Centre, from above, in heights of the image."""
     size: float
-    """Ground: root of the part's share of the image, holes filled, 0..1. Layout: 1 is as in the training images."""
+    """Ground and part: root of the part's share of the image, holes filled, 0..1. Layout: 1 is as in the training
+    images."""
     cut: float = 0.0
     """Share of the image's border that the part covers, 0..1; 0 by layout."""
+    length: float = 0.0
+    """Part: along its axis, in roots of the image's area."""
+    width: float = 0.0
+    """Part: across it."""
+    other: float = 0.0
+    """Part: area of the largest other thing over its own."""
     gain: float = 0.0
     """By how much the correlation with the layout rises when the view is moved back; 0 by ground."""
 
@@ -74,7 +87,7 @@ class Placement:
     located: float
     """Share of those whose shift and scale are found as they were drawn, 0..1."""
     bands: dict[str, Band]
-    """By the names of :class:`Place`: ``x``, ``y``, ``size`` and, by ground, ``cut``."""
+    """By the names of :class:`Place`; see ``FIGURES_OF``."""
     layout: tuple[float, ...] = ()
     """Mean training image, row by row; empty unless it is measured by layout."""
 
@@ -89,10 +102,14 @@ class Placement:
         expected = LAYOUT_SIDE**2 if self.kind == "layout" else 0
         return "" if len(self.layout) == expected else f"the layout has {len(self.layout)} values; needed: {expected}"
 
-    def reasons(self, thumbnail: RGB, *, width: int, height: int) -> list[str]:
-        """Why an image, (64, 64, 3) RGB of ``width`` x ``height`` pixels, cannot be judged; empty when it can."""
-        if self.kind == "off":
-            return []
+    def reasons(self, thumbnail: RGB, *, width: int, height: int, aligned: AlignedImage | None = None) -> list[str]:
+        """Why an image, (64, 64, 3) RGB of ``width`` x ``height`` pixels, cannot be judged; empty when it can.
+        ``aligned``: how its part was found."""
+        if self.kind == "off" or (self.kind == "part" and aligned is None):
+            return []  # that no part was found is said without any range
+        if self.kind == "part":
+            assert aligned is not None
+            return self._of_part(place_of_part(aligned))
         if self.kind == "ground":
             place = place_on_ground(thumbnail)
         else:
@@ -116,6 +133,25 @@ class Placement:
             found.append(f"the part {verb} {words} than in the training images (there up to {seen})")
         return found
 
+    def _of_part(self, place: Place) -> list[str]:
+        found = []
+        for name, side in outside(place, self.bands, kind="part").items():
+            value, band = getattr(place, name), self.bands[name]
+            if name == "cut":
+                found.append(f"the part is cut off by the border (along {100 * value:.1f} % of it)")
+            elif name == "other" and value >= _SECOND:
+                found.append("two parts, or something as large lies beside the part")
+            elif name == "other":
+                found.append(
+                    f"something lies beside the part, {100 * value:.1f} % of its size (training images up to "
+                    f"{100 * band.seen_high:.1f} %)"
+                )
+            else:
+                farthest = band.seen_high if side > 0 else band.seen_low
+                beyond = 100 * abs(value / farthest - 1)
+                found.append(f"the part is {beyond:.0f} % {_SIZES[name][side > 0]} than any good part")
+        return found
+
     def _move(self, name: str, side: int, place: Place, width: int, height: int) -> tuple[str, str]:
         """How far a figure is from the training images' median, in words, and their farthest."""
         band = self.bands[name]
@@ -131,7 +167,12 @@ class Placement:
         return np.array(self.layout, np.float32).reshape(LAYOUT_SIDE, LAYOUT_SIDE)
 
 
-FIGURES_OF: dict[Kind, tuple[str, ...]] = {"ground": ("cut", "x", "y", "size"), "layout": ("x", "y", "size"), "off": ()}
+FIGURES_OF: dict[Kind, tuple[str, ...]] = {
+    "ground": ("cut", "x", "y", "size"),
+    "layout": ("x", "y", "size"),
+    "part": ("cut", "size", "length", "width", "other"),
+    "off": (),
+}
 """Figures that have a range, by the way of measuring."""
 
 
@@ -142,6 +183,21 @@ def outside(place: Place | None, bands: dict[str, Band], *, kind: Kind) -> dict[
     if kind == "layout" and place.gain <= GAIN:
         return {}
     return {name: side for name in FIGURES_OF[kind] if (side := bands[name].side(getattr(place, name)))}
+
+
+def place_of_part(aligned: AlignedImage) -> Place:
+    """Place and size of the part that an image was aligned to."""
+    part, (height, width) = aligned.part, aligned.photograph
+    unit = float(np.sqrt(height * width))
+    return Place(
+        x=(part.x + 0.5) / width,
+        y=(part.y + 0.5) / height,
+        size=float(np.sqrt(part.area)) / unit,
+        cut=part.cut,
+        length=part.length / unit,
+        width=part.width / unit,
+        other=part.other,
+    )
 
 
 def thumbnail_of(seen: RGB) -> RGB:

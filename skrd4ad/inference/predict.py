@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import resize_image
+from skrd4ad.data.images.find_part import AlignedImage
+from skrd4ad.data.images.model_input import model_input
 from skrd4ad.inference.maps import Look, Maps
 from skrd4ad.model_folder.info import ModelInfo, read_info, require_own_weights
 from skrd4ad.models.installed import require_torch
@@ -95,13 +97,29 @@ class Predictor:
         return self._look(images)
 
     def predict(self, image: NDArray[np.uint8]) -> Prediction:
-        """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized to the model's size."""
-        return self.batch(resize_image(image, self.image_size)[None]).prediction(0)
+        """Prediction for one image of any size: (H, W, 3) uint8 RGB, resized or aligned to the model's size."""
+        pixels, aligned = model_input(image, self.image_size, self.info.alignment)
+        return on_photograph(self.batch(pixels[None]).prediction(0), aligned)
 
     def _by_torch(self) -> Look:
         load, size = self._load, self.image_size
         own = cache(lambda: _look_of(load(), size=size))
         return lambda images: own()(images)
+
+
+def on_photograph(prediction: Prediction, aligned: AlignedImage | None) -> Prediction:
+    """What is said of an aligned image, over the whole photograph; the same where it was seen whole."""
+    if aligned is None:
+        return prediction
+    plane = aligned.on_photograph(prediction.anomaly_map)
+    return replace(
+        prediction,
+        anomaly_map=plane,
+        level_maps=np.stack([aligned.on_photograph(level) for level in prediction.level_maps]),
+        score=float(plane.max()),
+        view=f"cropped to the part, turned by {aligned.turned:.0f}°" if aligned.turned else "cropped to the part",
+        frame=aligned.frame,
+    )
 
 
 def _network_of(folder: Path, *, weights: Path | None) -> "SKRD4AD":

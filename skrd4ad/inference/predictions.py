@@ -16,10 +16,11 @@ from typing import get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import read_image, resize_image
+from skrd4ad.data.images.model_input import model_input, placed_mask
+from skrd4ad.data.images.read import read_image
 from skrd4ad.digests import content_digest, file_digest
 from skrd4ad.errors import ConfigError, ImageError
-from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predict import Predictor, on_photograph
 from skrd4ad.inference.reference import Reference, read_reference, refusal_of, refusal_of_tiles
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_better
@@ -27,7 +28,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Levels, Outcome, Prediction, Region, Verdict, height_width
+from skrd4ad.types import Levels, Outcome, Prediction, Region, Verdict, height_width
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
@@ -36,6 +37,10 @@ DECODERS = min(4, os.cpu_count() or 1)
 STREAMS = 2
 """Threads that take batches: while one runs the network, the other scores what it gave."""
 
+NO_PART = (
+    "cannot judge: no part found, which is the largest thing whose colour is not that of the image's border (each "
+    "training image has one)"
+)
 NOT_FINITE = (
     "the model's map holds values that are not finite (NaN or infinity), so there is no score. Restore the model from "
     "a copy, or train it again."
@@ -103,8 +108,8 @@ class Inspection:
 
     @property
     def seen_whole(self) -> bool:
-        """Whether the model saw the whole image at once, not in tiles."""
-        return self.prediction is not None and self.prediction.view == WHOLE
+        """Whether the model saw the whole image, or the whole part, at once and not in tiles."""
+        return self.prediction is not None and not self.prediction.in_tiles
 
     @property
     def counted_map(self) -> NDArray[np.float32] | None:
@@ -205,10 +210,10 @@ def predict_batch(
     """Predictions for images, (H, W, 3) RGB each, in their order; those seen whole go through the network together.
     ``reference``: of the model; without it no image is refused, and none is tiled unless asked for."""
     in_tiles = [wants_tiles(predictor, image, reference, tiling=tiling) for image in images]
-    size = predictor.image_size
-    resized = [resize_image(image, size) for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
-    if resized:
-        maps = predictor.batch(np.stack(resized))
+    size, alignment = predictor.image_size, predictor.info.alignment
+    seen = [model_input(image, size, alignment) for image, tiled in zip(images, in_tiles, strict=True) if not tiled]
+    if seen:
+        maps = predictor.batch(np.stack([pixels for pixels, _ in seen]))
     rows = itertools.count()
     predictions = []
     for image, tiled in zip(images, in_tiles, strict=True):
@@ -224,9 +229,12 @@ def predict_batch(
                 refusal = refusal_of_tiles(tiles, embeddings, reference)
         else:
             row = next(rows)
-            prediction = maps.prediction(row)
-            if reference is not None:
-                refusal = refusal_of(image, maps.embeddings[row], reference, resized=resized[row])
+            pixels, aligned = seen[row]
+            prediction = on_photograph(maps.prediction(row), aligned)
+            if alignment is not None and aligned is None:
+                refusal = NO_PART
+            elif reference is not None:
+                refusal = refusal_of(image, maps.embeddings[row], reference, resized=pixels, aligned=aligned)
         predictions.append(replace(prediction, refusal=refusal))
     return predictions
 
@@ -237,11 +245,11 @@ def wants_tiles(
     """Whether an image, (H, W, 3) RGB, is to be seen in tiles at the scale of the training images.
 
     ``auto``: when the size of the training images is known, the shorter side of the image is more than ``LARGER``
-    times theirs, and tiles look more like them to the teacher than the whole image does. So a large photograph of a
-    surface is tiled, and a part that is merely photographed with more pixels is not. Each tile is one more chance of a
-    false reject.
+    times theirs, and tiles look more like them to the teacher than the whole image does; never where the model looks at
+    the part alone. So a large photograph of a surface is tiled, and a part that is merely photographed with more pixels
+    is not. Each tile is one more chance of a false reject.
     """
-    if tiling != "auto" or reference is None:
+    if tiling != "auto" or reference is None or predictor.info.alignment is not None:
         return tiling == "on"
     is_larger = min(image.shape[:2]) > LARGER * min(reference.width, reference.height)
     return is_larger and tiles_look_better(predictor, image, reference)
@@ -267,14 +275,14 @@ def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, 
     """The inspection of a decoded image with its score and, where there are limits, verdict and regions."""
     if not np.isfinite(prediction.anomaly_map).all():
         return Inspection(name=decoded.name, content=decoded.content, error=f"{decoded.name}: {NOT_FINITE}")
-    if prediction.view != WHOLE:
+    if prediction.in_tiles:
         mask = ScoringMask(min_area=mask.min_area)  # regions to ignore were drawn on one field of view
-    scored = muted_map(prediction.anomaly_map, mask)
+    assert decoded.image is not None
+    scored = counted_map_of(prediction, mask, decoded.image.shape)
     score = score_under(scored, ScoringMask(min_area=mask.min_area))
     inspection = replace(decoded, prediction=prediction, limits=limits, mask=mask, scored_map=scored, score=score)
     if limits is None:
         return replace(inspection, verdict="CANNOT JUDGE") if prediction.refusal else inspection
-    assert decoded.image is not None
     # found on the map, where they agree with the score, and then scaled to the image
     regions = find_regions(scored, limits.pixel, min_area=mask.min_area)
     return replace(
@@ -282,6 +290,24 @@ def _scored(decoded: Inspection, prediction: Prediction, limits: Limits | None, 
         verdict=limits.verdict(score, prediction.refusal),
         regions=tuple(_in_image(region, scored.shape, decoded.image.shape) for region in regions),
     )
+
+
+def counted_map_of(prediction: Prediction, mask: ScoringMask, image: tuple[int, ...]) -> NDArray[np.float32]:
+    """The map of an image, of height and width ``image``, with 0 where it is ignored: nowhere in tiles, and where the
+    model looked at the part, on the part."""
+    plane = prediction.anomaly_map
+    ignored = ignored_of(prediction, mask, image, plane.shape)
+    return muted_map(plane, replace(mask, ignored=ignored))
+
+
+def ignored_of(
+    prediction: Prediction, mask: ScoringMask, image: tuple[int, ...], size: tuple[int, ...]
+) -> NDArray[np.bool_] | None:
+    """Pixels of an image, of height and width ``image``, that are ignored, as a mask of any size; None when nothing is.
+    ``size``: of the map, which a mask on the part gets."""
+    if mask.ignored is None or prediction.in_tiles:
+        return None
+    return mask.ignored if prediction.frame is None else placed_mask(mask.ignored, prediction.frame, image, size)
 
 
 def _in_image(region: Region, of_map: tuple[int, ...], of_image: tuple[int, ...]) -> Region:

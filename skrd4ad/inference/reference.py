@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad import documents
+from skrd4ad.data.images.find_part import AlignedImage
 from skrd4ad.data.images.read import resize_image
 from skrd4ad.documents import Positive, StoredSize
 from skrd4ad.files import write_json
@@ -169,10 +170,11 @@ def refusal_of(
     reference: Reference,
     *,
     resized: NDArray[np.uint8] | None = None,
+    aligned: AlignedImage | None = None,
 ) -> str | None:
     """Why an image (H, W, 3) RGB cannot be judged, in one line such as "cannot judge: out of focus (sharpness 12,
     training images 80–210)"; None when it can. Without an ``embedding`` (C,) it is not asked whether it shows the right
-    part."""
+    part. ``aligned``: how the part was found, where the model looks at it alone."""
     seen = seen_by_model(image, reference.image_size, resized)
     figures = image_statistics(image, size=reference.image_size, resized=seen)
     sizes = {"aspect": figures.aspect, "shorter_side": float(min(figures.width, figures.height))}
@@ -183,7 +185,9 @@ def refusal_of(
         if (side := reference.bands[name].side(value))
     ]
     if reference.placement is not None:
-        reasons += reference.placement.reasons(thumbnail_of(seen), width=figures.width, height=figures.height)
+        reasons += reference.placement.reasons(
+            thumbnail_of(seen), width=figures.width, height=figures.height, aligned=aligned
+        )
     distance = None if embedding is None else reference.distance(embedding)
     return _refusal(figures, reasons, distance, reference)
 

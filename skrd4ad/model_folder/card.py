@@ -52,6 +52,7 @@ def _data_rows(info: ModelInfo) -> list[tuple[str, object]]:
     return [
         ("Good images learnt from", data.get("n_train", "not known")),
         ("Good images held out", data.get("n_holdout", "not known")),
+        ("Part", info.alignment or "whole images are seen"),
         ("Images above 8 bit", f"shown from {info.levels}" if info.levels else "over the full range of their files"),
         ("Layout", data.get("layout", "not known")),
         ("Licence of the data", data.get("licence") or "not stated"),

@@ -13,7 +13,7 @@ from skrd4ad.documents import Count, StoredSize
 from skrd4ad.errors import CheckpointError
 from skrd4ad.model_folder.calibration import Calibration, CalibrationHistory, this_moment
 from skrd4ad.models.installed import version_of
-from skrd4ad.types import Levels
+from skrd4ad.types import Alignment, Levels
 
 WEIGHTS, CONFIG, CALIBRATION, METRICS, CARD, REFERENCE = (
     "model.safetensors",
@@ -91,6 +91,9 @@ class ModelInfo:
     levels: Levels | None = None
     """Black and white level of images above 8 bit; None where it learnt from none, and for models of earlier builds:
     then the full range counts."""
+    alignment: Alignment | None = None
+    """How photographs are cropped and turned to the part; None where they are seen whole, as by models of earlier
+    builds."""
     data: dict[str, Any] = field(default_factory=dict)
     """Where the training images came from, how many, their digest, licence and note."""
     history: tuple[EpochEntry, ...] = ()
@@ -144,6 +147,8 @@ def read_info(folder: Path) -> ModelInfo:
     if not documents.is_moment(info.created_at):
         problem = f"created_at is {info.created_at!r}; allowed: an ISO 8601 moment with its time zone"
         raise documents.damaged(str(config), problem, remedy=_REMEDY)
+    if info.alignment is not None and info.alignment.problem:
+        raise documents.damaged(str(config), info.alignment.problem, remedy=_REMEDY)
     history = read_history(folder)
     return replace(
         info,
@@ -169,10 +174,20 @@ def require_own_weights(info: ModelInfo) -> None:
 def config_values(info: ModelInfo) -> dict[str, Any]:
     """What ``config.json`` holds of a model."""
     kept = {each.name: getattr(info, each.name) for each in fields(info) if each.name not in _ELSEWHERE}
-    for name in ("levels", "first_look"):
+    for name in ("levels", "alignment", "first_look"):
         if not kept[name]:
             del kept[name]  # builds before know no such key
+    if info.train is not None:
+        kept["train"] = train_values(info.train)
     return {"format": FORMAT, **documents.to_plain(kept)}
+
+
+def train_values(config: TrainConfig) -> dict[str, Any]:
+    """JSON-ready form of the settings of a training."""
+    values: dict[str, Any] = documents.to_plain(config)
+    if config.align == "off":
+        del values["align"]  # builds before know no such key
+    return values
 
 
 def versions() -> dict[str, str]:

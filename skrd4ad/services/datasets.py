@@ -13,7 +13,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.paths import inside_data_roots, workspace
 from skrd4ad.services.access import needs
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, ImageSize, Levels
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels
 
 
 @dataclass(frozen=True)
@@ -128,14 +128,19 @@ def class_of_model(info: ModelInfo) -> DatasetClass:
 
 
 def preflight(
-    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None = None, task: Task = QUIET
+    data: Sequence[DatasetClass],
+    *,
+    image_size: ImageSize | None,
+    levels: Levels | None = None,
+    align: Align = "auto",
+    task: Task = QUIET,
 ) -> DoctorReport:
     """The doctor's report on classes, before training.
 
     Raises:
         DataError: there is nothing to examine.
     """
-    return examine(data, image_size=image_size, levels=levels, task=task)
+    return examine(data, image_size=image_size, levels=levels, align=align, task=task)
 
 
 def require_sound(report: DoctorReport, *, advice: str, insist: bool = False) -> None:

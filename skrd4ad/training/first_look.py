@@ -1,8 +1,10 @@
 """The first look: what the memory bank alone says of a part, before the student has learnt anything."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from skrd4ad.data.images.find_part import AlignedImage
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.reference import Reference, save_reference
 from skrd4ad.model_folder.calibration import calibrate, this_moment
@@ -25,6 +27,7 @@ def save_first_look(
     bank: Normality,
     learning: FeatureCache,
     holding: FeatureCache,
+    aligned: Sequence[AlignedImage | None] = (),
     task: Task = QUIET,
 ) -> Path:
     """Write the model of the memory bank alone beside the folder of the full model; returns its folder.
@@ -37,13 +40,15 @@ def save_first_look(
         info: what is known of the full model already.
         bank: of the training images; see :func:`skrd4ad.training.normality.memory_bank`.
         learning, holding: the teacher's features of the images that are learnt from and held out.
+        aligned: how the held-out ones were aligned; see :func:`skrd4ad.training.loop.holdout_scores`.
     """
     folder = first_look_folder(run)
     if folder.is_dir():
         # of the same training, which was interrupted and goes on
         return folder
     normality = fit_first_look(bank, learning, fusion=info.model.fusion, task=task)
-    scores = holdout_scores(student, holding, size=info.model.image_size, normality=normality, task=task)
+    size = info.model.image_size
+    scores = holdout_scores(student, holding, size=size, normality=normality, aligned=aligned, task=task)
     first = replace(
         info,
         first_look=True,

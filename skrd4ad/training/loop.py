@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig, Schedule, TrainConfig
+from skrd4ad.data.images.find_part import AlignedImage
 from skrd4ad.errors import DataError, TrainingError
 from skrd4ad.inference.evaluate import evaluate_model
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.network import by_network, maps_of
-from skrd4ad.inference.predict import Predictor
+from skrd4ad.inference.predict import Predictor, on_photograph
 from skrd4ad.losses import distillation_loss, total_loss
 from skrd4ad.model_folder.info import EpochEntry, ModelInfo
 from skrd4ad.model_folder.resume_state import TrainState, save_state
@@ -25,7 +26,7 @@ from skrd4ad.models.normality import Normality
 from skrd4ad.models.skrd import SKRD4AD, Student
 from skrd4ad.models.teachers import Teacher
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, ImageSize, Levels
+from skrd4ad.types import Alignment, DatasetClass, ImageSize, Levels
 
 EVALUATION_BATCH = 32
 WARM_UP = 0.05
@@ -101,6 +102,8 @@ class Loop:
     """As in :class:`TrainProgress`."""
     levels: Levels | None = None
     """Of images above 8 bit."""
+    alignment: Alignment | None = None
+    """Of the photographs to the part."""
 
     def __post_init__(self) -> None:
         self._asked = self.task.check
@@ -202,6 +205,7 @@ class Loop:
             train=self.config,
             teacher_digest="",
             levels=self.levels,
+            alignment=self.alignment,
         )
         model = SKRD4AD(self.teacher, self.student)
         look = by_network(
@@ -257,13 +261,22 @@ def _holdout_score(student: Student, holding: FeatureCache, config: TrainConfig,
 
 
 def holdout_scores(
-    student: Student, holding: FeatureCache, *, size: ImageSize, normality: Normality | None = None, task: Task = QUIET
+    student: Student,
+    holding: FeatureCache,
+    *,
+    size: ImageSize,
+    normality: Normality | None = None,
+    aligned: Sequence[AlignedImage | None] = (),
+    task: Task = QUIET,
 ) -> list[float]:
-    """Image scores of the held-out good images; puts the student into evaluation mode."""
+    """Image scores of the held-out good images; puts the student into evaluation mode. ``aligned``: how each of them
+    was aligned, empty where all were seen whole."""
     student.eval()
     with torch.inference_mode():
         found = [
-            maps_of(features, student(features), size=size, normality=normality).scores
-            for features in _batches(holding, task)
+            maps_of(features, student(features), size=size, normality=normality) for features in _batches(holding, task)
         ]
-    return [float(score) for score in np.concatenate(found)]
+    if not aligned:
+        return [float(score) for score in np.concatenate([maps.scores for maps in found])]
+    predictions = (maps.prediction(row) for maps in found for row in range(len(maps.scores)))
+    return [on_photograph(*each).score for each in zip(predictions, aligned, strict=True)]

@@ -44,10 +44,11 @@ TRIED = 24
 TOLERANCES: dict[Kind, dict[str, float]] = {
     "ground": {"x": 0.02, "y": 0.02, "cut": 0.02, "size": math.log(1.03)},
     "layout": {"x": 0.035, "y": 0.035, "size": math.log(1.1)},
+    "part": {"cut": 0.005, "size": math.log(1.05), "length": math.log(1.05), "width": math.log(1.1), "other": 0.005},
 }
 """What does no harm to a map: in sides of the image, of its border, and as a ratio; by layout more than one step of the
 search."""
-SIDES = {"ground": 7, "layout": 6, "off": 0}
+SIDES = {"ground": 7, "layout": 6, "part": 8, "off": 0}
 """Ends of ranges that can refuse an image."""
 
 UNMOVED = Place(x=0.5, y=0.5, size=1.0)
@@ -78,6 +79,25 @@ def fit_placement(thumbnails: NDArray[np.uint8], *, share: Callable[[int], float
     if found.noticed < LEAST_NOTICED:
         return replace(found, kind="off", bands={})
     return replace(found, layout=tuple(round(float(value), 4) for value in layout.ravel()))
+
+
+def fit_part_placement(places: Sequence[Place], *, share: Callable[[int], float]) -> Placement:
+    """Placement of the parts that training images were aligned to; arguments as for :func:`fit_placement`."""
+    if len(places) < FEWEST:
+        return Placement(kind="off", noticed=0.0, located=0.0, bands={})
+    of_each = share(SIDES["part"])
+    bands = {name: _band(name, places, of_each, tolerance) for name, tolerance in TOLERANCES["part"].items()}
+    noticed = [
+        bool(outside(_scaled(place, scale), bands, kind="part"))
+        for place in places
+        for scale, x, y in MOVES
+        if scale != 1 and (x, y) == (0, 0)
+    ]
+    return Placement(kind="part", noticed=round(float(np.mean(noticed)), 3), located=0.0, bands=bands)
+
+
+def _scaled(place: Place, scale: float) -> Place:
+    return replace(place, **{name: scale * getattr(place, name) for name in ("size", "length", "width")})
 
 
 def _fitted(kind: Kind, measure: Measure, thumbnails: NDArray[np.uint8], share: float) -> Placement:
@@ -122,14 +142,15 @@ def _tighter(band: Band, other: Band) -> Band:
 
 
 def _band(name: str, places: Sequence[Place | None], share: float, tolerance: float) -> Band:
-    if name == "cut":
+    if name in ("cut", "other"):
         # where some training images show no part, such an image can be judged
-        covered = np.array([1.0 if place is None else place.cut for place in places])
+        covered = np.array([1.0 if place is None else getattr(place, name) for place in places])
         return seen_band(covered, high=upper_limit(covered, share) + tolerance)
     values = np.array([getattr(place, name) for place in places if place is not None])
-    scaled = np.log(values) if name == "size" else values
+    ratio = name in ("size", "length", "width")
+    scaled = np.log(values) if ratio else values
     ends = (-upper_limit(-scaled, share) - tolerance, upper_limit(scaled, share) + tolerance)
-    low, high = map(math.exp, ends) if name == "size" else ends
+    low, high = map(math.exp, ends) if ratio else ends
     return seen_band(values, low=low, high=high)
 
 

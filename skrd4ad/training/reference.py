@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import decoding_pool
+from skrd4ad.data.images.model_input import model_input
 from skrd4ad.data.images.read import read_image
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.inference.bands import Band
 from skrd4ad.inference.feature_cache import FeatureCache
 from skrd4ad.inference.network import pooled
-from skrd4ad.inference.placement import RGB, SIDE, thumbnail_of
+from skrd4ad.inference.placement import RGB, SIDE, Place, place_of_part, thumbnail_of
 from skrd4ad.inference.reference import (
     EXPOSURE,
     FIGURES,
@@ -26,12 +27,11 @@ from skrd4ad.inference.reference import (
     Reference,
     cosine_distance,
     image_statistics,
-    seen_by_model,
 )
 from skrd4ad.task import QUIET, Task
-from skrd4ad.training.placement import SIDES, fit_placement
+from skrd4ad.training.placement import SIDES, fit_part_placement, fit_placement
 from skrd4ad.training.ranges import seen_band, upper_limit
-from skrd4ad.types import ImageSize, Levels, Sample
+from skrd4ad.types import Alignment, ImageSize, Levels, Sample
 
 DEFAULT_REFUSAL_RATE = 0.005
 BATCH = 16
@@ -61,10 +61,12 @@ def make_reference(
     *,
     image_size: ImageSize,
     thumbnails: NDArray[np.uint8] | None = None,
+    places: Sequence[Place] = (),
     refusal_rate: float = DEFAULT_REFUSAL_RATE,
 ) -> Reference:
     """Reference from the figures of good images. ``embeddings``: (n, C), as :func:`pooled` gives them. ``thumbnails``:
-    (m, 64, 64, 3) RGB of the images or some of them; without them nothing is said of how the part lies."""
+    (m, 64, 64, 3) RGB of the images or some of them; without them nothing is said of how the part lies. ``places``: of
+    the parts that the images were aligned to, in their place."""
     if not 0 < refusal_rate < 1:
         raise ConfigError(f"The refusal rate is {refusal_rate!r}; allowed: above 0, below 1 (0.005 is 0.5 %).")
     if not statistics or len(statistics) != len(embeddings):
@@ -72,9 +74,15 @@ def make_reference(
             f"There are {len(statistics)} images and {len(embeddings)} embeddings; a reference needs at least one "
             "image, and one embedding each."
         )
-    placement = (
-        None if thumbnails is None else fit_placement(thumbnails, share=lambda sides: refusal_rate / (_SIDES + sides))
-    )
+
+    def each(sides: int) -> float:
+        return refusal_rate / (_SIDES + sides)
+
+    placement = None
+    if places:
+        placement = fit_part_placement(places, share=each)
+    elif thumbnails is not None:
+        placement = fit_placement(thumbnails, share=each)
     share = refusal_rate / (_SIDES + (0 if placement is None else SIDES[placement.kind]))
     columns = {name: np.array([getattr(each, name) for each in statistics], float) for name in FIGURES}
     bands = {name: figure_band(name, values, share) for name, values in columns.items()}
@@ -130,27 +138,36 @@ def cached_embeddings(caches: Iterable[FeatureCache | None]) -> NDArray[np.float
 
 
 def measure(
-    samples: Sequence[Sample], *, image_size: ImageSize, levels: Levels | None = None, task: Task = QUIET
-) -> tuple[list[ImageStatistics], NDArray[np.uint8]]:
-    """Statistics of the images of samples, in their order, and thumbnails (m, 64, 64, 3) of up to ``MOST_PLACED`` of
-    them."""
+    samples: Sequence[Sample],
+    *,
+    image_size: ImageSize,
+    levels: Levels | None = None,
+    alignment: Alignment | None = None,
+    task: Task = QUIET,
+) -> tuple[list[ImageStatistics], NDArray[np.uint8], list[Place]]:
+    """Statistics of the images of samples, in their order, thumbnails (m, 64, 64, 3) of up to ``MOST_PLACED`` of them,
+    and the places of the parts that they were aligned to."""
     placed = set(np.linspace(0, len(samples) - 1, min(len(samples), MOST_PLACED)).astype(int).tolist())
 
-    def measured(index: int, sample: Sample) -> tuple[ImageStatistics, RGB | None]:
+    def measured(index: int, sample: Sample) -> tuple[ImageStatistics, RGB | None, Place | None]:
         image = read_image(sample.path, levels=levels)
-        seen = seen_by_model(image, image_size)
+        seen, aligned = model_input(image, image_size, alignment)
         statistics = image_statistics(image, size=image_size, resized=seen)
-        return statistics, thumbnail_of(seen) if index in placed else None
+        place = None if aligned is None else place_of_part(aligned)
+        return statistics, thumbnail_of(seen) if index in placed else None, place
 
     found: list[ImageStatistics] = []
     thumbnails: list[RGB] = []
+    places: list[Place] = []
     with decoding_pool() as pool:
-        for statistics, thumbnail in pool.map(measured, range(len(samples)), samples):
+        for statistics, thumbnail, place in pool.map(measured, range(len(samples)), samples):
             found.append(statistics)
             if thumbnail is not None:
                 thumbnails.append(thumbnail)
+            if place is not None:
+                places.append(place)
             task.check()
-    return found, np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE, 3)
+    return found, np.array(thumbnails, np.uint8).reshape(-1, SIDE, SIDE, 3), places
 
 
 def _directions(embeddings: NDArray[np.floating]) -> NDArray[np.float64]:

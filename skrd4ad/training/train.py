@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from skrd4ad.config import ModelConfig, TrainConfig
+from skrd4ad.data.alignment import aligned_images, fit_alignment, without_part
 from skrd4ad.data.images.levels import levels_of
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.documents import to_plain
@@ -18,7 +19,7 @@ from skrd4ad.inference.feature_cache import FeatureCache, cache_features
 from skrd4ad.inference.reference import save_reference
 from skrd4ad.model_folder.calibration import calibrate, this_moment
 from skrd4ad.model_folder.folder import run_folder
-from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, versions
+from skrd4ad.model_folder.info import PATCH_IMAGES, ModelInfo, read_info, train_values, versions
 from skrd4ad.model_folder.network import save_model
 from skrd4ad.model_folder.resume_state import TrainState, read_record, restore_state
 from skrd4ad.model_folder.seen_images import record_of_images, split_holdout
@@ -33,7 +34,7 @@ from skrd4ad.training.loop import Loop, TrainProgress, holdout_scores, require_b
 from skrd4ad.training.normality import fit_normality, memory_bank
 from skrd4ad.training.reference import cached_embeddings, make_reference, measure
 from skrd4ad.training.warm_start import WarmStart, read_parent_model, record_of_start
-from skrd4ad.types import DatasetClass, Levels, Sample
+from skrd4ad.types import Align, Alignment, DatasetClass, Levels, Sample
 
 
 def train(
@@ -79,8 +80,10 @@ def train(
         task.check()
         contents[sample.path] = image_digest(sample.path)
     learn = _without_copies(learn, held_out, contents)
-    config = replace(config, epochs=config.epochs_for(len(learn)))
     levels = _levels(levels, start, learn + held_out)
+    alignment, missing = _alignment(config, model, start, learn + held_out, levels, task)
+    learn, held_out = (tuple(s for s in samples if s.path not in missing) for samples in (learn, held_out))
+    config = replace(config, epochs=config.epochs_for(len(learn)), align=_asked_of(config.align, alignment))
     fetching = _recorded(task.part(0, 0.02), TrainProgress(phase="weights"))
     teacher = build_teacher(model.net, weights=weights, task=fetching)
     teacher_digest = weights_digest(teacher)
@@ -91,7 +94,7 @@ def train(
     record = TrainState(
         settings={
             "model": to_plain(model),
-            "train": to_plain(config),
+            "train": train_values(config),
             "data_digest": content_digest("".join(sorted(contents[s.path] for s in learn + held_out))),
             # renamed files may be split and shuffled otherwise, and then a training cannot go on
             "split_digest": content_digest(
@@ -101,6 +104,7 @@ def train(
         }
         | ({} if parent is None else {"parent_digest": parent.digest})
         | ({} if levels is None else {"levels": to_plain(levels)})
+        | ({} if alignment is None else {"alignment": to_plain(alignment)})
     )
     run = run_folder(out, dataset=data.dataset, class_name=data.name, model=model)
     require_writable(run.parent)
@@ -125,20 +129,32 @@ def train(
     def cached(samples: Sequence[Sample], first: int, dtype: torch.dtype) -> FeatureCache:
         total = len(learn) + len(held_out)
         shown = Task(show=lambda at: reading.report(first + at.done, total), check=task.check)
-        return cache_features(teacher, samples, image_size=model.image_size, levels=levels, task=shown, dtype=dtype)
+        return cache_features(
+            teacher,
+            samples,
+            image_size=model.image_size,
+            levels=levels,
+            alignment=alignment,
+            task=shown,
+            dtype=dtype,
+        )
 
     with (
         cached(learn, 0, dtype) as learning,
         cached(held_out, len(learn), torch.float32) if held_out else nullcontext() as holding,
     ):
         # before the epochs: the files are still in the system's cache, and one that vanished costs no training
-        statistics, thumbnails = measure(learn + held_out, image_size=model.image_size, levels=levels, task=task)
+        statistics, thumbnails, places = measure(
+            learn + held_out, image_size=model.image_size, levels=levels, alignment=alignment, task=task
+        )
         reference = make_reference(
             statistics,
             task.beside(lambda: cached_embeddings((learning, holding))),
             image_size=model.image_size,
             thumbnails=thumbnails,
+            places=places,
         )
+        aligned = [] if alignment is None else aligned_images(held_out, alignment, size=model.image_size, levels=levels)
         held_out_text = "held-out good images of training" if start is None else start.held_out_text
         info = ModelInfo(
             dataset=data.dataset,
@@ -147,6 +163,7 @@ def train(
             train=config,
             teacher_digest=teacher_digest,
             levels=levels,
+            alignment=alignment,
             data={
                 "source": source,
                 "layout": data.layout,
@@ -173,7 +190,16 @@ def train(
         # who goes on from a model has that one to inspect with
         if bank is not None and holding is not None and start is None:
             first_look = str(
-                save_first_look(run, info, reference, student=student, bank=bank, learning=learning, holding=holding)
+                save_first_look(
+                    run,
+                    info,
+                    reference,
+                    student=student,
+                    bank=bank,
+                    learning=learning,
+                    holding=holding,
+                    aligned=aligned,
+                )
             )
         loop = Loop(
             data=data,
@@ -189,6 +215,7 @@ def train(
             task=task.part(0.1, 0.9),
             first_look=first_look,
             levels=levels,
+            alignment=alignment,
         )
         loop.run(state_file(run))
         finishing = task.part(0.9, 1, "finishing")
@@ -199,7 +226,9 @@ def train(
         normality = fit_normality(student, learning, model=model, seed=config.seed, bank=bank, task=finishing)
         scores = []
         if holding is not None:
-            scores = holdout_scores(student, holding, size=model.image_size, normality=normality, task=finishing)
+            scores = holdout_scores(
+                student, holding, size=model.image_size, normality=normality, aligned=aligned, task=finishing
+            )
     # the teacher may be shared, and what is stored comes from ordinary memory
     for part in (teacher, student, normality):
         if part is not None:
@@ -235,6 +264,27 @@ def _levels(given: Levels | None, start: WarmStart | None, samples: Sequence[Sam
             "that goes on keeps them. Leave them out, or train anew."
         )
     return kept
+
+
+def _alignment(
+    config: TrainConfig,
+    model: ModelConfig,
+    start: WarmStart | None,
+    samples: Sequence[Sample],
+    levels: Levels | None,
+    task: Task,
+) -> tuple[Alignment | None, frozenset[Path]]:
+    """How photographs are aligned, and those without a part, which cannot be learnt from then. A training that goes on
+    keeps what its start has."""
+    if start is None:
+        return fit_alignment(samples, config.align, size=model.image_size, levels=levels, task=task)
+    kept = read_info(start.folder).alignment
+    return kept, frozenset() if kept is None else without_part(samples, levels=levels, task=task)
+
+
+def _asked_of(asked: Align, alignment: Alignment | None) -> Align:
+    """What is recorded of the setting: off where nothing came of it, so that the model is as one of earlier builds."""
+    return "off" if alignment is None else "auto" if asked == "off" else asked
 
 
 def _without_copies(

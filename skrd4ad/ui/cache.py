@@ -14,7 +14,7 @@ from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.datasets import class_of_model, classes_of, preflight
 from skrd4ad.services.inspection.runtimes import background
 from skrd4ad.task import Task
-from skrd4ad.types import DatasetClass, ImageSize, Levels
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels
 
 KEPT_REPORTS = 64
 
@@ -66,23 +66,23 @@ def _training_class(key: str, _info: ModelInfo) -> DatasetClass:  # noqa: ARG001
 
 
 def doctor_report(
-    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None, task: Task
+    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None, align: Align, task: Task
 ) -> DoctorReport:
     """The doctor's report on classes, kept as long as their files do not change.
 
     Streamlit's own cache would record what ``task`` draws and fail to draw it again in the next session.
     """
     reports = _reports()
-    key = (image_size, levels, _state_of_files(data))
+    key = (image_size, levels, align, _state_of_files(data))
     if key not in reports:
         if len(reports) >= KEPT_REPORTS:
             reports.clear()
-        reports[key] = preflight(data, image_size=image_size, levels=levels, task=task)
+        reports[key] = preflight(data, image_size=image_size, levels=levels, align=align, task=task)
     return reports[key]
 
 
 @st.cache_resource(show_spinner=False)
-def _reports() -> dict[tuple[ImageSize | None, Levels | None, str], DoctorReport]:
+def _reports() -> dict[tuple[ImageSize | None, Levels | None, Align, str], DoctorReport]:
     return {}
 
 

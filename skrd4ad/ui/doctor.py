@@ -7,7 +7,7 @@ import streamlit as st
 from skrd4ad.data.doctor.examine import Finding
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, ImageSize, Levels, size_text
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, size_text
 from skrd4ad.ui.cache import doctor_report
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
@@ -16,12 +16,12 @@ _SHOWN_PATHS = 5
 
 
 def show_report(
-    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None
+    data: Sequence[DatasetClass], *, image_size: ImageSize | None, levels: Levels | None, align: Align
 ) -> tuple[bool, dict[str, str], dict[str, ImageSize]]:
     """Examine classes with progress, show what was found, and tell whether training may start, and by class what the
     user insists on and the size of the input."""
     with progress_bar("files checked") as task:
-        report = doctor_report(data, image_size=image_size, levels=levels, task=task)
+        report = doctor_report(data, image_size=image_size, levels=levels, align=align, task=task)
     sizes = {summary.name: summary.image_size for summary in report.classes}
     for summary in report.classes:
         defects = sum(summary.test_defects.values())

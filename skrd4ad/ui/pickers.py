@@ -26,7 +26,7 @@ from skrd4ad.data.layouts.hints import Hints
 from skrd4ad.paths import data_roots
 from skrd4ad.services.access import why_not
 from skrd4ad.services.datasets import EMBEDDED_SOURCES, folders_in, made_datasets
-from skrd4ad.types import DatasetClass, ImageSize, Levels, parse_size, size_option
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, parse_size, size_option
 from skrd4ad.ui.cache import dataset_classes
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import choose
@@ -54,6 +54,8 @@ _MAPS: dict[tuple[Fusion, bool], str] = {
     ("sum", False): "Sum of levels (published)",
 }
 _PRECISIONS: dict[TrainPrecision, str] = {"auto": "Automatic", "fp32": "fp32, 32 bits", "bf16": "bf16, 16 bits"}
+_ALIGN: dict[Align, str] = {"auto": "Automatic", "off": "Whole images", "crop": "Cropped", "rotate": "Turned, cropped"}
+_ALIGN_HELP = "Automatic: where good parts lie by themselves on a plain ground, each elsewhere or turned."
 _SELECTIONS: dict[Selection, str] = {
     "holdout": "Best on held-out good images",
     "last": "The last",
@@ -304,6 +306,7 @@ def _train_settings(base: TrainConfig, preset: str) -> TrainConfig:
         holdout=holdout / 100,
         loss=_select("Loss", _LOSSES, base.loss, key=f"loss-{preset}"),
         selection=_select("Epoch to keep", _SELECTIONS, base.selection, key=f"selection-{preset}"),
+        align=_select("Part", _ALIGN, base.align, key=f"align-{preset}", help=_ALIGN_HELP),
         precision=_select(
             "Precision of the training",
             _PRECISIONS,

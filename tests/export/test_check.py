@@ -41,6 +41,7 @@ class Told:
     scores: list[float]
     image_size: int = 64
     levels: None = None
+    alignment: None = None
 
     def batch(self, images: NDArray[np.uint8]) -> Verdicts:
         now, self.scores = self.scores[: len(images)], self.scores[len(images) :]

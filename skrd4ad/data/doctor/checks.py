@@ -4,6 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
+from skrd4ad.data.alignment import lie_of
 from skrd4ad.data.doctor.depth import check_depth
 from skrd4ad.data.doctor.facts import ImageFacts
 from skrd4ad.data.doctor.folder_checks import check_folders
@@ -11,22 +12,30 @@ from skrd4ad.data.doctor.mask_checks import check_masks
 from skrd4ad.data.doctor.report import MAX_EXAMPLES, Finding, Severity, counted
 from skrd4ad.data.doctor.shape import check_shape
 from skrd4ad.format import plural
-from skrd4ad.types import DatasetClass, ImageSize, Levels, Remark
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, Remark
 
 FEW_TRAIN = 20
 
 
 def check_class(
-    cls: DatasetClass, facts: Sequence[ImageFacts], *, image_size: ImageSize, levels: Levels | None, given: bool
+    cls: DatasetClass,
+    facts: Sequence[ImageFacts],
+    *,
+    image_size: ImageSize,
+    levels: Levels | None,
+    given: bool,
+    align: Align = "off",
 ) -> Iterator[Finding]:
     """All findings of a class, those of the reader of its layout first; for ``levels`` and ``given`` see
-    :func:`check_depth`."""
+    :func:`check_depth`, for ``align`` :func:`skrd4ad.data.alignment.fit_alignment`."""
+    mode, parts = _check_parts(facts, align)
     checks = (
         cls.remarks,
         _check_numbers(cls),
         _check_images(facts),
         check_depth([fact.depth for fact in facts if fact.depth is not None], levels, given=given),
-        check_shape([f.size for f in facts if f.size and f.sample.split == "train"], image_size),
+        [] if mode != "off" else check_shape(_shapes(facts), image_size),
+        parts,
         _check_duplicates(facts),
         check_masks(cls, facts, image_size=image_size),
         check_folders(cls),
@@ -70,6 +79,23 @@ def _check_images(facts: Sequence[ImageFacts]) -> Iterator[Remark]:
     modes = sorted({f.mode for f in facts if f.mode})
     if len(modes) > 1:
         yield Remark("note", "mixed-modes", f"images are stored in several modes: {', '.join(modes)}.")
+
+
+def _shapes(facts: Sequence[ImageFacts]) -> list[tuple[int, int]]:
+    return [f.size for f in facts if f.size and f.sample.split == "train"]
+
+
+def _check_parts(facts: Sequence[ImageFacts], align: Align) -> tuple[Align, list[Remark]]:
+    """Whether training crops images to the parts or turns these, and what to say of it."""
+    good = [f for f in facts if f.size and (f.sample.split, f.sample.label) == ("train", 0)]
+    lie = lie_of([f.part for f in good], [f.size[::-1] for f in good if f.size])
+    mode = lie.mode if align == "auto" else align
+    done = {"rotate": "turned to lie alike, and cropped", "crop": "cropped to"}.get(mode)
+    if not done:
+        return "off", []
+    found = f"{lie.found} of {plural(lie.looked_at, 'good image')} have a part by itself"
+    message = f"{found}; parts are {done}. Align off looks at whole images."
+    return mode, [Remark("note", "alignment", message)]
 
 
 def _check_duplicates(facts: Sequence[ImageFacts]) -> Iterator[Remark]:

@@ -10,7 +10,7 @@ from skrd4ad.data.doctor.report import SEVERITIES, ClassSummary, DoctorReport, F
 from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.images.levels import levels_of
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, ImageSize, Levels
+from skrd4ad.types import Align, DatasetClass, ImageSize, Levels
 
 __all__ = ["ClassSummary", "DoctorReport", "Finding", "examine"]
 
@@ -20,10 +20,12 @@ def examine(
     *,
     image_size: ImageSize | None = None,
     levels: Levels | None = None,
+    align: Align = "auto",
     task: Task = QUIET,
 ) -> DoctorReport:
     """Read every image and mask of the classes once, and report. ``image_size`` is what training would resize to,
-    None what :func:`input_size` says; ``levels`` is what it is given for images above 8 bit."""
+    None what :func:`input_size` says; ``levels`` is what it is given for images above 8 bit, ``align`` whether it crops
+    them to the part."""
     total = sum(len(cls.samples) for cls in classes)
     done = itertools.count(1)
 
@@ -34,10 +36,10 @@ def examine(
     findings: list[Finding] = []
     for cls in classes:
         shown = levels or levels_of(sample.path for sample in cls.train)
-        size = image_size or input_size(cls.train)
+        size = image_size or input_size(cls.train, align, levels=shown)
         facts = read_facts(cls.samples, image_size=size, levels=shown, advance=advance)
         summaries.append(_summary(cls, facts, size))
-        findings += check_class(cls, facts, image_size=size, levels=shown, given=levels is not None)
+        findings += check_class(cls, facts, image_size=size, levels=shown, given=levels is not None, align=align)
     findings.sort(key=lambda f: SEVERITIES.index(f.severity))
     return DoctorReport(tuple(summaries), tuple(findings))
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from skrd4ad.data.dataset import decoding_pool, vanished_regions
 from skrd4ad.data.doctor.depth import Depth, read_with_depth
+from skrd4ad.data.images.find_part import Part, find_part
 from skrd4ad.data.images.read import image_header, resize_mask
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.digests import array_digest
@@ -55,6 +56,8 @@ class ImageFacts:
     error: str = ""
     mask: MaskFacts | None = None
     depth: Depth | None = None
+    part: Part | None = None
+    """What lies on the ground of a good training image; see :func:`find_part`."""
 
 
 def read_facts(
@@ -86,6 +89,7 @@ def _facts(sample: Sample, image_size: ImageSize, levels: Levels | None) -> Imag
         few_levels=_has_few_levels(pixels),
         mask=mask,
         depth=depth,
+        part=(find_part(pixels) or (None,))[0] if (sample.split, sample.label) == ("train", 0) else None,
     )
 
 

@@ -6,10 +6,22 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from skrd4ad.config import MIN_SIDE, SIDE_STEP, ModelConfig
+from skrd4ad.data.alignment import frame_shape
 from skrd4ad.data.dataset import decoding_pool
 from skrd4ad.data.images.read import image_size
 from skrd4ad.errors import ImageError
-from skrd4ad.types import MAX_SIDE, ImageSize, Remark, Sample, height_width, image_size_of, size_option, size_text
+from skrd4ad.types import (
+    MAX_SIDE,
+    Align,
+    ImageSize,
+    Levels,
+    Remark,
+    Sample,
+    height_width,
+    image_size_of,
+    size_option,
+    size_text,
+)
 
 SQUARE: ImageSize = ModelConfig.image_size
 """The published size."""
@@ -28,8 +40,11 @@ Shape = tuple[int, int]
 """Width and height of an image."""
 
 
-def input_size(samples: Sequence[Sample]) -> ImageSize:
-    """The input size that :func:`size_for` chooses, from the headers of images; unreadable files do not count."""
+def input_size(samples: Sequence[Sample], align: Align = "off", *, levels: Levels | None = None) -> ImageSize:
+    """The input size that :func:`size_for` chooses, from the headers of images, or from the frame of the parts where
+    images are cropped to them; unreadable files do not count."""
+    if (frame := frame_shape(samples, align, levels=levels)) is not None:
+        return size_for([frame])
     with decoding_pool() as pool:
         return size_for([shape for shape in pool.map(_shape, samples) if shape is not None])
 

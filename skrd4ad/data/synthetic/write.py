@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.data.layouts.find import find_classes
-from skrd4ad.data.synthetic import blister, disc, fabric
+from skrd4ad.data.synthetic import blister, disc, fabric, screw
 from skrd4ad.data.synthetic.canvas import generator, photograph
 from skrd4ad.errors import DataError
 from skrd4ad.paths import workspace
@@ -43,13 +43,17 @@ _PAINTERS = {
     "machined_disc": disc.paint,
     "tablet_blister": blister.paint,
     "woven_fabric": fabric.paint,
+    "loose_screw": screw.paint,
 }
 SYNTHETIC_CLASSES: dict[str, tuple[str, ...]] = {
     "machined_disc": disc.DEFECTS,
     "tablet_blister": blister.DEFECTS,
     "woven_fabric": fabric.DEFECTS,
+    "loose_screw": screw.DEFECTS,
 }
 """Defect types of every synthetic class."""
+DEFAULT_CLASSES = ("machined_disc", "tablet_blister", "woven_fabric")
+"""Classes that are drawn where none is named."""
 
 
 def render(
@@ -83,8 +87,9 @@ def write_synthetic(
     seed: int = 0,
     task: Task = QUIET,
 ) -> list[DatasetClass]:
-    """Write classes (default: all) in the MVTec layout and return them; a folder written before is replaced."""
-    names = sorted(SYNTHETIC_CLASSES if classes is None else set(classes))
+    """Write classes (None: ``DEFAULT_CLASSES``) in the MVTec layout and return them; a folder written before is
+    replaced."""
+    names = sorted(DEFAULT_CLASSES if classes is None else set(classes))
     for name in names:
         _check(name, split="train", defect_type=GOOD, index=0, size=size)
     if not names or train < 1 or min(test_good, per_defect) < 0:

@@ -20,7 +20,7 @@ from skrd4ad.regions import ScoringMask
 from skrd4ad.services.inspection.predictions import CachedPrediction, ImageFile, PredictionStore
 from skrd4ad.services.inspection.runtimes import runtime_now
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import GOOD, WHOLE, DatasetClass, Sample
+from skrd4ad.types import GOOD, DatasetClass, Sample, is_tiled
 
 BATCH = 16
 
@@ -203,7 +203,7 @@ def _predictions(
 
 def _tile_warning(scored: Sequence[CachedPrediction], what: str) -> list[str]:
     """A limit taken from tiles holds for images with as many tiles only."""
-    tiled = sum(each.view != WHOLE for each in scored)
+    tiled = sum(is_tiled(each.view) for each in scored)
     if not tiled:
         return []
     return [

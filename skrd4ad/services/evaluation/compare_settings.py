@@ -22,6 +22,7 @@ _TRAIN = {
     "rate": "Weight of group consistency",
     "holdout": "Share held out",
     "selection": "Epoch chosen by",
+    "align": "Part",
     "precision": "Precision of the training",
     "evaluate_every": "Epochs between evaluations on the test set",
 }

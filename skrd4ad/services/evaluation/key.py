@@ -57,7 +57,8 @@ def _mask_digest(sample: Sample) -> str:
 def evaluation_key(info: ModelInfo, contents: Contents) -> str:
     """Name of the evaluation of a model as it is now on these contents."""
     surface = scoring_mask_digest(scoring_mask_of(info))
-    return digest_of([str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest])[:32]
+    parts = [str(FORMAT), info.digest, info.teacher_digest, str(info.model), surface, contents.digest]
+    return digest_of(parts + ([] if info.alignment is None else [repr(info.alignment)]))[:32]
 
 
 def as_it_is_now(stored: StoredEvaluation, info: ModelInfo, data: DatasetClass, contents: Contents) -> StoredEvaluation:

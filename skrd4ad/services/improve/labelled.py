@@ -169,4 +169,6 @@ def _mask_of(image: LabelledImage, size: ImageSize) -> NDArray[np.bool_] | None:
 
 def _ignored(store: PredictionStore) -> NDArray[np.bool_] | None:
     ignored, size = store.mask.ignored, store.info.model.image_size
+    if store.info.alignment is not None:  # they lie on each part where it is, which is not kept
+        return None
     return None if ignored is None else ignored_pixels(ignored, *height_width(size))

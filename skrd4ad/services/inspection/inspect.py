@@ -14,15 +14,24 @@ from numpy.typing import NDArray
 from skrd4ad.errors import DataError
 from skrd4ad.files import new_file
 from skrd4ad.inference.predict import Predictor
-from skrd4ad.inference.predictions import BATCH, Inspection, Limits, Source, limits_of, predict_batch, predict_images
+from skrd4ad.inference.predictions import (
+    BATCH,
+    Inspection,
+    Limits,
+    Source,
+    counted_map_of,
+    limits_of,
+    predict_batch,
+    predict_images,
+)
 from skrd4ad.inference.reference import read_reference
 from skrd4ad.inference.tiling import Tiling
-from skrd4ad.regions import muted_map, region_mask
+from skrd4ad.regions import region_mask
 from skrd4ad.services.access import needs
 from skrd4ad.services.inspection.input_files import distinct
 from skrd4ad.services.inspection.predictions import PredictionStore
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import WHOLE, Pitch, Prediction, Region, pitch_xy
+from skrd4ad.types import Pitch, Prediction, Region, pitch_xy
 from skrd4ad.visualize import overlay, resize_map
 
 T = TypeVar("T")
@@ -63,11 +72,9 @@ class StartMap:
 def start_map(predictor: Predictor, image: NDArray[np.uint8], limits: Limits | None) -> StartMap:
     """The map of an image, (H, W, 3) RGB of any size, seen as on the Inspect page."""
     [prediction] = predict_batch(predictor, [image], reference=read_reference(predictor.info.folder))
-    values = prediction.anomaly_map
     if limits is None:
-        return StartMap(values, None)
-    # regions to ignore were drawn on the whole field of view
-    return StartMap(values if prediction.view != WHOLE else muted_map(values, limits.mask), limits.pixel)
+        return StartMap(prediction.anomaly_map, None)
+    return StartMap(counted_map_of(prediction, limits.mask, image.shape), limits.pixel)
 
 
 def overlay_of(inspection: Inspection) -> NDArray[np.uint8]:

@@ -89,6 +89,7 @@ class PredictionStore:
         parts = (
             *(FORMAT, info.digest, info.teacher_digest, info.model, scoring_mask_digest(self.mask), runtime),
             image_digest(reference) if reference.is_file() else None,
+            *([] if info.alignment is None else [repr(info.alignment)]),
         )
         self._key = hashlib.sha256("|".join(map(str, parts)).encode()).hexdigest()[:32]
 

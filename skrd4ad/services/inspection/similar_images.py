@@ -10,7 +10,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from skrd4ad.data.dataset import iter_images
-from skrd4ad.data.images.read import resize_image
+from skrd4ad.data.images.model_input import model_input
 from skrd4ad.digests import content_digest, image_digest
 from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file
@@ -71,7 +71,8 @@ def similar_images(
 def _embedding(predictor: Predictor, image_or_embedding: NDArray[Any]) -> NDArray[np.floating]:
     if image_or_embedding.ndim == 1:
         return image_or_embedding
-    return _pooled(predictor, resize_image(image_or_embedding, predictor.image_size)[None])[0]
+    pixels, _ = model_input(image_or_embedding, predictor.image_size, predictor.info.alignment)
+    return _pooled(predictor, pixels[None])[0]
 
 
 def _pooled(predictor: Predictor, images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -92,7 +93,9 @@ def _embeddings(predictor: Predictor, samples: list[Sample], *, task: Task) -> N
     if kept is not None:
         return kept
     found: list[NDArray[np.float32]] = []
-    for indices, images in iter_images(samples, predictor.image_size, batch=BATCH, levels=predictor.info.levels):
+    info = predictor.info
+    batches = iter_images(samples, predictor.image_size, batch=BATCH, levels=info.levels, alignment=info.alignment)
+    for indices, images in batches:
         found.append(_pooled(predictor, images))
         task.report(indices.stop, len(samples))
     embeddings = np.concatenate(found)
@@ -107,6 +110,8 @@ def _cache_file(predictor: Predictor, samples: list[Sample]) -> Path:
     parts = f"{CACHE_FORMAT}|{info.model.net}|{info.teacher_digest}|{size_option(predictor.image_size)}|{contents}"
     if info.levels is not None:
         parts += f"|{info.levels}"
+    if info.alignment is not None:
+        parts += f"|{info.alignment!r}"
     return workspace() / "cache" / "embeddings" / f"{content_digest(parts)}.safetensors"
 
 

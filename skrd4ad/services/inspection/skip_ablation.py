@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.data.images.read import resize_image
-from skrd4ad.inference.predict import Predictor
+from skrd4ad.data.images.model_input import model_input
+from skrd4ad.inference.predict import Predictor, on_photograph
 
 if TYPE_CHECKING:
     from skrd4ad.models.skrd import Decoder
@@ -24,15 +24,17 @@ def skip_text(skips: int) -> str:
 def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, NDArray[np.float32]]:
     """Anomaly maps of an image, (H, W, 3) RGB of any size, by the number of skip connections left: none to all.
 
-    The image is seen whole, and teacher and bottleneck run once. Each map is (H, W) in the unit of the model's own,
-    which is the one with all skips. The predictor is left as it is, so that other threads may use it meanwhile.
+    The image is seen at once, not in tiles, and teacher and bottleneck run once. Each map is that of a prediction, in
+    the unit of the model's own, which is the one with all skips. The predictor is left as it is, so that other threads
+    may use it meanwhile.
     """
     student = predictor.model.student  # brings torch with it, which nobody needs before
     import torch
 
     from skrd4ad.inference.network import maps_of, tensor_of
 
-    pixels = tensor_of(resize_image(image, predictor.image_size)[None])
+    seen, aligned = model_input(image, predictor.image_size, predictor.info.alignment)
+    pixels = tensor_of(seen[None])
     with torch.inference_mode():
         features = predictor.model.teacher(pixels)
         embedding = student.bn(features)
@@ -41,7 +43,10 @@ def skip_ablation(predictor: Predictor, image: NDArray[np.uint8]) -> dict[int, N
         }
         size, normality = predictor.image_size, predictor.model.normality
         return {
-            skips: maps_of(features, own, size=size, normality=normality).maps[0] for skips, own in restored.items()
+            skips: on_photograph(
+                maps_of(features, own, size=size, normality=normality).prediction(0), aligned
+            ).anomaly_map
+            for skips, own in restored.items()
         }
 
 

@@ -23,7 +23,7 @@ from skrd4ad.inference.predictions import Inspection
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.inspection.inspect import overlay_of
-from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, pitch_xy
+from skrd4ad.types import OUTCOMES, Outcome, Pitch, Region, is_tiled, pitch_xy
 
 PICTURED = 60
 """Parts shown with pictures, unless another number is asked for: NG by falling score, REVIEW, CANNOT JUDGE."""
@@ -113,7 +113,7 @@ class BatchReport:
     @property
     def tiled(self) -> bool:
         """Whether a part was seen in tiles, each of which is one more chance of a false reject."""
-        return any(part.view.startswith("tiled") for part in self.parts)
+        return any(is_tiled(part.view) for part in self.parts)
 
     @property
     def limit_by_hand(self) -> bool:

@@ -122,6 +122,7 @@ def model_facts(report: BatchReport) -> Facts:
         ("Class", f"{model.class_name} ({model.dataset})"),
         ("Network", f"{model.model.net}, {skips}, {size_option(model.model.image_size)} px"),
         *((("Images above 8 bit", str(model.levels)),) if model.levels else ()),
+        *((("Part", str(model.alignment)),) if model.alignment else ()),
         ("Folder", model.folder.name),
         ("Made", f"{minute(model.created_at)} ({model.origin})"),
         ("Learnt from", learnt),

@@ -7,13 +7,14 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from skrd4ad.data.images.model_input import seen_at_full_size
 from skrd4ad.data.images.read import read_image
 from skrd4ad.format import format_number
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.regions import ScoringMask
 from skrd4ad.services.calibration.calibrate import scoring_mask_with
-from skrd4ad.types import ImageSize, Levels, Pitch, height_width, pitch_xy, size_text
+from skrd4ad.types import Alignment, ImageSize, Levels, Pitch, height_width, pitch_xy, size_text
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
@@ -33,7 +34,10 @@ def applied_mask(info: ModelInfo) -> ScoringMask:
 def pick_scoring_mask(info: ModelInfo, typical: Path | None) -> None:
     """Let the user choose what counts; it takes effect when it is applied, as all images are scored again then."""
     now = applied_mask(info)
-    image = None if typical is None else _drawn_on(str(typical), typical.stat().st_mtime_ns, info.levels)
+    image = None
+    if typical is not None:
+        seen_by = (info.model.image_size, info.levels, info.alignment)
+        image = _drawn_on(str(typical), typical.stat().st_mtime_ns, *seen_by)
     with st.expander("What counts: smallest region, ignored regions", key="calibrate-scoring"):
         st.caption(_text(now))
         left, right = halves("calibrate-counts", 1, 2)
@@ -98,7 +102,8 @@ def _pick_mask(info: ModelInfo, now: ScoringMask, image: NDArray[np.uint8] | Non
     shown = reduced(image, DRAWN_SIDE)
     start = None if now.ignored is None else mask_at(now.ignored, shown.shape)
     name = f"{info.digest[:16]}-{info.calibration_versions}"
-    st.markdown("**Ignored regions**: no verdict, map or figure sees what is painted.")
+    moves = " They move with the part." if info.alignment is not None else ""
+    st.markdown(f"**Ignored regions**: no verdict, map or figure sees what is painted.{moves}")
     # what was drawn is kept over a visit to another page
     kept: NDArray[np.bool_] | None = st.session_state.get(f"calibrate-mask-{name}")
     if kept is not None and kept.shape == shown.shape[:2]:
@@ -129,8 +134,15 @@ def _same(one: ScoringMask, other: ScoringMask) -> bool:
 
 
 @st.cache_data(max_entries=4, show_spinner=False)
-def _drawn_on(path: str, changed: int, levels: Levels | None) -> NDArray[np.uint8]:  # noqa: ARG001 - a changed file is another image
-    return read_image(Path(path), levels=levels)
+def _drawn_on(
+    path: str,
+    changed: int,  # noqa: ARG001 - a changed file is another image
+    size: ImageSize,
+    levels: Levels | None,
+    alignment: Alignment | None,
+) -> NDArray[np.uint8]:
+    """The photograph, or the part as it is turned and cropped: then what is drawn moves with the part."""
+    return seen_at_full_size(read_image(Path(path), levels=levels), size, alignment)
 
 
 def _applied(info: ModelInfo) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from skrd4ad.data.images.model_input import CORNERS, on_image
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predictions import Inspection
@@ -24,7 +25,7 @@ from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import pick_pitch
-from skrd4ad.visualize import COLOUR_MAPS
+from skrd4ad.visualize import COLOUR_MAPS, draw_frame
 
 _SCORED, _SELECTED = "_scored", "_selected"
 LEVEL_NAMES = ("fine", "middle", "coarse", "nearest good patch")
@@ -126,7 +127,7 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
     same_regions = limits.pixel == limits.reject
     with picture:
         state = map_viewer(
-            inspection.image,
+            _with_frame(inspection.image, inspection.prediction.frame),
             counted,
             image_id=f"{_state(info)}:{item.id}:{colours}",
             key="inspect-viewer",
@@ -150,6 +151,11 @@ def _show_part(info: ModelInfo, item: Item, limit: float | None, *, mm_per_pixel
         show_regions(inspection, mm_per_pixel=mm_per_pixel)
         show_files(inspection, item)
         offer_explanations(info, inspection, state=f"{_state(info)}:{item.id}")
+
+
+def _with_frame(image: NDArray[np.uint8], frame: NDArray[np.float64] | None) -> NDArray[np.uint8]:
+    """The photograph with the frame of what the model looked at, where that is the part."""
+    return image if frame is None else draw_frame(image, on_image(CORNERS, frame))
 
 
 def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:

@@ -54,6 +54,7 @@ def _overview(model: LibraryModel) -> None:
             ("Map", map_text(info.model)),
             ("Image size", f"{size_text(info.model.image_size)} pixels"),
             *([("Images above 8 bit", f"{info.levels}")] if info.levels else []),
+            *([("Part", f"{info.alignment}")] if info.alignment else []),
             ("Limits", limits),
             ("Guards", "on" if has_guards(info.folder) else "off"),
             ("Origin", f"bundle {about.imported}" if about.imported else info.origin),

@@ -18,7 +18,7 @@ def choose_and_start() -> None:
     if not chosen:
         st.info("Choose at least one class.")
         return
-    ready, insisted, sizes = show_report(chosen, image_size=size, levels=levels)
+    ready, insisted, sizes = show_report(chosen, image_size=size, levels=levels, align=train.align)
     count = f"{len(chosen)} trainings" if len(chosen) > 1 else "training"
     if button(
         f"Start {count}",
