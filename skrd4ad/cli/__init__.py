@@ -37,6 +37,7 @@ COMMANDS = {
     "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
     "roles": "Show who may do what in the app, and give roles",
+    "score": "Score a manifest of any number of images into Parquet, on this machine or on a Ray cluster",
     "serve": "Answer other programs over HTTP: images in, verdicts out",
     "serve-key": "List, make and remove the keys by which programs call the service",
     "watch": "Judge images as they arrive in a folder, and put them into the queue of the model",
