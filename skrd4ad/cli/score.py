@@ -7,13 +7,12 @@ from typing import get_args
 from skrd4ad.cli.arguments import add_model
 from skrd4ad.cli.output import DONE, NO, Output
 from skrd4ad.cli.parser import Parser, describe, whole
+from skrd4ad.cluster.connection import HERE
 from skrd4ad.errors import needing_extras
 from skrd4ad.format import plural
 from skrd4ad.inference.tiling import Tiling
 from skrd4ad.services.inspection.runtimes import RuntimeWish
 from skrd4ad.types import OUTCOMES
-
-HERE = "local"
 
 
 def add_options(parser: Parser) -> None:

@@ -20,6 +20,7 @@ from skrd4ad.cli.arguments import (
 )
 from skrd4ad.cli.output import DONE, Output, metrics_text
 from skrd4ad.cli.parser import Parser, describe, whole
+from skrd4ad.cluster.connection import HERE, connected
 from skrd4ad.config import (
     DEVICES,
     NETS,
@@ -128,7 +129,7 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--cluster",
         nargs="?",
-        const="local",
+        const=HERE,
         metavar="ADDRESS",
         help="train on a Ray cluster, the classes side by side: HOST:PORT of its head, auto on one of its machines, or "
         "without an address a cluster of this machine's processors",
@@ -218,7 +219,6 @@ def _on_cluster(trainings: Sequence[Training], arguments: argparse.Namespace, ou
     with needing_extras("Training on a cluster"):
         import ray  # noqa: F401 - said before anything is asked of the cluster
 
-        from skrd4ad.cluster.connection import connected
         from skrd4ad.cluster.tasks import shared_environment
         from skrd4ad.cluster.trainings import TrainingPlace, train_on_cluster
     place = TrainingPlace(

@@ -31,7 +31,6 @@ from skrd4ad.types import Outcome
 
 MANIFEST, RUN, SCORES = "manifest.parquet", "run.json", "scores"
 FORMAT = 1
-PART_IMAGES = 500
 _ELSEWHERE = "Choose another --out, or delete this folder."
 
 
@@ -46,7 +45,8 @@ class ScoreRequest:
     model: Path
     """Model folder."""
     settings: ScoreSettings
-    part_images: int = PART_IMAGES
+    part_images: int
+    """Of a part: what is scored and kept together."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,6 +99,8 @@ def score(
         ClusterError: the cluster cannot be reached, or did not do it.
     """
     out = request.out
+    if "://" not in request.source and Path(request.source).resolve() == out.resolve():
+        raise ConfigError(f"The results cannot go to {out}, which holds the images; choose another --out.")
     scorer = PartScorer(request.model, request.settings)
     manifest, run = _begin(request, runtime=scorer.runtime)
     sizes = manifest.sizes

@@ -1,5 +1,6 @@
 """Scoring into Parquet without a cluster: what is read, what is written, and what is done again."""
 
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -62,6 +63,7 @@ def test_another_run_does_not_mix_with_what_is_there(
     (images / "new.png").write_bytes(b"")
     assert "different: manifest, calibration" in as_json("score", *given)[1]["error"]
     assert rows_of(tmp_path / "out") == before
+    assert as_json("score", *given[:-1], images)[0] == 2
 
 
 def test_damage_is_named(trained: ModelInfo, images: Path, tmp_path: Path, as_json: Run) -> None:
@@ -82,12 +84,15 @@ def test_a_manifest_names_files_and_uris_and_what_cannot_be_had_is_a_row(
     trained: ModelInfo, images: Path, tmp_path: Path, as_json: Run
 ) -> None:
     part = images / "good" / "000.png"
-    paths = ["images/good/000.png", str(part), part.as_uri(), "gone.png", f"{tmp_path.as_uri()}/gone.png"]
-    source = write(tmp_path / "m.parquet", path=paths, id=[5, 4, 3, 2, 1], line=["a"] * 5)
+    with zipfile.ZipFile(tmp_path / "batch.zip", "w") as archive:
+        archive.write(part, "a/1.png")
+    zipped = f"zip://a/1.png::{(tmp_path / 'batch.zip').as_uri()}"
+    paths = ["images/good/000.png", str(part), part.as_uri(), zipped, "gone.png", f"{tmp_path.as_uri()}/gone.png"]
+    source = write(tmp_path / "m.parquet", path=paths, id=[6, 5, 4, 3, 2, 1], line=["a"] * 6)
     code, document = as_json("score", source, "--model", trained.folder, "--out", tmp_path / "out")
     rows = rows_of(tmp_path / "out")
     assert code == 1 and document["counts"]["UNREADABLE"] == 2
-    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5"]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert len({row["score"] for row in rows[2:]}) == 1 and rows[2]["score"] is not None
     assert all("gone.png" in row["error"] and row["score"] is None for row in rows[:2])
 
