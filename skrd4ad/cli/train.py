@@ -1,7 +1,7 @@
 """``skrd4ad train``: from good images to a model folder."""
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -214,11 +214,9 @@ def _here(trainings: Sequence[Training], arguments: argparse.Namespace, output: 
         yield info, turn.result
 
 
-def _on_cluster(trainings: Sequence[Training], arguments: argparse.Namespace, output: Output) -> Iterator[Trained]:
+def _on_cluster(trainings: Sequence[Training], arguments: argparse.Namespace, output: Output) -> Iterable[Trained]:
     """All classes side by side."""
     with needing_extras("Training on a cluster"):
-        import ray  # noqa: F401 - said before anything is asked of the cluster
-
         from skrd4ad.cluster.tasks import shared_environment
         from skrd4ad.cluster.trainings import TrainingPlace, train_on_cluster
     place = TrainingPlace(
@@ -229,7 +227,7 @@ def _on_cluster(trainings: Sequence[Training], arguments: argparse.Namespace, ou
         output.progress("training") as task,
     ):
         output.note(f"Training on {cluster.words}.")
-        yield from train_on_cluster(trainings, place, cluster, now=arguments.now, task=task, say=output.note)
+        return train_on_cluster(trainings, place, cluster, now=arguments.now, task=task, say=output.note)
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:

@@ -3,8 +3,9 @@
 import logging
 import os
 import socket
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -42,7 +43,7 @@ class Cluster:
 def connected(
     address: str, *, threads: int, environment: Mapping[str, str] = MappingProxyType({})
 ) -> Iterator[Cluster]:
-    """Connect to a cluster for the length of the block.
+    """Connect to a cluster for the length of the block, in which nothing reaches the standard output.
 
     Args:
         address: ``HOST:PORT`` of its head, or one of :data:`HERE` and :data:`ANY`.
@@ -79,11 +80,13 @@ def connected(
         ) from error
     try:
         machines = [node for node in ray.nodes() if node["Alive"]]
-        yield Cluster(
-            address=address,
-            processors=tuple(node["Resources"].get("CPU", 0.0) for node in machines),
-            free=ray.available_resources().get("CPU", 0.0),
-        )
+        # what Ray tells of killed processes goes to the standard output, which is for results alone
+        with redirect_stdout(sys.stderr):
+            yield Cluster(
+                address=address,
+                processors=tuple(node["Resources"].get("CPU", 0.0) for node in machines),
+                free=ray.available_resources().get("CPU", 0.0),
+            )
     finally:
         ray.shutdown()
 

@@ -27,6 +27,8 @@ from skrd4ad.task import POLL_SECONDS, Task
 
 TRIES = 5
 """Times that a part is begun; if its process has died so often, it is not the machine."""
+AHEAD = 16
+"""Finished parts that wait to be written; more wait on the machines that scored them."""
 SILENT_SECONDS = 120.0
 """Without a finished part, until that is said."""
 _LABEL = "the model sent to this machine"
@@ -122,7 +124,7 @@ def _watched(
     rows: Iterable[dict[str, Any]], cluster: Cluster, *, task: Task, say: Callable[[str], None]
 ) -> Iterator[dict[str, Any]]:
     """Rows as they come, taken in another thread: this one can be cancelled, and says so when none comes."""
-    arrived: queue.SimpleQueue[dict[str, Any] | BaseException | None] = queue.SimpleQueue()
+    arrived: queue.Queue[dict[str, Any] | BaseException | None] = queue.Queue(AHEAD)
 
     def take() -> None:
         try:
