@@ -96,9 +96,15 @@ def test_rows_are_the_same_when_a_worker_and_then_the_driver_are_killed(
     assert {file: file.stat().st_mtime_ns for file in kept} == kept
 
 
-def test_work_says_how_far_it_is_and_is_done_again_when_its_process_is_killed(
-    joined: Cluster, home: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_work_is_done_again_when_its_process_is_killed(ray_address: str, capfd: pytest.CaptureFixture[str]) -> None:
+    from skrd4ad.cluster.tasks import on_cluster, shared_environment
+
+    with connected(ray_address, threads=1, environment=shared_environment()) as cluster:
+        assert on_cluster(work.lost_once, cluster=cluster, threads=1, accelerators=0, task=QUIET) is True
+    assert capfd.readouterr().out == ""  # Ray tells of the death, and results alone belong there
+
+
+def test_work_says_how_far_it_is(joined: Cluster, home: Path) -> None:
     from skrd4ad.cluster.tasks import on_cluster
 
     shown: list[Status] = []
@@ -113,8 +119,6 @@ def test_work_says_how_far_it_is_and_is_done_again_when_its_process_is_killed(
         "workspace": home,
     }
     assert points == [(1, {"loss": 0.5})] and (shown[-1].text, shown[-1].share) == ("halfway", 0.5)
-    assert on_cluster(work.lost_once, cluster=joined, threads=1, accelerators=0, task=QUIET) is True
-    assert capfd.readouterr().out == ""  # Ray tells of the death, and results alone belong there
     with pytest.raises(DataError, match=r"^what was given, what is allowed, what to do$"):
         on_cluster(work.wrong, cluster=joined, threads=1, accelerators=0, task=QUIET)
     with pytest.raises(ConfigError, match="needs 5 CPUs of one machine, and the largest of the cluster has 4"):
