@@ -25,7 +25,7 @@ from skrd4ad.errors import ConfigError, DataError
 from skrd4ad.files import new_file, sweep, temporary_folder, write_json
 from skrd4ad.inference.tiling import Tiling
 from skrd4ad.model_folder.info import REFERENCE, has_guards, read_info
-from skrd4ad.services.access import needs
+from skrd4ad.services.access import require
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Outcome
 
@@ -75,7 +75,6 @@ class Scored:
     counts: Counter[Outcome]
 
 
-@needs("inspector", "inspect images")
 def score(
     request: ScoreRequest,
     *,
@@ -94,10 +93,12 @@ def score(
         say: takes a line for people.
 
     Raises:
+        AccessError: who acts may not inspect images.
         ConfigError: a setting is not allowed, or the folder holds scores of another run.
         DataError: the source names no images, or what is in the folder is damaged.
         ClusterError: the cluster cannot be reached, or did not do it.
     """
+    require("inspector", "inspect images")
     out = request.out
     if "://" not in request.source and Path(request.source).resolve() == out.resolve():
         raise ConfigError(f"The results cannot go to {out}, which holds the images; choose another --out.")

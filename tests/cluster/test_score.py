@@ -13,9 +13,12 @@ import pytest
 from skrd4ad.cluster import manifest as manifests
 from skrd4ad.cluster.connection import Cluster, connected, workers_for
 from skrd4ad.cluster.manifest import write_manifest
-from skrd4ad.errors import ClusterError, ConfigError, DataError
+from skrd4ad.cluster.parts import ScoreSettings
+from skrd4ad.cluster.score import ScoreRequest, score
+from skrd4ad.errors import AccessError, ClusterError, ConfigError, DataError
 from skrd4ad.model_folder.folder import save_calibration
 from skrd4ad.model_folder.info import ModelInfo, read_info
+from skrd4ad.services.access import Actor, acting_as
 from tests.cluster.rows import expected_rows, rows_of
 
 Run = Callable[..., tuple[int, Any]]
@@ -64,6 +67,15 @@ def test_another_run_does_not_mix_with_what_is_there(
     assert "different: manifest, calibration" in as_json("score", *given)[1]["error"]
     assert rows_of(tmp_path / "out") == before
     assert as_json("score", *given[:-1], images)[0] == 2
+
+
+def test_a_viewer_may_not_score(tmp_path: Path) -> None:
+    request = ScoreRequest(
+        source="x", out=tmp_path / "out", model=tmp_path, settings=ScoreSettings(runtime="auto"), part_images=1
+    )
+    with acting_as(Actor("Ada", "viewer")), pytest.raises(AccessError, match="the role inspector is needed"):
+        score(request)
+    assert not (tmp_path / "out").exists()
 
 
 def test_damage_is_named(trained: ModelInfo, images: Path, tmp_path: Path, as_json: Run) -> None:
