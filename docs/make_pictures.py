@@ -72,6 +72,8 @@ def main() -> None:
         furnish(models)
         with served() as url:
             take_pictures(url)
+        with serving() as url:
+            take_picture_of_service(url)
 
 
 def furnish(models: Path) -> None:
@@ -143,11 +145,35 @@ def served() -> Iterator[str]:
         server.wait(10)
 
 
-def take_pictures(url: str) -> None:
+@contextmanager
+def serving() -> Iterator[str]:
+    """Address of the service, which runs until the end of the block."""
+    command = [sys.executable, "-m", "skrd4ad", "serve", "--port", "0"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        assert server.stdout is not None
+        try:
+            yield server.stdout.readline().strip()
+        finally:
+            server.terminate()
+
+
+@contextmanager
+def browser_page() -> Iterator[Page]:
     found = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport=SIZE, color_scheme="light")
+        yield browser.new_page(viewport=SIZE, color_scheme="light")
+        browser.close()
+
+
+def take_picture_of_service(url: str) -> None:
+    with browser_page() as page:
+        page.goto(f"{url}/docs")
+        save(page.screenshot(), IMAGES / "serve.webp")
+
+
+def take_pictures(url: str) -> None:
+    with browser_page() as page:
         page.goto(f"{url}/overview")
         settle(page)
         choose_model(page, "machined_disc")
@@ -160,7 +186,6 @@ def take_pictures(url: str) -> None:
                 page.locator(needed).first.wait_for(timeout=MINUTE)
             page.wait_for_timeout(1500)  # charts and fonts settle
             save(page.screenshot(), IMAGES / f"{name}.webp")
-        browser.close()
 
 
 def settle(page: Page) -> None:

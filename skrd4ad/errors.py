@@ -13,6 +13,7 @@ The tree::
     │   └── DocumentError      a JSON document is damaged: a value is missing, unknown, or not what is allowed
     ├── TrainingError          training cannot start or go on
     │   └── TrainingCancelled  the user asked it to stop
+    ├── ClusterError           a cluster cannot be reached, or did not do what it was given
     ├── StorageError           the database or the workspace cannot be used
     │   └── ConflictError      somebody else changed the same thing meanwhile
     ├── ChallengeError         limits would give a challenge part another verdict than it must get
@@ -30,6 +31,7 @@ EXTRAS = {
     "train": ("scipy", "torch", "torchvision", "efficientnet_lite_pytorch", "elpv_dataset"),
     "export": ("onnx", "onnxruntime", "onnxscript", "nncf"),
     "serve": ("starlette", "uvicorn", "python_multipart", "prometheus_client"),
+    "cluster": ("ray", "fsspec", "pyarrow"),
     "app": ("streamlit", "pandas", "plotly"),
 }
 """Libraries by the extra of ``pip install skrd4ad[EXTRA]`` that brings them; others are in every installation."""
@@ -81,6 +83,10 @@ class TrainingError(SkrdError):
 
 class TrainingCancelled(TrainingError):
     """The user asked a running training to stop; its last epoch is kept and can be resumed."""
+
+
+class ClusterError(SkrdError):
+    """A cluster cannot be reached, or did not do what it was given; what it finished is kept."""
 
 
 class StorageError(SkrdError):

@@ -5,14 +5,33 @@ waits for one, the threads of every stage work on what lies ahead. Decoding, net
 interpreter free, so threads keep all cores busy.
 """
 
+import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from skrd4ad.errors import ConfigError
+
+THREADS_VARIABLE = "SKRD4AD_THREADS"
+
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+def cores() -> int:
+    """Processors that this process is to use: ``SKRD4AD_THREADS``, or all there are.
+
+    Raises:
+        ConfigError: the variable is no whole number from 1.
+    """
+    given = os.environ.get(THREADS_VARIABLE)
+    if not given:
+        return os.cpu_count() or 1
+    if not given.isdecimal() or int(given) < 1:
+        raise ConfigError(f"{THREADS_VARIABLE} is {given!r}; allowed: a whole number from 1.")
+    return int(given)
 
 
 def ordered_map(

@@ -42,9 +42,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "training": _INFERENCE | {"inference"},
     "export": _INFERENCE | {"inference"},
     "services": _SERVICES,
-    "ui": _SERVICES | {"services"},
+    "ui": _SERVICES | {"services", "serve"},
     "serve": _SERVICES | {"services"},
-    "cli": _SERVICES | {"services", "serve"},
+    "cluster": _SERVICES | {"services"},
+    "cli": _SERVICES | {"services", "serve", "cluster"},
     "api": _SERVICES | {"services"},
     "__main__": {"cli"},
 }

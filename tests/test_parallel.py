@@ -1,10 +1,12 @@
+import os
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from skrd4ad.parallel import grouped, ordered_map
+from skrd4ad.errors import ConfigError
+from skrd4ad.parallel import cores, grouped, ordered_map
 from tests.limits import LONG
 
 
@@ -102,3 +104,14 @@ def test_groups_end_at_their_number_or_when_they_are_full() -> None:
     assert list(grouped([1, 1, 1, 1, 1], most=2, size=int, room=100)) == [[1, 1], [1, 1], [1]]
     assert list(grouped([3, 9, 1, 1], most=10, size=int, room=10)) == [[3, 9], [1, 1]]
     assert list(grouped([], most=2, size=int, room=10)) == []
+
+
+def test_the_environment_says_how_many_processors_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKRD4AD_THREADS", "3")
+    assert cores() == 3
+    for wrong in ("0", "-1", "two", "1.5"):
+        monkeypatch.setenv("SKRD4AD_THREADS", wrong)
+        with pytest.raises(ConfigError, match=r"SKRD4AD_THREADS .* a whole number from 1"):
+            cores()
+    monkeypatch.delenv("SKRD4AD_THREADS")
+    assert cores() == os.cpu_count()

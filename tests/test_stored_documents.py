@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 import torch
 
+from skrd4ad.cluster.score import RUN
+from skrd4ad.cluster.score import Run as ScoreRun
 from skrd4ad.documents import decode, read, read_values, to_plain
 from skrd4ad.errors import DocumentError, SkrdError
 from skrd4ad.export.benchmark import Measured
@@ -169,6 +171,7 @@ DOCUMENTS = [
         lambda folder: read(folder / "comparison.json", compare._StoredComparison, format=1),
         with_format(1),
     ),
+    Stored("score_run.json", RUN, lambda folder: read(folder / RUN, ScoreRun, format=1), with_format(1)),
     Stored("confirmed.json", "confirmed.json", confirmed_of),
     Stored("request_training.json", "request.json", request_of(TrainingRequest)),
     Stored("request_evaluation.json", "request.json", request_of(EvaluationRequest)),

@@ -63,6 +63,7 @@ MODULES = (
     *("cli.evaluate", "cli.compare", "cli.labels", "cli.models.list", "cli.models.pack", "cli.models.import_bundle"),
     *("services.inspection.inspect", "services.inspection.runtimes", "services.watching.watcher", "services.training"),
     *("services.reports.collect", "services.calibration.calibrate", "services.improve.retrain"),
+    *("cli.score", "cluster.score", "cluster.parts"),
     *("serve.app", "serve.server", "cli.line.serve", "cli.line.keys"),
     *("ui.job_cards", "ui.sidebar", "ui.inspect.page", "ui.label.page", "ui.evaluate.page", "ui.models.page"),
 )

@@ -37,6 +37,7 @@ COMMANDS = {
     "promoted, renamed, archived or deleted what, newest first",
     "models": "List the trained models",
     "roles": "Show who may do what in the app, and give roles",
+    "score": "Score a manifest of any number of images into Parquet, on this machine or on a Ray cluster",
     "serve": "Answer other programs over HTTP: images in, verdicts out",
     "serve-key": "List, make and remove the keys by which programs call the service",
     "challenge": "Judge the challenge parts of a model's class, which must get their expected verdict, or change them",

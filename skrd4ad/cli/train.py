@@ -1,7 +1,7 @@
 """``skrd4ad train``: from good images to a model folder."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
@@ -19,7 +19,8 @@ from skrd4ad.cli.arguments import (
     levels_given,
 )
 from skrd4ad.cli.output import DONE, Output, metrics_text
-from skrd4ad.cli.parser import Parser, describe
+from skrd4ad.cli.parser import Parser, describe, whole
+from skrd4ad.cluster.connection import HERE, connected
 from skrd4ad.config import (
     DEVICES,
     NETS,
@@ -36,6 +37,7 @@ from skrd4ad.data.doctor.examine import examine
 from skrd4ad.data.doctor.report import asked_of
 from skrd4ad.data.doctor.shape import input_size
 from skrd4ad.data.layouts.folders import GUESSED
+from skrd4ad.errors import needing_extras
 from skrd4ad.files import sweep
 from skrd4ad.model_folder.folder import read_info
 from skrd4ad.model_folder.info import ModelInfo
@@ -46,6 +48,8 @@ from skrd4ad.services.training import TrainingRequest, result_of, train_class
 from skrd4ad.types import Align, DatasetClass, ImageSize, Levels, size_text
 
 DEFAULT_PRESET = "fast"
+Training = tuple[DatasetClass, TrainingRequest]
+Trained = tuple[ModelInfo, Mapping[str, Any]]
 INSIST = "--yes insists, and the model card says so"
 _MODEL_OPTIONS = ("net", "res", "image_size", "width", "fusion")
 _TRAIN_OPTIONS = (
@@ -128,6 +132,21 @@ def add_options(parser: Parser) -> None:
     )
     parser.add_argument("--no-evaluate", action="store_true", help="do not evaluate on the test images")
     add_now(parser)
+    parser.add_argument(
+        "--cluster",
+        nargs="?",
+        const=HERE,
+        metavar="ADDRESS",
+        help="train on a Ray cluster, the classes side by side: HOST:PORT of its head, auto on one of its machines, or "
+        "without an address a cluster of this machine's processors",
+    )
+    parser.add_argument(
+        "--threads",
+        type=whole(1, 256),
+        default=1,
+        metavar="N",
+        help="CPUs of each training on the cluster (default: 1)",
+    )
     parser.add_argument("--yes", action="store_true", help="train although the doctor asks; the model card says so")
     parser.add_argument("--skip-doctor", action="store_true", help="train even when the doctor finds errors")
 
@@ -137,6 +156,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     model, config = _settings(arguments)
     levels = levels_given(arguments)
     sweep(arguments.out)
+    if arguments.cluster is not None and Path(arguments.data).exists():
+        arguments.data = str(Path(arguments.data).absolute())  # read by processes elsewhere
     classes = chosen_classes(arguments.data, layout=layout_of(arguments), class_name=arguments.class_name)
     for layout in sorted({data.layout for data in classes} - {layout_of(arguments)}):
         output.note(f"{arguments.data} is read in the layout {unquote_plus(layout)}; --layout NAME says it otherwise.")
@@ -147,7 +168,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     if not arguments.skip_doctor:
         size = None if by_shape else model.image_size
         asked = _examine(classes, output, image_size=size, levels=levels, align=config.align, insist=arguments.yes)
-    entries: list[dict[str, Any]] = []
+    trainings = []
     for data in classes:
         if by_shape:
             model = replace(model, image_size=input_size(data.train, config.align, levels=levels))
@@ -169,6 +190,24 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
             start_from=None if arguments.start_from is None else str(arguments.start_from.absolute()),
             insisted=asked.get(data.name, ""),
         )
+        trainings.append((data, request))
+    entries: list[dict[str, Any]] = []
+    for info, result in (_here if arguments.cluster is None else _on_cluster)(trainings, arguments, output):
+        output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
+        if info.alignment is not None:
+            output.note(f"{info.class_name}: {info.alignment}; --align off looks at whole images.")
+        if info.metrics is not None:
+            output.say(metrics_text(info.metrics))
+        if why_not := result["not_measured"]:
+            output.note(f"Not evaluated. {why_not}")
+        entries.append(_entry(info))
+    output.document({"models": entries})
+    return DONE
+
+
+def _here(trainings: Sequence[Training], arguments: argparse.Namespace, output: Output) -> Iterator[Trained]:
+    """One class after the other, in the queue of the workspace."""
+    for data, request in trainings:
         with (
             output.progress(f"training {data.name}") as task,
             own_turn(TRAINING, request, task=task, say=output.note, now=arguments.now) as turn,
@@ -183,16 +222,23 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
                 device=arguments.device,
             )
             turn.result = result_of(info, request, data)
-        output.say(f"{info.dataset}/{info.class_name}: {info.folder}")
-        if info.alignment is not None:
-            output.note(f"{data.name}: {info.alignment}; --align off looks at whole images.")
-        if info.metrics is not None:
-            output.say(metrics_text(info.metrics))
-        if why_not := turn.result["not_measured"]:
-            output.note(f"Not evaluated. {why_not}")
-        entries.append(_entry(info))
-    output.document({"models": entries})
-    return DONE
+        yield info, turn.result
+
+
+def _on_cluster(trainings: Sequence[Training], arguments: argparse.Namespace, output: Output) -> Iterable[Trained]:
+    """All classes side by side."""
+    with needing_extras("Training on a cluster"):
+        from skrd4ad.cluster.tasks import shared_environment
+        from skrd4ad.cluster.trainings import TrainingPlace, train_on_cluster
+    place = TrainingPlace(
+        out=arguments.out.absolute(), device=arguments.device, resume=arguments.resume, threads=arguments.threads
+    )
+    with (
+        connected(arguments.cluster, threads=arguments.threads, environment=shared_environment()) as cluster,
+        output.progress("training") as task,
+    ):
+        output.note(f"Training on {cluster.words}.")
+        return train_on_cluster(trainings, place, cluster, now=arguments.now, task=task, say=output.note)
 
 
 def _settings(arguments: argparse.Namespace) -> tuple[ModelConfig, TrainConfig]:

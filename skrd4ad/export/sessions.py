@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from skrd4ad.errors import CheckpointError, ConfigError
 from skrd4ad.export import optional_dependencies
 from skrd4ad.export.manifest import INPUT, Export, Precision, compile_properties, require_intact
+from skrd4ad.parallel import THREADS_VARIABLE, cores
 
 Session = Callable[[NDArray[np.uint8]], dict[str, NDArray[np.float32]]]
 """Runs a graph: images (N, H, W, 3) to its outputs by name. May be called from several threads."""
@@ -35,8 +36,8 @@ def open_session(
         raise ConfigError(f"The number of threads is {threads}; allowed: 1 or more.")
     require_intact(export)
     settings = export.manifest.settings
-    if streams > 1 and threads is None:
-        threads = os.cpu_count() or 1
+    if threads is None and (streams > 1 or os.environ.get(THREADS_VARIABLE)):
+        threads = cores()
     if settings.format == "openvino":
         return _openvino_session(export, threads, precision or settings.precision, streams, cache)
     run = _onnx_session(export, threads and max(1, threads // streams))

@@ -6,7 +6,6 @@ and the scores held against it are taken in the same way.
 
 import itertools
 import math
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -25,7 +24,7 @@ from skrd4ad.inference.reference import Reference, read_reference, refusal_of, r
 from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_better
 from skrd4ad.model_folder.info import ModelInfo
-from skrd4ad.parallel import grouped, ordered_map
+from skrd4ad.parallel import cores, grouped, ordered_map
 from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
 from skrd4ad.task import QUIET, Task
 from skrd4ad.types import Levels, Outcome, Prediction, Region, Verdict, height_width
@@ -33,7 +32,7 @@ from skrd4ad.types import Levels, Outcome, Prediction, Region, Verdict, height_w
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
 """Most pixels of original images in one batch; large photographs come in smaller batches."""
-DECODERS = min(4, os.cpu_count() or 1)
+DECODERS = min(4, cores())
 STREAMS = 2
 """Threads that take batches: while one runs the network, the other scores what it gave."""
 

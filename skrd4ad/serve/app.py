@@ -31,7 +31,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def application(settings: ServeSettings) -> Starlette:
     """The application of one worker."""
     inspections = Inspections(settings)
-    paths = routes()
+    paths = routes(described=bool(settings.documents))
 
     @asynccontextmanager
     async def life(_app: Starlette) -> AsyncIterator[None]:
@@ -52,8 +52,8 @@ def application(settings: ServeSettings) -> Starlette:
     return app
 
 
-def routes() -> list[BaseRoute]:
-    """All paths, each with the role that it needs."""
+def routes(*, described: bool) -> list[BaseRoute]:
+    """All paths, each with the role that it needs; with those that describe them to people and tools."""
     inspector, viewer = "inspect images", "see models"
     return [
         Route("/v1/inspect", _guarded(verdicts.inspect, "inspector", inspector), methods=["POST"]),
@@ -67,9 +67,7 @@ def routes() -> list[BaseRoute]:
         Route("/v2/models/{name:path}/ready", _guarded(open_inference.model_ready, "viewer", viewer)),
         Route("/v2/models/{name:path}", _guarded(open_inference.model, "viewer", viewer)),
         Route("/metrics", _guarded(_metrics, "viewer", "read figures")),
-        Route("/openapi.json", _openapi),
-        Route("/docs", _docs),
-        Route("/", _docs),
+        *([Route("/openapi.json", _openapi), Route("/docs", _docs), Route("/", _docs)] if described else []),
     ]
 
 

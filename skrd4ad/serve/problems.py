@@ -41,7 +41,9 @@ def answer_error(request: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException):
         what = f"{request.method} {request.url.path}"
         reason = {404: "there is no such path", 405: "the path takes another method"}.get(error.status_code)
-        return _document(error.status_code, f"{what}: {reason or error.detail}. /docs lists them all.", error.headers)
+        return _document(
+            error.status_code, f"{what}: {reason or error.detail}. docs/serve.md lists them all.", error.headers
+        )
     return _document(500, f"An error in the program: {type(error).__name__}. Its traceback is in the service's log.")
 
 

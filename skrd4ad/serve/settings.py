@@ -32,7 +32,7 @@ class ServeSettings:
     most_requests: int = 64
     """Inspections that are under way or wait in one worker; more are refused."""
     documents: Mapping[str, Any] = field(default_factory=dict)
-    """``$defs`` of the JSON schema of the commands' documents."""
+    """``$defs`` of the JSON schema of the commands' documents; without them no path describes the others."""
 
     @property
     def is_local(self) -> bool:

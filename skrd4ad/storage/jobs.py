@@ -15,7 +15,8 @@ from skrd4ad.types import Role
 JobState = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
 Ending = Literal["done", "failed", "cancelled", "interrupted"]
 Wish = Literal["run", "pause", "cancel"]
-Lane = Literal["long", "short", "labels"]
+Lane = Literal["long", "short", "labels", "cluster"]
+"""Of each one job runs at a time, but of ``cluster``, whose jobs are run by whoever announces them."""
 ACTIVE: tuple[JobState, ...] = ("queued", "running")
 
 

@@ -24,6 +24,7 @@ from skrd4ad.cli.schema.figures import (
     EvaluateDocument,
     PredictDocument,
     ReportDocument,
+    ScoreDocument,
     SubmissionDocument,
     WatchDocument,
 )
@@ -59,6 +60,7 @@ DOCUMENTS: dict[str, tuple[type, ...]] = {
     "retrain": (RetrainDocument,),
     "roles": (RolesDocument,),
     "runtimes": (RuntimesDocument,),
+    "score": (ScoreDocument,),
     "serve": (ServeDocument,),
     "serve-key": (ServeKeysDocument,),
     "study": (StudyDocument,),

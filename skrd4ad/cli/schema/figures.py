@@ -218,6 +218,18 @@ class PredictDocument(Document):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ScoreDocument(Document):
+    """How many images were scored, ``scored`` of them now, and the folder of the Parquet files."""
+
+    model: str
+    runtime: str
+    scores: str
+    images: int
+    scored: int
+    counts: dict[Outcome, int]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SubmissionDocument(Document):
     """Of ``--ad2-submission``: how many private images of MVTec AD 2 were written, and where."""
 

@@ -20,6 +20,7 @@ from skrd4ad.paths import checkpoints, streamlit_settings, workspace
 from skrd4ad.services.models.demo import provide_demo_models
 
 SCRIPT = Path(skrd4ad.__file__).parent / "ui" / "app.py"
+WITH_SERVICE = SCRIPT.parent / "service" / "app.py"
 
 
 def add_options(parser: Parser) -> None:
@@ -36,6 +37,11 @@ def add_options(parser: Parser) -> None:
     parser.add_argument(
         "--address", metavar="HOST", help="address to answer at (default: localhost, which is this machine only)"
     )
+    parser.add_argument(
+        "--serve",
+        action="store_true",
+        help="answer other programs as well, at /v1, /v2 and /metrics of the same address; see docs/serve.md",
+    )
     parser.add_argument("options", nargs="*", metavar="-- OPTION", help="options of Streamlit")
 
 
@@ -45,13 +51,14 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise ModuleNotFoundError(name="streamlit")
     if copied := provide_demo_models(checkpoints()):
         output.note(f"The demo models were copied to {checkpoints()}: {', '.join(each.name for each in copied)}.")
+    script = WITH_SERVICE if arguments.serve else SCRIPT
     options = [*default_options(), *arguments.options]
     named = {"port": arguments.port, "address": arguments.address}
     options += [f"--server.{name}={value}" for name, value in named.items() if value is not None]
     output.document(
-        {"script": str(SCRIPT), "options": options, "workspace": str(workspace()), "models": str(checkpoints())}
+        {"script": str(script), "options": options, "workspace": str(workspace()), "models": str(checkpoints())}
     )
-    command = [sys.executable, "-m", "streamlit", "run", str(SCRIPT), *options]
+    command = [sys.executable, "-m", "streamlit", "run", str(script), *options]
     if output.as_json:
         os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what Streamlit prints is no part of the document
     if os.name == "posix":

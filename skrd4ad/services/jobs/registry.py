@@ -1,5 +1,6 @@
 """The kinds of background jobs by name. What does their work is imported by the worker that runs it, not before."""
 
+import os
 from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
@@ -21,10 +22,26 @@ KINDS = {
     "labels": "skrd4ad.services.labelling.exchange.import_job:IMPORT",
 }
 """Module and attribute of each :class:`skrd4ad.services.jobs.kind.JobKind`."""
+ON_CLUSTER = ("train", "evaluate", "compare", "compare-labels")
+"""Kinds that a Ray cluster does where ``SKRD4AD_RAY_ADDRESS`` names one."""
 
 
 def find_work(kind: str, request: Mapping[str, Any], *, again: bool) -> Work:
-    """What a job of a kind does.
+    """What a job of a kind does, here or by the cluster that the environment names.
+
+    Raises:
+        ConfigError: there is no such kind.
+        DocumentError: the request is damaged.
+    """
+    here = work_here(kind, request, again=again)
+    if kind not in ON_CLUSTER or not os.environ.get("SKRD4AD_RAY_ADDRESS"):
+        return here
+    there: Work = import_module("skrd4ad.cluster.jobs").work_there(kind, request, again=again)
+    return there
+
+
+def work_here(kind: str, request: Mapping[str, Any], *, again: bool) -> Work:
+    """What a job of a kind does, in this process.
 
     Raises:
         ConfigError: there is no such kind, as when a newer version of the program asked for it.

@@ -17,6 +17,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.worker import TICK_SECONDS
 from skrd4ad.storage import jobs
 from skrd4ad.storage.database import Database, workspace_database
+from skrd4ad.storage.jobs import Lane
 from skrd4ad.task import Status, Task
 
 R = TypeVar("R")
@@ -35,7 +36,13 @@ class Turn:
 
 @contextmanager
 def own_turn(
-    kind: JobKind[R], request: R, *, task: Task, say: Callable[[str], None], now: bool = False
+    kind: JobKind[R],
+    request: R,
+    *,
+    task: Task,
+    say: Callable[[str], None],
+    now: bool = False,
+    lane: Lane | None = None,
 ) -> Iterator[Turn]:
     """Wait until nothing else runs in the lane of a kind, then let the block work as that job.
 
@@ -47,11 +54,13 @@ def own_turn(
         task: of the command line.
         say: takes a line for people.
         now: do not wait, and do not show it in the app.
+        lane: another one than that of the kind; in ``cluster`` nothing waits, as other machines do the work.
 
     Raises:
         TrainingCancelled: somebody took it out of the queue.
     """
-    handle = None if now else _announced(kind, request, say)
+    lane = lane or kind.lane
+    handle = None if now else _announced(kind, request, lane, say)
     if handle is None:
         yield Turn(task)
         return
@@ -60,7 +69,7 @@ def own_turn(
     turn = Turn(_both(task, handle.task))
     outcome: Outcome | None = None
     try:
-        _wait(database, handle, kind, say)
+        _wait(database, handle, lane, say)
         yield turn
         outcome = Outcome(state="done", result=to_plain(turn.result, infinite="null"))
     except BaseException as error:
@@ -74,13 +83,13 @@ def own_turn(
                 outcome.store(session, handle.id)
 
 
-def _announced(kind: JobKind[R], request: R, say: Callable[[str], None]) -> JobHandle | None:
+def _announced(kind: JobKind[R], request: R, lane: Lane, say: Callable[[str], None]) -> JobHandle | None:
     try:
         return queue().announce(
             kind=kind.name,
             title=kind.title(request),
             request=to_plain(request),
-            lane=kind.lane,
+            lane=lane,
             owner=this_process(),
         )
     except StorageError as error:
@@ -88,17 +97,21 @@ def _announced(kind: JobKind[R], request: R, say: Callable[[str], None]) -> JobH
         return None
 
 
-def _wait(database: Database, handle: JobHandle, kind: JobKind[Any], say: Callable[[str], None]) -> None:
+def _wait(database: Database, handle: JobHandle, lane: Lane, say: Callable[[str], None]) -> None:
+    if lane == "cluster":
+        with database.write() as session:
+            jobs.start_job(session, handle.id, owner=this_process())
+        return
     said = ""
     while True:
         with database.read() as session:
-            first, is_active = jobs.next_job(session, kind.lane), jobs.wish_of(session, handle.id) is not None
+            first, is_active = jobs.next_job(session, lane), jobs.wish_of(session, handle.id) is not None
         if not is_active:
             raise TrainingCancelled("Taken out of the queue.")
         assert first is not None
         if first.id == handle.id:
             with database.write() as session:
-                first = jobs.next_job(session, kind.lane)
+                first = jobs.next_job(session, lane)
                 if first is not None and first.id == handle.id and jobs.start_job(session, first.id, owner=first.owner):
                     return
         elif first.title != said:

@@ -1,0 +1,1 @@
+"""Many images, and many classes, on one machine or on the machines of a Ray cluster."""
