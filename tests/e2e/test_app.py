@@ -203,11 +203,14 @@ def test_a_deep_link_to_a_fresh_server_has_the_frame(tab: Page, place: Place) ->
 def test_one_click_leads_from_the_address_of_the_app_to_a_defect(tab: Page, place: Place) -> None:
     tab.goto(place.url)
     title(tab, "Overview")
-    tab.get_by_role("button", name="Inspect its images").click()
+    part = tab.locator(".showcase .part").first
+    name = part.get_attribute("data-value")
+    part.click()
     title(tab, "Inspect")
     expect(tab.locator(READY)).to_be_visible()
     expect(tab.locator(".viewer .verdict")).to_have_attribute("data-verdict", "NG")
     expect(tab.get_by_text("The data set says: defect")).to_be_visible()
+    expect(tab.locator(".viewer .title")).to_have_text((name or "").rsplit("/", 1)[-1])
 
 
 def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
@@ -218,20 +221,58 @@ def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
     assert int(tab.locator(".viewer").get_attribute("data-regions") or 0) > 0
 
 
-def test_a_row_of_the_table_of_models_opens_the_model_and_the_way_back_stays_open(
-    tab: Page, place: Place, settled
-) -> None:
+def test_a_card_opens_its_model_and_the_way_back_stays_open(tab: Page, place: Place, settled) -> None:
     open_page(tab, place, "Overview")
-    table = tab.get_by_test_id("stDataFrame")
-    expect(table).to_be_visible()
-    settled(tab)
-    rows = len(list(place.models.glob("*/*/*/config.json")))
-    table.click(position={"x": 18, "y": 35 * rows + 17})
+    cards = tab.locator(".showcase .model")
+    expect(cards).to_have_count(len(list(place.models.glob("*/*/*/config.json"))))
+    tab.get_by_role("button", name="Inspect with machined disc").click()
     title(tab, "Inspect")
     expect(tab.locator(READY)).to_be_visible()
     go_to(tab, "Overview")
     settled(tab)
     title(tab, "Overview")
+
+
+def test_inspect_is_one_screen_and_arrows_step_from_anywhere(tab: Page, place: Place, settled) -> None:
+    inspect_tiny(tab, place, settled)
+    viewer, part = tab.locator(".viewer"), tab.locator(".viewer .title")
+    for width, height in ((1440, 900), (1920, 1080)):
+        tab.set_viewport_size({"width": width, "height": height})
+        for name in (".stage", ".verdict", ".regions, .found", ".slider", ".gallery .strip"):
+            expect(tab.locator(name).first).to_be_in_viewport(ratio=1)
+        stage = tab.locator(".stage").bounding_box()
+        assert stage["height"] > 0.45 * height
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    seen = [part.inner_text()]
+    for place_of_focus in (".stage", ".slider", ".views label"):
+        viewer.locator(place_of_focus).first.click()
+        tab.keyboard.press("ArrowRight")
+        expect(part).not_to_have_text(seen[-1])
+        seen.append(part.inner_text())
+    assert len(set(seen)) == 4
+
+
+def test_the_address_shows_the_same_in_another_tab_and_after_going_back(
+    tab: Page, place: Place, settled, context: BrowserContext
+) -> None:
+    inspect_tiny(tab, place, settled)
+    part = tab.locator(".viewer .title")
+    first = part.inner_text()
+    expect(tab).to_have_url(re.compile(f"image=[^&]*{first}"))
+    tab.keyboard.press("ArrowRight")
+    expect(part).not_to_have_text(first)
+    second = part.inner_text()
+    tab.locator(".views").get_by_text("Map", exact=True).click()
+    expect(tab).to_have_url(re.compile("view=map"))
+    other = context.new_page()
+    other.goto(tab.url)
+    expect(other.locator(".viewer .title")).to_have_text(second)
+    expect(other.get_by_role("radio", name="Map")).to_be_checked()
+    expect(model_box(other)).to_have_value(re.compile("machined_disc"))
+    other.close()
+    tab.go_back()
+    tab.go_back()
+    expect(part).to_have_text(first)
 
 
 def test_the_overlay_follows_the_threshold_without_the_server(tab: Page, place: Place, settled) -> None:
@@ -306,6 +347,9 @@ def test_an_unreadable_upload_does_not_stop_the_others(tab: Page, place: Place, 
     expect(tab.locator('.gallery[data-count="2"]')).to_be_attached()
     expect(tab.locator(READY)).to_be_visible()
     tab.locator(".gallery .tile", has_text="Unreadable").click()
+    expect(tab.get_by_text("The other images are not affected.")).to_be_visible()
+    tab.reload()
+    expect(tab.locator('.gallery[data-count="2"]')).to_be_attached()
     expect(tab.get_by_text("The other images are not affected.")).to_be_visible()
 
 

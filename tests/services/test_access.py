@@ -23,6 +23,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         "datasets": ("folders_in", "images_in"),
         "inspection.ad2_submission": ("write_submission",),
         "inspection.inspect": ("inspect_images", "write_outputs"),
+        "inspection.uploads": ("keep_batch", "delete_batch"),
         "labelling.add_images": ("add_class", "add_files"),
         "labelling.annotate": ("decide", "draw", "undo"),
         "labelling.files": ("keep_content", "save_mask_file"),
@@ -34,6 +35,8 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
     "engineer": {
         "calibration.calibrate": ("save", "use_version"),
         "evaluation.evaluate": ("evaluate_class",),
+        "evaluation.pictures": ("draw_pictures",),
+        "evaluation.shipped": ("ship_evaluation",),
         "evaluation.store": ("write_evaluation", "delete_evaluation"),
         "improve.adopt": ("note_outcome", "use_new_model", "go_back"),
         "improve.retrain": ("submit_retraining",),

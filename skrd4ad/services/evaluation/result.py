@@ -28,8 +28,13 @@ from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet, ImageSize, Levels, height_width
+from skrd4ad.visualize import resize_map
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
+SMALL_MAPS = "small_maps.npy"
+"""Of an evaluation that came with its model: maps at a part of their size, to look at and not to measure by."""
+SMALL = 4
+"""Pixels of a map to one of its small map, in height and in width."""
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
 """What is kept of what a model records of its training data."""
 
@@ -234,6 +239,11 @@ class StoredEvaluation(MeasuredImages):
         return not self.stale
 
     @property
+    def has_maps(self) -> bool:
+        """Whether the maps are kept as they were measured; else they can only be looked at."""
+        return (self.folder / MAPS).is_file()
+
+    @property
     def has_masks(self) -> bool:
         """Whether any image has a mask."""
         return (self.folder / MASKS).is_file()
@@ -270,11 +280,25 @@ class StoredEvaluation(MeasuredImages):
         return path
 
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(H, W), one row of :meth:`maps`."""
-        return np.array(self.maps()[index])
+        """(H, W), one row of :meth:`maps`, or a small one enlarged."""
+        if self.has_maps:
+            return np.array(self.maps()[index])
+        height, width = height_width(self.summary.image_size)
+        return resize_map(self.small_maps()[index], height, width)
+
+    def small_maps(self) -> NDArray[np.float16]:
+        """(N, ceil(H / SMALL), ceil(W / SMALL)) raw scores, mapped from disk."""
+        shape = tuple(-(-side // SMALL) for side in height_width(self.summary.image_size))
+        return _mapped(self.folder / SMALL_MAPS, shape=(len(self.images), *shape), dtype=np.float16)
 
     def maps(self) -> NDArray[np.float32]:
-        """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read."""
+        """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read.
+
+        Raises:
+            StorageError: they cannot be read, or were not kept.
+        """
+        if not self.has_maps and (self.folder / SMALL_MAPS).is_file():
+            raise StorageError(f"{self.summary.title} came with its figures, without the maps. Evaluate again.")
         shape = (len(self.images), *height_width(self.summary.image_size))
         return _mapped(self.folder / MAPS, shape=shape, dtype=np.float32)
 
