@@ -11,7 +11,7 @@ from pathlib import Path
 from skrd4ad.cli import main
 from skrd4ad.data.sources import open_dataset
 from skrd4ad.services.evaluation.evaluate import evaluate_class
-from skrd4ad.services.evaluation.shipped import ship_evaluation
+from skrd4ad.services.models.shipped import ship_evaluation
 
 CLASSES = (("elpv", "solar_cell_mono"), ("synthetic", "machined_disc"))
 CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"

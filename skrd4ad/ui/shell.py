@@ -10,7 +10,7 @@ from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.job_progress import sidebar_jobs
 from skrd4ad.ui.login.account import ask_for_login
 from skrd4ad.ui.login.binding import warn_of_binding
-from skrd4ad.ui.sidebar import sidebar
+from skrd4ad.ui.sidebar import sidebar, version
 
 ICONS = {
     "overview": ":material/dashboard:",
@@ -44,5 +44,6 @@ def show_pages(skeleton: DeltaGenerator) -> None:
         sidebar()
         shielded(page.run)
         shielded(sidebar_jobs)
+        version()
     else:
         shielded(ask_for_login)

@@ -1,6 +1,7 @@
 """The parts that show on the first screen what a model does: which test images, and their heat."""
 
 import io
+import logging
 
 import cv2
 import numpy as np
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skrd4ad.data.images.read import read_image
-from skrd4ad.errors import DataError
+from skrd4ad.errors import CheckpointError, DataError
 from skrd4ad.model_folder.calibration import Calibration
 from skrd4ad.model_folder.pictures import PicturedPart, write_pictures
 from skrd4ad.regions import find_regions
@@ -17,11 +18,15 @@ from skrd4ad.services.evaluation.result import EvaluatedImage, StoredEvaluation
 from skrd4ad.types import GOOD
 from skrd4ad.visualize import heat_index, heat_table
 
+log = logging.getLogger(__name__)
+
 DEFECTS = 2
 LONGER_SIDE = 480
 """Pixels of a photograph that is kept."""
 HEAT_SIDE = 256
 _QUALITY = 85
+EDGE = 0.05
+"""Of a side: heat so near to it may come from what surrounds the part."""
 LARGEST_SHARE = 0.2
 """Of a picture: heat that covers more shows no place."""
 
@@ -47,7 +52,10 @@ def draw_pictures(stored: StoredEvaluation) -> tuple[PicturedPart, ...]:
             parts.append(_part(stored, index, calibration, f"{number}", files))
         except (DataError, OSError):  # the file is gone meanwhile: one picture less
             continue
-    write_pictures(stored.summary.model_folder, parts, files)
+    try:
+        write_pictures(stored.summary.model_folder, parts, files)
+    except (CheckpointError, OSError):  # nobody may write there: the figures stand all the same
+        log.warning("The pictures of %s cannot be kept", stored.summary.model_folder, exc_info=True)
     return tuple(parts)
 
 
@@ -77,7 +85,9 @@ def _fit(stored: StoredEvaluation, index: int, calibration: Calibration) -> floa
     if not 0 < share <= LARGEST_SHARE:
         return 0.0
     height, width = scores.shape
-    at_edge = any(0 in region.box or region.box[2] == width or region.box[3] == height for region in regions)
+    x, y = EDGE * width, EDGE * height
+    boxes = [region.box for region in regions]
+    at_edge = any(x0 < x or y0 < y or x1 > width - x or y1 > height - y for x0, y0, x1, y1 in boxes)
     return float(scores.max()) / calibration.image_threshold / len(regions) * (1 - share) / (4 if at_edge else 1)
 
 

@@ -31,10 +31,8 @@ from skrd4ad.types import EvaluationSet, ImageSize, Levels, height_width
 from skrd4ad.visualize import resize_map
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
-SMALL_MAPS = "small_maps.npy"
-"""Of an evaluation that came with its model: maps at a part of their size, to look at and not to measure by."""
-SMALL = 4
-"""Pixels of a map to one of its small map, in height and in width."""
+SMALL_MAPS, SMALL = "small_maps.npy", 4
+"""Maps to look at and not to measure by, in place of ``MAPS``; each side is so much smaller."""
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
 """What is kept of what a model records of its training data."""
 
@@ -235,12 +233,12 @@ class StoredEvaluation(MeasuredImages):
 
     @property
     def is_current(self) -> bool:
-        """Whether it describes model and data as they are now, as far as was looked."""
+        """Whether it describes model and data as they are, as far as was looked."""
         return not self.stale
 
     @property
     def has_maps(self) -> bool:
-        """Whether the maps are kept as they were measured; else they can only be looked at."""
+        """Whether the maps are kept as they were measured, not only small ones to look at."""
         return (self.folder / MAPS).is_file()
 
     @property
@@ -284,21 +282,11 @@ class StoredEvaluation(MeasuredImages):
         if self.has_maps:
             return np.array(self.maps()[index])
         height, width = height_width(self.summary.image_size)
-        return resize_map(self.small_maps()[index], height, width)
-
-    def small_maps(self) -> NDArray[np.float16]:
-        """(N, ceil(H / SMALL), ceil(W / SMALL)) raw scores, mapped from disk."""
-        shape = tuple(-(-side // SMALL) for side in height_width(self.summary.image_size))
-        return _mapped(self.folder / SMALL_MAPS, shape=(len(self.images), *shape), dtype=np.float16)
+        shape = (len(self.images), -(-height // SMALL), -(-width // SMALL))
+        return resize_map(_mapped(self.folder / SMALL_MAPS, shape=shape, dtype=np.float16)[index], height, width)
 
     def maps(self) -> NDArray[np.float32]:
-        """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read.
-
-        Raises:
-            StorageError: they cannot be read, or were not kept.
-        """
-        if not self.has_maps and (self.folder / SMALL_MAPS).is_file():
-            raise StorageError(f"{self.summary.title} came with its figures, without the maps. Evaluate again.")
+        """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read."""
         shape = (len(self.images), *height_width(self.summary.image_size))
         return _mapped(self.folder / MAPS, shape=shape, dtype=np.float32)
 

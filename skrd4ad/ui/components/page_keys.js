@@ -4,7 +4,7 @@
 const FREE_INPUTS = new Set(["radio", "checkbox", "range", "button", "submit", "reset", "color", "file"]);
 const KEEPS_KEYS =
   'textarea, select, [contenteditable=""], [contenteditable="true"], [role="dialog"], [role="listbox"], [role="menu"], ' +
-  '[role="combobox"], [role="grid"], [role="slider"], [data-testid="stPopoverBody"]';
+  '[role="combobox"], [role="grid"], [role="slider"], [data-testid="stSlider"], [data-testid="stPopoverBody"]';
 
 class PageKeys {
   constructor(root, act) { // act(event, key) tells whether the key meant something

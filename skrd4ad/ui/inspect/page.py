@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from skrd4ad.data.masks import read_sample_mask
 from skrd4ad.errors import ImageError
 from skrd4ad.inference.predictions import Inspection, limits_of, under_limits
-from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.info import ModelInfo, calibration_stamp
 from skrd4ad.services.access import why_not
 from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_record
 from skrd4ad.types import Pitch
@@ -29,6 +29,8 @@ from skrd4ad.ui.widgets import pick_pitch
 from skrd4ad.visualize import COLOUR_MAPS
 
 _SCORED, _SELECTED, _VIEW, _TRIAL = "_scored", "_selected", "_inspect_view", "_inspect_trial"
+_CHANGED = "_inspect_changed"
+LOOK_SECONDS = 4.0
 LEVEL_NAMES = ("Fine", "Middle", "Coarse", "Nearest good patch")
 
 
@@ -41,6 +43,7 @@ def show_inspection(info: ModelInfo) -> None:
     if not items:
         return
     limit = _limit(info)
+    _notice_other_limits(info)
     scored = _score_all(info, items, limit)
     scale = _scale()
     colours = str(st.sidebar.selectbox("Colour map", COLOUR_MAPS, key="inspect-colours", persist_state="session"))
@@ -85,6 +88,20 @@ def _show_parts(
         inspection = under_limits(inspection, limits_of(info, trial))
     show_files(inspection, shown)
     offer_explanations(info, inspection, state=f"{_state(info)}:{shown.id}")
+
+
+def _notice_other_limits(info: ModelInfo) -> None:
+    """Show the page against new limits as soon as another tab or person has chosen them."""
+    if (text := st.session_state.pop(_CHANGED, None)) is not None:
+        st.toast(text, icon=":material/tune:")
+    shown = calibration_stamp(info.folder)
+
+    def look() -> None:
+        if calibration_stamp(info.folder) != shown:
+            st.session_state[_CHANGED] = "The limits of this model were changed. The page holds parts against them now."
+            st.rerun()
+
+    section(look, every=LOOK_SECONDS, name="inspect-limits")
 
 
 def _scale() -> Pitch | None:

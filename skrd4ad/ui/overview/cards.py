@@ -13,10 +13,12 @@ from skrd4ad.paths import read_regular
 from skrd4ad.services.models.list import list_models, model_name
 from skrd4ad.types import GOOD, size_text
 from skrd4ad.ui.components.showcase import ModelCard, PartCard, Picture, showcase
-from skrd4ad.ui.frame import go_to, model_labels, sample_key, warn_of_broken
+from skrd4ad.ui.frame import asked_for, calling, go_to, model_labels, sample_key, warn_of_broken, write_address
 from skrd4ad.ui.widgets import button
 
-MOST_PARTS = 3
+MOST_PARTS, MOST_SLIDES = 3, 24
+_DEMO = "demo"
+DEMO_HELP = "Parts one after the other over the whole screen, until somebody touches it. The address ends in ?demo=1."
 FIGURES = {"Image AUROC": "image_auroc", "Pixel AUROC": "pixel_auroc", "AUPRO": "aupro"}
 
 
@@ -42,11 +44,31 @@ def _show(models: Sequence[ModelInfo]) -> None:
     labels = model_labels(models)
     parts = next((found for info in models if len(found := list(_parts(info)))), [])
     cards = [_card(info, labels[str(info.folder)]) for info in models]
-    pressed = showcase(parts, cards, key="overview-cards")
+    if asked_for(_DEMO):
+        st.session_state[_DEMO] = True
+    slides = [part for info in models for part in _parts(info)][:MOST_SLIDES] if st.session_state.get(_DEMO) else []
+    pressed = showcase(parts, cards, slides=slides, key="overview-cards")
+    if parts and not slides:
+        st.button(
+            "Demo",
+            icon=":material/slideshow:",
+            on_click=calling(_run_demo),
+            args=(True,),
+            key="overview-demo",
+            help=DEMO_HELP,
+        )
     if pressed:
         press = pressed[-1]
+        if press.act == "stop":
+            _run_demo(False)
+            st.rerun()
         image = {"image": press.value} if press.act == "part" and press.value else {}
         go_to("inspect", model=press.image, **image)
+
+
+def _run_demo(wanted: bool) -> None:
+    st.session_state[_DEMO] = wanted
+    write_address(demo="1" if wanted else None)
 
 
 def _parts(info: ModelInfo) -> Iterator[PartCard]:

@@ -1,7 +1,7 @@
 import streamlit as st
 
-from skrd4ad.services.evaluation.shipped import take_over_evaluations
 from skrd4ad.services.models.list import list_models, model_name
+from skrd4ad.services.models.shipped import take_over_evaluations
 from skrd4ad.ui.evaluate.page import show_evaluations
 from skrd4ad.ui.frame import chosen_model, go_to, page, shielded, warn_of_broken, write_address
 from skrd4ad.ui.widgets import button

@@ -10,6 +10,7 @@ export default function ({ data, parentElement, setStateValue }) {
   }
   showcase.presses.report = (presses) => setStateValue("presses", presses);
   showcase.update(unpack(data));
+  return () => showcase.demo.end();
 }
 
 function element(tag, name, ...content) {
@@ -22,16 +23,19 @@ function element(tag, name, ...content) {
 class Showcase {
   constructor(root) {
     Object.assign(this, { root, presses: new Presses(), urls: [] });
+    this.demo = new Demo(root.querySelector(".demo"), () => this.presses.add({ act: "stop", image: "" }));
     root.addEventListener("click", (event) => {
       const button = event.target.closest("button");
       if (button) this.presses.add({ ...button.dataset });
+      if (button?.dataset.act === "demo") document.documentElement.requestFullscreen?.().catch(() => {}); // or the window
     });
   }
 
   update(head) {
     this.presses.settle(head);
-    const shown = JSON.stringify([head.parts, head.models]);
+    const shown = JSON.stringify([head.parts, head.models, head.slides]);
     if (shown === this.shown) return;
+    this.demo.end();
     this.shown = shown;
     this.head = head;
     this.urls.forEach((url) => URL.revokeObjectURL(url));
@@ -41,6 +45,7 @@ class Showcase {
     find("heading").hidden = !head.models.length;
     find("models").replaceChildren(...head.models.map((model) => this.model(model)));
     this.root.dataset.ready = head.parts.length;
+    if (head.slides.length) this.demo.begin(head.slides.map((part) => ({ frame: this.frame(part.picture, ""), badge: this.badge(part), about: part.about })));
   }
 
   url(name) {
@@ -57,13 +62,17 @@ class Showcase {
     return frame;
   }
 
-  part({ model, name, key, picture, verdict, score, about }) {
+  badge({ verdict, score }) {
     const look = this.head.verdicts[verdict], rejected = verdict === "NG", shape = element("i", "shape");
     Object.assign(shape.style, { clipPath: look.shape, background: rejected ? this.head.onReject : look.colour });
     const badge = element("span", "verdict", shape, element("b", "", look.word), element("span", "", score));
     const ink = rejected ? this.head.onReject : "inherit";
     Object.assign(badge.style, { borderColor: look.colour, background: rejected ? look.colour : "transparent", color: ink });
-    const words = element("span", "words", badge, element("span", "about", about));
+    return badge;
+  }
+
+  part({ model, name, key, picture, about, ...said }) {
+    const words = element("span", "words", this.badge(said), element("span", "about", about));
     const button = element("button", "part", this.frame(picture, `Part ${name}`), words);
     Object.assign(button, { type: "button", title: "Open it on the Inspect page" });
     Object.assign(button.dataset, { act: "part", image: model, value: key });

@@ -38,9 +38,9 @@ def ship_evaluation(stored: StoredEvaluation) -> Path:
     height, width = (-(-side // SMALL) for side in height_width(summary.image_size))
     small = [cv2.resize(plane, (width, height), interpolation=cv2.INTER_AREA) for plane in stored.maps()]
     details = documents.read_values(stored.folder / IMAGES)
-    for image in details["images"]:
-        image["path"] = str(Path(image["path"]).relative_to(summary.root))
-        image["mask_path"] = image["mask_path"] and str(Path(image["mask_path"]).relative_to(summary.root))
+    for image, kept in zip(stored.images, details["images"], strict=True):
+        kept["path"] = str(image.path.relative_to(summary.root))
+        kept["mask_path"] = image.mask_path and str(image.mask_path.relative_to(summary.root))
     if folder.exists():
         remove_folder(folder)
     with new_folder(folder) as temporary:
