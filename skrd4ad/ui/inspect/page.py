@@ -135,6 +135,8 @@ def _score_all(info: ModelInfo, items: Sequence[Item], limit: float | None) -> d
     missing = [item for item in items if (state, limit, item.id) not in kept]
     # always there: what follows would be drawn anew, and lose its zoom and its trial limit, when it moved up a place
     with progress_bar("images") as task:
+        if missing:
+            task.report(0, len(missing))  # at once: a single large photograph may take a minute
         found = inspect_images(predictor_of(info), ((item.name, item.source) for item in missing), threshold=limit)
         for done, (item, inspection) in enumerate(zip(missing, found, strict=True), start=1):
             kept[state, limit, item.id] = _scored(item, inspection)
