@@ -29,7 +29,7 @@ _MODEL = "_model"
 
 UNDER_WAY = 2.0
 """Seconds within which a run may still come with the address that was there before."""
-_ADDRESS = "_address"
+_ADDRESS, _PAGE = "_address", "_page"
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ class _Address:
     """What this tab wrote into its address under one name."""
 
     value: str | None = None
-    left: dict[str, float] = field(default_factory=dict)
+    left: dict[str | None, float] = field(default_factory=dict)
     """Values of before, and when each was replaced."""
 
 
@@ -68,23 +68,24 @@ def go_to(page: str, **view: str) -> NoReturn:
 
 
 def asked_for(name: str) -> str | None:
-    """What the address asks for under a name, once; None where this tab wrote it there itself.
+    """What the address asks for under a name, once; empty for what a page shows without it, and None where this tab
+    wrote the address itself.
 
     An address that was pasted, reloaded, gone back to or opened in another tab differs from what was written last. A
     run may still come with the address of a moment ago, which asks for nothing.
     """
     given, kept = st.query_params.get(name), _address(name)
-    if given is None or given == kept.value or time.monotonic() - kept.left.get(given, -math.inf) < UNDER_WAY:
+    if given == kept.value or time.monotonic() - kept.left.get(given, -math.inf) < UNDER_WAY:
         return None
     kept.value = given
-    return given
+    return given or ""
 
 
 def write_address(**view: str | None) -> None:
     """Let the address name what is shown; None for nothing under that name."""
     for name, value in view.items():
         kept, now = _address(name), time.monotonic()
-        if kept.value is not None and kept.value != value:
+        if kept.value != value:
             kept.left = {old: when for old, when in kept.left.items() if now - when < UNDER_WAY} | {kept.value: now}
         kept.value = value
         if value is None:
@@ -105,6 +106,9 @@ def _address(name: str) -> _Address:
 
 def page(name: str, about: str) -> None:
     """Title of a page, and one line of what it is for."""
+    if st.session_state.get(_PAGE) != name:  # another page begins with an address of its own
+        st.session_state[_PAGE] = name
+        st.session_state.pop(_ADDRESS, None)
     st.html(STYLE)
     with st.container(horizontal=True, vertical_alignment="bottom", key="page-head"):
         st.title(PAGES[name], anchor=False, width="content")
@@ -204,7 +208,7 @@ def choose_model(folder: Path) -> None:
 
 def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
     """The model that the address asks for, or the chosen one, or the full one after a first look, or the default."""
-    if (asked := asked_for("model")) is not None:
+    if asked := asked_for("model"):
         for info in models:
             if model_name(info) == asked:
                 choose_model(info.folder)

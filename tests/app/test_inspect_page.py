@@ -231,7 +231,7 @@ def test_the_address_names_what_is_shown_and_an_address_shows_what_it_names(visi
     again.run()
     viewer = component(again, "map_viewer")
     assert not again.exception and not again.error
-    assert (viewer["title"], viewer["trial"]) == (last["name"], 0.25)
+    assert (viewer["title"], viewer["begin"]["threshold"]) == (last["name"], 0.25)
     again.query_params["image"] = "nothing/of-this.png"
     again.query_params["model"] = "no/such/model"
     again.run()

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocke
 from pypdf import PdfReader
 
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.ui.frame import UNDER_WAY
 
 pytestmark = pytest.mark.browser
 
@@ -275,6 +276,12 @@ def test_the_address_shows_the_same_in_another_tab_and_after_going_back(
     while tab.url != before:
         tab.go_back()
     expect(shown).to_have_attribute("data-ready", first)
+    expect(tab.get_by_role("radio", name="Overlay")).to_be_checked()
+    tab.get_by_role("radio", name="good parts").click()
+    expect(tab.locator('.gallery[data-count="4"]')).to_be_attached()
+    tab.wait_for_timeout(1000 * UNDER_WAY)
+    tab.go_back()
+    expect(tab.locator('.gallery[data-count="12"]')).to_be_attached()
 
 
 def test_the_demo_goes_from_part_to_part_until_a_key_is_pressed(tab: Page, place: Place) -> None:

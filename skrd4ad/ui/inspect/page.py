@@ -1,5 +1,6 @@
 """The work in the middle of the Inspect page: one part large, its regions beside it, all parts below."""
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -16,7 +17,7 @@ from skrd4ad.services.inspection.inspect import image_row, inspect_images, to_re
 from skrd4ad.types import Pitch
 from skrd4ad.ui.cache import predictor_of, runtime_of
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
-from skrd4ad.ui.components.map_viewer import ViewerState, map_viewer
+from skrd4ad.ui.components.map_viewer import Begin, ViewerState, map_viewer
 from skrd4ad.ui.frame import asked_for, section, write_address
 from skrd4ad.ui.inspect.batch import Scored, show_batch
 from skrd4ad.ui.inspect.details import about, show_files
@@ -28,7 +29,7 @@ from skrd4ad.ui.text import plain
 from skrd4ad.ui.widgets import pick_pitch
 from skrd4ad.visualize import COLOUR_MAPS
 
-_SCORED, _SELECTED, _VIEW, _TRIAL = "_scored", "_selected", "_inspect_view", "_inspect_trial"
+_SCORED, _SELECTED, _BEGIN = "_scored", "_selected", "_inspect_begin"
 _CHANGED = "_inspect_changed"
 LOOK_SECONDS = 4.0
 LEVEL_NAMES = ("Fine", "Middle", "Coarse", "Nearest good patch")
@@ -168,12 +169,16 @@ def _picture(
         st.error(plain(f"{inspection.error} The other images are not affected."), icon=":material/broken_image:")
         return None
     assert limits is not None and counted is not None
-    if (view := asked_for("view")) is not None:
-        st.session_state[_VIEW] = view
-    if (trial := asked_for("limit")) is not None:
-        with suppress(ValueError):
-            st.session_state[_TRIAL] = float(trial)
-    return map_viewer(
+    view, trial = asked_for("view"), asked_for("limit")
+    begin: Begin | None = st.session_state.get(_BEGIN)
+    if view is not None or trial is not None:
+        begin = Begin(
+            turn=1 if begin is None else begin.turn + 1,
+            view=view if view is None else view or "overlay",
+            threshold=None if trial is None else _number(trial, otherwise=limits.reject),
+        )
+        st.session_state[_BEGIN] = begin
+    state = map_viewer(
         inspection.image,
         counted,
         image_id=f"{_state(info)}:{item.id}:{colours}",
@@ -191,10 +196,18 @@ def _picture(
         comparison_maps=cut_skip_maps(info, inspection, state=f"{_state(info)}:{item.id}"),
         pitch=mm_per_pixel,
         about=about(inspection, item, levels=info.levels),
-        view=str(st.session_state.get(_VIEW, "")),
-        trial=st.session_state.get(_TRIAL),
+        begin=begin,
         one_screen=True,
     )
+    return state if view is None and trial is None else None  # the browser tells once it shows what was asked for
+
+
+def _number(text: str, *, otherwise: float) -> float:
+    """A finite number of an address, which may hold anything."""
+    with suppress(ValueError):
+        if math.isfinite(number := float(text)):
+            return number
+    return otherwise
 
 
 def _inspection(info: ModelInfo, item: Item, limit: float | None) -> Inspection:

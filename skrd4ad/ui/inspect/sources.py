@@ -62,8 +62,8 @@ def pick_items(info: ModelInfo) -> list[Item]:
     """Images the user chose to inspect; empty while none are chosen."""
     with st.container(horizontal=True, vertical_alignment="center", key="inspect-images"):
         default = "samples" if info.data.get("source") else "upload"
-        if (asked := asked_for("from")) in _SOURCES:
-            st.session_state["inspect-source"] = asked
+        if (asked := asked_for("from")) is not None:
+            st.session_state["inspect-source"] = asked if asked in _SOURCES else default
         kind = choose("Images", _SOURCES, default=default, key="inspect-source", label_visibility="collapsed")
         write_address(**{"from": None if kind == default else kind})
         write_address(**dict.fromkeys(_OTHERS.get(kind, ("which", "batch"))))
@@ -86,8 +86,8 @@ def _samples(info: ModelInfo) -> list[Item]:
     names = {_MIXED: f"{min(SAMPLES, len(data))} mixed", **{name: plain(name) for name in types}}
     names |= {GOOD: "good parts"} if GOOD in names else {}
     key = f"inspect-which-{info.dataset}-{info.class_name}"
-    if (asked := asked_for("which")) in names:
-        st.session_state[key] = asked
+    if (asked := asked_for("which")) is not None:
+        st.session_state[key] = asked if asked in names else _MIXED
     chosen = st.pills(
         "Which",
         list(names),
@@ -154,7 +154,7 @@ def _uploads(*, directory: bool) -> list[Item]:
         st.info(f"There are no images in {plain(name)}.")
     batches = {batch.key: batch for batch in recent_batches()}
     if (asked := asked_for("batch")) is not None:
-        st.session_state[_BATCH] = asked
+        st.session_state[_BATCH] = asked or None
     if not batches:
         st.caption("Nothing chosen yet. Drop photographs of parts here.")
         return []

@@ -44,8 +44,8 @@ def _show(models: Sequence[ModelInfo]) -> None:
     labels = model_labels(models)
     parts = next((found for info in models if len(found := list(_parts(info)))), [])
     cards = [_card(info, labels[str(info.folder)]) for info in models]
-    if asked_for(_DEMO):
-        st.session_state[_DEMO] = True
+    if (asked := asked_for(_DEMO)) is not None:
+        st.session_state[_DEMO] = bool(asked)
     slides = [part for info in models for part in _parts(info)][:MOST_SLIDES] if st.session_state.get(_DEMO) else []
     pressed = showcase(parts, cards, slides=slides, key="overview-cards")
     if parts and not slides:

@@ -34,6 +34,18 @@ class About:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Begin:
+    """What a page wants to be shown, such as what its address names."""
+
+    turn: int
+    """Grows with every wish."""
+    view: str | None
+    """As in :class:`ViewerState`; None and what is no view leave it as it is."""
+    threshold: float | None
+    """None leaves it as it is."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ViewerState:
     """What the user chose in a viewer, as of the last release of a control."""
 
@@ -64,8 +76,7 @@ def map_viewer(
     pixel: float | None = None,
     pitch: Pitch | None = None,
     about: About = About(),
-    view: str = "",
-    trial: float | None = None,
+    begin: Begin | None = None,
     one_screen: bool = False,
 ) -> ViewerState | None:
     """Show a part with its anomaly map, its verdict and its regions.
@@ -90,8 +101,7 @@ def map_viewer(
         pixel: Where regions begin while the threshold is the model's; ``threshold`` where it is None.
         pitch: Millimetres a pixel of the image; None for regions in pixels.
         about: What is said of the image beside it.
-        view: The view to begin with; another one than in the run before changes it. Empty leaves it to the user.
-        trial: The threshold to begin with in place of the model's, like ``view``.
+        begin: What is shown in place of what the user chose last, once for each turn.
         one_screen: The picture is as high as leaves room in the window for the head of a page and a strip of parts.
 
     Returns:
@@ -121,8 +131,7 @@ def map_viewer(
         "title": about.title,
         "truth": about.truth,
         "notes": [*((note, False) for note in about.notes), *((note, True) for note in about.warnings)],
-        "view": view,
-        "trial": trial if trial is not None and np.isfinite(trial) else None,
+        "begin": None if begin is None else asdict(begin),
         "oneScreen": one_screen,
         "levels": None,
         "others": [],

@@ -73,10 +73,7 @@ class Viewer {
     this.stage.style.setProperty("--aspect", `${head.width} / ${head.height}`);
     this.root.toggleAttribute("data-one-screen", head.oneScreen);
     this.offerViews();
-    const [asksView, asksTrial] = ["view", "trial"].map((name) => head[name] && before?.[name] !== head[name]);
-    if (asksView) this.take(head.view);
-    if (asksTrial) this.trial = head.trial;
-    if (asksView || asksTrial) this.tellPython();
+    if (head.begin && before?.begin?.turn !== head.begin.turn) this.beginWith(head.begin);
     if (before?.id !== head.id || before.limit !== head.limit) this.selected = null; // else what was clicked stays marked
     if (before?.id !== head.id) {
       this.load(head);
@@ -444,6 +441,12 @@ class Viewer {
     this.view = view;
     if (view !== "image") this.heatView = view;
     this.find("views").querySelector(`input[value="${view}"]`).checked = true;
+  }
+
+  beginWith({ view, threshold }) {
+    if (view !== null) this.take(view);
+    if (threshold !== null) this.trial = threshold;
+    this.tellPython();
   }
 
   fill() { // the whole screen, or back
