@@ -5,7 +5,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -28,8 +28,8 @@ PROGRAM_ERROR = "An error in the program"
 _MODEL = "_model"
 
 UNDER_WAY = 2.0
-"""Seconds within which a run may still come with the address that was there before."""
-_ADDRESS, _PAGE = "_address", "_page"
+"""Seconds after an address was sent within which a run may still come with the one before."""
+_ADDRESS, _PAGE, _WHOLE = "_address", "_page", "_whole_run"
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +39,10 @@ class _Address:
     """What this tab wrote into its address under one name."""
 
     value: str | None = None
-    left: dict[str | None, float] = field(default_factory=dict)
-    """Values of before, and when each was replaced."""
+    waits: bool = False
+    """Not sent to the browser yet."""
+    sent: float = -math.inf
+    """When it was, by the clock of ``time.monotonic``."""
 
 
 STYLE = Path(__file__).with_name("style.css")
@@ -75,23 +77,40 @@ def asked_for(name: str) -> str | None:
     run may still come with the address of a moment ago, which asks for nothing.
     """
     given, kept = st.query_params.get(name), _address(name)
-    if given == kept.value or time.monotonic() - kept.left.get(given, -math.inf) < UNDER_WAY:
+    if given == kept.value or kept.waits or time.monotonic() - kept.sent < UNDER_WAY:
         return None
     kept.value = given
     return given or ""
 
 
 def write_address(**view: str | None) -> None:
-    """Let the address name what is shown; None for nothing under that name."""
+    """Let the address name what is shown, once the run is at its end; None for nothing under that name."""
     for name, value in view.items():
-        kept, now = _address(name), time.monotonic()
-        if kept.value != value:
-            kept.left = {old: when for old, when in kept.left.items() if now - when < UNDER_WAY} | {kept.value: now}
+        kept = _address(name)
+        kept.waits |= kept.value != value
         kept.value = value
-        if value is None:
-            st.query_params.pop(name, None)
-        elif st.query_params.get(name) != value:
-            st.query_params[name] = value
+
+
+def whole_run(draw: Callable[[], object]) -> None:
+    """A run of the whole app; what it has written into the address is one step of the browser's history."""
+    st.session_state[_WHOLE] = True
+    try:
+        draw()
+    finally:
+        st.session_state[_WHOLE] = False
+    _send_address()
+
+
+def _send_address() -> None:
+    waiting = {name: kept for name, kept in st.session_state.get(_ADDRESS, {}).items() if kept.waits}
+    for kept in waiting.values():
+        kept.waits, kept.sent = False, time.monotonic()
+    before = st.query_params.to_dict()
+    after = before | {name: kept.value for name, kept in waiting.items()}
+    if any(name in before for name, value in after.items() if value is None):
+        st.query_params.from_dict({name: value for name, value in after.items() if value is not None})
+    elif changed := {name: value for name, value in after.items() if value is not None and value != before.get(name)}:
+        st.query_params.update(changed)  # what widgets have bound to the address stays theirs
 
 
 def sample_key(defect_type: str, name: str) -> str:
@@ -143,6 +162,8 @@ def section(body: Callable[[], None], *, every: float | None = None, name: str =
     @st.fragment
     def run() -> None:
         shielded(body)
+        if not st.session_state.get(_WHOLE):
+            _send_address()
         if every is not None:
             ticker(every, key=name or f"{body.__module__}.{body.__qualname__}")
 

@@ -5,7 +5,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from skrd4ad.services.leftovers import start_sweeping
 from skrd4ad.ui.acting import may_enter
-from skrd4ad.ui.frame import PAGES, go_to, page_file, shielded
+from skrd4ad.ui.frame import PAGES, go_to, page_file, shielded, whole_run
 from skrd4ad.ui.garbage import start_collecting
 from skrd4ad.ui.job_progress import sidebar_jobs
 from skrd4ad.ui.login.account import ask_for_login
@@ -42,7 +42,7 @@ def show_pages(skeleton: DeltaGenerator) -> None:
     warn_of_binding()
     if may_enter():
         sidebar()
-        shielded(page.run)
+        whole_run(lambda: shielded(page.run))
         shielded(sidebar_jobs)
         version()
     else:

@@ -183,7 +183,7 @@ def test_the_history_is_paged_filtered_and_verified(visit) -> None:
     assert list(table["No."]) == list(range(21, 6, -1))
     assert list(table.iloc[0])[2:7] == ["Bo", "deleted", "parts", "washer", "one"]
     assert table["Details"][1] == "name Line 19"
-    assert "Chain verified, 21 entries" in at.caption[-1].value
+    assert "Chain verified, 21 entries" in at.main.caption[-1].value
     at.multiselect(key="history-who").select("Bo").run()
     assert list(at.dataframe[-1].value["No."]) == [21]
     at.text_input(key="history-about").input("disc").run()
