@@ -78,15 +78,11 @@ def _show_parts(
     write_address(image=shown.key)
     inspection = _inspection(info, shown, limit)
     with stage:
-        state = _picture(info, shown, inspection, mm_per_pixel=mm_per_pixel, colours=colours)
+        trial = _picture(info, shown, inspection, mm_per_pixel=mm_per_pixel, colours=colours)
     if inspection.limits is None:
         return
-    trial = None if state is None or state.threshold == inspection.limits.reject else state.threshold
-    if state is not None:
-        view = None if state.view == "overlay" else state.view
-        write_address(view=view, limit=None if trial is None else str(trial))
     if trial is not None:
-        inspection = under_limits(inspection, limits_of(info, trial))
+        inspection = under_limits(inspection, limits_of(info, trial.threshold))
     show_files(inspection, shown)
     offer_explanations(info, inspection, state=f"{_state(info)}:{shown.id}")
 
@@ -163,7 +159,7 @@ def _scored(item: Item, inspection: Inspection) -> Scored:
 def _picture(
     info: ModelInfo, item: Item, inspection: Inspection, *, mm_per_pixel: Pitch | None, colours: str
 ) -> ViewerState | None:
-    """The part large, with its verdict and its regions beside it."""
+    """The part large, its verdict and its regions beside it; gives what the user chose while a limit is on trial."""
     counted, limits, prediction = inspection.counted_map, inspection.limits, inspection.prediction
     if inspection.image is None or prediction is None:
         st.error(plain(f"{inspection.error} The other images are not affected."), icon=":material/broken_image:")
@@ -199,7 +195,17 @@ def _picture(
         begin=begin,
         one_screen=True,
     )
-    return state if view is None and trial is None else None  # the browser tells once it shows what was asked for
+    if view is not None or trial is not None:
+        return None  # the browser tells once it shows what was asked for
+    if state is None:
+        write_address(view=None, limit=None)
+        return None
+    st.session_state.pop(_BEGIN, None)  # the user goes on from there
+    is_trial = state.threshold != limits.reject
+    write_address(
+        view=None if state.view == "overlay" else state.view, limit=str(state.threshold) if is_trial else None
+    )
+    return state if is_trial else None
 
 
 def _number(text: str, *, otherwise: float) -> float:
