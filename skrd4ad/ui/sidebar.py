@@ -29,7 +29,7 @@ def sidebar() -> None:
 
 def version() -> None:
     """Which build this is, below all else of the sidebar."""
-    st.sidebar.caption(f"SK-RD4AD Studio {skrd4ad.__version__}")
+    st.sidebar.caption(plain(f"SK-RD4AD Studio {skrd4ad.__version__}"))
 
 
 def _jobs() -> None:

@@ -89,13 +89,13 @@ def _show_parts(
 
 def _notice_other_limits(info: ModelInfo) -> None:
     """Show the page against new limits as soon as another tab or person has chosen them."""
-    if (text := st.session_state.pop(_CHANGED, None)) is not None:
-        st.toast(text, icon=":material/tune:")
+    if st.session_state.pop(_CHANGED, False):
+        st.toast("The limits of this model were changed. Parts are held against them now.", icon=":material/tune:")
     shown = calibration_stamp(info.folder)
 
     def look() -> None:
         if calibration_stamp(info.folder) != shown:
-            st.session_state[_CHANGED] = "The limits of this model were changed. The page holds parts against them now."
+            st.session_state[_CHANGED] = True
             st.rerun()
 
     section(look, every=LOOK_SECONDS, name="inspect-limits")
