@@ -1,6 +1,5 @@
 """What counts of an anomaly map: its pixels, its score and verdict, and its connected regions above a threshold."""
 
-import math
 from dataclasses import dataclass
 
 import cv2
@@ -8,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import DataError
-from skrd4ad.types import Region, Verdict
+from skrd4ad.types import Region
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -91,17 +90,6 @@ def score_under(anomaly_map: NDArray[np.float32], mask: ScoringMask) -> float:
         else:
             high = middle - 1
     return float(levels[low])
-
-
-def verdict_of(score: float, *, review: float | None, reject: float, refusal: str | None = None) -> Verdict:
-    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK; none of them with a ``refusal``."""
-    if not math.isfinite(score) or math.isnan(reject) or (review is not None and math.isnan(review)):
-        raise DataError(f"The score is {score} and the limit {reject}: there is no verdict without two numbers.")
-    if refusal is not None:
-        return "CANNOT JUDGE"
-    if score > reject:
-        return "NG"
-    return "REVIEW" if review is not None and score > review else "OK"
 
 
 def without_small_regions(anomaly_map: NDArray[np.float32], *, threshold: float, min_area: int) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from skrd4ad.errors import ConfigError
+from skrd4ad.errors import ConfigError, DataError
 
 GOOD = "good"
 """Defect type of a part without a defect; also the folder name of such parts in the MVTec layout."""
@@ -277,6 +277,17 @@ def parse_size(text: str) -> ImageSize:
             f"64x1280, each from 1 to {MAX_SIDE} pixels."
         )
     return image_size_of(sides[0], sides[-1])
+
+
+def verdict_of(score: float, *, review: float | None, reject: float, refusal: str | None = None) -> Verdict:
+    """NG above ``reject``, else REVIEW above ``review`` when there is one, else OK; none of them with a ``refusal``."""
+    if not math.isfinite(score) or math.isnan(reject) or (review is not None and math.isnan(review)):
+        raise DataError(f"The score is {score} and the limit {reject}: there is no verdict without two numbers.")
+    if refusal is not None:
+        return "CANNOT JUDGE"
+    if score > reject:
+        return "NG"
+    return "REVIEW" if review is not None and score > review else "OK"
 
 
 def pitch_xy(pitch: Pitch) -> tuple[float, float]:

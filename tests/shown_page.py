@@ -1,8 +1,11 @@
 """What an AppTest shows."""
 
 import re
+from typing import Any
 
 from streamlit.testing.v1 import AppTest
+
+from skrd4ad.ui.components.envelope import unpack
 
 
 def as_shown(markdown: str) -> str:
@@ -14,6 +17,12 @@ def fine(at: AppTest) -> AppTest:
     """The same page; it shows neither an error nor a traceback."""
     assert not at.exception and not at.error, (at.exception, [each.value for each in at.error])
     return at
+
+
+def component(at: AppTest, name: str) -> dict[str, Any]:
+    """What the browser gets of the first component of a name, without its blobs."""
+    sent = (each.proto for each in at.get("bidi_component"))
+    return unpack(next(each.bytes for each in sent if each.component_name == f"skrd4ad_{name}"))[0]
 
 
 def words(at: AppTest) -> str:

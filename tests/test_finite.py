@@ -27,8 +27,8 @@ from skrd4ad.model_folder.network import load_model, read_student, save_model
 from skrd4ad.model_folder.rd4ad import read_rd4ad
 from skrd4ad.models.skrd import build_student
 from skrd4ad.models.tensor_files import write_tensors
-from skrd4ad.regions import verdict_of
 from skrd4ad.training.warm_start import read_parent_model
+from skrd4ad.types import verdict_of
 from tests.test_use_export import run as run_example
 
 DEMO = Path(__file__).parents[1] / "checkpoints" / "synthetic" / "machined_disc" / "demo"

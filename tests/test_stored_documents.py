@@ -22,6 +22,7 @@ from skrd4ad.export.benchmark import Measured
 from skrd4ad.export.certificate import Certificate
 from skrd4ad.export.manifest import MANIFEST, read_export
 from skrd4ad.inference.reference import Reference, read_reference
+from skrd4ad.model_folder import pictures
 from skrd4ad.model_folder.bundle import MANIFEST as BUNDLE_MANIFEST
 from skrd4ad.model_folder.bundle import SEAL, checked_manifest, open_bundle, seal_of
 from skrd4ad.model_folder.card import model_card
@@ -34,6 +35,7 @@ from skrd4ad.services.evaluation import compare
 from skrd4ad.services.evaluation.evaluate import EvaluationRequest
 from skrd4ad.services.evaluation.store import evaluations_folder, load_evaluation
 from skrd4ad.services.improve.retrain_data import ConfirmedNormals, read_confirmed
+from skrd4ad.services.inspection.uploads import UploadedBatch
 from skrd4ad.services.jobs.view import view_of
 from skrd4ad.services.labelling.exchange.import_job import ImportPreview, ImportRequest, preview_of
 from skrd4ad.services.models.export_job import ExportRequest
@@ -172,6 +174,18 @@ DOCUMENTS = [
         with_format(1),
     ),
     Stored("score_run.json", RUN, lambda folder: read(folder / RUN, ScoreRun, format=1), with_format(1)),
+    Stored(
+        "parts.json",
+        "parts.json",
+        lambda folder: read(folder / "parts.json", pictures._Pictures, format=1),
+        with_format(1),
+    ),
+    Stored(
+        "batch.json",
+        "batch.json",
+        lambda folder: read(folder / "batch.json", UploadedBatch, format=1),
+        with_format(1),
+    ),
     Stored("confirmed.json", "confirmed.json", confirmed_of),
     Stored("request_training.json", "request.json", request_of(TrainingRequest)),
     Stored("request_evaluation.json", "request.json", request_of(EvaluationRequest)),

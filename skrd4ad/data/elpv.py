@@ -24,7 +24,7 @@ _Cell = tuple[Path, float, str]
 
 def elpv_classes() -> list[DatasetClass]:
     """The classes ``solar_cell_mono`` and ``solar_cell_poly``; images are 300x300 grey PNG, without masks."""
-    root = _data_folder()
+    root = data_folder()
     cells = _read_labels(root / "labels.csv")
     return [
         DatasetClass(
@@ -45,7 +45,12 @@ def split_of_good(file_name: str) -> Split:
     return "train" if int(content_digest(file_name)[:16], 16) < TRAIN_SHARE * 2**64 else "test"
 
 
-def _data_folder() -> Path:
+def data_folder() -> Path:
+    """Where the package has its images.
+
+    Raises:
+        DataError: it is not installed.
+    """
     # found, not imported: the package's own loader would read every image into memory
     spec = importlib.util.find_spec("elpv_dataset")
     if spec is None or not spec.submodule_search_locations:

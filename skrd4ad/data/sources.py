@@ -2,14 +2,27 @@
 
 from pathlib import Path
 
-from skrd4ad.data.elpv import elpv_classes
+from skrd4ad.data.elpv import data_folder, elpv_classes
 from skrd4ad.data.layouts.find import find_classes
-from skrd4ad.data.synthetic.write import synthetic_classes
+from skrd4ad.data.synthetic.write import is_drawn, synthetic_classes
 from skrd4ad.errors import DataError
 from skrd4ad.types import DatasetClass
 
 EMBEDDED = {"elpv": elpv_classes, "synthetic": synthetic_classes}
 """Data sets that come with the program; a folder of such a name is given as ``./elpv``."""
+
+
+def opens_at_once(source: str) -> bool:
+    """Whether a data set is there; the synthetic one is drawn when it is opened for the first time."""
+    return source != "synthetic" or is_drawn()
+
+
+def embedded_file(source: str, name: str) -> Path | None:
+    """A file of an embedded data set by its path below the root; None where the set is not installed, or drawn anew."""
+    try:
+        return data_folder() / name if source == "elpv" else None
+    except DataError:
+        return None
 
 
 def open_dataset(source: str | Path, *, layout: str = "auto", class_name: str | None = None) -> list[DatasetClass]:

@@ -19,9 +19,9 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.info import ModelInfo, read_history
 from skrd4ad.models.installed import version_of
-from skrd4ad.regions import ScoringMask, verdict_of
+from skrd4ad.regions import ScoringMask
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import DatasetClass, Sample
+from skrd4ad.types import DatasetClass, Sample, verdict_of
 
 BATCH = 8
 MOST_IMAGES = 200

@@ -25,9 +25,9 @@ from skrd4ad.inference.scoring import scoring_mask_of
 from skrd4ad.inference.tiling import LARGER, Tiling, predict_tiled, tiles_look_better
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.parallel import cores, grouped, ordered_map
-from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, verdict_of, without_small_regions
+from skrd4ad.regions import ScoringMask, find_regions, muted_map, score_under, without_small_regions
 from skrd4ad.task import QUIET, Task
-from skrd4ad.types import Levels, Outcome, Prediction, Region, Verdict, height_width
+from skrd4ad.types import Levels, Outcome, Prediction, Region, Verdict, height_width, verdict_of
 
 BATCH = 8
 PIXELS_AT_ONCE = 16_000_000
@@ -66,7 +66,7 @@ class Limits:
     """Version of the calibration; None when the threshold is given by hand."""
 
     def verdict(self, score: float, refusal: str | None = None) -> Verdict:
-        """See :func:`skrd4ad.regions.verdict_of`."""
+        """See :func:`skrd4ad.types.verdict_of`."""
         return verdict_of(score, review=self.review, reject=self.reject, refusal=refusal)
 
 
@@ -264,6 +264,14 @@ def decode(source: Source, *, levels: Levels | None) -> Inspection:
         return Inspection(name=name, content=content, image=read_image(given, name=name, levels=levels))
     except ImageError as error:
         return Inspection(name=name, error=str(error))
+
+
+def under_limits(inspection: Inspection, limits: Limits | None) -> Inspection:
+    """The same image held against other limits, without asking the model again."""
+    if inspection.prediction is None:
+        return inspection
+    decoded = Inspection(name=inspection.name, content=inspection.content, image=inspection.image)
+    return _scored(decoded, inspection.prediction, limits, ScoringMask() if limits is None else limits.mask)
 
 
 def _bytes(decoded: Inspection) -> int:

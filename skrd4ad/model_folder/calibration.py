@@ -12,7 +12,7 @@ from skrd4ad import documents
 from skrd4ad.documents import Count, Positive
 from skrd4ad.errors import CheckpointError
 from skrd4ad.metrics.thresholds import conformal_threshold
-from skrd4ad.types import Verdict
+from skrd4ad.types import Verdict, verdict_of
 
 DEFAULT_FALSE_REJECT_RATE = 0.01
 FORMAT = 2
@@ -64,8 +64,6 @@ class Calibration:
 
     def verdict(self, score: float) -> Verdict:
         """NG above the threshold, else REVIEW above the review threshold, else OK."""
-        from skrd4ad.regions import verdict_of  # with OpenCV, which nobody needs who only lists models
-
         return verdict_of(score, review=self.review_threshold, reject=self.image_threshold)
 
 

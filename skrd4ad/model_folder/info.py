@@ -122,6 +122,14 @@ class ModelInfo:
         return f"{self.class_name} · {self.model.net} · {made} · {self.folder.name}"
 
 
+def calibration_stamp(folder: Path) -> int:
+    """Changes whenever the limits of a model do; 0 while it has none."""
+    try:
+        return (folder / CALIBRATION).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def read_history(folder: Path) -> CalibrationHistory | None:
     """All calibrations of a model folder; None when there is none."""
     path = folder / CALIBRATION

@@ -17,6 +17,7 @@ from skrd4ad.models.installed import require_torch
 from skrd4ad.paths import checkpoints
 from skrd4ad.services.access import needs
 from skrd4ad.services.evaluation.evaluate import evaluate_class
+from skrd4ad.services.evaluation.pictures import draw_pictures
 from skrd4ad.services.history import record
 from skrd4ad.services.inspection.runtimes import Background, give_graph
 from skrd4ad.services.inspection.runtimes import background as shared_background
@@ -208,6 +209,7 @@ def _completed(
             background=background,
             task=task.part(0.2, 1),
         )
+        draw_pictures(stored)
         return save_metrics(info.folder, stored.summary.document())
     finally:
         finish(info.folder)

@@ -1,8 +1,11 @@
 """What surrounds every page: the way to it, the shield around its body, and the model that was chosen."""
 
 import logging
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -15,7 +18,7 @@ from skrd4ad.model_folder.first_look import full_model_folder
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.metadata import read_metadata
 from skrd4ad.services.access import acting_as
-from skrd4ad.services.models.list import BrokenModel, default_model, list_models
+from skrd4ad.services.models.list import BrokenModel, default_model, list_models, model_name
 from skrd4ad.ui.acting import browser_actor
 from skrd4ad.ui.components.ticker import ticker
 from skrd4ad.ui.text import plain, plain_lines
@@ -24,7 +27,23 @@ from skrd4ad.ui.widgets import button
 PROGRAM_ERROR = "An error in the program"
 _MODEL = "_model"
 
+UNDER_WAY = 2.0
+"""Seconds after an address was sent within which a run may still come with the one before."""
+_ADDRESS, _PAGE, _WHOLE = "_address", "_page", "_whole_run"
+
 log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Address:
+    """What this tab wrote into its address under one name."""
+
+    value: str | None = None
+    waits: bool = False
+    """Not sent to the browser yet."""
+    sent: float = -math.inf
+    """When it was, by the clock of ``time.monotonic``."""
+
 
 STYLE = Path(__file__).with_name("style.css")
 
@@ -46,20 +65,74 @@ def page_file(name: str) -> Path:
     return Path(__file__).parent / "routes" / f"{name}.py"
 
 
-def go_to(page: str) -> NoReturn:
-    """Open another page by the name of its file, from whatever view of a page the address names.
+def go_to(page: str, **view: str) -> NoReturn:
+    """Open another page by the name of its file, with the ``view`` of it that its address is to name."""
+    st.switch_page(page_file(page), query_params=view)
 
-    Streamlit refuses to leave a page whose widgets are bound to the address, unless it is told what the next address
-    asks for: nothing.
+
+def asked_for(name: str) -> str | None:
+    """What the address asks for under a name, once; empty for what a page shows without it, and None where this tab
+    wrote the address itself.
+
+    An address that was pasted, reloaded, gone back to or opened in another tab differs from what was written last. A
+    run may still come with the address of a moment ago, which asks for nothing.
     """
-    st.switch_page(page_file(page), query_params={})
+    given, kept = st.query_params.get(name), _address(name)
+    if given == kept.value or kept.waits or time.monotonic() - kept.sent < UNDER_WAY:
+        return None
+    kept.value = given
+    return given or ""
+
+
+def write_address(**view: str | None) -> None:
+    """Let the address name what is shown, once the run is at its end; None for nothing under that name."""
+    for name, value in view.items():
+        kept = _address(name)
+        kept.waits |= kept.value != value
+        kept.value = value
+
+
+def whole_run(draw: Callable[[], object]) -> None:
+    """A run of the whole app; what it has written into the address is one step of the browser's history."""
+    st.session_state[_WHOLE] = True
+    try:
+        draw()
+    finally:
+        st.session_state[_WHOLE] = False
+    _send_address()
+
+
+def _send_address() -> None:
+    waiting = {name: kept for name, kept in st.session_state.get(_ADDRESS, {}).items() if kept.waits}
+    for kept in waiting.values():
+        kept.waits, kept.sent = False, time.monotonic()
+    before = st.query_params.to_dict()
+    after = before | {name: kept.value for name, kept in waiting.items()}
+    if any(name in before for name, value in after.items() if value is None):
+        st.query_params.from_dict({name: value for name, value in after.items() if value is not None})
+    elif changed := {name: value for name, value in after.items() if value is not None and value != before.get(name)}:
+        st.query_params.update(changed)  # what widgets have bound to the address stays theirs
+
+
+def sample_key(defect_type: str, name: str) -> str:
+    """Names a sample of a data set in an address."""
+    return f"{defect_type}/{name}"
+
+
+def _address(name: str) -> _Address:
+    kept: _Address = st.session_state.setdefault(_ADDRESS, {}).setdefault(name, _Address())
+    return kept
 
 
 def page(name: str, about: str) -> None:
     """Title of a page, and one line of what it is for."""
+    if st.session_state.get(_PAGE) != name:  # another page begins with an address of its own
+        st.session_state[_PAGE] = name
+        st.session_state.pop(_ADDRESS, None)
     st.html(STYLE)
-    st.title(PAGES[name], anchor=False)
-    st.caption(about)
+    with st.container(horizontal=True, vertical_alignment="bottom", key="page-head"):
+        st.title(PAGES[name], anchor=False, width="content")
+        st.caption(about)
 
 
 def shielded(body: Callable[[], object]) -> None:
@@ -90,6 +163,8 @@ def section(body: Callable[[], None], *, every: float | None = None, name: str =
     @st.fragment
     def run() -> None:
         shielded(body)
+        if not st.session_state.get(_WHOLE):
+            _send_address()
         if every is not None:
             ticker(every, key=name or f"{body.__module__}.{body.__qualname__}")
 
@@ -103,6 +178,7 @@ def show_for_model(body: Callable[[ModelInfo], None], *, purpose: str) -> None:
         models, broken = list_models()
         info = chosen_model(models)
         if info is not None:
+            write_address(model=model_name(info))
             body(info)
             return
         st.info(f"There is no model to {purpose} yet. Train one from good images first.")
@@ -153,7 +229,11 @@ def choose_model(folder: Path) -> None:
 
 
 def chosen_model(models: list[ModelInfo]) -> ModelInfo | None:
-    """The chosen model, the full one after a first look, or the one to begin with."""
+    """The model that the address asks for, or the chosen one, or the full one after a first look, or the default."""
+    if asked := asked_for("model"):
+        for info in models:
+            if model_name(info) == asked:
+                choose_model(info.folder)
     if (chosen := st.session_state.get(_MODEL)) is None:
         return default_model(models)
     folder = Path(chosen)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
+import skrd4ad
 from skrd4ad.format import format_number
 from skrd4ad.model_folder.info import GUARDS_OFF, ModelInfo, has_guards
 from skrd4ad.services.jobs.queue import queue
@@ -24,6 +25,11 @@ def sidebar() -> None:
             st.warning(SLOW, icon=":material/speed:")
         shielded(_model)
         shielded(_jobs)
+
+
+def version() -> None:
+    """Which build this is, below all else of the sidebar."""
+    st.sidebar.caption(plain(f"SK-RD4AD Studio {skrd4ad.__version__}"))
 
 
 def _jobs() -> None:

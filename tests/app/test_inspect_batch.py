@@ -13,6 +13,7 @@ from pypdf import PdfReader
 from streamlit.testing.v1 import AppTest
 
 from skrd4ad.ui.inspect.batch import _FILES
+from tests.shown_page import component
 
 
 def good_images(root: Path) -> list[Path]:
@@ -86,10 +87,10 @@ def test_without_weasyprint_there_is_the_web_page(
 
 def test_a_scale_gives_regions_in_millimetres(visit, own_model: Path) -> None:
     at = visit("inspect")
-    assert "Area, px" in at.dataframe[0].value.columns
+    assert component(at, "map_viewer")["pitch"] is None
     at.number_input(key="inspect-scale").set_value(0.5).run()
     assert not at.exception
-    assert "Area, mm²" in at.dataframe[0].value.columns
+    assert component(at, "map_viewer")["pitch"] == [0.5, 0.5]
 
 
 def test_the_trend_is_shown_for_uploads_and_not_for_samples(visit, own_model: Path, tiny_data: Path) -> None:
@@ -108,8 +109,9 @@ def test_an_image_unlike_the_training_images_gets_no_verdict(
     st.cache_resource.clear()
     at = upload(visit("inspect"), [("white.png", white.getvalue(), "image/png")])
     assert not at.exception and not at.error
-    assert any("CANNOT JUDGE" in each.proto.body for each in at.get("html"))
-    assert any("exposed" in each.value for each in at.warning)
+    viewer = component(at, "map_viewer")
+    assert viewer["refused"]
+    assert any("exposed" in text and warns for text, warns in viewer["notes"])
 
 
 def test_the_good_images_most_like_a_part_are_shown(visit, own_model: Path) -> None:

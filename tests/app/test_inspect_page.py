@@ -7,14 +7,11 @@ import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 
+from tests.shown_page import component
+
 
 def choose_source(at: AppTest, kind: str) -> AppTest:
     return at.segmented_control(key="inspect-source").set_value(kind).run()
-
-
-def names_of_parts(at: AppTest) -> list[str]:
-    """Name of the part that is shown large."""
-    return [text.value.strip("*") for text in at.main.markdown if text.value.startswith("**")]
 
 
 def csv_label(at: AppTest) -> str:
@@ -49,8 +46,11 @@ def test_samples_are_scored_and_the_worst_is_shown_first(visit, own_model: Path)
     at = visit("inspect")
     assert not at.exception and not at.error
     assert csv_label(at) == "CSV of 12 images"
-    assert len(names_of_parts(at)) == 1
-    assert "The data set says" in texts(at)
+    viewer, parts = component(at, "map_viewer"), component(at, "gallery")
+    scores = [float(each["score"]) for each in parts["items"]]
+    assert scores == sorted(scores, reverse=True)
+    assert (viewer["title"], viewer["truth"]) == (parts["items"][0]["name"], parts["items"][0]["truth"])
+    assert viewer["score"] == pytest.approx(scores[0], rel=0.01)
     assert {"Overlay", "Mask"} <= {each.label for each in at.download_button}
 
 
@@ -61,7 +61,7 @@ def test_samples_of_one_type_are_shown_alone(visit, own_model: Path) -> None:
     pills.set_value("good").run()
     assert not at.exception and not at.error
     assert csv_label(at) == "CSV of 4 images"
-    assert "The data set says: good part." in texts(at)
+    assert component(at, "map_viewer")["truth"] == "good"
 
 
 def test_uploads_are_inspected_and_an_unreadable_one_does_not_stop_the_others(
@@ -75,7 +75,7 @@ def test_uploads_are_inspected_and_an_unreadable_one_does_not_stop_the_others(
     ).run()
     assert not at.exception and not at.error
     assert csv_label(at) == "CSV of 3 images"
-    assert names_of_parts(at)[0] in ("a.png", "plain.png")
+    assert component(at, "map_viewer")["title"] in ("a.png", "plain.png")
 
 
 def test_an_unreadable_upload_alone_tells_what_is_wrong(visit, own_model: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_model_without_a_limit_is_used_with_one_set_by_hand(visit, own_model: 
     for limit in (0.0, 1e-3, 100.0):
         next(each for each in at.number_input if each.label == "Limit").set_value(limit).run()
         assert not at.exception and not at.error
-    assert "No region is above the limit." in texts(at)
+        assert component(at, "map_viewer")["limit"] == limit
 
 
 def test_samples_whose_data_is_gone_are_a_message_and_uploads_still_work(
@@ -199,3 +199,40 @@ def test_another_model_is_taken_from_the_sidebar(visit, own_model: Path) -> None
     box.select(next(option for option in box.options if option != box.format_func(box.value))).run()
     assert not at.exception and not at.error
     assert ("This model has no limit" in texts(at)) != before
+
+
+def test_uploads_are_there_again_after_a_reload_and_gone_once_they_are_deleted(visit, own_model: Path) -> None:
+    at = choose_source(visit("inspect"), "upload")
+    at.file_uploader[0].set_value([("one.png", png(), "image/png"), ("two.png", png(80), "image/png")]).run()
+    batch = at.query_params["batch"]
+    at = choose_source(visit("inspect"), "upload")
+    assert csv_label(at) == "CSV of 2 images"
+    assert at.query_params["batch"] == batch
+    at.file_uploader[0].set_value([("three.png", png(72), "image/png")]).run()
+    assert csv_label(at) == "CSV of 1 image"
+    recent = at.selectbox[0]
+    assert recent.options == ["three.png, just now", "2 images, just now"]
+    recent.select_index(1).run()
+    assert csv_label(at) == "CSV of 2 images"
+    at.button(key="inspect-delete").click().run()
+    assert csv_label(at) == "CSV of 1 image"
+    at.button(key="inspect-delete").click().run()
+    assert "Nothing chosen yet" in texts(at)
+
+
+def test_the_address_names_what_is_shown_and_an_address_shows_what_it_names(visit, own_model: Path) -> None:
+    at = visit("inspect")
+    parts = component(at, "gallery")["items"]
+    assert at.query_params["model"] == "parts/machined_disc/tiny"
+    last = parts[-1]
+    again = visit("inspect")
+    again.query_params["image"] = f"{last['truth']}/{last['name']}"
+    again.query_params["limit"] = "0.25"
+    again.run()
+    viewer = component(again, "map_viewer")
+    assert not again.exception and not again.error
+    assert (viewer["title"], viewer["begin"]["threshold"]) == (last["name"], 0.25)
+    again.query_params["image"] = "nothing/of-this.png"
+    again.query_params["model"] = "no/such/model"
+    again.run()
+    assert not again.exception and not again.error

@@ -282,14 +282,14 @@ def test_a_checkpoint_of_the_original_code_comes_in(visit, own_model: Path, tmp_
     }
     torch.save(parts, tmp_path / "bottle.pth")
     at = fine(visit("models"))
-    at.button_group("models-import-kind").set_value("checkpoint").run()
+    at.file_uploader[0].set_value([("bottle.pth", b"no checkpoint", "application/octet-stream")]).run()
     at.selectbox("models-import-net").set_value("efficientnet_lite0").run()
     at.selectbox("models-import-res").set_value(2).run()
     at.text_input("models-import-size").set_value("64").run()
     at.text_input("models-import-dataset").input("mvtec").run()
-    at.file_uploader[0].set_value([("bottle.pth", b"no checkpoint", "application/octet-stream")]).run()
     at.button("models-import-checkpoint").click().run()
     assert "bottle.pth" in at.error[0].value and not at.exception
+    assert "/" not in at.error[0].value, "a folder of the server"
     at.file_uploader[0].set_value(
         [("bottle.pth", (tmp_path / "bottle.pth").read_bytes(), "application/octet-stream")]
     ).run()

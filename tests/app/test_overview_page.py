@@ -7,12 +7,14 @@ import pytest
 from sqlalchemy import text
 from streamlit.testing.v1 import AppTest
 
+from skrd4ad.model_folder.pictures import PicturedPart, write_pictures
 from skrd4ad.services.access import acting_as
 from skrd4ad.services.history import HistoryFilter, history_page, record
 from skrd4ad.services.jobs.queue import JobHandle, queue
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.ui.job_progress import MOVING_SECONDS, STANDING_SECONDS
 from tests.limits import LONG
+from tests.shown_page import component
 
 
 def test_an_empty_workspace_leads_to_the_train_page(visit) -> None:
@@ -26,17 +28,44 @@ def test_an_empty_workspace_leads_to_the_train_page(visit) -> None:
     assert not at.exception
 
 
-def test_models_are_listed_with_their_figures_and_lead_to_their_images(visit, own_model: Path) -> None:
+def test_models_are_cards_with_what_their_limit_promises_and_lead_to_their_images(visit, own_model: Path) -> None:
     at = visit("overview")
     assert not at.exception and not at.error and not at.warning
-    table = at.dataframe[0].value
-    assert list(table["Class"]) == ["machined_disc"]
-    assert list(table["Image AUROC"]) == ["–"]  # it was never evaluated
-    assert list(table["Epoch chosen"]) == ["without test images"]
-    assert "See a defect now" in at.markdown[0].value
-    at.button[0].click().run()
+    (card,) = component(at, "showcase")["models"]
+    assert card["title"] == "machined disc"
+    assert "certified by" in card["lines"][1] and "of good parts rejected" in card["lines"][2]
+    details = dict(card["details"])
+    assert (details["Image AUROC"], details["Epoch chosen"]) == ("–", "without test images")  # it was never evaluated
+    press(at, "model", card["model"])
     assert [title.value for title in at.title] == ["Inspect"]
     assert not at.exception and not at.error
+
+
+def press(at: AppTest, act: str, model: str, value: str | None = None) -> None:
+    session = component(at, "showcase")["session"]
+    pressed = {"n": 1, "session": session, "act": act, "image": model, "value": value}
+    at.session_state["overview-cards"] = {"presses": [pressed]}
+    at.run()
+
+
+def test_pictured_parts_stand_first_and_lead_to_themselves(visit, own_model: Path, tiny_data: Path) -> None:
+    image = sorted((tiny_data / "machined_disc" / "test" / "scratch").iterdir())[-1]
+    part = PicturedPart(
+        name=image.name,
+        photograph="1.jpg",
+        embedded=False,
+        heat="1.png",
+        score=1e6,
+        truth="scratch",
+        calibration=1,
+    )
+    write_pictures(own_model, [part], {"1.jpg": image.read_bytes(), "1.png": b"heat"})
+    at = visit("overview")
+    (shown,) = component(at, "showcase")["parts"]
+    assert (shown["verdict"], shown["name"], shown["about"]) == ("NG", image.name, "machined disc, a defect: scratch")
+    press(at, "part", shown["model"], shown["key"])
+    assert not at.exception and not at.error
+    assert component(at, "map_viewer")["title"] == image.name
 
 
 def test_the_sidebar_shows_the_model_and_its_limit(visit, own_model: Path) -> None:
@@ -64,14 +93,14 @@ def test_a_damaged_model_is_shown_with_its_reason_and_the_others_stay_usable(
     assert not at.exception and not at.error
     assert len(at.warning) == 1
     assert reason in at.warning[0].value
-    assert len(at.dataframe[0].value) == 1
+    assert len(component(at, "showcase")["models"]) == 1
 
 
 def test_a_model_without_a_limit_is_not_praised_for_one(visit, own_model: Path) -> None:
     (own_model / "calibration.json").unlink()
     at = visit("overview")
     assert not at.exception
-    assert "Inspect images of your own" in at.markdown[0].value
+    assert "No limit yet" in component(at, "showcase")["models"][0]["lines"][1]
     assert "No limit yet" in at.sidebar.caption[0].value
 
 
@@ -154,7 +183,7 @@ def test_the_history_is_paged_filtered_and_verified(visit) -> None:
     assert list(table["No."]) == list(range(21, 6, -1))
     assert list(table.iloc[0])[2:7] == ["Bo", "deleted", "parts", "washer", "one"]
     assert table["Details"][1] == "name Line 19"
-    assert "Chain verified, 21 entries" in at.caption[-1].value
+    assert "Chain verified, 21 entries" in at.main.caption[-1].value
     at.multiselect(key="history-who").select("Bo").run()
     assert list(at.dataframe[-1].value["No."]) == [21]
     at.text_input(key="history-about").input("disc").run()

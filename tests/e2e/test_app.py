@@ -16,6 +16,7 @@ from playwright.sync_api import Locator, Page, WebSocket, expect
 from pypdf import PdfReader
 
 from skrd4ad.model_folder.folder import read_info
+from skrd4ad.ui.frame import UNDER_WAY
 from tests.e2e.conftest import NewTab
 
 pytestmark = pytest.mark.browser
@@ -196,11 +197,14 @@ def test_a_deep_link_to_a_fresh_server_has_the_frame(tab: Page, place: Place) ->
 def test_one_click_leads_from_the_address_of_the_app_to_a_defect(tab: Page, place: Place) -> None:
     tab.goto(place.url)
     title(tab, "Overview")
-    tab.get_by_role("button", name="Inspect its images").click()
+    part = tab.locator(".showcase .part").first
+    name = part.get_attribute("data-value")
+    part.click()
     title(tab, "Inspect")
     expect(tab.locator(READY)).to_be_visible()
     expect(tab.locator(".viewer .verdict")).to_have_attribute("data-verdict", "NG")
     expect(tab.get_by_text("The data set says: defect")).to_be_visible()
+    expect(tab.locator(".viewer .title")).to_have_text((name or "").rsplit("/", 1)[-1])
 
 
 def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
@@ -211,20 +215,89 @@ def test_a_demo_solar_cell_is_inspected(tab: Page, place: Place) -> None:
     assert int(tab.locator(".viewer").get_attribute("data-regions") or 0) > 0
 
 
-def test_a_row_of_the_table_of_models_opens_the_model_and_the_way_back_stays_open(
-    tab: Page, place: Place, settled
-) -> None:
+def test_a_card_opens_its_model_and_the_way_back_stays_open(tab: Page, place: Place, settled) -> None:
     open_page(tab, place, "Overview")
-    table = tab.get_by_test_id("stDataFrame")
-    expect(table).to_be_visible()
-    settled(tab)
-    rows = len(list(place.models.glob("*/*/*/config.json")))
-    table.click(position={"x": 18, "y": 35 * rows + 17})
+    cards = tab.locator(".showcase .model")
+    expect(cards).to_have_count(len(list(place.models.glob("*/*/*/config.json"))))
+    tab.get_by_role("button", name="Inspect with machined disc").click()
     title(tab, "Inspect")
     expect(tab.locator(READY)).to_be_visible()
     go_to(tab, "Overview")
     settled(tab)
     title(tab, "Overview")
+
+
+def test_inspect_is_one_screen_and_arrows_step_from_anywhere(tab: Page, place: Place, settled) -> None:
+    inspect_tiny(tab, place, settled)
+    viewer = tab.locator(".viewer")
+    for width, height in ((1440, 900), (1920, 1080)):
+        tab.set_viewport_size({"width": width, "height": height})
+        for name in (".stage", ".verdict", ".found", ".slider", ".gallery .strip"):
+            expect(tab.locator(name).first).to_be_in_viewport(ratio=1)
+        assert tab.locator(".stage").bounding_box()["height"] > 0.45 * height
+    tab.set_viewport_size({"width": 1440, "height": 900})
+    seen = [viewer.get_attribute("data-ready") or ""]
+    for focus in (".stage", ".slider", ".views label"):
+        viewer.locator(focus).first.click()
+        tab.keyboard.press("ArrowRight")
+        expect(viewer).not_to_have_attribute("data-ready", seen[-1])
+        expect(tab.locator(READY)).to_be_visible()
+        seen.append(viewer.get_attribute("data-ready") or "")
+    assert len(set(seen)) == 4
+
+
+def test_the_address_shows_the_same_in_another_tab_and_after_going_back(
+    tab: Page, place: Place, settled, new_tab: NewTab
+) -> None:
+    inspect_tiny(tab, place, settled)
+    shown = tab.locator(".viewer")
+    first = shown.get_attribute("data-ready") or ""
+    expect(tab).to_have_url(re.compile("image="))
+    before = tab.url
+    tab.keyboard.press("ArrowRight")
+    expect(shown).not_to_have_attribute("data-ready", first)
+    expect(tab.locator(READY)).to_be_visible()
+    second = shown.get_attribute("data-ready") or ""
+    tab.locator(".views").get_by_text("Map", exact=True).click()
+    expect(tab).to_have_url(re.compile("view=map"))
+    other = new_tab()
+    other.goto(tab.url)
+    expect(other.locator(".viewer")).to_have_attribute("data-ready", second)
+    expect(other.get_by_role("radio", name="Map")).to_be_checked()
+    expect(model_box(other)).to_have_value(re.compile("machined_disc"))
+    other.close()
+    while tab.url != before:
+        tab.go_back()
+    expect(shown).to_have_attribute("data-ready", first)
+    expect(tab.get_by_role("radio", name="Overlay")).to_be_checked()
+    tab.get_by_role("radio", name="good parts").click()
+    expect(tab.locator('.gallery[data-count="4"]')).to_be_attached()
+    tab.wait_for_timeout(1000 * UNDER_WAY)
+    tab.go_back()
+    expect(tab.locator('.gallery[data-count="12"]')).to_be_attached()
+
+
+def test_the_demo_goes_from_part_to_part_until_a_key_is_pressed(tab: Page, place: Place) -> None:
+    tab.clock.install()
+    tab.goto(f"{place.url}/overview?demo=1")
+    demo = tab.locator(".demo[open]")
+    expect(demo).to_be_visible()
+    seen = []
+    for _ in range(3):
+        tab.clock.run_for(2500)
+        expect(demo).to_have_class(re.compile("hot judged"))
+        seen.append((demo.get_attribute("data-slide"), demo.locator(".verdict").inner_text()))
+        assert demo.locator("img").count() == 2
+        tab.clock.run_for(4000)
+    assert [number for number, _ in seen] == ["0", "1", "2"]
+    assert any("OK" in said for _, said in seen) and any("NG" in said for _, said in seen)
+    tab.keyboard.press("a")
+    expect(demo).to_have_count(0)
+    expect(tab).not_to_have_url(re.compile("demo"))
+    tab.get_by_role("button", name="Demo").click()
+    expect(demo).to_be_visible()
+    demo.click(position={"x": 40, "y": 40})
+    expect(demo).to_have_count(0)
 
 
 def test_the_overlay_follows_the_threshold_without_the_server(tab: Page, place: Place, settled) -> None:
@@ -299,6 +372,9 @@ def test_an_unreadable_upload_does_not_stop_the_others(tab: Page, place: Place, 
     expect(tab.locator('.gallery[data-count="2"]')).to_be_attached()
     expect(tab.locator(READY)).to_be_visible()
     tab.locator(".gallery .tile", has_text="Unreadable").click()
+    expect(tab.get_by_text("The other images are not affected.")).to_be_visible()
+    tab.reload()
+    expect(tab.locator('.gallery[data-count="2"]')).to_be_attached()
     expect(tab.get_by_text("The other images are not affected.")).to_be_visible()
 
 

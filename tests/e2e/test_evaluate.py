@@ -23,6 +23,7 @@ from skrd4ad.services.evaluation.evaluate import evaluate_class
 from skrd4ad.services.evaluation.operating_points import Findings, findings
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.evaluation.store import list_evaluations, load_evaluation
+from skrd4ad.services.models.list import model_name
 from skrd4ad.ui.evaluate.escapes import groups_of
 from skrd4ad.ui.evaluate.images import PAGE_SIZE
 from tests.e2e.conftest import NewTab
@@ -242,7 +243,8 @@ def start_from_nothing(page: Page, place: Place, settled) -> None:
     expect(page.get_by_test_id("stExpander").get_by_text("1 up to date")).to_be_visible()
     expect(page.get_by_role("radio", name="Curves", exact=True)).to_be_checked()
     settled(page)
-    assert address(page) == {"view": "Curves", "evaluation": place.stored().summary.key}
+    model = model_name(read_info(place.stored().summary.model_folder))
+    assert address(page) == {"view": "Curves", "evaluation": place.stored().summary.key, "model": model}
     metrics = place.stored().summary.metrics
     shown = page.get_by_test_id("stMetricValue").all_inner_texts()
     assert [text.partition(" of ")[2] for text in shown[: len(OUTCOME_TITLES)]] == ["4", "8", "12", "12"]
@@ -282,7 +284,7 @@ def look_at_classes(page: Page, place: Place, settled) -> None:
     second = sorted(stored.images, key=lambda image: -image.verdict_score)[1]
     gallery.locator("[data-id]").nth(1).click()
     # its name also stands on its tile
-    expect(page.get_by_role("strong").filter(has_text=second.name)).to_be_visible()
+    expect(page.locator(".viewer .title")).to_have_text(second.name)
     settled(page)
     button(page, "Close").click()
     expect(page.locator(".gallery")).to_have_count(0)

@@ -33,6 +33,7 @@ def tiles(many):
     return [*made, broken]
 
 items = tiles(st.toggle("Many"))
+film = st.toggle("Film")
 st.session_state.runs = st.session_state.get("runs", 0) + 1
 st.text_input("Note")
 st.slider("Level", 0, 10, 5)
@@ -42,7 +43,7 @@ def go(target):
 
 st.button("Back to the first", on_click=go, args=["id-0"])
 if st.toggle("Show", value=True):
-    picked = gallery(items, selected=st.session_state.get("at", "id-0"), key="parts")
+    picked = gallery(items, selected=st.session_state.get("at", "id-0"), key="parts", film=film)
     if picked is not None:
         st.session_state.at = picked
     st.code(f"{picked} {st.session_state.runs}")
@@ -151,6 +152,15 @@ def test_arrows_step_anywhere_on_the_page_and_a_burst_is_one_choice(page: Page) 
     expect_report(page, "id-3", runs + 1)
     page.wait_for_timeout(100)
     assert reported(page) == ("id-3", runs + 1)
+
+
+def test_arrows_step_wherever_the_focus_is_but_where_text_is_written(page: Page) -> None:
+    page.get_by_role("button", name="Back to the first").focus()
+    page.keyboard.press("ArrowRight")
+    expect_selected(page, "id-1")
+    page.locator(".filters button", has_text="All").focus()
+    page.keyboard.press("ArrowRight")
+    expect_selected(page, "id-2")
 
 
 @pytest.mark.parametrize("taken", ["textbox", "slider"])
@@ -277,6 +287,22 @@ def test_an_object_url_lives_as_long_as_its_list(page: Page) -> None:
     switch(page, "Many")
     expect(root(page)).to_have_attribute("data-count", "501")
     assert not page.evaluate(readable, before)
+
+
+def test_a_film_is_one_row_that_follows_the_selection(page: Page) -> None:
+    switch(page, "Many")
+    switch(page, "Film")
+    expect(page.locator(".gallery[data-film]")).to_have_attribute("data-count", "501")
+    assert page.locator(".strip").bounding_box()["height"] < 1.3 * tile(page, "id-0").bounding_box()["height"]
+    page.wait_for_function("document.documentElement.scrollWidth <= innerWidth")
+    tile(page, "id-0").focus()
+    page.keyboard.press("End")
+    expect_selected(page, "broken")
+    expect(tile(page, "broken")).to_be_in_viewport(ratio=1)
+    expect(tile(page, "id-0")).not_to_be_in_viewport()
+    page.keyboard.press("ArrowUp")
+    expect_selected(page, "broken")
+    switch(page, "Film")
 
 
 @pytest.mark.parametrize("width", [1440, 800, 320])

@@ -14,31 +14,34 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, WebSocket, expect
 
 from skrd4ad.format import format_number
+from skrd4ad.inference.predictions import _in_image
 from skrd4ad.regions import find_regions, region_mask
+from skrd4ad.types import Region
 from skrd4ad.visualize import heat_index, heat_table
 
 pytestmark = pytest.mark.browser
 
-LIMIT, TOP, SIDE = 0.6123, 1.4, 96
+LIMIT, TOP, SIDE, REVIEW = 0.6123, 1.4, 96, 0.5123
 SCRIPT = """
 import json
 from pathlib import Path
 import numpy as np
 import streamlit as st
-from skrd4ad.ui.components.map_viewer import map_viewer
+from skrd4ad.ui.components.map_viewer import About, map_viewer
 
 st.set_page_config(layout="wide")
 arrays = np.load(Path(__file__).with_name("arrays.npz"))
 name = st.radio("Part", ["bad", "good"], horizontal=True)
-highlight = st.radio("Row", [None, 0, 1, 2], horizontal=True)
+review = {review} if st.toggle("Review") else None
 others = st.toggle("Skips", value=True)
 state = map_viewer(
     arrays["image"], arrays[name], image_id=name, key="viewer", threshold={limit}, top={top},
     level_maps=arrays["levels"], level_names=("fine", "coarse"), mask=arrays["bad"] > 0.8,
-    highlight=highlight, comparison_maps=dict(zip(("no skip", "1 skip"), arrays["others"])) if others else None,
+    review=review, pixel=review, pitch=review and 0.5,
+    about=About(title="part-7.png", truth="scratch", notes=["Noted"]),
+    comparison_maps=dict(zip(("no skip", "1 skip"), arrays["others"])) if others else None,
 )
 st.code(json.dumps(state and state.threshold), language="json")
-st.text("region " + json.dumps(state and state.region))
 """
 
 
@@ -64,7 +67,7 @@ def url(serve, bad_map: np.ndarray, tmp_path_factory: pytest.TempPathFactory) ->
     others = np.stack([bad_map[::-1], bad_map[:, ::-1]])
     np.savez(folder / "arrays.npz", bad=bad_map, good=good, image=image, levels=levels, others=others)
     script = folder / "viewer_app.py"
-    script.write_text(SCRIPT.format(limit=LIMIT, top=TOP), encoding="utf-8")
+    script.write_text(SCRIPT.format(limit=LIMIT, top=TOP, review=REVIEW), encoding="utf-8")
     with serve(script) as address:
         yield address
 
@@ -202,12 +205,13 @@ def test_keys_move_the_threshold_and_hide_the_heat(viewer_page: Page, bad_map: n
     assert_counts_are_numpys(viewer_page, bad_map)
     expect(reported(viewer_page)).to_have_text("0.6013")
 
-    stage.focus()
-    viewer_page.keyboard.press("Space")
-    expect(heat).to_be_hidden()
-    expect(viewer_page.get_by_role("radio", name="Image")).to_be_checked()
-    viewer_page.keyboard.press("Space")
-    expect(heat).to_be_visible()
+    for anywhere in (stage, viewer_page.locator(".slider"), viewer_page.get_by_text("Noted")):
+        anywhere.click()
+        viewer_page.keyboard.press("h")
+        expect(heat).to_be_hidden()
+        expect(viewer_page.get_by_role("radio", name="Image")).to_be_checked()
+        viewer_page.keyboard.press("h")
+        expect(heat).to_be_visible()
 
 
 def test_every_control_has_a_name_and_shows_the_focus(viewer_page: Page) -> None:
@@ -220,6 +224,8 @@ def test_every_control_has_a_name_and_shows_the_focus(viewer_page: Page) -> None
         ("radio", "Overlay"),
         ("radio", "coarse"),
         ("button", "Reset to model limit"),
+        ("button", "Zoom in"),
+        ("button", "Full screen"),
     ]:
         expect(viewer_page.locator(".viewer").get_by_role(role, name=name)).to_have_count(1)
     viewer_page.locator(".slider").focus()
@@ -248,7 +254,7 @@ def test_the_pointer_reads_scores_in_image_pixels_also_when_zoomed(viewer_page: 
     column, row = (int(part.split()[1]) for part in text.split(" at ")[1].split(", "))
     assert abs(column - 0.6 * 3 * SIDE) <= 1 and abs(row - 0.3 * 2 * SIDE) <= 1
     assert text.startswith(format_number(float(bad_map[row // 2, column // 3])))
-    viewer_page.mouse.wheel(0, -800)
+    zoom_in(viewer_page, 800)
     expect(viewer_page.get_by_role("button", name="Fit")).to_be_visible()
     assert viewer_page.locator(".layers").bounding_box()["width"] > 3 * box["width"]
     expect(viewer_page.locator(".readout")).to_have_text(text)
@@ -315,7 +321,7 @@ def test_compare_shows_the_bare_picture_left_and_the_heat_right_of_a_divider(vie
     viewer_page.mouse.up()
     assert abs(divided_at(viewer_page) - 10) <= 1
     assert differs(viewer_page, bare) == (False, True)
-    expect(viewer_page.get_by_text("region null")).to_be_visible()
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
 
     divider.focus()
     viewer_page.keyboard.press("End")
@@ -333,7 +339,7 @@ def test_the_divider_stays_in_sight_when_zoomed(viewer_page: Page) -> None:
     viewer_page.get_by_text("Compare", exact=True).click()
     stage = viewer_page.locator(".stage").bounding_box()
     viewer_page.mouse.move(stage["x"] + 0.8 * stage["width"], stage["y"] + 0.4 * stage["height"])
-    viewer_page.mouse.wheel(0, -600)
+    zoom_in(viewer_page, 600)
     expect(viewer_page.get_by_role("button", name="Fit")).to_be_visible()
     handle = viewer_page.locator(".divider").bounding_box()
     assert handle["x"] + handle["width"] / 2 == pytest.approx(stage["x"] + stage["width"] / 2, abs=2)
@@ -350,60 +356,146 @@ def at_map(page: Page, x: float, y: float) -> tuple[float, float]:
     return box["x"] + (x + 0.5) / SIDE * box["width"], box["y"] + (y + 0.5) / SIDE * box["height"]
 
 
-def test_a_row_marks_its_region_without_loading_or_moving_anything(viewer_page: Page, bad_map: np.ndarray) -> None:
-    regions = find_regions(bad_map, LIMIT)
-    viewer_page.get_by_text("Overlay", exact=True).hover()
-    viewer_page.mouse.move(*at_map(viewer_page, *regions[1].centroid))
-    viewer_page.mouse.wheel(0, -100)
-    placed = viewer_page.locator(".layers").evaluate("e => e.style.transform")
-    viewer_page.evaluate("() => { window.createImageBitmap = null; }")  # loading again would fail
-    before = pixels(viewer_page.locator(".lines"))
-    for number in (0, 1):
-        viewer_page.get_by_test_id("stRadio").nth(1).get_by_text(str(number), exact=True).click()
-        expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", str(number + 1))
-        expect(viewer_page.locator(".found")).to_contain_text(f"region {number + 1} marked")
-        after = pixels(viewer_page.locator(".lines"))
-        rows, columns = np.nonzero((after != before).any(axis=2))
-        x0, y0, x1, y1 = regions[number].box
-        stage = viewer_page.locator(".stage").bounding_box()
-        left, top = (value - 1 for value in at_map(viewer_page, x0 - 0.5, y0 - 0.5))
-        right, bottom = (value - 1 for value in at_map(viewer_page, x1 - 0.5, y1 - 0.5))
-        assert columns.min() == pytest.approx(max(0, left - stage["x"]), abs=10)
-        assert columns.max() == pytest.approx(right - stage["x"], abs=10)
-        assert rows.max() == pytest.approx(min(bottom - stage["y"], after.shape[0]), abs=10)
-        assert rows.min() == pytest.approx(max(0, top - stage["y"] - 16), abs=10)
-    assert viewer_page.locator(".layers").evaluate("e => e.style.transform") == placed
-    assert shown(viewer_page)[0] == LIMIT
+def zoom_in(page: Page, by: float) -> None:
+    """Ctrl and the wheel where the pointer is."""
+    page.keyboard.down("Control")
+    page.mouse.wheel(0, -by)
+    page.keyboard.up("Control")
 
 
-def test_a_click_on_a_region_reports_it_and_a_click_beside_it_takes_it_back(
+def rows_of(page: Page) -> list[list[str]]:
+    """The table of regions, as it is shown."""
+    return page.locator(".regions tbody tr").evaluate_all("rows => rows.map(r => [...r.cells].map(c => c.textContent))")
+
+
+def switch(page: Page, name: str) -> None:
+    page.locator('[data-testid="stCheckbox"]', has_text=name).locator("label").click()
+
+
+def in_image(bad_map: np.ndarray, threshold: float) -> list[Region]:
+    shape = (2 * SIDE, 3 * SIDE, 3)
+    return [_in_image(region, bad_map.shape, shape) for region in find_regions(bad_map, threshold)]
+
+
+def test_the_table_has_the_regions_that_python_finds_in_pixels_and_in_mm(
+    viewer_page: Page, bad_map: np.ndarray
+) -> None:
+    expected = in_image(bad_map, LIMIT)
+    assert len(expected) == 3
+    for number, (row, region) in enumerate(zip(rows_of(viewer_page), expected, strict=True), start=1):
+        x0, y0, x1, y1 = region.box
+        assert row[:4] == [f"{number}", f"{region.area}", format_number(region.peak), f"{x1 - x0} x {y1 - y0}"]
+        assert [float(each) for each in row[4].split(", ")] == pytest.approx(region.centroid, abs=0.51)
+    switch(viewer_page, "Review")  # with a pixel limit below, and a scale of 0.5 mm a pixel
+    expect(viewer_page.locator(".area-unit")).to_have_text("Area, mm²")
+    areas = [float(row[1]) for row in rows_of(viewer_page)]
+    assert areas == pytest.approx([region.area / 4 for region in in_image(bad_map, REVIEW)], rel=5e-3)
+
+
+def test_one_verdict_follows_limit_and_review_and_says_what_the_data_set_contradicts(viewer_page: Page) -> None:
+    verdict = viewer_page.locator(".verdict")
+    viewer_page.get_by_text("good", exact=True).click()
+    expect(viewer_page.locator('.viewer[data-ready="good"]')).to_be_visible()
+    expect(verdict).to_have_attribute("data-verdict", "OK")
+    expect(viewer_page.get_by_text("An escape")).to_be_visible()
+    drag_to(viewer_page, 0.1)
+    viewer_page.mouse.up()
+    expect(verdict).to_have_attribute("data-verdict", "NG")
+    expect(viewer_page.get_by_text("An escape")).to_have_count(0)
+    expect(viewer_page.get_by_text("Against the trial limit")).to_be_visible()
+    assert viewer_page.locator(".word").count() == 1
+
+
+def test_a_region_under_the_pointer_lights_up_in_the_table_and_in_the_picture(
     viewer_page: Page, bad_map: np.ndarray
 ) -> None:
     regions = find_regions(bad_map, LIMIT)
-    assert len(regions) == 3
-    for number, region in enumerate(regions):
+    lit, lines = viewer_page.locator(".regions tr.lit"), viewer_page.locator(".lines")
+    bare = pixels(lines)
+    viewer_page.mouse.move(*at_map(viewer_page, *regions[1].centroid))
+    expect(lit).to_have_text("".join(rows_of(viewer_page)[1]))
+    viewer_page.mouse.move(*at_map(viewer_page, 80, 10))
+    expect(lit).to_have_count(0)
+    stage = viewer_page.locator(".stage").bounding_box()
+    for number in (0, 1):
+        viewer_page.locator(".regions tbody tr").nth(number).hover()
+        expect(lit).to_have_count(1)
+        rows, columns = np.nonzero((pixels(lines) != bare).any(axis=2))
+        x0, y0, x1, y1 = regions[number].box
+        left, top = at_map(viewer_page, x0 - 0.5, y0 - 0.5)
+        right, bottom = at_map(viewer_page, x1 - 0.5, y1 - 0.5)
+        assert columns.min() == pytest.approx(left - stage["x"], abs=10)
+        assert columns.max() == pytest.approx(right - stage["x"], abs=10)
+        assert rows.min() == pytest.approx(max(0, top - stage["y"] - 16), abs=10)
+        assert rows.max() == pytest.approx(bottom - stage["y"], abs=10)
+
+
+def test_a_click_marks_a_region_in_either_place_and_a_click_beside_it_takes_it_back(
+    viewer_page: Page, bad_map: np.ndarray
+) -> None:
+    marked = viewer_page.locator(".regions tr.marked")
+    for number, region in enumerate(find_regions(bad_map, LIMIT)):
         viewer_page.mouse.click(*at_map(viewer_page, *region.centroid))
-        expect(viewer_page.get_by_text(f"region {number}", exact=True)).to_be_visible()
         expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", str(number + 1))
+        expect(marked).to_have_text("".join(rows_of(viewer_page)[number]))
     viewer_page.mouse.click(*at_map(viewer_page, 80, 10))
-    expect(viewer_page.get_by_text("region null")).to_be_visible()
-    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
+    expect(marked).to_have_count(0)
+    viewer_page.get_by_role("button", name="Region 2").press("Enter")
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "2")
 
 
 def test_a_drag_marks_nothing_and_another_threshold_unmarks(viewer_page: Page, bad_map: np.ndarray) -> None:
     place = at_map(viewer_page, *find_regions(bad_map, LIMIT)[0].centroid)
     viewer_page.mouse.move(*place)
-    viewer_page.mouse.wheel(0, -200)
+    zoom_in(viewer_page, 200)
     viewer_page.mouse.down()
     viewer_page.mouse.move(place[0] + 12, place[1] + 8, steps=3)
     viewer_page.mouse.up()
     expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
     viewer_page.mouse.click(place[0] + 12, place[1] + 8)
-    expect(viewer_page.get_by_text("region 0", exact=True)).to_be_visible()
-    viewer_page.get_by_role("application").focus()
+    expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "1")
     viewer_page.keyboard.press("+")
     expect(viewer_page.locator(".viewer")).to_have_attribute("data-marked", "")
-    expect(viewer_page.get_by_text("region null")).to_be_visible()
+
+
+def test_the_wheel_alone_scrolls_and_buttons_and_two_fingers_zoom(viewer_page: Page) -> None:
+    layers, stage = viewer_page.locator(".layers"), viewer_page.locator(".stage")
+
+    def scale() -> float:
+        return layers.evaluate(r"e => Number(/scale\(([\d.]+)/.exec(e.style.transform)[1])")
+
+    stage.hover()
+    viewer_page.mouse.wheel(0, -300)
+    assert scale() == 1
+    viewer_page.get_by_role("button", name="Zoom in").click()
+    assert scale() == 1.5
+    viewer_page.keyboard.press("0")
+    assert scale() == 1
+    box = stage.bounding_box()
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    session = viewer_page.context.new_cdp_session(viewer_page)
+
+    def touch(kind: str, *apart: float) -> None:
+        points = [{"x": x + side * each, "y": y, "id": number} for each in apart for number, side in enumerate((-1, 1))]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    touch("touchStart", 30)
+    for each in (40, 50, 60):
+        touch("touchMove", each)
+    touch("touchEnd")
+    session.detach()
+    assert scale() == pytest.approx(2, rel=0.05)
+
+
+def test_the_part_fills_the_screen_and_comes_back(viewer_page: Page) -> None:
+    before = viewer_page.locator(".stage").bounding_box()
+    viewer_page.keyboard.press("f")
+    viewer_page.wait_for_function("document.fullscreenElement !== null")
+    expect(viewer_page.locator(".viewer")).to_have_css("height", "900px")
+    expect(viewer_page.locator(".verdict")).to_be_in_viewport()
+    assert viewer_page.locator(".stage").bounding_box()["height"] > before["height"]
+    viewer_page.keyboard.press("f")
+    viewer_page.wait_for_function("document.fullscreenElement === null")
 
 
 def test_comparison_maps_are_views_on_the_scale_of_the_main_map(viewer_page: Page, bad_map: np.ndarray) -> None:

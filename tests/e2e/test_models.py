@@ -128,16 +128,6 @@ def pick(page: Page, name: str, option: str) -> None:
     expect(box).to_have_value(option)
 
 
-def open_checkpoint_form(page: Page) -> None:
-    """Choose what is imported; a click while the page is drawn anew is made again."""
-    for _ in range(TRIES):
-        page.get_by_role("radio", name="RD4AD or SK-RD4AD .pth").click()
-        with contextlib.suppress(AssertionError):
-            expect(page.get_by_text("Choose a file to import it.")).to_be_visible(timeout=RETRY)
-            return
-    raise AssertionError("the form for checkpoints does not open")
-
-
 def upload_checkpoint(page: Page, file: Path) -> None:
     """Give the file; once more when the page was drawn anew while it was taken."""
     for _ in range(TRIES):
@@ -257,11 +247,10 @@ def test_models_come_in_from_files_and_a_changed_byte_is_refused_by_name(
     expect(tab.locator(".st-key-models-card").get_by_role("heading", name="disc")).to_be_visible()
     expect(tab.get_by_role("heading", name="Bring in a model")).to_have_count(0)
     tab.get_by_test_id("stExpander").get_by_text("Bring in a model").click()
-    open_checkpoint_form(tab)
+    upload_checkpoint(tab, tmp_path / "bottle.pth")
     settled(tab)
     pick(tab, "Teacher it was trained with", "efficientnet_lite0")
     settled(tab)
-    upload_checkpoint(tab, tmp_path / "bottle.pth")
     click(tab, "Import the checkpoint")
     said(tab, "It has no limits yet: calibrate it on good parts")
     expect(tab.locator(".st-key-models-card").get_by_role("heading", name="bottle")).to_be_visible()

@@ -23,6 +23,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         "datasets": ("folders_in", "images_in"),
         "inspection.ad2_submission": ("write_submission",),
         "inspection.inspect": ("inspect_images", "write_outputs"),
+        "inspection.uploads": ("keep_batch", "delete_batch"),
         "labelling.add_images": ("add_class", "add_files"),
         "labelling.annotate": ("decide", "draw", "undo"),
         "labelling.files": ("keep_content", "save_mask_file"),
@@ -35,6 +36,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
     "engineer": {
         "calibration.calibrate": ("save", "use_version"),
         "evaluation.evaluate": ("evaluate_class",),
+        "evaluation.pictures": ("draw_pictures",),
         "evaluation.store": ("write_evaluation", "delete_evaluation"),
         "improve.adopt": ("note_outcome", "use_new_model", "go_back"),
         "improve.retrain": ("submit_retraining",),
@@ -46,6 +48,7 @@ NEEDED: dict[Role, dict[str, tuple[str, ...]]] = {
         "models.export_job": ("make_export", "export_to"),
         "models.demo": ("provide_demo_models",),
         "models.exports": ("delete_export",),
+        "models.shipped": ("ship_evaluation",),
         "models.library": (
             "rename_model",
             "note_model",
@@ -223,6 +226,7 @@ HARMLESS = {
     "skrd4ad.services.inspection.similar_images",
     "skrd4ad.services.inspection.runtimes",
     "skrd4ad.services.evaluation.compare._keep_differences",
+    "skrd4ad.services.models.shipped.take_over_evaluations",
     "skrd4ad.export.runtimes.by_runtime",
     "skrd4ad.inference.evaluate.score_samples",
     "skrd4ad.models.weights",

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from sqlalchemy import event
 
-from skrd4ad.regions import verdict_of
 from skrd4ad.storage.annotations import Label, Revision, add_revision
 from skrd4ad.storage.database import Database
 from skrd4ad.storage.label_queue import (
@@ -27,7 +26,7 @@ from skrd4ad.storage.label_queue import (
 from skrd4ad.storage.labelled_images import PredictionRow, save_predictions
 from skrd4ad.storage.predictions import ask_for_review, save_image, waiting
 from skrd4ad.storage.tables import ClassImage, StoredImage
-from skrd4ad.types import Verdict
+from skrd4ad.types import Verdict, verdict_of
 
 MODEL, OTHER_MODEL = "m" * 64, "n" * 64
 ALL = QueueFilter(dataset="parts", class_name="disc", model_digest=MODEL, reject=0.5, review=0.4)

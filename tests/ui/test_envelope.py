@@ -109,7 +109,7 @@ def test_large_pictures_are_made_smaller_for_viewing() -> None:
         ({"colour_map": "jet"}, ConfigError),
         ({"level_maps": np.zeros((3, 4, 4)), "level_names": ("one",)}, DataError),
         ({"mask": np.zeros((4, 4, 3), bool)}, DataError),
-        ({"highlight": -1}, ConfigError),
+        ({"pitch": 0.0}, ConfigError),
         ({"comparison_maps": {"no skip": np.full((4, 4), np.inf)}}, DataError),
         ({"comparison_maps": {"no skip": np.zeros(16)}}, DataError),
     ],
@@ -120,13 +120,7 @@ def test_wrong_input_is_refused(changes: dict, error: type[Exception]) -> None:
 
 
 def test_a_choice_is_read_and_a_choice_against_another_limit_is_stale() -> None:
-    choice = {"threshold": 0.7, "limit": 0.5}
-    assert _state(choice, limit=0.5, image_id="a") == ViewerState(threshold=0.7)
-    assert _state(choice, limit=0.6, image_id="a") is None
-    assert _state(None, limit=0.5, image_id="a") is None
-
-
-def test_a_region_belongs_to_the_image_it_was_clicked_in() -> None:
-    choice = {"threshold": 0.7, "limit": 0.5, "id": "a", "region": 2, "clicked": 17}
-    assert _state(choice, limit=0.5, image_id="a") == ViewerState(threshold=0.7, region=2, clicked=17)
-    assert _state(choice, limit=0.5, image_id="b") == ViewerState(threshold=0.7, region=None, clicked=17)
+    choice = {"threshold": 0.7, "limit": 0.5, "view": "map"}
+    assert _state(choice, limit=0.5) == ViewerState(threshold=0.7, view="map")
+    assert _state(choice, limit=0.6) is None
+    assert _state(None, limit=0.5) is None

@@ -124,11 +124,19 @@ def write_synthetic(
 
 def synthetic_classes(task: Task = QUIET) -> list[DatasetClass]:
     """The default classes, drawn on first use into the workspace's ``datasets/synthetic``."""
-    root = workspace() / "datasets" / "synthetic"
     with _DRAWING_DEFAULT:
-        if _version_of(root) != VERSION:
-            return write_synthetic(root, task=task)
-    return _read(root)
+        if not is_drawn():
+            return write_synthetic(_default_root(), task=task)
+    return _read(_default_root())
+
+
+def is_drawn() -> bool:
+    """Whether the default classes are there already, as this build draws them."""
+    return _version_of(_default_root()) == VERSION
+
+
+def _default_root() -> Path:
+    return workspace() / "datasets" / "synthetic"
 
 
 def _check(class_name: str, *, split: str, defect_type: str, index: int, size: int) -> None:

@@ -87,7 +87,8 @@ def class_bars(
         title += "<br>published: paper protocol"
     figure.update_xaxes(type="category", tickangle=0)
     figure.update_yaxes(title_text=title, range=[start, 1.0 + 0.06 * (1 - start)])
-    figure.update_layout(barmode="group", bargap=0.25, height=360, showlegend=len(figure.data) > 1)
+    gap = max(0.25, 1 - 0.13 * len(shown))  # a few classes are bars too, not walls
+    figure.update_layout(barmode="group", bargap=gap, height=360, showlegend=len(figure.data) > 1)
     return figure
 
 

@@ -12,9 +12,11 @@ from typing import Any
 from skrd4ad.inference.scoring import scoring_mask_digest, scoring_mask_of
 from skrd4ad.model_folder.folder import read_info, save_metrics
 from skrd4ad.model_folder.info import ModelInfo
+from skrd4ad.model_folder.pictures import read_pictures
 from skrd4ad.services.access import needs
 from skrd4ad.services.datasets import class_of, is_embedded
 from skrd4ad.services.evaluation.key import Contents, as_it_is_now, contents_of, evaluation_key
+from skrd4ad.services.evaluation.pictures import draw_pictures
 from skrd4ad.services.evaluation.result import StoredEvaluation
 from skrd4ad.services.evaluation.run import measure
 from skrd4ad.services.evaluation.store import all_summaries, load_evaluation
@@ -138,8 +140,11 @@ def evaluate_class(
             folder, data, contents, source=opened, weights=weights, wish=wish, background=background, task=task
         )
     document = stored.summary.document()
-    if save_in_model and stored.summary.own_test_set and info.metrics != document:
-        save_metrics(folder, document)
+    if save_in_model and stored.summary.own_test_set:
+        if info.metrics != document:
+            save_metrics(folder, document)
+        if known is None or not read_pictures(folder):
+            draw_pictures(stored)
     return stored
 
 

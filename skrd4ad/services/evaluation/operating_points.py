@@ -39,7 +39,7 @@ class Findings:
     review_point: OperatingPoint | None
     """At the review limit; None without review."""
     pixel_point: OperatingPoint | None
-    """At the pixel limit; None without masks."""
+    """At the pixel limit; None without masks, or where the maps were not kept."""
     notes: tuple[str, ...]
 
     def document(self) -> dict[str, Any]:
@@ -109,7 +109,9 @@ def findings(stored: StoredEvaluation, calibration: Calibration) -> Findings:
         else None,
         image_point=image_point(labels, scores, threshold=reject),
         review_point=None if review is None else image_point(labels, scores, threshold=review),
-        pixel_point=pixel_point(stored.evaluation_set(), threshold=calibration.pixel_threshold) if measured else None,
+        pixel_point=pixel_point(stored.evaluation_set(), threshold=calibration.pixel_threshold)
+        if measured and stored.has_maps
+        else None,
         notes=_notes(stored, calibration),
     )
 
@@ -140,6 +142,11 @@ def _notes(stored: StoredEvaluation, calibration: Calibration) -> tuple[str, ...
     if any(image.refused is None for image in stored.images):
         notes.append(
             "An earlier build measured this and did not ask which images cannot be judged. Evaluate again to see."
+        )
+    if not stored.has_maps:
+        notes.append(
+            "These figures came with the model. Its maps are kept at a quarter of their size, to look at. Evaluate "
+            "again to compare models, or for the operating point of the pixels."
         )
     if calibration.test_fitted:
         notes.append(

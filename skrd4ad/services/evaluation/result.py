@@ -28,8 +28,11 @@ from skrd4ad.paths import inside_data_roots
 from skrd4ad.services.datasets import is_embedded
 from skrd4ad.task import Task
 from skrd4ad.types import EvaluationSet, ImageSize, Levels, height_width
+from skrd4ad.visualize import resize_map
 
 MAPS, MASKS, IGNORED, IGNORED_BY_MASKS = "maps.npy", "masks.npy", "ignored.npy", "ignored_by_masks.npy"
+SMALL_MAPS, SMALL = "small_maps.npy", 4
+"""Maps to look at and not to measure by, in place of ``MAPS``; each side is so much smaller."""
 DATA_SETTINGS = ("source", "layout", "n_train", "n_holdout", "digest", "started_from", "note")
 """What is kept of what a model records of its training data."""
 
@@ -230,8 +233,13 @@ class StoredEvaluation(MeasuredImages):
 
     @property
     def is_current(self) -> bool:
-        """Whether it describes model and data as they are now, as far as was looked."""
+        """Whether it describes model and data as they are, as far as was looked."""
         return not self.stale
+
+    @property
+    def has_maps(self) -> bool:
+        """Whether the maps are kept as they were measured, not only small ones to look at."""
+        return (self.folder / MAPS).is_file()
 
     @property
     def has_masks(self) -> bool:
@@ -270,8 +278,12 @@ class StoredEvaluation(MeasuredImages):
         return path
 
     def map_of(self, index: int) -> NDArray[np.float32]:
-        """(H, W), one row of :meth:`maps`."""
-        return np.array(self.maps()[index])
+        """(H, W), one row of :meth:`maps`, or a small one enlarged."""
+        if self.has_maps:
+            return np.array(self.maps()[index])
+        height, width = height_width(self.summary.image_size)
+        shape = (len(self.images), -(-height // SMALL), -(-width // SMALL))
+        return resize_map(_mapped(self.folder / SMALL_MAPS, shape=shape, dtype=np.float16)[index], height, width)
 
     def maps(self) -> NDArray[np.float32]:
         """(N, H, W) raw scores, mapped from disk: only the rows that are looked at are read."""

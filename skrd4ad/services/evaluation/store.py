@@ -178,7 +178,7 @@ def _load(folder: Path) -> StoredEvaluation:
     if len(images) != summary.n_images or [image.place for image in images] != list(range(len(images))):
         problem = f"{summary.n_images} images were measured, {len(images)} are listed"
         raise documents.damaged(str(folder / IMAGES), problem)
-    stored.maps()
+    stored.map_of(0)
     if any(image.mask_area is not None for image in images):
         stored.packed_masks()
     return stored

@@ -17,11 +17,10 @@ from skrd4ad.metrics.evaluation import Metrics, evaluate
 from skrd4ad.metrics.ranking import auroc
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.model_folder.seen_images import SeenImages, seen_images_of
-from skrd4ad.regions import verdict_of
 from skrd4ad.services.datasets import class_of_model
 from skrd4ad.storage.database import workspace_database
 from skrd4ad.storage.labelled_images import LabelBook, LabelledImage, read_labels, unlabelled_scores
-from skrd4ad.types import GOOD, EvaluationSet, Verdict
+from skrd4ad.types import GOOD, EvaluationSet, Verdict, verdict_of
 
 UNNAMED_DEFECT = "defect"
 FEWEST_FOR_CLOSENESS = 10

@@ -213,15 +213,18 @@ def import_uploaded_checkpoint(
     with temporary_folder(workspace()) as scratch:
         file = scratch / (Path(name).name or "checkpoint.pth")
         file.write_bytes(content)
-        info = import_rd4ad(
-            file,
-            model=model,
-            out=checkpoints(),
-            dataset=dataset.strip() or "imported",
-            class_name=(class_name or "").strip() or None,
-            weights=weights,
-            task=task,
-        )
+        try:
+            info = import_rd4ad(
+                file,
+                model=model,
+                out=checkpoints(),
+                dataset=dataset.strip() or "imported",
+                class_name=(class_name or "").strip() or None,
+                weights=weights,
+                task=task,
+            )
+        except CheckpointError as error:  # who dropped the file knows it by its name alone
+            raise CheckpointError(str(error).replace(str(file), file.name)) from error
     record("imported", info, details={"file": name})
     return info
 

@@ -4,7 +4,7 @@
 const FREE_INPUTS = new Set(["radio", "checkbox", "range", "button", "submit", "reset", "color", "file"]);
 const KEEPS_KEYS =
   'textarea, select, [contenteditable=""], [contenteditable="true"], [role="dialog"], [role="listbox"], [role="menu"], ' +
-  '[role="combobox"], [role="grid"], [data-testid="stPopoverBody"]';
+  '[role="combobox"], [role="grid"], [role="slider"], [data-testid="stSlider"], [data-testid="stPopoverBody"]';
 
 class PageKeys {
   constructor(root, act) { // act(event, key) tells whether the key meant something
@@ -12,10 +12,14 @@ class PageKeys {
     this.listen = (event) => this.press(event);
   }
 
-  attach() { // returns what takes it off the page again, unless it was drawn anew meanwhile
+  attach() { // returns what takes it off the page again, unless it was drawn anew meanwhile, and tells whether it did
     const turn = ++this.turn;
     window.addEventListener("keydown", this.listen, { capture: true }); // before Streamlit, which has keys of its own
-    return () => turn === this.turn && window.removeEventListener("keydown", this.listen, { capture: true });
+    return () => {
+      if (turn !== this.turn) return false;
+      window.removeEventListener("keydown", this.listen, { capture: true });
+      return true;
+    };
   }
 
   press(event) {

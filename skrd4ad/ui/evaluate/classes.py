@@ -135,6 +135,7 @@ def _pick_metric(summaries: Sequence[EvaluationSummary]) -> str:
             default=known[0],
             required=True,
             wrap=True,
+            label_visibility="collapsed",
             key="figure",
             bind="query-params",
         )

@@ -5,17 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from skrd4ad.data.sources import opens_at_once
 from skrd4ad.errors import DataError
-from skrd4ad.format import format_number, plural
+from skrd4ad.format import plural
 from skrd4ad.model_folder.calibration import Calibration
+from skrd4ad.model_folder.info import read_info
 from skrd4ad.services.evaluation.operating_points import OpenedImage, open_image
 from skrd4ad.services.evaluation.result import EvaluatedImage, MeasuredImages, StoredEvaluation
-from skrd4ad.types import GOOD, Verdict
+from skrd4ad.services.models.list import model_name
+from skrd4ad.types import GOOD
 from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
-from skrd4ad.ui.components.map_viewer import map_viewer
-from skrd4ad.ui.frame import halves
+from skrd4ad.ui.components.map_viewer import About, map_viewer
+from skrd4ad.ui.frame import go_to
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.theme import verdict_badge
 from skrd4ad.ui.widgets import button
 
 PAGE_SIZE = 48
@@ -29,6 +31,11 @@ def show_images(
     st.markdown(f"**{plain(title)}** — {plural(count, 'image')}")
     if not indices:
         st.caption("There are none.")
+        return
+    if not opens_at_once(stored.summary.source):
+        st.info("The pictures of this data set are drawn when a model for it is opened for the first time.")
+        if button("Open it on the Inspect page", key=f"evaluate-draw-{name}", icon=":material/frame_inspect:"):
+            go_to("inspect", model=model_name(read_info(stored.summary.model_folder)))
         return
     group = f"{stored.summary.key}-{name}-{title}"
     more = f"evaluate-shown-{group}"
@@ -52,32 +59,37 @@ def show_images(
 
 def show_image(stored: StoredEvaluation, index: int, *, calibration: Calibration | None, key: str) -> None:
     """One image of an evaluation, large, and what is known of it beside it."""
-    picture, beside = halves(key, 5, 3)
     try:
         opened = open_image(stored, index)
     except DataError as error:
-        picture.error(plain_lines(str(error)), icon=":material/broken_image:")
-        _about(beside, stored.images[index], calibration)
+        st.error(plain_lines(str(error)), icon=":material/broken_image:")
         return
-    with picture:
-        view_map(stored, opened, calibration=calibration, key=key)
-    with beside:
-        _about(st.container(), opened.about, calibration)
-        if opened.warning:
-            st.warning(plain(opened.warning), icon=":material/warning:")
+    view_map(stored, opened, calibration=calibration, key=key)
 
 
 def view_map(measured: MeasuredImages, opened: OpenedImage, *, calibration: Calibration | None, key: str) -> None:
-    """The map of an image over it with the outline of its mask."""
+    """The map of an image over it with the outline of its mask, its verdict and its regions."""
     limit, top = _scale(measured, calibration)
+    image = opened.about
     map_viewer(
         opened.image,
         opened.anomaly_map,
-        image_id=f"{measured.summary.key}-{opened.about.place}-{opened.about.score}",
+        image_id=f"{measured.summary.key}-{image.place}-{image.score}",
         key=key,
         threshold=limit,
+        review=None if calibration is None else calibration.review_threshold,
+        pixel=None if calibration is None else calibration.pixel_threshold,
+        score=image.verdict_score,
         top=top,
-        mask=opened.mask if opened.about.label == 1 else None,
+        mask=opened.mask if image.label == 1 else None,
+        refused=calibration is not None and bool(image.refused),
+        judged=calibration is not None,
+        about=About(
+            title=image.name,
+            truth=truth_of(image),
+            notes=[_of_mask(image)] if image.label == 1 else [],
+            warnings=[opened.warning] if opened.warning else [],
+        ),
     )
     if calibration is None:
         st.caption(
@@ -86,41 +98,23 @@ def view_map(measured: MeasuredImages, opened: OpenedImage, *, calibration: Cali
         )
 
 
+def _of_mask(image: EvaluatedImage) -> str:
+    if image.mask_area:
+        return f"Its mask covers {image.mask_area} pixels of the map; its outline is drawn in the picture."
+    if image.mask_area == 0:
+        return "Its mask is so small that nothing of it is left at the size of the map."
+    return "It has no mask."
+
+
 def truth_of(image: EvaluatedImage) -> str:
     """``good``, or the type of the defect."""
     return GOOD if image.label == 0 else image.defect_type
 
 
-def _about(column: "st.delta_generator.DeltaGenerator", image: EvaluatedImage, calibration: Calibration | None) -> None:
-    with column:
-        if calibration is None:
-            st.markdown(f"Score {format_number(image.verdict_score)}, no limit")
-        else:
-            verdict: Verdict = "CANNOT JUDGE" if image.refused else calibration.verdict(image.verdict_score)
-            limit = calibration.lower_threshold if verdict == "OK" else calibration.image_threshold
-            st.html(verdict_badge(verdict, image.verdict_score, limit))
-            if image.label == 1 and verdict == "OK":
-                st.markdown("An **escape**: a defect that passes as OK.")
-            if image.label == 0 and verdict == "NG":
-                st.markdown("A **false reject**: a good part that is rejected.")
-        st.markdown(f"**{plain(image.name)}**")
-        st.caption(
-            "The data set says: good part."
-            if image.label == 0
-            else f"The data set says: defect, {plain(image.defect_type)}."
-        )
-        if image.mask_area:
-            st.caption(f"Its mask covers {image.mask_area} pixels of the map; its outline is drawn in the picture.")
-        elif image.mask_area == 0:
-            st.caption("Its mask is so small that nothing of it is left at the size of the map.")
-        elif image.label == 1:
-            st.caption("It has no mask.")
-
-
 def _scale(measured: MeasuredImages, calibration: Calibration | None) -> tuple[float, float]:
     """Where the colours are anchored, and where they saturate."""
     if calibration is not None:
-        return calibration.pixel_threshold, calibration.heat_top
+        return calibration.image_threshold, calibration.heat_top
     good = measured.scores[measured.labels == 0]
     top = float(measured.scores.max())
     return (float(good.max()) if good.size else top / 2), top

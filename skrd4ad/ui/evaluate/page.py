@@ -88,6 +88,7 @@ def show_evaluations(models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
             default="classes",
             required=True,
             wrap=True,
+            label_visibility="collapsed",
             key="view",
             bind="query-params",
         )

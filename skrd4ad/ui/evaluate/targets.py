@@ -5,12 +5,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from skrd4ad.data.sources import opens_at_once
 from skrd4ad.errors import DataError, DocumentError, SkrdError
 from skrd4ad.inference.evaluate import unseen_test_images
 from skrd4ad.model_folder.info import ModelInfo
 from skrd4ad.services.evaluation.compare import COMPARISON
 from skrd4ad.services.evaluation.evaluate import EVALUATION, EvaluationRequest, find_evaluation
 from skrd4ad.services.evaluation.result import EvaluationSummary, StoredEvaluation
+from skrd4ad.services.evaluation.store import load_evaluation
 from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.types import DatasetClass
@@ -116,6 +118,8 @@ def _standing(
 ) -> Standing:
     mine = [job for job in jobs if tuple(job.request.get(name) for name in _NAMES) == _names(request)]
     standing = Standing(info=info, request=request, stored=None, job=next((job for job in mine if job.active), None))
+    if not opens_at_once(request.source):
+        return _undrawn(standing, summaries)
     try:
         data = _images_of(request)
         unseen, why_not = unseen_test_images(info, data)
@@ -130,6 +134,15 @@ def _standing(
     if last is not None and stored is not None and last.created_at < datetime.fromisoformat(stored.summary.created_at):
         last = None
     return replace(standing, stored=stored, n_images=len(unseen), ended=last)
+
+
+def _undrawn(standing: Standing, summaries: Sequence[EvaluationSummary]) -> Standing:
+    """A model and images that a job would draw first: what is known of the model stands, as the images are always the
+    same."""
+    known = [summary for summary in summaries if summary.model_digest == standing.info.digest]
+    newest = max(known, key=lambda summary: summary.created_at, default=None)
+    stored = None if newest is None else load_evaluation(newest.key)
+    return replace(standing, stored=stored, n_images=0 if stored is None else stored.summary.n_images)
 
 
 def _names(request: EvaluationRequest) -> tuple[str, ...]:

@@ -125,6 +125,7 @@ def _prepared_files(
     images = plural(len(items), "image")
     if button(f"Make the report and the masks of {images}", key="make-files", icon=":material/description:"):
         with progress_bar("images") as task:
+            task.report(0, len(items))
             report, archive = masks_archive(
                 _inspections(info, items, limit=limit, task=task),
                 names=[item.name for item in items],

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import streamlit as st
+from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from skrd4ad.config import NETS, ModelConfig
 from skrd4ad.format import format_size, minute, plural
@@ -14,25 +15,30 @@ from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, choose, permitted
+from skrd4ad.ui.widgets import button, permitted
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
-_KINDS = {"bundle": "Bundle", "checkpoint": "RD4AD or SK-RD4AD .pth"}
 _SKIPS = {1: "0, RD4AD", 2: "1, not a file of the original code", 3: "2, SK-RD4AD"}
 
 
 def show_import() -> None:
-    """Choose a kind of file, upload one, and import it."""
-    kind = choose("Kind of file", _KINDS, default="bundle", key="models-import-kind")
-    shielded(_bundle if kind == "bundle" else _checkpoint)
-
-
-def _bundle() -> None:
-    st.caption('A model in one file, as "Bundle" on this page makes it. Every part is checked before it is kept.')
-    file = st.file_uploader("Bundle", type=["zip"], max_upload_size=LARGEST_MB, key=f"models-bundle-file-{_turn()}")
+    """One place for both kinds of file: what was dropped tells which it is."""
+    file = st.file_uploader(
+        "Model",
+        type=["zip", "pth", "pt", "safetensors"],
+        max_upload_size=LARGEST_MB,
+        key=f"models-import-file-{_turn()}",
+        help="A bundle has every part of a model in one file. A checkpoint (.pth) is what the code of RD4AD and "
+        "SK-RD4AD writes, with its bottleneck and decoder.",
+    )
     if file is None:
+        st.caption('A bundle, as "Bundle" on this page makes it, or a checkpoint of RD4AD or SK-RD4AD.')
         return
+    shielded(lambda: (_bundle if file.name.lower().endswith(".zip") else _checkpoint)(file))
+
+
+def _bundle(file: UploadedFile) -> None:
     content = file.getvalue()
     holds = read_bundle(content, name=file.name)
     size = format_size(sum(part.bytes for part in holds.parts.values()))
@@ -59,16 +65,10 @@ def _bundle() -> None:
         )
 
 
-def _checkpoint() -> None:
+def _checkpoint(file: UploadedFile) -> None:
     st.caption(
-        "A checkpoint of the original code, with its bottleneck and decoder. It gives the same maps and scores. It has "
-        "no limits: calibrate it on good parts."
-    )
-    file = st.file_uploader(
-        "Checkpoint",
-        type=["pth", "pt", "safetensors"],
-        max_upload_size=LARGEST_MB,
-        key=f"models-checkpoint-file-{_turn()}",
+        "A checkpoint of the original code. It gives the same maps and scores. It has no limits: calibrate it on good "
+        "parts."
     )
     net = st.selectbox(
         "Teacher it was trained with",
@@ -89,9 +89,6 @@ def _checkpoint() -> None:
     size = st.text_input("Image size, pixels", "256", key="models-import-size", help=about)
     dataset = st.text_input("Data set", key="models-import-dataset", placeholder="imported", max_chars=80)
     name = st.text_input("Class", key="models-import-class", placeholder="the file's name", max_chars=80)
-    if file is None:
-        st.caption("Choose a file to import it.")
-        return
     if button(
         "Import the checkpoint",
         type="primary",

@@ -27,7 +27,7 @@ THUMBNAIL_SIDE = 160
 """Pixels of a thumbnail's longer side: sharp in a tile on a screen with two pixels to a CSS pixel."""
 _THUMBNAIL_QUALITY = 80
 
-_component = load_component(Path(__file__).parent)
+_component = load_component(Path(__file__).parent, "../page_keys.js")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,13 +59,15 @@ def thumbnail(image: NDArray[np.uint8]) -> bytes:
     return buffer.getvalue()
 
 
-def gallery(items: Sequence[GalleryItem], *, selected: str | None, key: str) -> str | None:
+def gallery(items: Sequence[GalleryItem], *, selected: str | None, key: str, film: bool = False) -> str | None:
     """Show items as tiles, in their order.
 
     Args:
         items: The tiles; the browser gets them again only when they change.
         selected: Id to highlight; None leaves it to the user. A page keeps the answer of this call and passes it on the
             next run: another id moves the selection there.
+        key: Widget key.
+        film: One row, which scrolls sideways, in place of rows as far as they are needed.
 
     Returns:
         Id of the tile the user chose last. None while the gallery is untouched, since ``selected`` last overruled the
@@ -78,18 +80,19 @@ def gallery(items: Sequence[GalleryItem], *, selected: str | None, key: str) -> 
     memory = f"{key}-following"
     before: SharedValue[str | None] | None = st.session_state.get(memory)
     shared = SharedValue(sent=selected, turn=1, choice=choice) if before is None else before.follow(selected, choice)
-    _component(key=key, data=_payload(items, shared), on_choice_change=lambda: None)
+    _component(key=key, data=_payload(items, shared, film=film), on_choice_change=lambda: None)
     st.session_state[memory] = shared  # after the call above, where Streamlit may break the run off
     return shared.chosen if any(item.id == shared.chosen for item in items) else None
 
 
-def _payload(items: Sequence[GalleryItem], shared: SharedValue[str | None]) -> bytes:
+def _payload(items: Sequence[GalleryItem], shared: SharedValue[str | None], *, film: bool = False) -> bytes:
     tiles = [_tile(item) for item in items]
     header = {
         "list": content_digest(json.dumps(tiles), *(content_digest(item.thumbnail) for item in items))[:16],
         "items": tiles,
         "selected": shared.sent,
         "turn": shared.turn,
+        "film": film,
         "verdicts": {name: asdict(look) for name, look in VERDICTS.items()},
     }
     return pack(header, {str(i): item.thumbnail for i, item in enumerate(items)})

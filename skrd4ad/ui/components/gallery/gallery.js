@@ -27,11 +27,11 @@ function element(tag, name, text = "") {
 
 class Gallery {
   constructor(root, key) {
-    Object.assign(this, { root, key, head: null, tiles: [], filter: "All", urls: [], attached: 0 });
+    Object.assign(this, { root, key, head: null, tiles: [], filter: "All", urls: [] });
     this.find = (name) => root.querySelector("." + name);
     this.strip = this.find("strip");
-    this.onPage = (event) => this.pageKey(event);
-    const options = { root: this.strip, rootMargin: "200px 0px" };
+    this.keys = new PageKeys(root, (event) => /^(ArrowLeft|ArrowRight|\d)$/.test(event.key) && this.press(event));
+    const options = { root: this.strip, rootMargin: "200px" };
     this.seen = new IntersectionObserver((entries) => this.loadPictures(entries), options);
     this.strip.addEventListener("click", (event) => {
       const tile = event.target.closest(".tile");
@@ -41,29 +41,22 @@ class Gallery {
       const button = event.target.closest("button");
       if (button) this.show(button.dataset.filter);
     });
-    root.addEventListener("keydown", (event) => this.press(event));
+    root.addEventListener("keydown", (event) => {
+      if (!this.press(event)) return;
+      event.preventDefault();
+      event.stopPropagation();
+    });
     new ResizeObserver(() => this.place()).observe(this.strip);
   }
 
-  // ---- the page around ----
-
   attach() { // returns what takes it off the page again, unless it was drawn anew meanwhile
-    const turn = ++this.attached;
-    document.addEventListener("keydown", this.onPage);
+    const detach = this.keys.attach();
     return () => {
-      if (turn !== this.attached) return;
-      document.removeEventListener("keydown", this.onPage);
+      if (!detach()) return;
       clearTimeout(this.timer);
       this.seen.disconnect();
       this.revoke();
     };
-  }
-
-  pageKey(event) { // arrows and digits belong to whatever has the focus; they are free when that is the page itself
-    const { activeElement } = document, host = this.root.getRootNode().host ?? this.root;
-    const free = !activeElement || (activeElement !== host && activeElement.contains(host));
-    const shown = this.root.getClientRects().length > 0; // not in a tab that is closed
-    if (free && shown && !event.defaultPrevented && /^(ArrowLeft|ArrowRight|\d)$/.test(event.key)) this.press(event);
   }
 
   // ---- data ----
@@ -78,6 +71,7 @@ class Gallery {
     };
     this.head = head;
     const hadFocus = this.inStrip;
+    this.root.toggleAttribute("data-film", head.film);
     if (isNew) this.load(head);
     const followed = before?.turn !== head.turn;
     if (!isNew && !followed) return;
@@ -95,7 +89,7 @@ class Gallery {
     this.byId = new Map(this.tiles.map((tile) => [tile.item.id, tile]));
     this.root.toggleAttribute("data-truth", items.some((item) => item.truth !== null));
     this.root.dataset.count = items.length;
-    this.strip.scrollTop = 0;
+    this.strip.scrollTo(0, 0);
     this.strip.replaceChildren(...this.tiles);
     this.tiles.forEach((tile) => tile.item.score !== null && this.seen.observe(tile));
     this.offerFilters();
@@ -222,6 +216,9 @@ class Gallery {
   reveal() { // scrolls the strip and never the page
     const { selected, strip } = this;
     if (!selected || selected.hidden) return;
+    const left = selected.offsetLeft - 5, right = selected.offsetLeft + selected.offsetWidth + 5;
+    if (left < strip.scrollLeft) strip.scrollLeft = left;
+    else if (right > strip.scrollLeft + strip.clientWidth) strip.scrollLeft = right - strip.clientWidth;
     const top = selected.offsetTop - 5, bottom = selected.offsetTop + selected.offsetHeight + 5;
     if (top < strip.scrollTop) strip.scrollTop = top;
     else if (bottom > strip.scrollTop + strip.clientHeight) strip.scrollTop = bottom - strip.clientHeight;
@@ -236,15 +233,13 @@ class Gallery {
 
   // ---- keys ----
 
-  press(event) {
-    if (!this.head || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+  press(event) { // tells whether the key meant something
+    if (!this.head || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return false;
     const filter = /^[1-9]$/.test(event.key) && this.filters[event.key - 1];
     const target = this.target(event.key);
     if (filter) this.show(filter);
     else if (target) this.choose(target, { wait: REPORT_AFTER });
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
+    return Boolean(filter || target);
   }
 
   target(key) { // the visible tile that a key leads to
@@ -253,7 +248,7 @@ class Gallery {
     if (key === "Home") return visible[0];
     if (key === "End") return visible[last];
     if ((key === "Enter" || key === " ") && this.inStrip) return this.root.getRootNode().activeElement;
-    const way = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns }[key];
+    const way = { ArrowRight: 1, ArrowLeft: -1, ...(!this.head.film && { ArrowDown: columns, ArrowUp: -columns }) }[key];
     if (!way) return undefined;
     if (!selected) return way > 0 ? visible[0] : visible[last];
     const at = visible.indexOf(selected);

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skrd4ad.errors import ConfigError, DataError
-from skrd4ad.types import Verdict
+from skrd4ad.types import Pitch, pitch_xy
 from skrd4ad.ui.components.browser import load_component
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.components.pictures import jpeg, reduced, require_image, require_map
@@ -18,21 +18,41 @@ from skrd4ad.visualize import heat_table
 
 LARGEST_SIDE = 2048
 """Pixels of the picture that is sent for viewing; positions are still told in the pixels of the image."""
-SHOWN_VERDICTS: tuple[Verdict, ...] = ("OK", "NG", "CANNOT JUDGE")
-_component = load_component(Path(__file__).parent, "../envelope.js", "analysis.js", "drawing.js", "reveal.js")
+_SCRIPTS = ("../envelope.js", "../page_keys.js", "analysis.js", "drawing.js", "reveal.js", "zoom.js", "region_table.js")
+_component = load_component(Path(__file__).parent, *_SCRIPTS)
+
+
+@dataclass(frozen=True, kw_only=True)
+class About:
+    """What stands beside the picture, in the words of the page."""
+
+    title: str = ""
+    truth: str | None = None
+    """What the data set says: ``good`` or the type of the defect; None when it says nothing."""
+    notes: Sequence[str] = ()
+    warnings: Sequence[str] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Begin:
+    """What a page wants to be shown, such as what its address names."""
+
+    turn: int
+    """Grows with every wish."""
+    view: str | None
+    """As in :class:`ViewerState`; None and what is no view leave it as it is."""
+    threshold: float | None
+    """None leaves it as it is."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ViewerState:
-    """What the user chose in a viewer, as of the last release of a control or click on a region."""
+    """What the user chose in a viewer, as of the last release of a control."""
 
     threshold: float
     """In the unit of the map. It stays when the next image is shown, as long as the model's limit is the same."""
-    region: int | None = None
-    """Number of the region of this image that is marked, in the order of ``skrd4ad.regions.find_regions`` above
-    ``threshold``; None when none is."""
-    clicked: int = 0
-    """Grows with every click that marks or unmarks a region: tells a new click from one that was answered already."""
+    view: str = "overlay"
+    """``overlay``, ``image``, ``compare``, ``map``, or a number after ``level-`` or ``other-``."""
 
 
 def map_viewer(
@@ -46,13 +66,20 @@ def map_viewer(
     level_maps: NDArray[np.floating] | None = None,
     level_names: Sequence[str] = (),
     comparison_maps: Mapping[str, NDArray[np.floating]] | None = None,
-    highlight: int | None = None,
     mask: NDArray[np.bool_] | None = None,
     colour_map: str = "inferno",
     opacity: float = 0.6,
     refused: bool = False,
+    judged: bool = True,
+    score: float | None = None,
+    review: float | None = None,
+    pixel: float | None = None,
+    pitch: Pitch | None = None,
+    about: About = About(),
+    begin: Begin | None = None,
+    one_screen: bool = False,
 ) -> ViewerState | None:
-    """Show a part with its anomaly map.
+    """Show a part with its anomaly map, its verdict and its regions.
 
     Args:
         image: (H, W, 3) RGB.
@@ -64,15 +91,21 @@ def map_viewer(
         level_maps: (L, h, w), one map a feature level, shown as views with the L ``level_names``.
         comparison_maps: Further maps of the same image by name, each (h', w') raw scores: views in the colours of
             ``anomaly_map``, whose outlines stay. They may come and go while the image stays.
-        highlight: Number, from 0, of the region to emphasise, in the order of ``find_regions`` above the threshold
-            that the viewer shows; None leaves that to clicks. A number without a region emphasises nothing.
         mask: (h', w') ground truth to outline.
         colour_map: One of ``skrd4ad.visualize.COLOUR_MAPS``.
         opacity: 0 to 1, where the opacity slider starts.
         refused: The image cannot be judged, whatever the threshold.
+        judged: False where the threshold is for viewing only: there is no verdict.
+        score: What the verdict rests on; the highest of the map where it is None.
+        review: The image is for review above this score, and not above ``threshold``.
+        pixel: Where regions begin while the threshold is the model's; ``threshold`` where it is None.
+        pitch: Millimetres a pixel of the image; None for regions in pixels.
+        about: What is said of the image beside it.
+        begin: What is shown in place of what the user chose last, once for each turn.
+        one_screen: The picture is as high as leaves room in the window for the head of a page and a strip of parts.
 
     Returns:
-        What the user chose, or None while the slider is untouched and no region was clicked.
+        What the user chose, or None while slider and views are untouched.
     """
     require_image(image)
     require_map(anomaly_map)
@@ -80,8 +113,6 @@ def map_viewer(
         raise ConfigError(f"The threshold is {threshold} and the top {top}; allowed: finite numbers.")
     if not 0 <= opacity <= 1:
         raise ConfigError(f"The opacity is {opacity}; allowed: 0 to 1.")
-    if highlight is not None and highlight < 0:
-        raise ConfigError(f"The region to emphasise is {highlight}; allowed: 0 or more, or None.")
     header: dict[str, Any] = {
         "id": image_id,
         **_size(image),
@@ -89,12 +120,21 @@ def map_viewer(
         "limit": float(threshold),
         "top": float(top),
         "opacity": float(opacity),
-        "verdicts": {name: asdict(VERDICTS[name]) for name in SHOWN_VERDICTS},
+        "verdicts": {name: asdict(look) for name, look in VERDICTS.items()},
         "onReject": ON_REJECT,
         "refused": refused,
+        "judged": judged,
+        "score": float(anomaly_map.max() if score is None else score),
+        "review": review,
+        "pixel": float(threshold if pixel is None else pixel),
+        "pitch": None if pitch is None else pitch_xy(pitch),
+        "title": about.title,
+        "truth": about.truth,
+        "notes": [*((note, False) for note in about.notes), *((note, True) for note in about.warnings)],
+        "begin": None if begin is None else asdict(begin),
+        "oneScreen": one_screen,
         "levels": None,
         "others": [],
-        "highlight": highlight,
         "mask": None,
     }
     blobs = {
@@ -114,19 +154,14 @@ def map_viewer(
         header["mask"] = _size(mask)
         blobs["mask"] = np.packbits(mask.astype(bool)).tobytes()
     result = _component(key=key, data=pack(header, blobs), on_choice_change=lambda: None)
-    return _state(result.get("choice"), limit=threshold, image_id=image_id)
+    return _state(result.get("choice"), limit=threshold)
 
 
-def _state(choice: Mapping[str, Any] | None, *, limit: float, image_id: str) -> ViewerState | None:
-    """A choice made against another limit is stale, such as that of the model shown before; so is another's region."""
+def _state(choice: Mapping[str, Any] | None, *, limit: float) -> ViewerState | None:
+    """A choice made against another limit is stale, such as that of the model shown before."""
     if not choice or choice["limit"] != limit:
         return None
-    region = choice.get("region") if choice.get("id") == image_id else None
-    return ViewerState(
-        threshold=float(choice["threshold"]),
-        region=None if region is None else int(region),
-        clicked=int(choice.get("clicked", 0)),
-    )
+    return ViewerState(threshold=float(choice["threshold"]), view=str(choice["view"]))
 
 
 def _size(plane: NDArray[Any]) -> dict[str, int]:

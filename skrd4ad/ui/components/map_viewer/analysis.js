@@ -47,10 +47,14 @@ class Analysis {
       for (let r = rows[y]; r < rows[y + 1]; r++) {
         const key = root(r);
         let region = found.get(key);
-        if (!region) found.set(key, (region = { x0: width, y0: y, x1: 0, y1: 0, peak: -Infinity }));
+        if (!region) found.set(key, (region = { x0: width, y0: y, x1: 0, y1: 0, area: 0, sumX: 0, sumY: 0, peak: -Infinity }));
         region.x0 = Math.min(region.x0, starts[r]);
         region.x1 = Math.max(region.x1, ends[r]);
         region.y1 = y + 1;
+        const long = ends[r] - starts[r];
+        region.area += long;
+        region.sumX += (long * (starts[r] + ends[r] - 1)) / 2;
+        region.sumY += long * y;
         for (let i = y * width + starts[r], end = y * width + ends[r]; i < end; i++) {
           if (values[i] > region.peak) region.peak = values[i];
         }

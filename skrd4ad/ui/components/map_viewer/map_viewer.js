@@ -1,11 +1,11 @@
-// The map viewer in the browser; analysis.js, drawing.js and reveal.js stand before this text in the same module. Python
-// packs one payload (envelope.py); from then on threshold, opacity, views and zoom need no server. Python hears of a
-// threshold when its control is released, and of a region when it is clicked.
+// The map viewer in the browser; the other files stand before this text in the same module. Python packs one payload
+// (envelope.py); from then on threshold, opacity, views, zoom and regions need no server. Python hears of a threshold when
+// its control is released, and of another view.
 
 const VIEWERS = new WeakMap();
 const STEPS_PER_DECADE = 1000;
 const MOST_FIGURES = 9;
-const MAX_ZOOM = 32;
+const TELL_AFTER = 200; // ms without another key
 const REACH = 6; // CSS pixels around the box of a region where a click still means it
 const STILL = 4; // CSS pixels a pointer may move and still have clicked
 
@@ -17,6 +17,7 @@ export default function ({ data, parentElement, setStateValue }) {
   }
   viewer.report = (choice) => setStateValue("choice", choice);
   viewer.update(unpack(data));
+  return viewer.keys.attach();
 }
 
 function formatNumber(value, figures = 3) { // significant figures, as theme.format_number
@@ -40,17 +41,22 @@ class Viewer {
   constructor(root) {
     this.root = root;
     this.find = (name) => root.querySelector("." + name);
-    for (const name of ["stage", "layers", "picture", "heat", "lines", "fit", "readout", "slider", "opacity"]) {
+    for (const name of ["stage", "layers", "picture", "heat", "lines", "readout", "slider", "opacity"]) {
       this[name] = this.find(name);
     }
     this.reveal = new Reveal(this.find("divider"), () => this.drawReveal());
+    this.zoom = new Zoom(this.stage, this.find("tools"), () => this.move());
+    this.table = new RegionTable(this.find("regions"), this.find("more"), {
+      point: (region) => this.light(region),
+      mark: (region) => this.mark(region === this.selected ? null : region),
+    });
+    this.keys = new PageKeys(root, (event, key) => this.pageKey(event, key));
     this.head = null;
     this.others = []; // further maps, on the scale of the threshold
-    this.selected = null; // number of the region that is emphasised
-    this.clicked = 0;
+    this.selected = null; // number of the region that was clicked
+    this.lit = null; // and of the one under the pointer, in the picture or in the table
     this.view = "overlay";
-    this.heatView = "overlay"; // where Space goes back to
-    this.zoom = { scale: 1, x: 0, y: 0 };
+    this.heatView = "overlay"; // where the heat comes back to
     this.listen();
     new ResizeObserver(() => this.place()).observe(this.stage);
   }
@@ -62,12 +68,13 @@ class Viewer {
     this.head = head;
     if (before?.limit !== head.limit) this.trial = head.limit; // else it stays from image to image
     if (before?.opacity !== head.opacity) this.opacity.value = Math.round(100 * head.opacity);
-    this.table = new Uint32Array(head.blob("heat").buffer);
-    this.solid = this.table.map((rgba) => rgba | 0xff000000);
+    this.colours = new Uint32Array(head.blob("heat").buffer);
+    this.solid = this.colours.map((rgba) => rgba | 0xff000000);
     this.stage.style.setProperty("--aspect", `${head.width} / ${head.height}`);
+    this.root.toggleAttribute("data-one-screen", head.oneScreen);
     this.offerViews();
-    const same = ["id", "limit", "highlight"].every((name) => before?.[name] === head[name]);
-    if (!same || head.highlight !== null) this.selected = head.highlight; // else what was clicked stays marked
+    if (head.begin && before?.begin?.turn !== head.begin.turn) this.beginWith(head.begin);
+    if (before?.id !== head.id || before.limit !== head.limit) this.selected = null; // else what was clicked stays marked
     if (before?.id !== head.id) {
       this.load(head);
     } else if (this.analysis) {
@@ -90,6 +97,7 @@ class Viewer {
     this.find("truth").hidden = !head.mask;
     this.zoom.scale = 1;
     this.readout.value = "";
+    this.lit = null;
     this.refresh();
     this.place();
     this.root.dataset.ready = head.id;
@@ -107,7 +115,8 @@ class Viewer {
     const wanted = JSON.stringify(names);
     if (wanted === this.offered) return;
     this.offered = wanted;
-    if (!names.some(([value]) => value === this.view)) this.view = this.heatView = "overlay";
+    this.views = names.map(([value]) => value);
+    if (!this.views.includes(this.view)) this.view = this.heatView = "overlay";
     const group = this.find("views");
     group.querySelectorAll("label").forEach((label) => label.remove());
     for (const [value, text] of names) {
@@ -144,9 +153,13 @@ class Viewer {
   }
 
   draw() { // everything that hangs on the threshold
-    this.analysis.scan(this.trial);
+    const { head, trial } = this;
+    // the model's own limits are two where a defective pixel has another than a rejected part
+    this.analysis.scan(trial === head.limit ? head.pixel : trial);
+    this.table.show(this.analysis.regions.map((region) => inImage(region, head)), head.pitch);
+    this.lit = null;
     this.outline = this.analysis.outline();
-    this.scale = heatScale(this.trial, this.head.top);
+    this.scale = heatScale(trial, head.top);
     this.drawHeat();
     this.drawLines();
     this.tell();
@@ -161,7 +174,7 @@ class Viewer {
       this.pixels = new ImageData(width, height);
     }
     const out = new Uint32Array(this.pixels.data.buffer);
-    if (values) paintScores(out, values, this.onPicture ? this.table : this.solid, this.scale);
+    if (values) paintScores(out, values, this.onPicture ? this.colours : this.solid, this.scale);
     else paintLevel(out, bytes, this.solid);
     heat.getContext("2d").putImageData(this.pixels, 0, 0);
   }
@@ -181,9 +194,12 @@ class Viewer {
     if (this.truthLine && this.find("show-truth").checked) {
       drawn.stroke(this.truthLine, head.mask, { colour: TRUTH, dash: [5, 4] });
     }
-    const { selected, analysis } = this, region = analysis.regions[selected];
+    const { analysis } = this;
     if (this.find("show-boxes").checked) drawn.boxes(analysis.regions, head.map);
-    if (region) drawn.emphasise(selected, region, analysis.outlineOf(selected), head.map);
+    for (const i of new Set([this.selected, this.lit])) {
+      const region = analysis.regions[i];
+      if (region) drawn.emphasise(i, region, analysis.outlineOf(i), head.map);
+    }
   }
 
   drawReveal() { // in the view "Compare" heat and lines begin at the divider
@@ -208,24 +224,63 @@ class Viewer {
     slider.setAttribute("aria-valuetext", formatNumber(trial) + (atLimit ? ", the model's limit" : ""));
     this.find("value").value = formatNumber(trial);
     this.find("reset").disabled = atLimit;
-    this.tellVerdict(head.refused ? "CANNOT JUDGE" : analysis.peak > trial ? "NG" : "OK", atLimit);
+    this.tellVerdict(atLimit);
     const share = formatNumber((100 * analysis.above) / analysis.values.length);
     const many = regions === 1 ? "1 region" : `${regions} regions`;
-    const found = regions ? `${many} above, ${share} % of the area` : "Nothing above the threshold";
-    this.find("found").textContent = marked ? `${found}, region ${marked} marked` : found;
+    const unit = head.pitch ? "mm" : "pixels of the image";
+    const found = regions ? `${many} above ${formatNumber(analysis.threshold)}, ${share} % of the area, in ${unit}` : "No region is above the limit.";
+    this.find("found").textContent = found;
+    this.table.mark(this.selected, this.lit);
+    this.tellAbout(atLimit);
     this.tellLegend();
   }
 
-  tellVerdict(name, atLimit) {
-    const look = this.head.verdicts[name], rejected = name === "NG", badge = this.find("verdict");
-    const [score, limit] = formatApart(this.analysis.peak, this.trial);
-    const ink = rejected ? this.head.onReject : "inherit";
-    this.find("word").textContent = look.word;
-    this.find("reason").textContent = `${score}, ${atLimit ? "limit" : "if the limit were"} ${limit}`;
-    const shape = { clipPath: look.shape, background: rejected ? this.head.onReject : look.colour };
-    Object.assign(this.find("shape").style, shape);
-    Object.assign(badge.style, { borderColor: look.colour, background: rejected ? look.colour : "transparent", color: ink });
-    badge.dataset.verdict = name;
+  verdict(atLimit) { // against the limit that is shown; between review and limit only the model's own limits decide
+    const { head, trial } = this;
+    if (head.refused) return "CANNOT JUDGE";
+    if (!head.judged) return null;
+    if (head.score > trial) return "NG";
+    return atLimit && head.review !== null && head.score > head.review ? "REVIEW" : "OK";
+  }
+
+  tellVerdict(atLimit) {
+    const { head, trial } = this, name = this.verdict(atLimit), look = head.verdicts[name];
+    const rejected = name === "NG", badge = this.find("verdict"), shape = this.find("shape");
+    this.find("word").textContent = look?.word ?? "";
+    badge.title = look?.meaning ?? "";
+    shape.hidden = !look;
+    badge.dataset.verdict = name ?? "";
+    this.find("reason").textContent = this.reason(name, atLimit);
+    const paint = look ? { clipPath: look.shape, background: rejected ? head.onReject : look.colour } : {};
+    Object.assign(shape.style, paint);
+    const ink = rejected ? head.onReject : "inherit";
+    Object.assign(badge.style, { borderColor: look?.colour ?? "", background: rejected ? look.colour : "transparent", color: ink });
+  }
+
+  reason(name, atLimit) {
+    const { head, trial } = this;
+    if (!head.judged) return `score ${formatNumber(head.score)}, no limit`;
+    const against = name === "REVIEW" ? head.review : trial, [score, limit] = formatApart(head.score, against);
+    const word = name === "REVIEW" ? "for review above" : atLimit ? "limit" : "if the limit were";
+    return `${score}, ${word} ${limit}`;
+  }
+
+  tellAbout(atLimit) { // what is known of the image, and what the verdict makes of it
+    const { head } = this, notes = [...head.notes];
+    if (head.truth !== null) {
+      const good = head.truth === "good", verdict = this.verdict(atLimit);
+      notes.unshift([`The data set says: ${good ? "good part" : head.truth.startsWith("defect") ? "defect" : `defect, ${head.truth}`}.`, false]);
+      if (good && verdict === "NG") notes.push(["A false reject: a good part above the limit.", true]);
+      if (!good && verdict === "OK") notes.push(["An escape: a defect that passes as OK.", true]);
+    }
+    if (!atLimit && head.judged) notes.push(["Against the trial limit of the slider, not the model's.", true]);
+    this.find("title").textContent = head.title;
+    this.find("notes").replaceChildren(...notes.map(([text, warns]) => {
+      const note = document.createElement("div");
+      note.textContent = text;
+      note.classList.toggle("warns", warns);
+      return note;
+    }));
   }
 
   tellOpacity() {
@@ -237,7 +292,7 @@ class Viewer {
 
   tellLegend() {
     const { head, trial, scale } = this, level = this.view.startsWith("level");
-    const table = this.onPicture ? this.table : this.solid;
+    const table = this.onPicture ? this.colours : this.solid;
     const strip = new ImageData(1, 256), out = new Uint32Array(strip.data.buffer);
     for (let y = 0; y < 256; y++) out[y] = table[Math.round(((255 - y) * (table.length - 1)) / 255)];
     this.find("strip").getContext("2d").putImageData(strip, 0, 0);
@@ -266,40 +321,27 @@ class Viewer {
 
   move() {
     const { zoom, stage, box } = this;
-    if (zoom.scale <= 1.001) zoom.scale = 1;
-    zoom.x = Math.min(0, Math.max(stage.clientWidth * (1 - zoom.scale), zoom.x));
-    zoom.y = Math.min(0, Math.max(stage.clientHeight * (1 - zoom.scale), zoom.y));
+    zoom.settle();
     const x = box.left * zoom.scale + zoom.x, y = box.top * zoom.scale + zoom.y;
     this.layers.style.transform = `translate(${x}px, ${y}px) scale(${zoom.scale})`;
-    stage.classList.toggle("zoomed", zoom.scale > 1);
-    this.fit.hidden = zoom.scale === 1;
     const enlarged = (box.width * zoom.scale * window.devicePixelRatio) / this.picture.width;
     this.picture.classList.toggle("sharp", enlarged > 8); // single pixels are worth seeing
     this.drawReveal();
     this.drawLines();
   }
 
-  unzoom() {
-    this.zoom.scale = 1;
-    this.move();
-  }
-
-  onStage(event) { // CSS pixels from the stage's inner corner
-    const place = this.stage.getBoundingClientRect();
-    return [event.clientX - place.left - this.stage.clientLeft, event.clientY - place.top - this.stage.clientTop];
-  }
-
   onPart(event) { // shares of the picture's sides, or null outside of it
     if (!this.box || !this.analysis) return null;
-    const [sx, sy] = this.onStage(event), { zoom, box } = this;
+    const { zoom, box } = this, [sx, sy] = zoom.onStage(event);
     const u = ((sx - zoom.x) / zoom.scale - box.left) / box.width;
     const v = ((sy - zoom.y) / zoom.scale - box.top) / box.height;
     return u < 0 || v < 0 || u >= 1 || v >= 1 ? null : [u, v];
   }
 
   point(event) {
-    const place = this.onPart(event);
-    this.stage.classList.toggle("over", place !== null && this.regionAt(place) !== null);
+    const place = this.onPart(event), region = place && this.regionAt(place);
+    this.stage.classList.toggle("over", region !== null);
+    this.light(region);
     if (!place) {
       this.readout.value = "";
       return;
@@ -325,26 +367,18 @@ class Viewer {
     return nearest;
   }
 
+  light(region) {
+    if (region === this.lit) return;
+    this.lit = region;
+    this.drawLines();
+    this.table.mark(this.selected, region);
+  }
+
   mark(region) {
     if (region === this.selected) return;
     this.selected = region;
-    this.clicked = Date.now();
     this.drawLines();
     this.tell();
-    this.tellPython();
-  }
-
-  wheel(event) {
-    const { zoom } = this;
-    if (!this.box || (zoom.scale === 1 && event.deltaY > 0)) return; // lets the page scroll on
-    event.preventDefault();
-    const [x, y] = this.onStage(event);
-    const scale = Math.min(MAX_ZOOM, Math.max(1, zoom.scale * Math.exp(-event.deltaY / 400)));
-    zoom.x = x - ((x - zoom.x) * scale) / zoom.scale;
-    zoom.y = y - ((y - zoom.y) * scale) / zoom.scale;
-    zoom.scale = scale;
-    this.move();
-    this.point(event);
   }
 
   // ---- controls ----
@@ -360,45 +394,25 @@ class Viewer {
       slider.focus(); // the button is disabled now and would lose the focus
     });
     this.find("views").addEventListener("change", (event) => this.show(event.target.value));
+    this.find("full").addEventListener("click", () => this.fill());
     this.find("shows").addEventListener("change", () => this.drawLines());
-    this.fit.addEventListener("click", () => this.unzoom());
     root.addEventListener("keydown", (event) => this.key(event));
-    root.addEventListener("keyup", () => this.keyed && this.tellPython());
-    root.addEventListener("focusout", () => this.keyed && this.tellPython());
     this.listenToStage();
   }
 
   listenToStage() {
-    const { stage, zoom } = this;
-    let grip = null, pressed = [0, 0];
+    const { stage } = this;
+    let pressed = [0, 0];
+    stage.addEventListener("pointerdown", (event) => (pressed = [event.clientX, event.clientY]));
     stage.addEventListener("click", (event) => {
       const place = this.onPart(event), moved = Math.hypot(event.clientX - pressed[0], event.clientY - pressed[1]);
-      if (place && moved <= STILL && !event.target.closest(".fit, .divider")) this.mark(this.regionAt(place));
+      if (place && moved <= STILL && !event.target.closest(".tools, .divider")) this.mark(this.regionAt(place));
     });
-    stage.addEventListener("dblclick", () => this.unzoom());
-    stage.addEventListener("wheel", (event) => this.wheel(event), { passive: false });
-    stage.addEventListener("pointerleave", () => (this.readout.value = ""));
-    stage.addEventListener("pointerdown", (event) => {
-      pressed = [event.clientX, event.clientY];
-      if (event.button !== 0 || zoom.scale === 1 || event.target.closest(".fit, .divider")) return;
-      stage.setPointerCapture(event.pointerId);
-      grip = [event.clientX - zoom.x, event.clientY - zoom.y];
-      stage.classList.add("dragging");
+    stage.addEventListener("pointerleave", () => {
+      this.readout.value = "";
+      this.light(null);
     });
-    stage.addEventListener("pointermove", (event) => {
-      if (grip) {
-        zoom.x = event.clientX - grip[0];
-        zoom.y = event.clientY - grip[1];
-        this.move();
-      }
-      this.point(event);
-    });
-    for (const end of ["pointerup", "pointercancel"]) {
-      stage.addEventListener(end, () => {
-        grip = null;
-        stage.classList.remove("dragging");
-      });
-    }
+    stage.addEventListener("pointermove", (event) => this.point(event));
   }
 
   setTrial(value) {
@@ -414,37 +428,61 @@ class Viewer {
   }
 
   show(view) {
-    this.view = view;
-    if (view !== "image") this.heatView = view;
-    this.find("views").querySelector(`input[value="${view}"]`).checked = true;
+    this.take(view);
     this.drawReveal();
     if (!this.analysis) return;
     this.drawHeat();
     this.tellLegend();
+    this.tellPython();
+  }
+
+  take(view) {
+    if (!this.views.includes(view)) return;
+    this.view = view;
+    if (view !== "image") this.heatView = view;
+    this.find("views").querySelector(`input[value="${view}"]`).checked = true;
+  }
+
+  beginWith({ view, threshold }) {
+    if (view !== null) this.take(view);
+    if (threshold !== null) this.trial = threshold;
+    this.tellPython();
+  }
+
+  fill() { // the whole screen, or back
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.root.requestFullscreen?.().catch(() => {}); // a browser may refuse: then the page stays as it is
+  }
+
+  pageKey(event, key) { // wherever the focus is
+    if (!this.analysis) return false;
+    if (key === "h") this.show(this.view === "image" ? this.heatView : "image");
+    else if (key === "f") this.fill();
+    else if (key === "0") this.zoom.whole();
+    else if (/^[+=−-]$/.test(key)) this.nudge(/[+=]/.test(key) ? 10 : -10); // the third significant figure
+    else return false;
+    return true;
   }
 
   key(event) {
     if (!this.analysis || event.ctrlKey || event.metaKey || event.altKey) return;
     const own = [this.slider, this.stage, this.reveal.handle].includes(event.target);
     const arrow = own ? { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1 }[event.key] : undefined;
-    const way = arrow ?? { "+": 1, "=": 1, "-": -1, "−": -1 }[event.key];
-    if (way) { // the third significant figure; ten of them with Shift
-      this.setTrial(this.trial + way * this.step * (arrow && event.shiftKey ? 100 : 10));
-      this.keyed = true;
-    } else if (event.key === " " && own) {
-      this.show(this.view === "image" ? this.heatView : "image");
-    } else if (event.key === "0" && own) {
-      this.unzoom();
-    } else {
-      return;
-    }
+    if (!arrow) return;
+    this.nudge(arrow * (event.shiftKey ? 100 : 10));
     event.preventDefault();
     event.stopPropagation();
   }
 
+  nudge(steps) {
+    this.setTrial(this.trial + steps * this.step);
+    clearTimeout(this.telling);
+    this.telling = setTimeout(() => this.tellPython(), TELL_AFTER); // a held key is one change
+  }
+
   tellPython() {
-    this.keyed = false;
-    const { trial, head, selected, clicked } = this;
-    this.report({ threshold: trial, limit: head.limit, id: head.id, region: selected, clicked });
+    clearTimeout(this.telling);
+    const { trial, head, view } = this;
+    this.report({ threshold: trial, limit: head.limit, view });
   }
 }

@@ -8,6 +8,7 @@ class Reveal {
     let grip = null; // from the pointer to the line
     handle.addEventListener("pointerdown", (event) => {
       if (event.button !== 0) return;
+      event.preventDefault(); // the focus stays where it is, so that arrows still step through the parts
       handle.setPointerCapture(event.pointerId);
       grip = this.x - event.clientX;
     });

@@ -5,10 +5,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from skrd4ad.format import format_number
-from skrd4ad.regions import verdict_of
 from skrd4ad.services.labelling.files import stored_path
 from skrd4ad.storage.label_queue import QueueFilter, QueueItem
-from skrd4ad.types import Verdict
+from skrd4ad.types import Verdict, verdict_of
 from skrd4ad.ui.components.browser import load_component
 from skrd4ad.ui.components.envelope import pack
 from skrd4ad.ui.components.presses import handled_presses
