@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -155,7 +156,7 @@ def test_the_requirements_of_the_app_are_those_of_its_extra() -> None:
 
 @pytest.mark.parametrize(("extra", "module"), [(extra, module) for extra, names in EXTRAS.items() for module in names])
 def test_the_extra_that_a_message_names_brings_the_library(extra: str, module: str) -> None:
-    declared = [each.split(">=")[0].replace("-", "_") for each in PROJECT["optional-dependencies"][extra]]
+    declared = [re.split(r"[\[>]", each)[0].replace("-", "_") for each in PROJECT["optional-dependencies"][extra]]
     assert module in declared
 
 

@@ -43,9 +43,9 @@ def add_options(parser: Parser) -> None:
 
 def run(arguments: argparse.Namespace, output: Output) -> int:
     """Change the challenge parts, or judge them."""
-    info = read_info(arguments.model)
     if (arguments.add is None) != (arguments.expect is None):
         raise ConfigError("--add and --expect go together: --add IMAGE --expect OK, or --expect NG.")
+    info = read_info(arguments.model)
     if arguments.add is not None:
         _add(info, arguments.add, arguments.expect)
     elif arguments.remove is not None:
