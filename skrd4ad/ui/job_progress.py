@@ -11,7 +11,7 @@ from skrd4ad.services.jobs.queue import queue
 from skrd4ad.services.jobs.view import JobView
 from skrd4ad.ui.frame import section, show_error
 from skrd4ad.ui.text import plain, progress_of
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 MOVING_SECONDS, STANDING_SECONDS = 1.0, 5.0
 """Between two looks at jobs: where a bar moves, and elsewhere."""
@@ -39,7 +39,7 @@ def follow_jobs(
     # what stands above was drawn of jobs that have ended or begun meanwhile, and nothing below would ever tell
     if st.session_state.get(_AT_START) not in (None, _states(queue().active())):
         before_rerun()
-        st.rerun()
+        rerun()
     first = jobs()
     if first:
         st.session_state[_FOLLOWED] = True
@@ -87,7 +87,7 @@ def _follow(
         now = jobs()
         if differs(first, now):
             before_rerun()
-            st.rerun()
+            rerun()
         draw(now)
 
     section(tick, every=every, name=f"{draw.__module__}.{draw.__qualname__}")
@@ -165,4 +165,4 @@ def act(action: Callable[[], object]) -> None:
         show_error(error)
     else:
         # the whole page, so that it starts polling when a job was added
-        st.rerun()
+        rerun()

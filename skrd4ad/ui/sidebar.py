@@ -14,6 +14,7 @@ from skrd4ad.ui.garbage import SLOW, collects_after_every_run
 from skrd4ad.ui.job_progress import expect_jobs
 from skrd4ad.ui.login.account import show_account
 from skrd4ad.ui.text import plain
+from skrd4ad.ui.widgets import rerun
 
 
 def sidebar() -> None:
@@ -56,7 +57,7 @@ def _model_choice(models: list[ModelInfo], info: ModelInfo) -> None:
     )
     if chosen != folder:
         choose_model(Path(chosen))
-        st.rerun()
+        rerun()
     limit = "No limit yet: scores without verdicts"
     if info.calibration is not None:
         limit = f"NG above {format_number(info.calibration.image_threshold)}, version {info.calibration.version:d}"

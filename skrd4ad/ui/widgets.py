@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from mimetypes import guess_type
-from typing import Any, Literal, TypedDict, TypeVar
+from typing import Any, Literal, NoReturn, TypedDict, TypeVar
 
 import streamlit as st
 
@@ -40,6 +40,15 @@ def button(label: str, *, key: str, draw: Callable[..., bool] = st.button, **opt
 
 def _note_press(key: str) -> None:
     st.session_state.setdefault(_PRESSES, {})[key] = time.monotonic()
+
+
+def rerun() -> NoReturn:
+    """Run the page again, once a page that the user has asked for meanwhile was given its turn.
+
+    Streamlit joins a rerun with what waits into one run of the page that asked last: the click would be lost.
+    """
+    st.empty()  # where what waits takes over
+    st.rerun()
 
 
 def choose(

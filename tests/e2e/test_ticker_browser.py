@@ -84,32 +84,50 @@ PAGES = """
 import time
 import streamlit as st
 from skrd4ad.ui.frame import STYLE, section
+from skrd4ad.ui.widgets import button, rerun
 
 def slow():
     st.session_state.runs = st.session_state.get("runs", 0) + 1
     st.code(f"0 {st.session_state.runs}")
     time.sleep(1.5)
 
-def first():
+def polling():
     st.html(STYLE)
-    st.title("First")
+    st.title("Polling")
     section(slow, every=0.1)
 
-def second():
-    st.title("Second")
+def working():
+    st.title("Working")
+    if button("Work", key="work"):
+        st.text("At work")
+        time.sleep(3)
+        rerun()
 
-st.navigation([st.Page(first, title="First"), st.Page(second, title="Second")]).run()
+def other():
+    st.title("Other")
+
+pages = {"Polling": polling, "Working": working, "Other": other}
+st.navigation([st.Page(page, title=title) for title, page in pages.items()]).run()
 """
 
 
-def test_a_section_that_waits_for_an_answer_does_not_keep_the_user_on_its_page(
-    page: Page, serve, tmp_path: Path
+def test_a_click_on_another_page_comes_before_what_the_page_would_do_by_itself(
+    page: Page, serve, settled, tmp_path: Path
 ) -> None:
     script = tmp_path / "pages_app.py"
     script.write_text(PAGES, encoding="utf-8")
+
+    def go(name: str) -> None:
+        page.get_by_role("link", name=name).click()
+        expect(page.get_by_role("heading", name=name)).to_be_visible()
+
     with serve(script) as url:
         page.goto(url)
-        expect(page.get_by_role("heading", name="First")).to_be_visible()
+        expect(page.get_by_role("heading", name="Polling")).to_be_visible()
         expect_more(page, 1)  # a run has begun, and will take longer than the section's patience
-        page.get_by_role("link", name="Second").click()
-        expect(page.get_by_role("heading", name="Second")).to_be_visible()
+        go("Other")
+        go("Working")
+        settled(page)
+        page.get_by_role("button", name="Work").click()
+        expect(page.get_by_text("At work")).to_be_visible()
+        go("Other")

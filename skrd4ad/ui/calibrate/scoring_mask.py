@@ -18,7 +18,7 @@ from skrd4ad.types import Alignment, ImageSize, Levels, Pitch, height_width, pit
 from skrd4ad.ui.components.mask_brush import mask_brush
 from skrd4ad.ui.components.pictures import mask_at, reduced
 from skrd4ad.ui.frame import halves
-from skrd4ad.ui.widgets import button, choose, pick_pitch
+from skrd4ad.ui.widgets import button, choose, pick_pitch, rerun
 
 DRAWN_SIDE = 1024
 """Pixels of the longer side of the image that is drawn on; the map is smaller, so nothing is lost."""
@@ -50,7 +50,7 @@ def pick_scoring_mask(info: ModelInfo, typical: Path | None) -> None:
             changed = not _same(wanted, now)
             if button("Score again with this", key="calibrate-apply", disabled=not changed, icon=":material/refresh:"):
                 st.session_state[_applied(info)] = wanted
-                st.rerun()
+                rerun()
             st.caption("Not applied yet: the scores above are without it." if changed else "The scores above use this.")
 
 

@@ -16,7 +16,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 METHOD_TEXTS = {
     "split-conformal": "false-reject rate (split-conformal)",
@@ -60,7 +60,7 @@ def save_form(info: ModelInfo, proposal: Proposal) -> None:
             assert saved.calibration is not None
             forget_applied(info)
             st.session_state[_SAVED] = f"Version {saved.calibration.version} is saved; every verdict uses it."
-            st.rerun()
+            rerun()
         if not who:
             st.caption("A version is signed: type your name to save.")
     with right:
@@ -107,7 +107,7 @@ def show_versions(info: ModelInfo) -> None:
             ):
                 use_version(info.folder, int(version), override=override)
                 forget_applied(info)
-                st.rerun()
+                rerun()
 
 
 def _record(proposal: Proposal) -> list[str]:

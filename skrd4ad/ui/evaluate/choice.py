@@ -21,7 +21,7 @@ from skrd4ad.ui.frame import model_labels, shielded
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.pickers import pick_source
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 
 def show_choice(standings: Sequence[Standing], models: Sequence[ModelInfo], chosen: ModelInfo) -> None:
@@ -110,7 +110,7 @@ def _submit(requests: Sequence[EvaluationRequest]) -> None:
     dataset_classes.clear()
     for request in requests:
         EVALUATION.submit(request, lane="long" if len(requests) > 1 else None)
-    st.rerun()
+    rerun()
 
 
 def _table(standings: Sequence[Standing], labels: dict[str, str]) -> None:

@@ -15,7 +15,7 @@ from skrd4ad.ui.evaluate.figures import show_figure, table_height
 from skrd4ad.ui.evaluate.images import show_images
 from skrd4ad.ui.evaluate.text import HEADLINES, HOW_TO_READ, badges_of, figure_text, images_text
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button
+from skrd4ad.ui.widgets import button, rerun
 
 _OPENED = "evaluate-class-opened"
 COLUMNS = (*HEADLINES, *(name for name in METRIC_NAMES if name not in HEADLINES))
@@ -151,7 +151,7 @@ def _show_opened(stored: StoredEvaluation, label: str) -> None:
         show_images(stored, indices, calibration=calibration, name="classes", title=title)
         if button("Close", icon=":material/close:", key="evaluate-class-close"):
             del st.session_state[_OPENED]
-            st.rerun()
+            rerun()
 
 
 def _open(data: Sequence[Any]) -> None:

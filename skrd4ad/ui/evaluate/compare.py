@@ -24,7 +24,7 @@ from skrd4ad.ui.evaluate.images import view_map
 from skrd4ad.ui.evaluate.text import HOW_TO_READ, figure_text
 from skrd4ad.ui.frame import calling, go_to, halves, show_error
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 R = TypeVar("R")
 Load = Callable[[str], StoredEvaluation | None]
@@ -111,7 +111,7 @@ def offer_comparison(kind: JobKind[R], request: R, *, key: str) -> None:
     )
     if button("Compare", type="primary", icon=":material/compare_arrows:", key=key, **permitted(kind.why_not)):
         kind.submit(request)
-        st.rerun()
+        rerun()
 
 
 def show_differences(found: Comparison, *, key: str, sides: tuple[str, str] = FIRST_SECOND) -> None:

@@ -18,7 +18,7 @@ from skrd4ad.ui.components.gallery import GalleryItem, gallery, thumbnail
 from skrd4ad.ui.components.map_viewer import About, map_viewer
 from skrd4ad.ui.frame import go_to
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import button
+from skrd4ad.ui.widgets import button, rerun
 
 PAGE_SIZE = 48
 
@@ -53,7 +53,7 @@ def show_images(
         f"Show {min(PAGE_SIZE, count - len(shown))} more of {count}", key=f"evaluate-more-{name}"
     ):
         st.session_state[more] = len(shown) + PAGE_SIZE
-        st.rerun()
+        rerun()
     show_image(stored, by_id[selected], calibration=calibration, key=f"evaluate-viewer-{name}")
 
 

@@ -37,7 +37,7 @@ from skrd4ad.ui.evaluate.text import (
 )
 from skrd4ad.ui.frame import halves, shielded
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 VIEWS = {"classes": "Classes", "curves": "Curves", "escapes": "Escapes", "compare": "Compare", "export": "Export"}
 _EVALUATION, _FOLLOWED = "evaluation", "evaluate-followed"
@@ -112,7 +112,7 @@ def _damaged() -> None:
                 **permitted(why_not(delete_evaluation)),
             ):
                 delete_evaluation(folder.name)
-                st.rerun()
+                rerun()
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
@@ -222,7 +222,7 @@ def _about(summary: EvaluationSummary) -> None:
             ):
                 delete_evaluation(summary.key)
                 st.session_state.pop(_FOLLOWED, None)
-                st.rerun()
+                rerun()
 
 
 def _protocol(summary: EvaluationSummary) -> list[str]:

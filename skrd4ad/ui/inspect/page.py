@@ -27,7 +27,7 @@ from skrd4ad.ui.inspect.kept import kept_inspections
 from skrd4ad.ui.inspect.sources import Item, pick_items
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import pick_pitch
+from skrd4ad.ui.widgets import pick_pitch, rerun
 from skrd4ad.visualize import COLOUR_MAPS, draw_frame
 
 _SCORED, _SELECTED, _BEGIN = "_scored", "_selected", "_inspect_begin"
@@ -97,7 +97,7 @@ def _notice_other_limits(info: ModelInfo) -> None:
     def look() -> None:
         if calibration_stamp(info.folder) != shown:
             st.session_state[_CHANGED] = True
-            st.rerun()
+            rerun()
 
     section(look, every=LOOK_SECONDS, name="inspect-limits")
 

@@ -24,7 +24,7 @@ from skrd4ad.ui.frame import asked_for, sample_key, write_address
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted, rerun
 
 SAMPLES = 24
 """Samples that are shown at first, in equal parts of good parts and every type of defect."""
@@ -149,7 +149,7 @@ def _uploads(*, directory: bool) -> list[Item]:
         with progress_bar("images kept") as task:
             st.session_state[_BATCH] = keep_batch(contents, task).key
         st.session_state[_DROPS] = st.session_state.get(_DROPS, 0) + 1
-        st.rerun()
+        rerun()
     for name in st.session_state.get(_EMPTY, ()):
         st.info(f"There are no images in {plain(name)}.")
     batches = {batch.key: batch for batch in recent_batches()}
@@ -197,14 +197,14 @@ def _pick_batch(batches: Mapping[str, UploadedBatch], chosen: str) -> UploadedBa
     )
     if picked != chosen:
         st.session_state[_BATCH] = picked
-        st.rerun()
+        rerun()
     count = plural(len(batches[chosen].images), "image")
     with st.popover("", icon=":material/delete:", help=f"Delete {count}", key=f"inspect-bin-{chosen}"):
         st.markdown(f"This deletes {count} from the workspace. What was sent to review stays there.")
         if button("Delete", type="primary", key="inspect-delete", **permitted(why_not(delete_batch))):
             delete_batch(chosen)
             st.session_state.pop(_BATCH, None)
-            st.rerun()
+            rerun()
     return batches[picked]
 
 

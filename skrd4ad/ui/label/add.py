@@ -18,7 +18,7 @@ from skrd4ad.types import Split
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 CAME = "label-came"
 """Set when images came by this session's own doing: the queue is looked up again."""
@@ -111,4 +111,4 @@ def _add(info: ModelInfo, work: Callable[[Task], Added]) -> None:
     except SkrdError as error:
         st.session_state[_TOLD] = error
     st.session_state[CAME] = True
-    st.rerun()
+    rerun()

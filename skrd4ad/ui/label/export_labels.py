@@ -30,7 +30,7 @@ from skrd4ad.ui.frame import go_to
 from skrd4ad.ui.pickers import choose_made
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, choose, file_button, permitted
+from skrd4ad.ui.widgets import button, choose, file_button, permitted, rerun
 
 _PLANS, _ZIP, _MADE = "_exchange-plans", "_exchange-zip", "_exchange-made"
 _SEGMENTATIONS: dict[Segmentation, str] = {"rle": "Run lengths", "polygons": "Polygons"}
@@ -178,7 +178,7 @@ def _dataset(info: ModelInfo, plan: ExportPlan) -> None:
         with progress_bar("images") as task:
             folder, exported = make_dataset(plan, name, task=task)
         st.session_state.setdefault(_MADE, []).append((folder.name, exported))
-        st.rerun()
+        rerun()
     if not (made := st.session_state.get(_MADE)):
         return
     called, exported = made[-1]

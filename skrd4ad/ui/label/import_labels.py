@@ -32,7 +32,7 @@ from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.reviewer import ask_reviewer
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import button, choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted, rerun
 
 FEW_PROBLEMS, LIST_HEIGHT = 8, 260
 """More than so many problems scroll in a list of that height, in pixels."""
@@ -74,7 +74,7 @@ def show_import(info: ModelInfo) -> None:
     ):
         content, name = source
         submit_preview(info, content, name=name, empty_is_good=empty_is_good, pixel_centres=pixel_centres)
-        st.rerun()
+        rerun()
     if job is not None and not closed:
         _show_ended(job)
 
@@ -124,7 +124,7 @@ def _show_ended(job: JobView) -> None:
                 "Try again", icon=":material/replay:", key="exchange-again", **permitted(IMPORT.why_not)
             ):
                 IMPORT.repeat(job.id)
-                st.rerun()
+                rerun()
         elif checked:
             st.caption(f"{plain(request.named)}, checked{when}")
             _decide(request, preview_of(job.result))
@@ -136,7 +136,7 @@ def _show_ended(job: JobView) -> None:
             if not why_not(drop_upload):
                 drop_upload(request)
             st.session_state[_CLOSED] = job.id
-            st.rerun()
+            rerun()
 
 
 def _decide(request: ImportRequest, preview: ImportPreview) -> None:
@@ -173,7 +173,7 @@ def _decide(request: ImportRequest, preview: ImportPreview) -> None:
     ):
         agreed = Agreed(reviewer=reviewer, conflicts=conflicts, skip_bad=skip_bad, fingerprint=preview.fingerprint)
         submit_import(request, agreed)
-        st.rerun()
+        rerun()
 
 
 def _problems(preview: ImportPreview) -> bool:

@@ -16,7 +16,7 @@ from skrd4ad.ui.label.queue_view import WINDOW
 from skrd4ad.ui.label.sections import go_to_section
 from skrd4ad.ui.label.session import LabelSession
 from skrd4ad.ui.text import plain, progress_of
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 POLL_SECONDS = 4.0
 LIST = "label-list"
@@ -31,12 +31,12 @@ def _list(session: LabelSession, info: ModelInfo) -> None:
     for press in new_presses(LIST):
         if press.act == "open":
             session.open(press.image)
-            st.rerun()
+            rerun()
         session.queue.scroll_to(session.queue.first + (WINDOW if press.act == "later" else -WINDOW) // 2)
     items = session.queue.window()
     now = next((item for item in items if item.digest == session.current), None)
     if now is not None and session.notices(now):
-        st.rerun()
+        rerun()
     _progress(session, info)
     queue_list(
         items,
@@ -70,7 +70,7 @@ def _progress(session: LabelSession, info: ModelInfo) -> None:
         _all_decided(counts.labels.get("unsure", 0))
     if again:
         session.look_up(session.queue.wanted, session.queue.order)
-        st.rerun()
+        rerun()
 
 
 def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
@@ -87,7 +87,7 @@ def _unscored(info: ModelInfo, counts: QueueCounts) -> None:
         **permitted(why_not(submit_scoring)),
     ):
         submit_scoring(info)
-        st.rerun()
+        rerun()
 
 
 def _all_decided(unsure: int) -> None:
@@ -96,7 +96,7 @@ def _all_decided(unsure: int) -> None:
     if unsure and st.button(
         label, on_click=calling(show_only), args=("unsure",), key="label-look-unsure", width="stretch"
     ):
-        st.rerun()
+        rerun()
     if st.button(
         "Improve the model",
         on_click=calling(go_to_section),
@@ -104,7 +104,7 @@ def _all_decided(unsure: int) -> None:
         key="label-improve",
         width="stretch",
     ):
-        st.rerun()
+        rerun()
 
 
 def progress_text(counts: QueueCounts) -> tuple[int, str]:

@@ -8,7 +8,7 @@ from skrd4ad.ui.acting import REVIEWER
 from skrd4ad.ui.frame import show_error
 from skrd4ad.ui.login.account import has_login
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button
+from skrd4ad.ui.widgets import button, rerun
 
 
 def ask_reviewer() -> None:
@@ -36,4 +36,4 @@ def _form(label: str, go: str) -> None:
     except ConfigError as error:
         show_error(error)
     else:
-        st.rerun()
+        rerun()

@@ -26,7 +26,7 @@ from skrd4ad.storage.tables import StoredPrediction, WatchedFile
 from skrd4ad.ui.frame import section, shielded
 from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 POLL_SECONDS = 3.0
 
@@ -72,7 +72,7 @@ def _known(info: ModelInfo) -> None:
             for name, label, act, reason in actions:
                 if button(plain(label), key=f"label-watch-{name}-{watch.id}", **permitted(reason)):
                     act(watch.id)
-                    st.rerun()
+                    rerun()
         if arrivals := arrivals_of(watch.id, info):
             with st.expander("What came last", key=f"label-watch-last-{watch.id}"):
                 st.dataframe(arrival_table(arrivals), hide_index=True)
@@ -101,7 +101,7 @@ def _another(info: ModelInfo) -> None:
         existing = bool(st.toggle(label, key="label-watch-existing"))
     if button("Watch this folder", type="primary", key="label-watch-start", **permitted(why_not(start_watching))):
         start_watching(info, folder, existing=existing)
-        st.rerun()
+        rerun()
 
 
 @st.cache_data(ttl=10, max_entries=16, show_spinner="Counting the images …")

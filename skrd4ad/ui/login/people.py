@@ -7,7 +7,7 @@ from skrd4ad.services.access import MAY, ROLES, why_not
 from skrd4ad.services.roles import LONGEST, give_role, read_roles
 from skrd4ad.ui.frame import section
 from skrd4ad.ui.login.account import has_login
-from skrd4ad.ui.widgets import permitted
+from skrd4ad.ui.widgets import permitted, rerun
 
 NONE = "none: off the list"
 
@@ -35,4 +35,4 @@ def _roles() -> None:
         role = right.selectbox("Role", [*ROLES, NONE], key="roles-role")
         if st.form_submit_button("Give", icon=":material/badge:", key="roles-give", **permitted(why_not(give_role))):
             give_role(login, next((each for each in ROLES if each == role), None))
-            st.rerun()
+            rerun()

@@ -29,7 +29,7 @@ from skrd4ad.ui.frame import choose_model, chosen_model, dialog
 from skrd4ad.ui.models.state import show_next, tell, weights_problem
 from skrd4ad.ui.models.text import is_shipped
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted, rerun
 
 
 def show_actions(model: LibraryModel) -> None:
@@ -49,7 +49,7 @@ def show_actions(model: LibraryModel) -> None:
         ):
             choose_model(info.folder)
             tell(f"{plain(model.title)} is now the model of every page.")
-            st.rerun()
+            rerun()
         if button("Rename", icon=":material/edit:", key="models-rename", **permitted(why_not(rename_model))):
             dialog("Rename the model", lambda: _ask_name(model))
         if button("Note", icon=":material/notes:", key="models-note", **permitted(why_not(note_model))):
@@ -117,9 +117,9 @@ def _delete_question(folder: Path) -> None:
         if button("Delete for good", type="primary", disabled=bool(jobs or watched), key="models-delete-yes"):
             delete_model(folder)
             tell(f"{plain(goes.title)} was deleted.")
-            st.rerun()
+            rerun()
         if button("Keep it", key="models-delete-no"):
-            st.rerun()
+            rerun()
 
 
 def _archive(model: LibraryModel) -> None:
@@ -131,7 +131,7 @@ def _archive(model: LibraryModel) -> None:
         archive_model(folder)
         tell(f'{title} is archived. The switch "Archived too" shows it in the list.')
     show_next(folder)
-    st.rerun()
+    rerun()
 
 
 def _ask_name(model: LibraryModel) -> None:
@@ -166,4 +166,4 @@ def _save(info: ModelInfo, keep: Callable[[], object]) -> None:
     if button("Save", type="primary", icon=":material/save:", key="models-save", draw=st.form_submit_button):
         keep()
         show_next(info.folder)
-        st.rerun()
+        rerun()

@@ -19,7 +19,7 @@ from skrd4ad.ui.models.export import settings_text
 from skrd4ad.ui.models.state import export_problem, tell
 from skrd4ad.ui.models.text import show_facts
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted, rerun
 
 _DOCS = Path(__file__).parents[3] / "docs"
 SCRIPTS: dict[Format, Path] = {"onnx": _DOCS / "use_export.py", "openvino": _DOCS / "use_export_openvino.py"}
@@ -166,6 +166,6 @@ def _delete_question(info: ModelInfo, entry: ExportEntry) -> None:
         if button("Delete it", type="primary", key="models-export-delete-yes"):
             delete_export(info, entry.name)
             tell(f"The export {plain(entry.name)} was deleted.")
-            st.rerun()
+            rerun()
         if button("Keep it", key="models-export-delete-no"):
-            st.rerun()
+            rerun()

@@ -17,7 +17,7 @@ from skrd4ad.types import DatasetClass
 from skrd4ad.ui.cache import training_class
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.text import STATES, plain
-from skrd4ad.ui.widgets import button, choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted, rerun
 
 FORMATS: dict[Format, str] = {"onnx": "ONNX", "openvino": "OpenVINO IR"}
 _ABOUT_FORMATS: dict[Format, str] = {
@@ -59,7 +59,7 @@ def pick_export(info: ModelInfo) -> None:
     ):
         settings = ExportSettings(format=format_, precision=precision, batch=batch)
         EXPORT.submit(ExportRequest(model=str(info.folder), settings=settings, max_flips=flips))
-        st.rerun()
+        rerun()
 
 
 def watch_exports(info: ModelInfo) -> None:
@@ -88,7 +88,7 @@ def _unfinished(info: ModelInfo) -> None:
     )
     if button("Try again", icon=":material/replay:", key=f"models-again-{job.id}", **permitted(EXPORT.why_not)):
         EXPORT.repeat(job.id)
-        st.rerun()
+        rerun()
 
 
 def _settings_text(request: Mapping[str, object]) -> str:

@@ -15,7 +15,7 @@ from skrd4ad.ui.frame import shielded
 from skrd4ad.ui.models.state import show_next, tell
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 LARGEST_MB = 2000
 _TURN = "_models-import-turn"
@@ -113,7 +113,7 @@ def _done(folder: Path, message: str) -> None:
     st.session_state[_TURN] = _turn() + 1
     show_next(folder)
     tell(message)
-    st.rerun()
+    rerun()
 
 
 def _turn() -> int:

@@ -14,7 +14,7 @@ from skrd4ad.services.models.list import list_models, model_name
 from skrd4ad.types import GOOD, size_text
 from skrd4ad.ui.components.showcase import ModelCard, PartCard, Picture, showcase
 from skrd4ad.ui.frame import asked_for, calling, go_to, model_labels, sample_key, warn_of_broken, write_address
-from skrd4ad.ui.widgets import button
+from skrd4ad.ui.widgets import button, rerun
 
 MOST_PARTS, MOST_SLIDES = 3, 24
 _DEMO = "demo"
@@ -61,7 +61,7 @@ def _show(models: Sequence[ModelInfo]) -> None:
         press = pressed[-1]
         if press.act == "stop":
             _run_demo(False)
-            st.rerun()
+            rerun()
         image = {"image": press.value} if press.act == "part" and press.value else {}
         go_to("inspect", model=press.image, **image)
 

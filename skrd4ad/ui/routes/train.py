@@ -6,7 +6,7 @@ from skrd4ad.ui.doctor import show_report
 from skrd4ad.ui.frame import halves, page, shielded
 from skrd4ad.ui.job_cards import watch_jobs
 from skrd4ad.ui.pickers import pick_classes, pick_settings, pick_source
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 
 def choose_and_start() -> None:
@@ -40,7 +40,7 @@ def choose_and_start() -> None:
                     insisted=insisted.get(data.name, ""),
                 )
             )
-        st.rerun()
+        rerun()
 
 
 page("train", "Teach a student what good parts look like. Training runs in the background; leave and come back.")

@@ -19,7 +19,7 @@ from skrd4ad.services.study.challenge import (
 )
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, choose, permitted
+from skrd4ad.ui.widgets import button, choose, permitted, rerun
 
 _OUTCOMES = "challenge-outcomes"
 _EXPECTED: dict[Expected, str] = {"OK": "OK: a good part", "NG": "NG: a defective part"}
@@ -61,7 +61,7 @@ def show_challenge(info: ModelInfo) -> None:
             with progress_bar("parts judged") as task:
                 judged = judge_challenge(info, task=task)
             st.session_state[_OUTCOMES] = (_key(info, parts), judged)
-            st.rerun()
+            rerun()
     _change(info, parts)
 
 
@@ -76,7 +76,7 @@ def _change(info: ModelInfo, parts: Sequence[ChallengePart]) -> None:
             **permitted(why_not(add_challenge_parts), disabled=not files),
         ):
             add_challenge_parts(info, [(file.name, file.getvalue()) for file in files], expected)
-            st.rerun()
+            rerun()
         if not parts:
             return
         names = st.multiselect("Parts to remove", [part.name for part in parts], key=f"challenge-names-{len(parts)}")
@@ -87,7 +87,7 @@ def _change(info: ModelInfo, parts: Sequence[ChallengePart]) -> None:
             **permitted(why_not(remove_challenge_parts), disabled=not names),
         ):
             remove_challenge_parts(info, [str(name) for name in names])
-            st.rerun()
+            rerun()
 
 
 def _tell(outcomes: Sequence[ChallengeOutcome]) -> None:

@@ -23,7 +23,7 @@ from skrd4ad.ui.pickers import pick_folder
 from skrd4ad.ui.study.challenge import show_challenge
 from skrd4ad.ui.study.chart import score_chart
 from skrd4ad.ui.text import STATES, plain, plain_lines
-from skrd4ad.ui.widgets import button, file_button, permitted
+from skrd4ad.ui.widgets import button, file_button, permitted, rerun
 
 VIEWS = {"studies": "Studies", "challenge": "Challenge parts"}
 _STUDY = "study"
@@ -81,7 +81,7 @@ def _new(info: ModelInfo) -> None:
         **permitted(STUDY.why_not, help=f"With {plain(info.title)}"),
     ):
         STUDY.submit(StudyRequest(model=str(info.folder), source=str(source)))
-        st.rerun()
+        rerun()
 
 
 def _jobs(jobs: Sequence[JobView]) -> None:
@@ -96,7 +96,7 @@ def _jobs(jobs: Sequence[JobView]) -> None:
         )
         if button("Try again", icon=":material/replay:", key=f"study-again-{last.id}", **permitted(STUDY.why_not)):
             STUDY.repeat(last.id)
-            st.rerun()
+            rerun()
 
 
 def _pick(names: Sequence[str]) -> str:
@@ -189,4 +189,4 @@ def _remove(name: str) -> None:
         if button("Remove this study", type="primary", key=f"study-remove-{name}", **permitted(why_not(delete_study))):
             delete_study(name)
             st.session_state.pop(_STUDY, None)
-            st.rerun()
+            rerun()

@@ -5,7 +5,7 @@ const TIMERS = new WeakMap();
 const BORN = new WeakMap();
 const PATIENCE = 10; // an answer that takes so many times longer than the interval got lost: ask once more
 const LINKS = '[data-testid="stSidebarNavLink"], [data-testid="stPageLink-NavLink"]';
-const LEAVING = 30_000; // milliseconds until a page that was not left after all asks again
+const LEAVING = 300_000; // milliseconds until a page that was not left after all asks again
 
 // Streamlit joins what waits at the server into one request, for the page that the last one came from. A question asked
 // between the click on another page and its arrival would be the last one, and keep the user where they are.

@@ -10,7 +10,7 @@ from skrd4ad.services.improve.agreement import Agreement, agreement, closeness_o
 from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import OPEN, LoopState
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button
+from skrd4ad.ui.widgets import button, rerun
 
 SHOWN = 200
 """Images of the list of differences; the largest differences come first."""
@@ -66,7 +66,7 @@ def show_disagreements(state: LoopState) -> None:
         ):
             assert chosen is not None, "the button can be pressed only with an image marked"
             st.session_state[OPEN] = chosen.digest
-            st.rerun()
+            rerun()
         if chosen is None:
             st.caption("Mark a line to look at its image again.")
 

@@ -39,7 +39,7 @@ from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
 from skrd4ad.ui.theme import DARK, LIGHT, VERDICTS, chart_template
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 SIDES = ("Old", "New")
 _SYMBOLS = ("circle-open", "triangle-up")
@@ -117,7 +117,7 @@ def _offer_scores(old: LoopState, new: LoopState, found: LabelComparison) -> Non
         if problems:
             st.warning("  \n".join(map(plain, problems.values())), icon=":material/warning:")
         else:
-            st.rerun()
+            rerun()
 
 
 def _figures(found: LabelComparison) -> None:
@@ -211,7 +211,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
             ):
                 go_back(found, who=who)
                 choose_model(found.old.summary.model_folder)
-                st.rerun()
+                rerun()
         else:
             if button(
                 "Use the new model",
@@ -222,7 +222,7 @@ def _decide(found: LabelComparison, *, in_use: str) -> None:
             ):
                 use_new_model(found, who=who, override=override)
                 choose_model(new.folder)
-                st.rerun()
+                rerun()
             with st.popover("Keep the old one", icon=":material/close:", key="loop-keep-popover", disabled=unnamed):
                 _keep(found, who=who)
     if unnamed:
@@ -234,7 +234,7 @@ def _keep(found: LabelComparison, *, who: str) -> None:
     st.markdown("The new model stays in the list of models, with a note that it was not used; or it is deleted.")
     if button("Keep both, use the old one", type="primary", key="loop-keep", **permitted(why_not(note_outcome))):
         note_outcome(found, who=who, used=False)
-        st.rerun()
+        rerun()
     sure = st.checkbox(f"Delete {plain(new.folder.name)} for good", key=f"loop-sure-{new.digest}")
     if button(
         "Delete the new model",
@@ -243,7 +243,7 @@ def _keep(found: LabelComparison, *, who: str) -> None:
         **permitted(why_not(delete_model), disabled=not sure),
     ):
         delete_model(new.folder)
-        st.rerun()
+        rerun()
 
 
 @st.cache_data(max_entries=16, ttl="10m", show_spinner=False)

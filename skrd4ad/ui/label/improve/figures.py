@@ -12,7 +12,7 @@ from skrd4ad.storage.labelled_images import LabelledImage
 from skrd4ad.ui.label.improve.state import LoopState, pixel_worker
 from skrd4ad.ui.progress_bar import progress_bar
 from skrd4ad.ui.text import plain, plain_lines, progress_of
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 FEW = 100
 """Labelled images that are scored while the user waits; more go to the queue of jobs, with the rest of the class."""
@@ -99,7 +99,7 @@ def _unscored(state: LoopState) -> None:
             submit_scoring(state.info)
         else:
             st.session_state[_PROBLEMS] = list(score_with_progress(state, missing).values())
-        st.rerun()
+        rerun()
     for line in st.session_state.get(_PROBLEMS, []):
         st.caption(plain(line))
 

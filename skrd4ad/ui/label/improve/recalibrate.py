@@ -14,7 +14,7 @@ from skrd4ad.ui.label.improve.state import LoopState, reviewer
 from skrd4ad.ui.login.account import ask_signature
 from skrd4ad.ui.study.challenge import ask_override
 from skrd4ad.ui.text import plain
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 _BANDS = {"none": "No review", "rate": "Good parts to review", "escapes": "Escapes that are left"}
 _SAVED = "_label-loop-saved"
@@ -112,7 +112,7 @@ def _sign(state: LoopState, found: Recalibration) -> None:
             f"Version {saved.calibration.version} is saved; every verdict uses it from now on. The Calibrate page has "
             "the versions before it."
         )
-        st.rerun()
+        rerun()
     st.caption(f"From {plain(calibration.data)}." + ("" if who else " Type your name to save."))
 
 

@@ -20,7 +20,7 @@ from skrd4ad.ui.frame import halves
 from skrd4ad.ui.job_progress import follow_jobs, show_job
 from skrd4ad.ui.label.improve.state import LoopState
 from skrd4ad.ui.text import plain, plain_lines
-from skrd4ad.ui.widgets import button, permitted
+from skrd4ad.ui.widgets import button, permitted, rerun
 
 _RESUMABLE = ("interrupted", "cancelled", "failed")
 FEW_TO_COMPARE = 5
@@ -53,7 +53,7 @@ def show_retraining(state: LoopState) -> None:
             **permitted(why_not(submit_retraining)),
         ):
             submit_retraining(plan, config=config)
-            st.rerun()
+            rerun()
         st.caption(f"{_duration(plan, config)}The model in use stays in use; nothing is replaced by itself.")
 
 
@@ -154,4 +154,4 @@ def _show_ended(job: JobView) -> None:
         **permitted(TRAINING.why_not),
     ):
         TRAINING.repeat(job.id)
-        st.rerun()
+        rerun()
