@@ -17,7 +17,7 @@ ONLY_POSIX = {
 """Names of ``os`` and ``signal`` that Windows lacks."""
 IMPORT_ALL = """
 import importlib, pkgutil, sys
-import psutil  # its part for Linux needs resource
+import psutil, ray  # their parts for Linux need resource and pwd
 
 sys.modules.update(dict.fromkeys({hidden!r}))  # None: importing it fails
 import skrd4ad

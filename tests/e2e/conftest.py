@@ -83,7 +83,7 @@ def new_tab(used_browser: BrowserContext) -> Iterator[NewTab]:
     yield start
     used_browser.clear_cookies()
     for page in tabs:
-        if page.url.startswith("http"):
+        if not page.is_closed() and page.url.startswith("http"):
             page.evaluate("localStorage.clear()")
         page.close()
 
