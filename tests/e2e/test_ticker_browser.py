@@ -80,6 +80,20 @@ def test_a_section_stops_when_the_page_says_so(counting: Page) -> None:
     assert counts(counting)[1] == runs
 
 
+def test_a_page_that_lost_track_of_its_parts_is_loaded_anew_once(counting: Page) -> None:
+    tear = "() => window.dispatchEvent(new ErrorEvent('error', {message: 'Uncaught Error: Bad delta path index 6'}))"
+    counting.evaluate("() => { window.before = true; }")
+    counting.evaluate("() => window.dispatchEvent(new ErrorEvent('error', {message: 'something else'}))")
+    assert counting.evaluate("() => window.before")
+    counting.evaluate(tear)
+    counting.wait_for_function("() => window.before === undefined")
+    expect_more(counting, 1)
+    counting.evaluate("() => { window.before = true; }")
+    counting.evaluate(tear)
+    counting.wait_for_timeout(500)
+    assert counting.evaluate("() => window.before")
+
+
 PAGES = """
 import time
 import streamlit as st

@@ -17,6 +17,19 @@ document.addEventListener("click", (event) => {
   if (link && link.pathname !== location.pathname) leave();
 }, true);
 
+// On a busy machine Streamlit's page can lose track of where a part stands; it then draws nothing more. Loading it anew
+// brings it back where its address says, at most every ten seconds.
+const TORN = /Bad delta path|called on an ElementNode|at a delta path/;
+const AGAIN = "skrd4ad-reloaded";
+function recover(error) {
+  const last = Number(sessionStorage.getItem(AGAIN) ?? 0);
+  if (!TORN.test(String(error)) || Date.now() - last < 10_000) return;
+  sessionStorage.setItem(AGAIN, String(Date.now()));
+  location.reload();
+}
+window.addEventListener("error", (event) => recover(event.message));
+window.addEventListener("unhandledrejection", (event) => recover(event.reason));
+
 function isBusy(parentElement) {
   const isLeft = left > BORN.get(parentElement) && performance.now() - left < LEAVING;
   const state = document.querySelector('[data-testid="stApp"]')?.dataset.testScriptState;
