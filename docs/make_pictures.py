@@ -91,7 +91,7 @@ def furnish(models: Path) -> None:
 
 def label_some(info: ModelInfo) -> None:
     with workspace_database().read() as session:
-        new = without_score(session, dataset=info.dataset, class_name=info.class_name, model_digest=info.digest)
+        new = session.scalars(without_score(info.dataset, info.class_name, info.digest)).all()
     score_images(Predictor.load(info.folder), new)
     wanted = filter_of(info, limits_of(info))
     data = next(each for each in open_dataset(str(info.data["source"])) if each.name == info.class_name)
