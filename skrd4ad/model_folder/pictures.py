@@ -52,7 +52,7 @@ def read_pictures(folder: Path) -> tuple[PicturedPart, ...]:
 
 
 def write_pictures(folder: Path, parts: Sequence[PicturedPart], files: Mapping[str, bytes]) -> None:
-    """Keep pictured parts and their files, by name, in place of those that are there."""
+    """Replace the pictured parts of a model folder; ``files``: contents by file name."""
     with locked(folder):
         if (folder / PICTURES).is_dir():
             remove_folder(folder / PICTURES)

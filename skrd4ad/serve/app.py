@@ -53,7 +53,7 @@ def application(settings: ServeSettings) -> Starlette:
 
 
 def routes(*, described: bool) -> list[BaseRoute]:
-    """All paths, each with the role that it needs; with those that describe them to people and tools."""
+    """All paths, each with the role that it needs. ``/docs`` and ``/openapi.json`` describe the others."""
     inspector, viewer = "inspect images", "see models"
     return [
         Route("/v1/inspect", _guarded(verdicts.inspect, "inspector", inspector), methods=["POST"]),

@@ -201,7 +201,7 @@ def test_a_large_photograph_gives_the_same_as_a_small_one() -> None:
     assert other.part.area == pytest.approx(16 * one.part.area, rel=0.02)
 
 
-@pytest.mark.skipif(not REAL.is_dir(), reason="no photographs here")
+@pytest.mark.skipif(not REAL.is_dir(), reason="needs the data folder shared/data beside the project")
 def test_photographs_of_nuts_and_of_a_screw() -> None:
     for path in sorted((REAL / "hazelnut" / "train" / "good").iterdir())[:20]:
         part, _ = found(read_image(path))
